@@ -1,0 +1,459 @@
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import fc from "fast-check";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type GenerateOptions, generateDrops, type Manifest, readManifest } from "./generate.ts";
+import { BAD_REASONS } from "./generator/line.ts";
+import { decimal, lateness, type ReadDrop, type Row, readDrops, replayDrops } from "./generator/testing.ts";
+
+let folder: string;
+let made = 0;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "rollbook-generate-"));
+});
+
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+});
+
+type Given = Partial<Omit<GenerateOptions, "out">>;
+
+async function generate(given: Given): Promise<{ readonly out: string; readonly manifest: Manifest }> {
+  made += 1;
+  const out = join(folder, String(made));
+  return { out, manifest: await generateDrops({ seed: 1, rows: 1000, ...given, out }) };
+}
+
+/** Compares what the manifests say with what a naive reading of all the drops finds. */
+async function expectTruth(...outs: readonly string[]): Promise<void> {
+  const last = outs.at(-1) as string;
+  const manifests = await Promise.all(outs.map(readManifest));
+  const manifest = manifests.at(-1) as Manifest;
+  const files = manifests.flatMap(({ files }) => files);
+  const drops = (await Promise.all(outs.map(readDrops))).flat();
+  const replay = replayDrops(drops);
+  expect(drops.map((drop) => drop.name)).toEqual(files.map((file) => file.name));
+  expect(replay.rows).toEqual(files.map((file) => file.rows));
+  expect(replay.rejects).toEqual(files.map((file) => file.rejects));
+  expect(replay.late).toEqual(files.map((file) => file.late));
+  const totalsCsv = await readFile(join(last, "totals.csv"), "utf8");
+  expect(totalsCsv).toBe(replay.totalsCsv);
+  expect(manifest.totals).toEqual({
+    invoices: replay.invoices,
+    total: decimal(replay.cents),
+    groups: replay.totalsCsv.split("\n").length - 2,
+    sha256: createHash("sha256").update(totalsCsv).digest("hex"),
+  });
+}
+
+const share = (most: number) => fc.oneof(fc.constant(0), fc.double({ min: 0, max: most, noNaN: true }));
+
+const anyOptions: fc.Arbitrary<Given> = fc.record({
+  seed: fc.maxSafeNat(),
+  rows: fc.oneof(fc.integer({ min: 1, max: 30 }), fc.integer({ min: 1, max: 600 })),
+  days: fc.integer({ min: 1, max: 14 }),
+  venues: fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 30 })),
+  newVenues: share(0.9),
+  weekly: fc.boolean(),
+  season: fc.boolean(),
+  hours: fc.boolean(),
+  late: fc.oneof(fc.constant(1), share(1)),
+  lateDays: fc.oneof(fc.constant(2), fc.integer({ min: 2, max: 400 })),
+  lateSpread: fc.constantFrom("tail", "even"),
+  corrections: share(0.4),
+  resent: share(0.2),
+  duplicates: share(0.2),
+  bad: share(0.1),
+  odd: share(1),
+  refunds: share(1),
+  order: fc.constantFrom("shuffled", "sorted"),
+  gzip: fc.boolean(),
+});
+
+test("the manifest says what a naive reading of the drops finds, whatever the options", async () => {
+  await fc.assert(
+    fc.asyncProperty(anyOptions, async (given) => {
+      const { out, manifest } = await generate(given);
+      await expectTruth(out);
+      expect(manifest.files.reduce((sum, file) => sum + file.rows.read, 0)).toBe(given.rows);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("drops that come after others correct them, and their totals go on", async () => {
+  await fc.assert(
+    fc.asyncProperty(anyOptions, anyOptions, async (first, second) => {
+      const history = await generate(first);
+      const { venues: _, newVenues: __, ...batchOptions } = second;
+      const batch = await generate({ ...batchOptions, after: history.out });
+      await expectTruth(history.out, batch.out);
+      const third = await generate({ seed: 3, rows: 50, days: 2, corrections: 0.3, after: batch.out });
+      await expectTruth(history.out, batch.out, third.out);
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test("ten rows in one drop and a hundred thousand in many agree with their manifest", async () => {
+  await expectTruth((await generate({ rows: 10, days: 1 })).out);
+  await expectTruth((await generate({ rows: 10, days: 30 })).out);
+  await expectTruth((await generate({ rows: 100_000, days: 60, corrections: 0.05, odd: 0.05 })).out);
+});
+
+test("an invoice corrected again and again ends with its newest total", async () => {
+  const { out, manifest } = await generate({
+    rows: 400,
+    days: 40,
+    corrections: 0.6,
+    resent: 0.25,
+    venues: 3,
+  });
+  await expectTruth(out);
+  const corrected = manifest.files.reduce((sum, file) => sum + file.rows.corrected, 0);
+  expect(corrected).toBeGreaterThan(manifest.totals.invoices);
+});
+
+test("the same seed and options give the same bytes, another seed others", async () => {
+  for (const order of ["shuffled", "sorted"] as const) {
+    const given: Given = { rows: 20_000, days: 9, odd: 0.1, bad: 0.01, order };
+    const [one, two, other] = [
+      await generate(given),
+      await generate(given),
+      await generate({ ...given, seed: 2 }),
+    ];
+    expect(two.manifest).toEqual(one.manifest);
+    for (const name of await readdir(one.out)) {
+      const same = (await readFile(join(two.out, name))).equals(await readFile(join(one.out, name)));
+      expect([name, same]).toEqual([name, true]);
+    }
+    for (const [k, file] of one.manifest.files.entries()) {
+      expect(other.manifest.files[k]?.sha256).not.toBe(file.sha256);
+    }
+  }
+});
+
+test("the bytes of version 1 are the same on every machine", async () => {
+  const { manifest } = await generate({
+    seed: 2026,
+    rows: 5000,
+    days: 5,
+    corrections: 0.1,
+    odd: 0.05,
+    bad: 0.01,
+  });
+  const hash = createHash("sha256").update(manifest.files.map((file) => file.sha256).join());
+  // A change here makes manifests and committed benchmark figures incomparable: raise the version.
+  expect([manifest.version, hash.digest("hex"), manifest.totals.total]).toEqual([
+    1,
+    "4ff1ede481a0e8a3b69faab54ea45046095ccbb4e9445ddade0738c1365eebd6",
+    "109663.64",
+  ]);
+});
+
+test("the files' sizes and hashes are those of the manifest, and nothing else lies in the folder", async () => {
+  for (const gzip of [false, true]) {
+    const { out, manifest } = await generate({ rows: 3000, days: 3, gzip });
+    const dates = manifest.files.map((file) => file.syncedOn);
+    expect(dates).toEqual(["2026-09-28", "2026-09-29", "2026-09-30"]);
+    for (const file of manifest.files) {
+      const bytes = await readFile(join(out, file.name));
+      expect(bytes.length).toBe(file.bytes);
+      expect(createHash("sha256").update(bytes).digest("hex")).toBe(file.sha256);
+    }
+    const expected = [...manifest.files.map((file) => file.name), "manifest.json", "totals.csv"];
+    expect((await readdir(out)).sort()).toEqual(expected.sort());
+    expect(await readManifest(out)).toEqual(manifest);
+  }
+});
+
+test("zipped drops hold the bytes of the plain ones", async () => {
+  const given: Given = { rows: 40_000, days: 2 };
+  const [plain, zipped] = [await generate(given), await generate({ ...given, gzip: true })];
+  for (const file of plain.manifest.files) {
+    const unzipped = gunzipSync(await readFile(join(zipped.out, `${file.name}.gz`)));
+    expect(unzipped.equals(await readFile(join(plain.out, file.name)))).toBe(true);
+  }
+});
+
+test("sync dates are spread evenly from the first to the last", async () => {
+  const { manifest } = await generate({ first: "2024-01-31", last: "2024-12-31", days: 4, rows: 10 });
+  expect(manifest.files.map((file) => file.syncedOn)).toEqual([
+    "2024-01-31",
+    "2024-05-21",
+    "2024-09-10",
+    "2024-12-31",
+  ]);
+  const all = await generate({ first: "2024-02-27", last: "2024-03-02", rows: 10 });
+  expect(all.manifest.files.map((file) => file.syncedOn)).toEqual([
+    "2024-02-27",
+    "2024-02-28",
+    "2024-02-29",
+    "2024-03-01",
+    "2024-03-02",
+  ]);
+});
+
+const isRow = (line: Row | string): line is Row => typeof line !== "string";
+
+const rowsOf = (drops: readonly ReadDrop[]) => drops.flatMap((drop) => drop.lines.filter(isRow));
+
+/** Only new invoices, in files as large as each other. */
+const PLAIN: Given = { corrections: 0, resent: 0, duplicates: 0, bad: 0 };
+
+function tally<T>(items: readonly T[], keyOf: (item: T) => string | number): Map<string | number, number> {
+  const counts = new Map<string | number, number>();
+  for (const item of items) counts.set(keyOf(item), (counts.get(keyOf(item)) ?? 0) + 1);
+  return counts;
+}
+
+test("venues are of very different size", async () => {
+  const { out } = await generate({ ...PLAIN, rows: 100_000, days: 10, newVenues: 0 });
+  const sizes = [...tally(rowsOf(await readDrops(out)), (row) => row.venue).values()].sort((a, b) => b - a);
+  const sum = (from: number, to: number) => sizes.slice(from, to).reduce((a, b) => a + b, 0) / 100_000;
+  expect(sizes.length).toBeGreaterThan(950);
+  expect(sum(0, 1)).toBeGreaterThan(0.03);
+  expect(sum(0, 100)).toBeGreaterThan(0.5);
+  expect(sum(500, 1000)).toBeLessThan(0.16);
+});
+
+test("new venues open over time, and none has invoices from before", async () => {
+  const { out } = await generate({ ...PLAIN, rows: 60_000, days: 60, venues: 100, newVenues: 0.5 });
+  const first = new Map<string, string>();
+  for (const { venue, created } of rowsOf(await readDrops(out))) {
+    const date = created.slice(0, 10);
+    if (date < (first.get(venue) ?? "9")) first.set(venue, date);
+  }
+  const openings = [...first.values()].filter((date) => date >= "2026-08-02");
+  expect(openings.length).toBeGreaterThan(45);
+  expect(openings.length).toBeLessThanOrEqual(52);
+  expect(openings.filter((date) => date >= "2026-08-31").length).toBeGreaterThan(20);
+});
+
+test("weekends, summer, lunch and dinner are busy, each only when wanted", async () => {
+  const year: Given = { ...PLAIN, rows: 120_000, late: 0, first: "2025-01-01", last: "2025-12-31" };
+  const busy = rowsOf(await readDrops((await generate(year)).out));
+  const weekday = (row: Row) => new Date(row.created.slice(0, 10)).getUTCDay();
+  const month = (row: Row) => row.created.slice(5, 7);
+  const hour = (row: Row) => row.created.slice(11, 13);
+  const ratio = (rows: Row[], keyOf: (row: Row) => string | number, a: string | number, b: string | number) =>
+    (tally(rows, keyOf).get(a) ?? 0) / (tally(rows, keyOf).get(b) ?? 0);
+  expect(ratio(busy, weekday, 6, 1)).toBeGreaterThan(2);
+  expect(ratio(busy, month, "06", "01")).toBeGreaterThan(1.25);
+  expect(ratio(busy, hour, "12", "10")).toBeGreaterThan(2);
+  expect(ratio(busy, hour, "19", "15")).toBeGreaterThan(2);
+  const flat = rowsOf(
+    await readDrops((await generate({ ...year, weekly: false, season: false, hours: false })).out),
+  );
+  expect(ratio(flat, weekday, 6, 1)).toBeCloseTo(1, 1);
+  expect(ratio(flat, month, "07", "01")).toBeCloseTo(1, 1);
+  expect(ratio(flat, hour, "12", "10")).toBeCloseTo(1, 0);
+});
+
+test("without patterns all drops are of one size", async () => {
+  const { manifest } = await generate({ rows: 1000, days: 100, weekly: false, season: false });
+  expect(manifest.files.every((file) => file.rows.read === 10)).toBe(true);
+});
+
+test("the asked share is late: most by weeks, a tail over the whole reach", async () => {
+  const { out } = await generate({ ...PLAIN, rows: 50_000, days: 5, late: 0.1 });
+  const drops = await readDrops(out);
+  const ages = drops.flatMap((drop) => drop.lines.filter(isRow).map((row) => lateness(row, drop.syncedOn)));
+  const late = ages.filter((age) => age >= 2).sort((a, b) => a - b);
+  expect(late.length).toBe(5000);
+  expect(late[2500]).toBeLessThan(14);
+  expect(late.filter((age) => age > 200).length / 5000).toBeGreaterThan(0.06);
+  expect(late.filter((age) => age > 200).length / 5000).toBeLessThan(0.12);
+  expect(late.at(-1)).toBeGreaterThan(1000);
+  expect(late.at(-1)).toBeLessThanOrEqual(1095);
+  expect(Math.min(...ages)).toBe(0);
+});
+
+test("an even spread gives every date of the reach the same", async () => {
+  const { out } = await generate({
+    ...PLAIN,
+    rows: 20_000,
+    days: 2,
+    late: 1,
+    lateDays: 1001,
+    lateSpread: "even",
+  });
+  for (const drop of await readDrops(out)) {
+    const counts = tally(drop.lines.filter(isRow), (row) => lateness(row, drop.syncedOn));
+    expect(Math.min(...(counts.keys() as Iterable<number>))).toBe(2);
+    expect(Math.max(...(counts.keys() as Iterable<number>))).toBe(1001);
+    expect(counts.size).toBe(1000);
+    expect(Math.max(...counts.values()) - Math.min(...counts.values())).toBeLessThanOrEqual(1);
+  }
+});
+
+test("nothing is late when nothing is to be", async () => {
+  const { manifest, out } = await generate({ ...PLAIN, rows: 5000, days: 5, late: 0 });
+  expect(manifest.files.every((file) => file.late === 0)).toBe(true);
+  const drops = await readDrops(out);
+  for (const drop of drops) {
+    expect(drop.lines.filter(isRow).every((row) => lateness(row, drop.syncedOn) <= 1)).toBe(true);
+  }
+});
+
+test("corrections, re-sent lines, duplicates and bad lines come in the asked shares", async () => {
+  const { manifest } = await generate({
+    rows: 100_000,
+    days: 20,
+    corrections: 0.05,
+    resent: 0.03,
+    duplicates: 0.02,
+    bad: 0.01,
+  });
+  for (const { rows } of manifest.files.slice(1)) {
+    expect(rows.corrected / rows.read).toBeCloseTo(0.05, 3);
+    expect(rows.unchanged / rows.read).toBeCloseTo(0.03, 3);
+    expect(rows.superseded / rows.read).toBeCloseTo(0.02, 3);
+    expect(rows.rejected / rows.read).toBeCloseTo(0.01, 3);
+  }
+  expect(manifest.maxRejects).toBe(0.01);
+});
+
+test("corrections and re-sent lines reach back over many drops", async () => {
+  const { out } = await generate({ ...PLAIN, rows: 100_000, days: 100, late: 0, corrections: 0.1 });
+  const drops = await readDrops(out);
+  const last = drops.at(-1) as ReadDrop;
+  const ages = last.lines.filter(isRow).map((row) => lateness(row, last.syncedOn));
+  expect(new Set(ages.filter((age) => age > 1)).size).toBeGreaterThan(6);
+  expect(Math.max(...ages)).toBeGreaterThanOrEqual(89);
+});
+
+test("bad lines are of every kind", async () => {
+  const { out, manifest } = await generate({ rows: 20_000, days: 2, bad: 0.05 });
+  await expectTruth(out);
+  for (const file of manifest.files)
+    expect(Object.keys(file.rejects).sort()).toEqual([...BAD_REASONS].sort());
+  expect(manifest.maxRejects).toBeCloseTo(0.05, 3);
+});
+
+test("up to a hundredth bad lines, every drop loads with the default limit", async () => {
+  const { manifest } = await generate({ rows: 5000, days: 30, bad: 0.01 });
+  for (const { rows } of manifest.files) expect(rows.rejected).toBeLessThanOrEqual(rows.read / 100);
+});
+
+const CANONICAL =
+  /^venue-\d{5},[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12},\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,-?\d+\.\d\d$/;
+
+test("lines are canonical, but for the share that is not to be", async () => {
+  const all = rowsOf(await readDrops((await generate({ rows: 5000 })).out));
+  expect(all.filter((row) => !CANONICAL.test(row.raw))).toEqual([]);
+  const some = rowsOf(await readDrops((await generate({ rows: 20_000, odd: 0.2 })).out));
+  const odd = some.filter((row) => !CANONICAL.test(row.raw)).length / some.length;
+  // A few odd forms change nothing: seconds that are not 00 cannot be left out.
+  expect(odd).toBeGreaterThan(0.13);
+  expect(odd).toBeLessThan(0.2);
+});
+
+test("refunds come in the asked share", async () => {
+  const rows = rowsOf(await readDrops((await generate({ ...PLAIN, rows: 50_000, refunds: 0.05 })).out));
+  expect(rows.filter((row) => row.cents < 0n).length / rows.length).toBeCloseTo(0.05, 2);
+});
+
+test("lines are in random order, or in that of their creation", async () => {
+  for (const order of ["shuffled", "sorted"] as const) {
+    const { out } = await generate({ rows: 20_000, days: 4, corrections: 0.1, duplicates: 0.01, order });
+    for (const drop of await readDrops(out)) {
+      const created = drop.lines.filter(isRow).map((row) => row.created);
+      const falls = created.filter((instant, k) => k > 0 && instant < (created[k - 1] as string)).length;
+      if (order === "sorted") expect(falls).toBe(0);
+      else expect(falls / created.length).toBeGreaterThan(0.4);
+    }
+  }
+});
+
+test("order, gzip and odd forms change the lines, not what they say", async () => {
+  const given: Given = { rows: 10_000, days: 5, corrections: 0.1 };
+  const totals = (await generate(given)).manifest.totals;
+  expect((await generate({ ...given, order: "sorted" })).manifest.totals).toEqual(totals);
+  expect((await generate({ ...given, odd: 0.5, gzip: true })).manifest.totals).toEqual(totals);
+});
+
+test("a folder with drops is left alone, unless they are to be replaced", async () => {
+  const { out } = await generate({ rows: 100, days: 9 });
+  await writeFile(join(out, "notes.txt"), "mine");
+  await expect(generateDrops({ out, seed: 1, rows: 100 })).rejects.toThrow(/holds generated drops already/);
+  await generateDrops({ out, seed: 1, rows: 100, days: 1, overwrite: true });
+  expect(await readdir(out)).toEqual(["invoices_2026-09-30.csv", "manifest.json", "notes.txt", "totals.csv"]);
+});
+
+test("options that make no sense are named, all at once", async () => {
+  const wrong = generate({ rows: 0, late: 1.5, first: "2000-03-01", corrections: 0.5, resent: 0.5 });
+  await expect(wrong).rejects.toThrow(
+    /rows must .*; late must .*; .*together must not pass 0.9; .*2000-01-01/,
+  );
+  await expect(generate({ last: "2026-02-30" })).rejects.toThrow(/"2026-02-30" is not a date/);
+  await expect(generate({ first: "2099-12-01", days: 40 })).rejects.toThrow(
+    /2100-01-09 lies after 2099-12-31/,
+  );
+  await expect(generate({ days: 1e9 })).rejects.toThrow(/days must be from 1 to 36500/);
+  await expect(generate({ first: "2026-01-05", last: "2026-01-01" })).rejects.toThrow(
+    /lies before the first/,
+  );
+  await expect(generate({ first: "2026-01-01", last: "2026-01-05", days: 6 })).rejects.toThrow(/do not fit/);
+  const history = await generate({ rows: 10 });
+  await expect(generate({ after: history.out, venues: 5 })).rejects.toThrow(/leave out venues/);
+  await expect(generate({ after: history.out, last: "2026-09-30" })).rejects.toThrow(
+    /must come after 2026-09-30/,
+  );
+  await expect(generate({ after: folder })).rejects.toThrow(/holds no generated drops/);
+});
+
+function command(...argv: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, ["--import", "tsx", "bench/generate.ts", ...argv], (error, stdout, stderr) => {
+      resolve({ code: typeof error?.code === "number" ? error.code : 0, stdout, stderr });
+    });
+  });
+}
+
+test("the command writes drops and says how many; what it cannot read ends with 2", async () => {
+  const out = join(folder, "command");
+  const done = await command(
+    "--out",
+    out,
+    "--rows",
+    "1k",
+    "--days",
+    "3",
+    "--gzip",
+    "--no-weekly",
+    "--late",
+    ".5",
+  );
+  expect(done).toMatchObject({ code: 0, stderr: "" });
+  expect(done.stdout).toMatch(/^3 drops, 1000 lines, /);
+  expect((await readManifest(out)).recipes[0]).toMatchObject({
+    rows: 1000,
+    weekly: false,
+    gzip: true,
+    late: 0.5,
+  });
+  await expectTruth(out);
+
+  const help = await command("--help");
+  expect(help.code).toBe(0);
+  expect(help.stdout).toContain("npm run generate -- --out history --rows 10M --days 365");
+
+  for (const [argv, says] of [
+    [["--rows", "10"], "--out"],
+    [["--out", out, "--rows", "ten"], "whole number"],
+    [["--out", out, "--rows", "10", "--lates", "0.1"], "--late"],
+    [["--out", out, "--rows", "10", "--late", "1.1"], "share from 0 to 1"],
+    [["--out", out, "--rows", "10"], "holds generated drops already"],
+    [["--out", out, "--rows", "10", "extra"], "too many arguments"],
+  ] as const) {
+    const failed = await command(...argv);
+    expect(failed.stderr).toContain(says);
+    expect(failed).toMatchObject({ code: 2, stdout: "" });
+  }
+});

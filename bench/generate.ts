@@ -1,0 +1,168 @@
+/** `npm run generate`: writes drops. As a function: `generateDrops`. */
+import { realpathSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import cliProgress from "cli-progress";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { RollbookError } from "../db/errors.ts";
+import { generateDrops } from "./generator/drops.ts";
+import { MANIFEST, type Manifest } from "./generator/manifest.ts";
+import { DEFAULTS, type GenerateOptions, type GenerateProgress } from "./generator/options.ts";
+
+export { generateDrops } from "./generator/drops.ts";
+export { type Manifest, type ManifestFile, type ManifestRows, readManifest } from "./generator/manifest.ts";
+export type { GenerateOptions, GenerateProgress, Recipe } from "./generator/options.ts";
+
+/** The command, without its action. */
+export function createCommand(): Command {
+  return new Command("npm run generate --")
+    .description(
+      "Write realistic drops, one per sync day, with a manifest.json and a totals.csv that say what a warehouse must show after loading them.",
+    )
+    .usage("--out DIR --rows N [options]")
+    .requiredOption("--out <dir>", "folder for the drops; made when missing")
+    .requiredOption(
+      "--rows <n>",
+      "lines of all files together, 1 to 1G; 100k and 5M will do, too",
+      parseCount,
+    )
+    .option("--seed <n>", "same seed and options, same bytes", parseCount, 1)
+    .option(
+      "--days <n>",
+      `sync days, one file each (default: all from --first to --last, else ${DEFAULTS.days})`,
+      parseCount,
+    )
+    .option("--first <date>", "first sync date (default: as many days before --last)")
+    .option("--last <date>", `last sync date (default: ${DEFAULTS.last}, or from --first on)`)
+    .option(
+      "--venues <n>",
+      `venues: few huge ones, many small ones (default: ${DEFAULTS.venues})`,
+      parseCount,
+    )
+    .option(
+      "--new-venues <share>",
+      `share of them that open over time (default: ${DEFAULTS.newVenues})`,
+      parseShare,
+    )
+    .option("--no-weekly", "weekends like other days")
+    .option("--no-season", "all months alike")
+    .option("--no-hours", "no lunch and dinner peaks")
+    .option(
+      "--late <share>",
+      "share of new invoices created 2 or more days before the sync date",
+      parseShare,
+      DEFAULTS.late,
+    )
+    .option("--late-days <n>", "greatest lateness in days", parseCount, DEFAULTS.lateDays)
+    .addOption(
+      new Option("--late-spread <how>", "tail: most within weeks; even: the same number on every date")
+        .choices(["tail", "even"])
+        .default(DEFAULTS.lateSpread),
+    )
+    .option(
+      "--corrections <share>",
+      "lines that give an earlier file's invoice another total",
+      parseShare,
+      DEFAULTS.corrections,
+    )
+    .option("--resent <share>", "lines that repeat an earlier file's invoice", parseShare, DEFAULTS.resent)
+    .option(
+      "--duplicates <share>",
+      "lines whose key comes again in the same file",
+      parseShare,
+      DEFAULTS.duplicates,
+    )
+    .option("--bad <share>", "lines that break a rule", parseShare, DEFAULTS.bad)
+    .option("--odd <share>", "valid lines in a form that is not canonical", parseShare, DEFAULTS.odd)
+    .option("--refunds <share>", "invoices with a negative total", parseShare, DEFAULTS.refunds)
+    .addOption(
+      new Option("--order <how>", "lines in random order, or by datetime_created")
+        .choices(["shuffled", "sorted"])
+        .default(DEFAULTS.order),
+    )
+    .option("--gzip", "write .csv.gz")
+    .option(
+      "--after <dir>",
+      "come after the drops in this folder: correct their invoices, go on from their totals",
+    )
+    .option("--overwrite", "replace drops that are in --out already")
+    .addHelpText(
+      "after",
+      `
+Example: a year of history, and a day after it, half of which is late
+  npm run generate -- --out history --rows 10M --days 365
+  npm run generate -- --out batch --after history --rows 100k --days 1 --late 0.5 --seed 2
+
+docs/generator.md tells what is realistic about the data.`,
+    )
+    .allowExcessArguments(false)
+    .exitOverride();
+}
+
+/** A whole number; `k`, `M` and `G` stand for thousands, millions and thousands of millions. */
+function parseCount(text: string): number {
+  const [, digits, unit = ""] = /^(\d[\d_]*)([kMG]?)$/.exec(text) ?? [];
+  if (digits === undefined) throw new InvalidArgumentError("Give a whole number, like 500 or 100k.");
+  return (
+    Number(digits.replaceAll("_", "")) * (({ k: 1e3, M: 1e6, G: 1e9 } as Record<string, number>)[unit] ?? 1)
+  );
+}
+
+function parseShare(text: string): number {
+  if (!/^(0|1|[01]?\.\d+)$/.test(text)) throw new InvalidArgumentError("Give a share from 0 to 1, like 0.1.");
+  return Number(text);
+}
+
+async function run(argv: readonly string[]): Promise<number> {
+  const command = createCommand();
+  try {
+    command.parse(argv, { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? 0 : 2;
+  }
+  const options = command.opts<GenerateOptions>();
+  const progress = process.stderr.isTTY ? createProgress() : undefined;
+  try {
+    const manifest = await generateDrops(
+      progress === undefined ? options : { ...options, onProgress: progress.show },
+    );
+    progress?.stop();
+    process.stdout.write(`${summarize(options, manifest)}\n`);
+    return 0;
+  } catch (error) {
+    progress?.stop();
+    if (!(error instanceof RollbookError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return ["usage", "configuration", "not_found"].includes(error.code) ? 2 : 1;
+  }
+}
+
+function createProgress() {
+  const bar = new cliProgress.SingleBar({
+    format: "{bar} {percentage}% | {value} of {total} lines | {file} | {eta_formatted} to go",
+    stream: process.stderr,
+    clearOnComplete: true,
+  });
+  let started = false;
+  return {
+    show: ({ rows, totalRows, file }: GenerateProgress) => {
+      if (!started) bar.start(totalRows, 0, { file });
+      started = true;
+      bar.update(rows, { file });
+    },
+    stop: () => {
+      if (started) bar.stop();
+    },
+  };
+}
+
+function summarize(options: GenerateOptions, { files, totals }: Manifest): string {
+  const lines = files.reduce((sum, file) => sum + file.rows.read, 0);
+  const megabytes = files.reduce((sum, file) => sum + file.bytes, 0) / 1e6;
+  const size = `${files.length} ${files.length === 1 ? "drop" : "drops"}, ${lines} lines, ${megabytes.toFixed(1)} MB`;
+  return `${size} in ${options.out}\n${totals.invoices} invoices in ${totals.groups} groups, ${totals.total} in all; see ${options.out}/${MANIFEST}`;
+}
+
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  process.exitCode = await run(process.argv.slice(2));
+}

@@ -1,0 +1,220 @@
+/** Connections and transactions. One transaction is one checked-out client: COPY and locks need to stay on it. */
+import { userInfo } from "node:os";
+import type { SQL } from "drizzle-orm";
+import { drizzle, type NodePgDatabase } from "drizzle-orm/node-postgres";
+import { PgDialect } from "drizzle-orm/pg-core";
+import pg from "pg";
+import QueryStream from "pg-query-stream";
+import { errorState, isConnectionLost, RollbookError, rootCause, SQLSTATE } from "./errors.ts";
+
+/** One connection: drizzle for statements, the client itself for COPY and cursors. */
+export interface Session {
+  readonly client: pg.PoolClient;
+  readonly db: NodePgDatabase;
+}
+
+/** A session with an open transaction. */
+export type Transaction = Session & { readonly transaction: true };
+
+export interface Database {
+  readonly pool: pg.Pool;
+  /** For messages: where this database is, without a password. */
+  readonly place: string;
+}
+
+const KEEPALIVE_SECONDS = 30;
+
+/**
+ * What every session of ours sets. No timeout of the server's may cut a load short; a client that is gone gives its
+ * claim back within seconds (keepalives find a dead machine, the connection check a dead process); texts of dates do not
+ * depend on the server's configuration.
+ */
+const SESSION_SETTINGS: Readonly<Record<string, string>> = {
+  search_path: "pg_catalog",
+  datestyle: "ISO, YMD",
+  intervalstyle: "iso_8601",
+  statement_timeout: "0",
+  lock_timeout: "0",
+  idle_in_transaction_session_timeout: "0",
+  transaction_timeout: "0",
+  tcp_keepalives_idle: String(KEEPALIVE_SECONDS),
+  tcp_keepalives_interval: "10",
+  tcp_keepalives_count: "3",
+};
+
+/**
+ * Opens a pool. Nothing is connected before the first use.
+ *
+ * @param options.connection how to connect, in node-postgres' terms
+ * @param options.max greatest number of connections, default 4
+ */
+export function openDatabase(options: {
+  readonly connection: pg.ClientConfig;
+  readonly max?: number;
+}): Database {
+  const pool = new pg.Pool({
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEPALIVE_SECONDS * 1000,
+    connectionTimeoutMillis: 15_000,
+    application_name: "rollbook",
+    types: plainTypes,
+    ...options.connection,
+    max: options.max ?? 4,
+    onConnect: prepareSession,
+  });
+  // An idle connection that breaks is replaced at its next use; without a listener it would end the process.
+  pool.on("error", () => {});
+  return { pool, place: describePlace(options.connection) };
+}
+
+async function prepareSession(client: pg.ClientBase): Promise<void> {
+  const names = Object.keys(SESSION_SETTINGS);
+  await client.query(
+    "select set_config(name, value, false) from unnest($1::text[], $2::text[]) as wanted (name, value)",
+    [names, Object.values(SESSION_SETTINGS)],
+  );
+  // Not every platform of the server can watch a connection; then a dead client is noticed at the next write to it.
+  await client
+    .query("select set_config('client_connection_check_interval', '1s', false)")
+    .catch((error: unknown) => {
+      if (errorState(error) !== SQLSTATE.invalidParameterValue) throw error;
+    });
+}
+
+const TEXT_TYPES: ReadonlySet<number> = new Set([
+  pg.types.builtins.DATE,
+  pg.types.builtins.TIMESTAMP,
+  pg.types.builtins.TIMESTAMPTZ,
+  pg.types.builtins.INTERVAL,
+]);
+
+/** Dates and instants stay the texts that PostgreSQL prints; the driver would make them local `Date`s. */
+const plainTypes: pg.CustomTypesConfig = {
+  getTypeParser: ((oid: number, format?: "text" | "binary") =>
+    TEXT_TYPES.has(oid)
+      ? (value: string) => value
+      : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
+};
+
+/** Reads a query's rows one by one, from a cursor: memory does not grow with the result. */
+export async function* streamRows<Row>(session: Session, query: SQL): AsyncGenerator<Row> {
+  const { sql: text, params } = new PgDialect().sqlToQuery(query);
+  const stream = session.client.query(new QueryStream(text, params, { batchSize: 1000, types: plainTypes }));
+  for await (const row of stream) yield row as Row;
+}
+
+function describePlace(connection: pg.ClientConfig): string {
+  const host = connection.host ?? "localhost";
+  const where = host.startsWith("/") ? `socket ${host}` : `${host}:${connection.port ?? 5432}`;
+  return `database ${connection.database ?? "(default)"} at ${where}`;
+}
+
+/**
+ * Runs `work` in one READ COMMITTED transaction on one connection and commits; any error rolls back.
+ *
+ * @param options.signal when it aborts, the connection is cut, so that a statement in progress ends and the server
+ *   rolls back; the call then rejects with a RollbookError `aborted`
+ */
+export async function withTransaction<T>(
+  options: { readonly database: Database; readonly signal?: AbortSignal | undefined },
+  work: (tx: Transaction) => Promise<T>,
+): Promise<T> {
+  return withSession(options, async (session) => {
+    await session.client.query("begin isolation level read committed");
+    try {
+      const result = await work({ ...session, transaction: true });
+      await session.client.query("commit");
+      return result;
+    } catch (error) {
+      await session.client.query("rollback").catch(() => {});
+      throw error;
+    }
+  });
+}
+
+/** The same without a transaction: each statement commits by itself. For what cannot run in a transaction. */
+export async function withSession<T>(
+  options: { readonly database: Database; readonly signal?: AbortSignal | undefined },
+  work: (session: Session) => Promise<T>,
+): Promise<T> {
+  const { database, signal } = options;
+  const client = await connect(database, signal);
+  let cut = false;
+  const cutConnection = () => {
+    cut = true;
+    client.release(true);
+  };
+  // A connection that breaks reports it here too; the statement in progress rejects, and that is what counts.
+  const ignore = () => {};
+  client.on("error", ignore);
+  signal?.addEventListener("abort", cutConnection, { once: true });
+  let broken = false;
+  try {
+    return await work({ client, db: drizzle({ client }) });
+  } catch (error) {
+    broken = isConnectionLost(error);
+    if (signal?.aborted) throw abortedError(signal);
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", cutConnection);
+    client.off("error", ignore);
+    if (!cut) client.release(broken);
+  }
+}
+
+function abortedError(signal: AbortSignal): RollbookError {
+  return new RollbookError({ code: "aborted", message: "interrupted: rolled back", cause: signal.reason });
+}
+
+async function connect(database: Database, signal: AbortSignal | undefined): Promise<pg.PoolClient> {
+  if (signal?.aborted) throw abortedError(signal);
+  try {
+    return await database.pool.connect();
+  } catch (error) {
+    throw explainConnectionError(error, database.place);
+  }
+}
+
+/** Turns the driver's error at connecting into one that names the place and the remedy; others are passed on. */
+export function explainConnectionError(error: unknown, place: string): unknown {
+  const state = errorState(error);
+  const cause = rootCause(error);
+  const said = cause instanceof Error ? cause.message || cause.name : String(cause);
+  const explain = (code: "connection" | "permission" | "configuration", remedy: string) =>
+    new RollbookError({ code, message: `cannot connect to the ${place}: ${said}. ${remedy}`, cause: error });
+  switch (state) {
+    case SQLSTATE.invalidPassword:
+    case SQLSTATE.invalidAuthorization:
+      return explain("permission", "Check user and password in DATABASE_URL or the PG* variables.");
+    case SQLSTATE.invalidCatalogName:
+      return explain("configuration", "Create the database, or name another in DATABASE_URL or PGDATABASE.");
+    case SQLSTATE.tooManyConnections:
+      return error;
+  }
+  if (isConnectionLost(error) || /timeout/i.test(said)) {
+    return explain("connection", "Check that the server runs and that host and port are right.");
+  }
+  if (/SASL|password/i.test(said))
+    return explain("permission", "Give the password in DATABASE_URL or PGPASSWORD.");
+  return error;
+}
+
+/** The user name that libpq would take: that of the operating system. */
+export function defaultUser(): string {
+  return userInfo().username;
+}
+
+/** Keys of advisory locks: first number. The second tells what of it (0 where there is one only). */
+export const LOCK = {
+  migrate: 0x526f6c31,
+  ensurePartitions: 0x526f6c32,
+  refreshPartition: 0x526f6c33,
+  stagingSlot: 0x526f6c34,
+  knownAt: 0x526f6c35,
+  removePartition: 0x526f6c36,
+} as const;
+
+/** Waits for an advisory lock that the end of the transaction gives back. */
+export async function lockUntilEnd(tx: Transaction, lock: number, which = 0): Promise<void> {
+  await tx.client.query("select pg_advisory_xact_lock($1, $2)", [lock, which]);
+}

@@ -1,0 +1,119 @@
+/**
+ * What goes wrong, by name. A bad line or a refused drop is data, not an error; what is thrown is the
+ * unexpected, always as a `RollbookError` whose message names the file, the line and the remedy.
+ */
+
+/** Why a command could not do its work. `usage` and `configuration` end with exit code 2, all others with 1. */
+export type ErrorCode =
+  | "usage"
+  | "configuration"
+  | "not_found"
+  | "unsupported_server"
+  | "warehouse_missing"
+  | "warehouse_newer"
+  | "connection"
+  | "permission"
+  | "disk_full"
+  | "file_changed"
+  | "file_unreadable"
+  | "partition_busy"
+  | "partitions_changed"
+  | "aborted"
+  | "embedded_server"
+  | "database";
+
+export class RollbookError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(options: { readonly code: ErrorCode; readonly message: string; readonly cause?: unknown }) {
+    super(options.message, { cause: options.cause });
+    this.name = "RollbookError";
+    this.code = options.code;
+  }
+}
+
+/** SQLSTATE codes that the code acts on. Source: PostgreSQL 18 documentation, appendix A. */
+export const SQLSTATE = {
+  invalidDatetime: "22007",
+  datetimeOverflow: "22008",
+  uniqueViolation: "23505",
+  checkViolation: "23514",
+  insufficientPrivilege: "42501",
+  undefinedTable: "42P01",
+  duplicateTable: "42P07",
+  invalidCatalogName: "3D000",
+  invalidSchemaName: "3F000",
+  invalidPassword: "28P01",
+  invalidAuthorization: "28000",
+  serializationFailure: "40001",
+  deadlockDetected: "40P01",
+  lockNotAvailable: "55P03",
+  objectInUse: "55006",
+  diskFull: "53100",
+  outOfMemory: "53200",
+  tooManyConnections: "53300",
+  queryCanceled: "57014",
+  adminShutdown: "57P01",
+  crashShutdown: "57P02",
+  cannotConnectNow: "57P03",
+  invalidParameterValue: "22023",
+} as const;
+
+/** Errors of the socket that mean: no server, or no longer. */
+const LOST_SOCKET: ReadonlySet<string> = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EPIPE",
+  "ENOENT",
+  "ETIMEDOUT",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+]);
+
+/** The innermost cause: drizzle wraps the driver's error, and its own message prints every bound value. */
+export function rootCause(error: unknown): unknown {
+  let current = error;
+  while (current instanceof Error && current.cause !== undefined) current = current.cause;
+  return current;
+}
+
+/** The SQLSTATE of a database error, or the `code` of a socket or file error, wherever it is in the chain of causes. */
+export function errorState(error: unknown): string | undefined {
+  const cause = rootCause(error);
+  if (typeof cause !== "object" || cause === null || !("code" in cause)) return undefined;
+  return typeof cause.code === "string" ? cause.code : undefined;
+}
+
+/** True when the connection, or the server behind it, went away. */
+export function isConnectionLost(error: unknown): boolean {
+  const state = errorState(error);
+  if (state !== undefined) {
+    return (
+      LOST_SOCKET.has(state) ||
+      state.startsWith("08") ||
+      state === SQLSTATE.adminShutdown ||
+      state === SQLSTATE.crashShutdown ||
+      state === SQLSTATE.cannotConnectNow
+    );
+  }
+  // pg itself gives these two no code (pg 8, client.js).
+  const cause = rootCause(error);
+  return (
+    cause instanceof Error &&
+    (cause.message === "Connection terminated unexpectedly" || cause.message === "Connection terminated")
+  );
+}
+
+/** True for what may well succeed when the whole load or refresh is tried again. */
+export function isRetryable(error: unknown): boolean {
+  const state = errorState(error);
+  return (
+    state === SQLSTATE.serializationFailure ||
+    state === SQLSTATE.deadlockDetected ||
+    state === SQLSTATE.tooManyConnections ||
+    state === "partitions_changed" ||
+    isConnectionLost(error)
+  );
+}

@@ -1,0 +1,193 @@
+/** Brings the warehouse's schema to the version of this code, and fixes its settings. */
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { sql } from "drizzle-orm";
+import { migrate as applyMigrations } from "drizzle-orm/node-postgres/migrator";
+import { type Database, LOCK, type Session, withSession } from "./client.ts";
+import { errorState, RollbookError, SQLSTATE } from "./errors.ts";
+import { type Granularity, type Settings, settings } from "./schema.ts";
+
+const MIGRATIONS_FOLDER = fileURLToPath(new URL("./migrations", import.meta.url));
+const OLDEST_SERVER = 180_000;
+
+export const DEFAULT_SETTINGS: Settings = {
+  timeZone: "UTC",
+  granularity: "month",
+  earliest: "2000-01-01",
+};
+
+interface Journal {
+  readonly entries: readonly { readonly when: number; readonly tag: string }[];
+}
+
+/** The migrations of this code, oldest first; `when` is their version, in milliseconds since 1970. */
+export async function readJournal(): Promise<Journal["entries"]> {
+  const journal: Journal = JSON.parse(await readFile(`${MIGRATIONS_FOLDER}/meta/_journal.json`, "utf8"));
+  return journal.entries;
+}
+
+/**
+ * Creates or migrates the warehouse, under an advisory lock: any number of processes may do it at once. Settings that are
+ * left out are the ones the warehouse has, or the defaults on a new one.
+ *
+ * @throws RollbookError `unsupported_server`, `warehouse_newer`, `permission` (no right to create), `configuration`
+ *   (an unknown time zone; settings that differ from those the warehouse was made with)
+ */
+export async function initWarehouse(options: {
+  readonly database: Database;
+  readonly timeZone?: string | undefined;
+  readonly granularity?: Granularity | undefined;
+  readonly earliest?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}): Promise<{ readonly settings: Settings; readonly applied: readonly string[]; readonly created: boolean }> {
+  return withSession(options, async (session) => {
+    await checkServerVersion(session);
+    await session.client.query("select pg_advisory_lock($1, 0)", [LOCK.migrate]);
+    try {
+      const applied = await migrate(session);
+      return { ...(await fixSettings(session, options)), applied };
+    } catch (error) {
+      throw explainMigrationError(error, options.database.place);
+    } finally {
+      await session.client.query("select pg_advisory_unlock($1, 0)", [LOCK.migrate]).catch(() => {});
+    }
+  });
+}
+
+/** Applies what is missing; returns the tags. drizzle's migrator itself takes no lock (drizzle-orm issue 5769). */
+async function migrate(session: Session): Promise<readonly string[]> {
+  const journal = await readJournal();
+  const version = await readVersion(session);
+  refuseNewer(version, journal);
+  await applyMigrations(session.db, {
+    migrationsFolder: MIGRATIONS_FOLDER,
+    migrationsSchema: "warehouse",
+    migrationsTable: "migrations",
+  });
+  return journal.filter((entry) => version === undefined || entry.when > version).map((entry) => entry.tag);
+}
+
+/** The newest migration applied, or undefined where there is no warehouse. */
+async function readVersion(session: Session): Promise<number | undefined> {
+  const known = await session.client.query(
+    "select to_regclass('warehouse.migrations') is not null as present",
+  );
+  if (known.rows[0]?.present !== true) return undefined;
+  const newest = await session.client.query(
+    "select max(created_at)::float8 as version from warehouse.migrations",
+  );
+  return newest.rows[0]?.version ?? undefined;
+}
+
+function refuseNewer(version: number | undefined, journal: Journal["entries"]): void {
+  const newest = journal.at(-1);
+  if (version === undefined || newest === undefined || version <= newest.when) return;
+  throw new RollbookError({
+    code: "warehouse_newer",
+    message: `the warehouse was migrated by a newer rollbook (${new Date(version).toISOString()}; this one knows ${newest.tag}). Update rollbook.`,
+  });
+}
+
+async function checkServerVersion(session: Session): Promise<void> {
+  const result = await session.client.query(
+    "select current_setting('server_version_num')::int as number, current_setting('server_version') as name",
+  );
+  const { number, name } = result.rows[0];
+  if (number >= OLDEST_SERVER) return;
+  throw new RollbookError({
+    code: "unsupported_server",
+    message: `rollbook needs PostgreSQL 18 or newer, this server is ${name}. Upgrade it, or name another in DATABASE_URL.`,
+  });
+}
+
+async function fixSettings(
+  session: Session,
+  wanted: {
+    timeZone?: string | undefined;
+    granularity?: Granularity | undefined;
+    earliest?: string | undefined;
+  },
+): Promise<{ settings: Settings; created: boolean }> {
+  const timeZone = wanted.timeZone === undefined ? undefined : await findTimeZone(session, wanted.timeZone);
+  const asked = { timeZone, granularity: wanted.granularity, earliest: wanted.earliest };
+  const inserted = await session.db
+    .insert(settings)
+    .values({
+      timeZone: timeZone ?? DEFAULT_SETTINGS.timeZone,
+      granularity: wanted.granularity ?? DEFAULT_SETTINGS.granularity,
+      earliest: wanted.earliest ?? DEFAULT_SETTINGS.earliest,
+    })
+    .onConflictDoNothing()
+    .returning();
+  const current = await selectSettings(session);
+  const differing = (["timeZone", "granularity", "earliest"] as const).filter(
+    (name) => asked[name] !== undefined && asked[name] !== current[name],
+  );
+  if (differing.length > 0) {
+    const list = differing.map((name) => `${name} is ${current[name]}, not ${asked[name]}`).join("; ");
+    throw new RollbookError({
+      code: "configuration",
+      message: `the settings of a warehouse are fixed when it is made: ${list}. Leave them out, or make another warehouse (another database or ROLLBOOK_HOME).`,
+    });
+  }
+  return { settings: current, created: inserted.length > 0 };
+}
+
+async function findTimeZone(session: Session, name: string): Promise<string> {
+  const found = await session.db.execute<{ name: string }>(
+    sql`select name from pg_timezone_names where lower(name) = lower(${name}) order by name = ${name} desc limit 1`,
+  );
+  const zone = found.rows[0]?.name;
+  if (zone !== undefined) return zone;
+  throw new RollbookError({
+    code: "configuration",
+    message: `${JSON.stringify(name)} is no time zone that this PostgreSQL knows. Give a name like Europe/Berlin (select name from pg_timezone_names).`,
+  });
+}
+
+async function selectSettings(session: Session): Promise<Settings> {
+  const rows = await session.db
+    .select({ timeZone: settings.timeZone, granularity: settings.granularity, earliest: settings.earliest })
+    .from(settings);
+  const [row] = rows;
+  if (row === undefined) throw missingWarehouse();
+  return row;
+}
+
+function missingWarehouse(cause?: unknown): RollbookError {
+  return new RollbookError({
+    code: "warehouse_missing",
+    message: "there is no warehouse in this database yet. Run: rollbook init",
+    cause,
+  });
+}
+
+/**
+ * Reads the settings of a warehouse that is there and of this code's version.
+ *
+ * @throws RollbookError `warehouse_missing`, `warehouse_newer`, `unsupported_server`
+ */
+export async function readSettings(session: Session): Promise<Settings> {
+  await checkServerVersion(session);
+  const journal = await readJournal();
+  const version = await readVersion(session);
+  if (version === undefined) throw missingWarehouse();
+  refuseNewer(version, journal);
+  const newest = journal.at(-1);
+  if (newest !== undefined && version < newest.when) {
+    throw new RollbookError({
+      code: "warehouse_missing",
+      message: `the warehouse is older than this rollbook (${newest.tag} is missing). Run: rollbook init`,
+    });
+  }
+  return selectSettings(session);
+}
+
+function explainMigrationError(error: unknown, place: string): unknown {
+  if (errorState(error) !== SQLSTATE.insufficientPrivilege) return error;
+  return new RollbookError({
+    code: "permission",
+    message: `this user may not create the warehouse in the ${place}. As its owner run: grant create on database <name> to <user>`,
+    cause: error,
+  });
+}

@@ -1,0 +1,190 @@
+/**
+ * Names and row types of the warehouse. The migrations are the truth about its DDL (partitioning, checks, comments,
+ * functions are beyond drizzle); a test compares the two, column by column.
+ *
+ * Dates and instants are strings as PostgreSQL prints them (`YYYY-MM-DD`; ISO with offset), money is a string with two
+ * decimals, counts are numbers (they stay below 2^53).
+ */
+import {
+  bigint,
+  boolean,
+  customType,
+  date,
+  integer,
+  jsonb,
+  numeric,
+  pgSchema,
+  primaryKey,
+  text,
+  timestamp,
+  uuid,
+} from "drizzle-orm/pg-core";
+
+export const GRANULARITIES = ["day", "week", "month", "quarter", "year"] as const;
+/** The range of creation dates that one partition holds. */
+export type Granularity = (typeof GRANULARITIES)[number];
+
+export const LOAD_STATUSES = ["loaded", "rejected", "failed", "repair"] as const;
+/** What became of a load; `repair` is the ledger entry of an adjustment by `verify --repair`. */
+export type LoadStatus = (typeof LOAD_STATUSES)[number];
+
+export const PARTITION_STATES = ["open", "stale", "detached", "dropped"] as const;
+/** `stale`: to be rebuilt; `detached`: out of the live tables; `dropped`: invoices gone, rollup kept. */
+export type PartitionState = (typeof PARTITION_STATES)[number];
+
+/** Number of staging tables, and so of loads that can be open at once. */
+export const STAGING_SLOTS = 16;
+
+const bytea = customType<{ data: Buffer }>({ dataType: () => "bytea" });
+const count = (name: string) => bigint(name, { mode: "number" }).notNull();
+const instant = (name: string) => timestamp(name, { withTimezone: true, mode: "string" });
+const day = (name: string) => date(name, { mode: "string" });
+const euros = (name: string) => numeric(name, { precision: 24, scale: 2 }).notNull();
+
+export const warehouse = pgSchema("warehouse");
+export const reports = pgSchema("reports");
+
+export const settings = warehouse.table("settings", {
+  onlyRow: boolean("only_row").primaryKey().default(true),
+  timeZone: text("time_zone").notNull(),
+  granularity: text("granularity", { enum: GRANULARITIES }).notNull(),
+  earliest: day("earliest").notNull(),
+});
+
+export const venues = warehouse.table("venues", {
+  venueKey: integer("venue_key").primaryKey().generatedAlwaysAsIdentity(),
+  venueId: text("venue_id").notNull().unique(),
+});
+
+export const loads = warehouse.table("loads", {
+  loadId: integer("load_id").primaryKey().generatedByDefaultAsIdentity(),
+  fileName: text("file_name").notNull(),
+  sha256: bytea("sha256"),
+  bytes: bigint("bytes", { mode: "number" }),
+  syncedOn: day("synced_on"),
+  status: text("status", { enum: LOAD_STATUSES }).notNull(),
+  read: count("read").default(0),
+  inserted: count("inserted").default(0),
+  corrected: count("corrected").default(0),
+  unchanged: count("unchanged").default(0),
+  superseded: count("superseded").default(0),
+  rejected: count("rejected").default(0),
+  partitions: text("partitions").array().notNull().default([]),
+  timings: jsonb("timings").$type<Readonly<Record<string, number>>>().notNull().default({}),
+  startedAt: instant("started_at").notNull(),
+  finishedAt: instant("finished_at"),
+  knownAt: instant("known_at"),
+  errorCode: text("error_code"),
+  errorMessage: text("error_message"),
+});
+
+export const rejects = warehouse.table(
+  "rejects",
+  {
+    loadId: integer("load_id").notNull(),
+    line: count("line"),
+    reason: text("reason").notNull(),
+    columnName: text("column_name"),
+    raw: bytea("raw").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.loadId, table.line] })],
+);
+
+export const invoices = warehouse.table(
+  "invoices",
+  {
+    createdAt: instant("created_at").notNull(),
+    createdOn: day("created_on").notNull(),
+    venueKey: integer("venue_key").notNull(),
+    loadId: integer("load_id").notNull(),
+    syncedOn: day("synced_on").notNull(),
+    invoiceId: uuid("invoice_id").notNull(),
+    total: numeric("total", { precision: 14, scale: 2 }).notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.createdOn, table.venueKey, table.invoiceId] })],
+);
+
+export const corrections = warehouse.table("corrections", {
+  loadId: integer("load_id").notNull(),
+  createdOn: day("created_on").notNull(),
+  venueKey: integer("venue_key").notNull(),
+  invoiceId: uuid("invoice_id").notNull(),
+  oldCreatedAt: instant("old_created_at").notNull(),
+  oldTotal: numeric("old_total", { precision: 14, scale: 2 }).notNull(),
+  oldLoadId: integer("old_load_id").notNull(),
+  oldSyncedOn: day("old_synced_on").notNull(),
+});
+
+export const deltas = warehouse.table("venue_day_deltas", {
+  loadId: integer("load_id").notNull(),
+  createdOn: day("created_on").notNull(),
+  venueKey: integer("venue_key").notNull(),
+  invoices: count("invoices"),
+  total: euros("total"),
+});
+
+export const pending = warehouse.table("venue_day_pending", {
+  createdOn: day("created_on").notNull(),
+  venueKey: integer("venue_key").notNull(),
+  invoices: count("invoices"),
+  total: euros("total"),
+});
+
+export const rollup = warehouse.table(
+  "venue_day_rollup",
+  {
+    createdOn: day("created_on").notNull(),
+    venueKey: integer("venue_key").notNull(),
+    invoices: count("invoices"),
+    total: euros("total"),
+  },
+  (table) => [primaryKey({ columns: [table.createdOn, table.venueKey] })],
+);
+
+export const partitions = warehouse.table("partitions", {
+  partitionId: integer("partition_id").notNull().unique().generatedAlwaysAsIdentity(),
+  partition: text("partition").primaryKey(),
+  lower: day("lower").notNull().unique(),
+  upper: day("upper").notNull(),
+  state: text("state", { enum: PARTITION_STATES }).notNull().default("open"),
+  rollupInvoices: count("rollup_invoices").default(0),
+  rollupTotal: euros("rollup_total").default("0"),
+  refreshedAt: instant("refreshed_at"),
+});
+
+export type Settings = Readonly<Omit<typeof settings.$inferSelect, "onlyRow">>;
+export type Partition = Readonly<typeof partitions.$inferSelect>;
+export type Load = Readonly<typeof loads.$inferSelect>;
+
+export const venueDailyTotals = reports
+  .view("venue_daily_totals", {
+    venueId: text("venue_id").notNull(),
+    createdOn: day("created_on").notNull(),
+    invoices: count("invoices"),
+    total: euros("total"),
+  })
+  .existing();
+
+export const loadHistory = reports
+  .view("load_history", {
+    loadId: integer("load_id").notNull(),
+    fileName: text("file_name").notNull(),
+    syncedOn: day("synced_on"),
+    status: text("status", { enum: LOAD_STATUSES }).notNull(),
+  })
+  .existing();
+
+export const partitionFreshness = reports
+  .view("partition_freshness", {
+    partition: text("partition").notNull(),
+    lower: day("lower").notNull(),
+    upper: day("upper").notNull(),
+    state: text("state", { enum: PARTITION_STATES }).notNull(),
+    rollupInvoices: count("rollup_invoices"),
+    rollupTotal: euros("rollup_total"),
+    refreshedAt: instant("refreshed_at"),
+    pendingChanges: count("pending_changes"),
+    pendingInvoices: count("pending_invoices"),
+    pendingTotal: euros("pending_total"),
+  })
+  .existing();

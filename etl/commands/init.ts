@@ -1,0 +1,58 @@
+import { type Command, Option } from "commander";
+import { initWarehouse } from "../../db/migrate.ts";
+import { GRANULARITIES, type Granularity } from "../../db/schema.ts";
+import { writeJson, writeLine } from "../output.ts";
+import { type Context, EXIT, jsonOption, parseDate, withDatabase } from "./context.ts";
+import { warnAboutLocks } from "./status.ts";
+
+interface InitFlags {
+  readonly timeZone?: string;
+  readonly granularity?: Granularity;
+  readonly earliest?: string;
+  readonly json?: boolean;
+}
+
+export function addInit(program: Command, context: Context): void {
+  program
+    .command("init")
+    .summary("create or migrate the warehouse")
+    .description(
+      "Create the warehouse, or migrate it to this version. Its settings are fixed when it is made; running it again is safe.",
+    )
+    .option("--time-zone <name>", "time zone in which an instant becomes a creation date (default: UTC)")
+    .addOption(
+      new Option("--granularity <range>", "creation dates that one partition holds (default: month)").choices(
+        GRANULARITIES,
+      ),
+    )
+    .option("--earliest <date>", "reject invoices created before it (default: 2000-01-01)", parseDate)
+    .addOption(jsonOption())
+    .addHelpText("after", "\nExample:\n  rollbook init --time-zone Europe/Berlin --granularity month\n")
+    .action(async (flags: InitFlags) => context.finish(await init(context, flags)));
+}
+
+async function init(context: Context, flags: InitFlags): Promise<number> {
+  return withDatabase(context, async ({ database }) => {
+    const { json = false, ...wanted } = flags;
+    const { settings, applied, created } = await initWarehouse({
+      database,
+      ...wanted,
+      signal: context.signal,
+    });
+    await warnAboutLocks(context, database);
+    if (json) {
+      await writeJson(context, { ...settings, created, migrations: applied });
+    } else {
+      const done = created
+        ? "made"
+        : applied.length > 0
+          ? `migrated (${applied.join(", ")})`
+          : "is up to date";
+      await writeLine(
+        context,
+        `The warehouse ${done}: time zone ${settings.timeZone}, one partition per ${settings.granularity}, invoices from ${settings.earliest} on.`,
+      );
+    }
+    return EXIT.done;
+  });
+}

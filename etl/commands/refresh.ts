@@ -1,0 +1,78 @@
+import { type Command, Option } from "commander";
+import { formatCount, formatDuration, formatTable, openProgress, writeJson, writeLine } from "../output.ts";
+import { refreshPartitions, STRATEGIES, type Strategy } from "../refresh.ts";
+import { type Context, EXIT, jsonOption, withWarehouse } from "./context.ts";
+
+interface RefreshFlags {
+  readonly partition?: string[];
+  readonly strategy: Strategy;
+  readonly exitWithParent?: boolean;
+  readonly json?: boolean;
+}
+
+export function addRefresh(program: Command, context: Context): void {
+  program
+    .command("refresh")
+    .summary("apply what is pending to the rollup")
+    .description(
+      "Bring the rollup up to date: only partitions with pending changes, and inside them only the changed groups. All strategies end in the same rollup.",
+    )
+    .option("--partition <name...>", "only these partitions, for example 2026-10")
+    .addOption(
+      new Option(
+        "--strategy <how>",
+        "auto: choose for each partition; delta: apply what is pending; partition: rebuild the touched partitions; full: rebuild all",
+      )
+        .choices(STRATEGIES)
+        .default("auto"),
+    )
+    .option("--exit-with-parent", "end, rolled back, when the parent process is gone (for schedulers)")
+    .addOption(jsonOption())
+    .addHelpText("after", "\nExample:\n  rollbook refresh --partition 2026-09 2026-10 --strategy partition\n")
+    .action(async (flags: RefreshFlags) => context.finish(await refresh(context, flags)));
+}
+
+async function refresh(context: Context, flags: RefreshFlags): Promise<number> {
+  if (flags.exitWithParent) context.endWithParent();
+  return withWarehouse(context, {}, async ({ database }) => {
+    const bar = openProgress(context);
+    const reports = await refreshPartitions({
+      database,
+      partitions: flags.partition,
+      strategy: flags.strategy,
+      signal: context.signal,
+      onProgress: (done, of, { partition }) =>
+        bar.update(done / of, `refreshed ${partition}, ${done} of ${of}`),
+    }).finally(() => bar.stop());
+    if (flags.json) {
+      for (const report of reports) await writeJson(context, report);
+    } else if (reports.length === 0) {
+      await writeLine(context, "Nothing is pending.");
+    } else {
+      await writeLine(
+        context,
+        formatTable(
+          [
+            { title: "partition" },
+            { title: "method" },
+            { title: "reason" },
+            { title: "changes", align: "right" },
+            { title: "groups written", align: "right" },
+            { title: "predicted", align: "right" },
+            { title: "took", align: "right" },
+          ],
+          reports.map(({ partition, method, reason, changes, groups, predictedMs, durationMs }) => [
+            partition,
+            method,
+            reason,
+            formatCount(changes),
+            formatCount(groups.inserted + groups.updated + groups.deleted),
+            predictedMs === null ? "" : formatDuration(predictedMs),
+            formatDuration(durationMs),
+          ]),
+        ),
+      );
+    }
+    return EXIT.done;
+  });
+}

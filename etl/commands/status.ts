@@ -1,0 +1,100 @@
+import type { Command } from "commander";
+import type { Database } from "../../db/client.ts";
+import { formatCount, formatTable, note, printable, writeJson, writeLine } from "../output.ts";
+import { type Freshness, readStatus, warnOfLocks } from "../status.ts";
+import { type Context, EXIT, jsonOption, withWarehouse } from "./context.ts";
+import { formatLoads } from "./ledger.ts";
+
+/** Partitions shown at most; the older ones with nothing to say are left out first. */
+const SHOWN_PARTITIONS = 24;
+
+export function addStatus(program: Command, context: Context): void {
+  program
+    .command("status")
+    .summary("partitions, freshness, pending, last loads")
+    .description(
+      "What the warehouse holds, how fresh the rollup of each partition is, what is pending, and the last loads.",
+    )
+    .option("--all", "show every partition")
+    .addOption(jsonOption())
+    .addHelpText("after", "\nExample:\n  rollbook status --json\n")
+    .action(async (flags: { readonly all?: boolean; readonly json?: boolean }) =>
+      context.finish(await status(context, flags)),
+    );
+}
+
+async function status(
+  context: Context,
+  { all = false, json = false }: { readonly all?: boolean; readonly json?: boolean },
+): Promise<number> {
+  return withWarehouse(context, {}, async ({ database, settings }) => {
+    const found = await readStatus({ database, settings, signal: context.signal });
+    if (json) {
+      await writeJson(context, found);
+      return EXIT.done;
+    }
+    const { timeZone, granularity, earliest } = settings;
+    await writeLine(context, `${printable(database.place)}`);
+    await writeLine(
+      context,
+      `time zone ${timeZone}, one partition per ${granularity}, invoices from ${earliest} on`,
+    );
+    const pending = found.partitions.reduce((sum, partition) => sum + partition.pendingChanges, 0);
+    const invoices = found.partitions.reduce((sum, p) => sum + p.rollupInvoices + p.pendingInvoices, 0);
+    await writeLine(
+      context,
+      `${formatCount(invoices)} invoices in ${formatCount(found.partitions.length)} partitions, ${formatCount(pending)} changes pending\n`,
+    );
+    const shown = all ? found.partitions : worthShowing(found.partitions);
+    if (shown.length > 0) await writeLine(context, `${formatPartitions(shown)}\n`);
+    if (shown.length < found.partitions.length) {
+      await writeLine(
+        context,
+        `${found.partitions.length - shown.length} more partitions; --all shows them.\n`,
+      );
+    }
+    if (found.lastLoads.length > 0) await writeLine(context, formatLoads(found.lastLoads));
+    for (const warning of found.warnings) note(context, `warning: ${warning}`);
+    return EXIT.done;
+  });
+}
+
+function worthShowing(partitions: readonly Freshness[]): readonly Freshness[] {
+  if (partitions.length <= SHOWN_PARTITIONS) return partitions;
+  const newest = new Set(partitions.slice(-SHOWN_PARTITIONS / 2));
+  const waiting = partitions
+    .filter((p) => p.pendingChanges > 0 || p.state !== "open")
+    .slice(-SHOWN_PARTITIONS / 2);
+  return partitions.filter((partition) => newest.has(partition) || waiting.includes(partition));
+}
+
+/** A table of partitions. */
+export function formatPartitions(partitions: readonly Freshness[]): string {
+  return formatTable(
+    [
+      { title: "partition" },
+      { title: "state" },
+      { title: "from" },
+      { title: "until" },
+      { title: "invoices", align: "right" },
+      { title: "total", align: "right" },
+      { title: "pending", align: "right" },
+      { title: "refreshed at" },
+    ],
+    partitions.map((p) => [
+      p.partition,
+      p.state,
+      p.lower,
+      p.upper,
+      formatCount(p.rollupInvoices),
+      p.rollupTotal,
+      p.pendingChanges === 0 ? "" : formatCount(p.pendingChanges),
+      p.refreshedAt ?? "never",
+    ]),
+  );
+}
+
+export async function warnAboutLocks(context: Context, database: Database): Promise<void> {
+  for (const warning of await warnOfLocks({ database, signal: context.signal }))
+    note(context, `warning: ${warning}`);
+}

@@ -1,0 +1,193 @@
+import { type Command, Option } from "commander";
+import { stringify } from "csv-stringify/sync";
+import { formatCount, formatTable, write, writeJson, writeLine } from "../output.ts";
+import {
+  explainTotal,
+  GROUPINGS,
+  type Grouping,
+  readTotals,
+  type Total,
+  type TotalsFilter,
+} from "../totals.ts";
+import { type Context, EXIT, jsonOption, parseDate, usageError, withWarehouse } from "./context.ts";
+
+interface TotalsFlags extends TotalsFilter {
+  readonly by: Grouping;
+  readonly format?: "table" | "csv" | "json";
+  readonly json?: boolean;
+}
+
+/** A table is for reading: of more rows than this it shows the first, and says so. */
+const TABLE_ROWS = 1000;
+/** Rows of CSV formatted at a time. */
+const CSV_BATCH = 1000;
+
+function addFilter(command: Command): Command {
+  return command
+    .option("--from <date>", "first creation date", parseDate)
+    .option("--to <date>", "creation date to stop before", parseDate)
+    .option("--venue <id>", "only this venue")
+    .option("--as-known-on <moment>", "what the reports showed then: a date (its end), or a timestamp");
+}
+
+export function addTotals(program: Command, context: Context): void {
+  const command = program
+    .command("totals")
+    .summary("query the totals")
+    .description(
+      "Totals of the invoices by venue and creation date. Exact at all times, also while a refresh is pending.",
+    )
+    .addOption(new Option("--by <columns>", "grouping").choices(GROUPINGS).default("venue,day"));
+  addFilter(command)
+    .addOption(
+      new Option(
+        "--format <format>",
+        "table; csv: with a header, to be read again; json: an object per line",
+      ).choices(["table", "csv", "json"]),
+    )
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      "\nExample:\n  rollbook totals --by venue,month --from 2026-01-01 --to 2027-01-01 --format csv\n",
+    )
+    .action(async (flags: TotalsFlags) => context.finish(await totals(context, flags)));
+}
+
+async function totals(context: Context, flags: TotalsFlags): Promise<number> {
+  checkRange(flags);
+  const { by, json, format = json ? "json" : "table", ...filter } = flags;
+  return withWarehouse(context, {}, async ({ database, settings }) => {
+    const printer = { table: tablePrinter, csv: csvPrinter, json: jsonPrinter }[format](context, by);
+    await readTotals({ database, settings, by, ...filter, signal: context.signal }, printer.add);
+    await printer.end();
+    return EXIT.done;
+  });
+}
+
+function checkRange({ from, to }: TotalsFilter): void {
+  if (from !== undefined && to !== undefined && from >= to) {
+    throw usageError(
+      `--from ${from} is not before --to ${to}; --to is the first date that no longer counts.`,
+    );
+  }
+}
+
+interface Printer {
+  readonly add: (total: Total) => Promise<void>;
+  readonly end: () => Promise<void>;
+}
+
+function columnsOf(by: Grouping): readonly (keyof Total)[] {
+  const keys = by.split(",").map((key): keyof Total => (key === "venue" ? "venue_id" : "created_on"));
+  return [...keys, "invoices", "total"];
+}
+
+function jsonPrinter(context: Context): Printer {
+  return { add: (total) => writeJson(context, total), end: async () => {} };
+}
+
+function csvPrinter(context: Context, by: Grouping): Printer {
+  const columns = columnsOf(by);
+  let rows: Total[] = [];
+  const flush = async () => {
+    await write(context.stdout, stringify(rows, { columns: [...columns], record_delimiter: "\n" }));
+    rows = [];
+  };
+  let started = false;
+  return {
+    add: async (total) => {
+      if (!started) await writeLine(context, columns.join(","));
+      started = true;
+      rows.push(total);
+      if (rows.length === CSV_BATCH) await flush();
+    },
+    end: async () => {
+      if (!started) await writeLine(context, columns.join(","));
+      await flush();
+    },
+  };
+}
+
+function tablePrinter(context: Context, by: Grouping): Printer {
+  const columns = columnsOf(by);
+  const rows: string[][] = [];
+  let count = 0;
+  return {
+    add: async (total) => {
+      count += 1;
+      if (rows.length < TABLE_ROWS) rows.push(columns.map((column) => formatCell(total[column])));
+    },
+    end: async () => {
+      const head = columns.map((title) => ({
+        title,
+        align: title === "invoices" || title === "total" ? ("right" as const) : ("left" as const),
+      }));
+      await writeLine(context, formatTable(head, rows));
+      const hidden = count - rows.length;
+      if (hidden > 0)
+        await writeLine(context, `... and ${formatCount(hidden)} more rows; --format csv gives all.`);
+      if (count === 0) await writeLine(context, "No invoices.");
+    },
+  };
+}
+
+function formatCell(value: string | number | undefined): string {
+  return typeof value === "number" ? formatCount(value) : (value ?? "");
+}
+
+export function addExplainTotal(program: Command, context: Context): void {
+  const command = program
+    .command("explain-total")
+    .summary("which drops made a total")
+    .description(
+      "The loads that made a total, in the order in which the reports showed them; their changes add up to it.",
+    );
+  addFilter(command)
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      "\nExample:\n  rollbook explain-total --venue venue-0042 --from 2026-10-05 --to 2026-10-06\n",
+    )
+    .action(async (flags: TotalsFilter & { readonly json?: boolean }) =>
+      context.finish(await explain(context, flags)),
+    );
+}
+
+async function explain(context: Context, flags: TotalsFilter & { readonly json?: boolean }): Promise<number> {
+  checkRange(flags);
+  const { json = false, ...filter } = flags;
+  return withWarehouse(context, {}, async ({ database, settings }) => {
+    const rows: string[][] = [];
+    let invoices = 0;
+    let cents = 0n;
+    await explainTotal({ database, settings, ...filter, signal: context.signal }, async (change) => {
+      if (json) return writeJson(context, change);
+      invoices += change.invoices;
+      cents += BigInt(change.total.replace(".", ""));
+      const { loadId, fileName, syncedOn, knownAt, total } = change;
+      rows.push([String(loadId), fileName, syncedOn ?? "", knownAt, formatCount(change.invoices), total]);
+    });
+    if (json) return EXIT.done;
+    rows.push(["", "total", "", "", formatCount(invoices), formatCents(cents)]);
+    await writeLine(
+      context,
+      formatTable(
+        [
+          { title: "load", align: "right" },
+          { title: "drop" },
+          { title: "synced on" },
+          { title: "known at" },
+          { title: "invoices", align: "right" },
+          { title: "total", align: "right" },
+        ],
+        rows,
+      ),
+    );
+    return EXIT.done;
+  });
+}
+
+function formatCents(cents: bigint): string {
+  const digits = (cents < 0n ? -cents : cents).toString().padStart(3, "0");
+  return `${cents < 0n ? "-" : ""}${digits.slice(0, -2)}.${digits.slice(-2)}`;
+}

@@ -1,0 +1,118 @@
+import type { Command } from "commander";
+import {
+  formatCount,
+  formatDuration,
+  note,
+  openProgress,
+  printable,
+  writeJson,
+  writeLine,
+} from "../output.ts";
+import { type Divergence, type Sums, type VerifyReport, verifyWarehouse } from "../verify.ts";
+import type { Warehouse } from "../warehouse.ts";
+import { type Context, EXIT, jsonOption, withWarehouse } from "./context.ts";
+
+interface VerifyFlags {
+  readonly partition?: string;
+  readonly identity?: boolean;
+  readonly repair?: boolean;
+  readonly json?: boolean;
+}
+
+/** Divergences written out on a terminal; all of them come with --json. */
+const SHOWN = 1000;
+
+export function addVerify(program: Command, context: Context): void {
+  program
+    .command("verify")
+    .summary("prove rollup = recompute, and name every group that is not")
+    .description(
+      "Recompute every group from the invoices and compare it with rollup + pending and with the sum of the deltas; check control totals and the ledger. Exit code 1 when anything diverges.",
+    )
+    .option("--partition <name>", "only this partition, for example 2026-10")
+    .option("--identity", "look also for invoice ids that stand under two keys (reads all invoices)")
+    .option("--repair", "rebuild what diverges; what the deltas lack is entered as an adjustment of its own")
+    .addOption(jsonOption())
+    .addHelpText("after", "\nExample:\n  rollbook verify --partition 2026-10\n")
+    .action(async (flags: VerifyFlags) => context.finish(await verify(context, flags)));
+}
+
+async function verify(context: Context, { json = false, ...flags }: VerifyFlags): Promise<number> {
+  return withWarehouse(context, {}, async (warehouse) => {
+    const first = await verifyAndTell(context, warehouse, flags, json);
+    if (first.divergences === 0) return EXIT.done;
+    if (flags.repair !== true) return EXIT.failed;
+    if (!json)
+      await writeLine(context, `Repaired: ${first.repaired.join(", ") || "nothing"}. Verifying again.`);
+    const { repair, ...again } = flags;
+    const second = await verifyAndTell(context, warehouse, again, json);
+    return second.divergences === 0 ? EXIT.done : EXIT.failed;
+  });
+}
+
+async function verifyAndTell(
+  context: Context,
+  { database, settings }: Warehouse,
+  flags: Omit<VerifyFlags, "json">,
+  json: boolean,
+): Promise<VerifyReport> {
+  const bar = openProgress(context);
+  const divergences: Divergence[] = [];
+  let writing = Promise.resolve();
+  const report = await verifyWarehouse({
+    database,
+    settings,
+    ...flags,
+    signal: context.signal,
+    onProgress: (done, of, partition) => bar.update(done / of, `verified ${partition}, ${done} of ${of}`),
+    onDivergence: (divergence) => {
+      if (json) writing = writing.then(() => writeJson(context, divergence));
+      else if (divergences.length < SHOWN) divergences.push(divergence);
+    },
+  }).finally(() => bar.stop());
+  await writing;
+  if (json) await writeJson(context, { kind: "summary", ...report });
+  else await tell(context, report, divergences);
+  return report;
+}
+
+async function tell(
+  context: Context,
+  report: VerifyReport,
+  divergences: readonly Divergence[],
+): Promise<void> {
+  for (const divergence of divergences) await writeLine(context, printable(describe(divergence)));
+  if (report.divergences > divergences.length) {
+    note(context, `... and ${formatCount(report.divergences - divergences.length)} more; --json gives all.`);
+  }
+  const size = `${formatCount(report.partitions)} partitions, ${formatCount(report.groups)} groups, ${formatCount(report.invoices)} invoices`;
+  const took = formatDuration(report.durationMs);
+  await writeLine(
+    context,
+    report.divergences === 0
+      ? `Verified: rollup + pending = recompute = sum of deltas, in ${size} (${took}).`
+      : `${formatCount(report.divergences)} divergences in ${size} (${took}). The loads behind a group: rollbook explain-total; to mend: rollbook verify --repair`,
+  );
+}
+
+function describe(divergence: Divergence): string {
+  switch (divergence.kind) {
+    case "group": {
+      const { partition, venueId, createdOn, recomputed, shown, deltas, misdated } = divergence;
+      const date = misdated ? "; an invoice stands under a date that is not its own" : "";
+      return `${partition}: ${venueId} on ${createdOn}: invoices say ${format(recomputed)}, rollup + pending ${format(shown)}, deltas ${format(deltas)}${date}`;
+    }
+    case "control":
+      return `${divergence.partition}: the rollup holds ${format(divergence.rollup)}, its control totals say ${format(divergence.catalog)}`;
+    case "orphan":
+      return `pending: ${divergence.venueId} on ${divergence.createdOn}: ${format(divergence.pending)} for a date without a partition`;
+    case "load":
+      return `load ${divergence.loadId}: ${divergence.message}`;
+    case "identity":
+      return `invoice ${divergence.invoiceId} stands under ${divergence.keys.length} keys: ${divergence.keys.join("; ")}`;
+  }
+}
+
+function format({ invoices, total }: Sums): string {
+  return `${formatCount(invoices)} for ${total}`;
+}

@@ -1,0 +1,171 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { COLUMNS, copyLayout, DEFAULT_DIALECT, detectDialect, splitLine, trimBlanks } from "./dialect.ts";
+
+const detect = (line: string) => detectDialect({ firstLine: Buffer.from(line) });
+
+describe("the delimiter is", () => {
+  test.each([
+    ["the comma when it makes four cells", "v,u,2018-06-01,1.00", ","],
+    ["the semicolon when it makes four cells", "v;u;2018-06-01;5,00", ";"],
+    ["the tab when it makes four cells", "v\tu\t2018-06-01\t1.00", "\t"],
+    ["the comma when both it and another make four", "a;a;a;a,b,c,d", ","],
+    ["the semicolon before the tab", "a;b\tc\td\te;f;g", ";"],
+    ["the comma when nothing fits", "v;u;x", ","],
+    ["the comma for one cell", "v", ","],
+    ["not one whose quotes are broken", 'a"b,c,d,e;x;y;z', ","],
+    ["one inside of whose quotes others stand", '"a,b,c,d";u;2018-06-01;1', ";"],
+    ["not one that stands in quotes", '"a,b",c,d', ","],
+    ["the one that makes all four names, however many cells", "x;venue_id;invoice_id;datetime_created;total", ";"],
+    ["not one that makes only some names", "venue_id;invoice_id;total", ","],
+  ])("%s: %j", (_, line, delimiter) => {
+    const result = detect(line);
+    expect(result.kind === "dialect" && result.dialect.delimiter).toBe(delimiter);
+  });
+
+  test("not one whose split has broken quotes, when another fits", () => {
+    expect(detect('"a,b;",c,d,e;f;g;h')).toMatchObject({ dialect: { delimiter: "," } });
+    expect(detect('a;b "c,d,e;f,g;h')).toMatchObject({ dialect: { delimiter: ",", header: false } });
+    expect(detect('"a"b,c,d,e\tf\tg\th')).toMatchObject({ dialect: { delimiter: ",", header: false } });
+    expect(detect('"a,b,c,d"\tf\tg\th')).toMatchObject({ dialect: { delimiter: "\t", header: false } });
+  });
+});
+
+describe("a first line is a header when", () => {
+  test.each([
+    ["it has the names", "venue_id,invoice_id,datetime_created,total", [0, 1, 2, 3], 4],
+    ["their order is another", "total,datetime_created,venue_id,invoice_id", [2, 3, 1, 0], 4],
+    ["their case is another, with blanks around", " Venue_ID ,\tINVOICE_id, datetime_created,TOTAL\t", [0, 1, 2, 3], 4],
+    ["they are quoted", '"venue_id","invoice_id"," datetime_created ",total', [0, 1, 2, 3], 4],
+    ["there are more", "a,venue_id,b,invoice_id,datetime_created,total,", [1, 3, 4, 5], 7],
+    ["a column beside them has no ASCII name", "größe,venue_id,invoice_id,datetime_created,total", [1, 2, 3, 4], 5],
+  ])("%s: %j", (_, line, [venue, invoice, created, total], cells) => {
+    expect(detect(line)).toEqual({
+      kind: "dialect",
+      dialect: {
+        delimiter: ",",
+        header: true,
+        cells,
+        positions: { venue_id: venue, invoice_id: invoice, datetime_created: created, total },
+      },
+    });
+  });
+});
+
+describe("a header is refused when", () => {
+  test.each([
+    ["a name is missing", "venue_id,invoice_id,datetime_created", "lacks total:"],
+    ["three are missing", "x,y,total,z", "lacks venue_id, invoice_id, datetime_created:"],
+    ["a name is there twice", "venue_id,invoice_id,datetime_created,total,Total", "repeats total:"],
+    ["one is missing and one there twice", "venue_id,venue_id,datetime_created,total", "lacks invoice_id and repeats venue_id:"],
+    ["a carriage return is part of a name", "venue_id,invoice_id,datetime_created,total\r", "lacks total:"],
+  ])("%s: %j", (_, line, fault) => {
+    const result = detect(line);
+    expect(result).toMatchObject({ kind: "refused", code: "bad_header" });
+    expect(result.kind === "refused" && result.message).toContain(fault);
+  });
+});
+
+test.each([
+  ["v,11111111-1111-4111-8111-000000000001,2018-06-01,1.00"],
+  ["venue_id;invoice_id;total"],
+  ["my venue_id,x,y,z"],
+  ["venue id,x,y,z"],
+  ['"venue_id,x,y,z'],
+  ["\ufeffvenue_id,x,y,z"],
+  ["\u00a0venue_id,x,y,z"],
+])("%j is no header", (line) => {
+  expect(detect(line)).toMatchObject({ kind: "dialect", dialect: { header: false, cells: 4 } });
+});
+
+test("a first line that is not UTF-8 can be a header or not", () => {
+  const header = Buffer.from("caf\xe9,venue_id,invoice_id,datetime_created,total", "latin1");
+  expect(detectDialect({ firstLine: header })).toMatchObject({ dialect: { header: true, cells: 5 } });
+  const utf16 = Buffer.from("\ufeffvenue_id,invoice_id,datetime_created,total", "utf16le");
+  expect(detectDialect({ firstLine: utf16 })).toMatchObject({ dialect: { header: false, delimiter: "," } });
+});
+
+test("rows go to COPY as the file has them only when it has the four columns alone", () => {
+  expect(copyLayout(DEFAULT_DIALECT)).toEqual({ delimiter: ",", columns: COLUMNS });
+  const swapped = detect("total;venue_id;invoice_id;datetime_created");
+  expect(swapped.kind === "dialect" && copyLayout(swapped.dialect)).toEqual({
+    delimiter: ";",
+    columns: ["total", "venue_id", "invoice_id", "datetime_created"],
+  });
+  const more = detect("total;x;venue_id;invoice_id;datetime_created");
+  expect(more.kind === "dialect" && copyLayout(more.dialect)).toEqual({ delimiter: ",", columns: COLUMNS });
+});
+
+describe("a line is split", () => {
+  test.each<[string, string, string[] | undefined]>([
+    ["without quotes", "a,,b, c ", ["a", "", "b", " c "]],
+    ["into one cell without a delimiter", "a", ["a"]],
+    ["with quotes taken off", '"a","",b', ["a", "", "b"]],
+    ["with delimiters in quotes", '"a,b",c', ["a,b", "c"]],
+    ["with doubled quotes", '"a ""b""",c', ['a "b"', "c"]],
+    ["with nothing but doubled quotes", '"""",""""""', ['"', '""']],
+    ["with blanks in quotes kept", '" a ",b', [" a ", "b"]],
+    ["not when a quote is not closed", '"a,b', undefined],
+    ["not when only a quote is there", '"', undefined],
+    ["not when three are", '"""', undefined],
+    ["not when something follows the closing quote", '"a"b,c', undefined],
+    ["not when a blank follows it", '"a" ,c', undefined],
+    ["not when a field has a quote inside", 'a"b,c', undefined],
+    ["not when a blank stands before a quote", ' "x",c', undefined],
+    ["not when a field ends in a quote", 'a",c', undefined],
+    ["not when the delimiter stands in quotes that are not closed", 'a,"b,c', undefined],
+  ])("%s: %s", (_, line, cells) => {
+    expect(splitLine(line, ",")).toEqual(cells);
+  });
+
+  test("as RFC 4180 says, whatever stands in it", () => {
+    const text = fc.string({ unit: fc.constantFrom('"', ",", ";", " ", "\t", "a", "é", "\u00a0", "\r"), maxLength: 12 });
+    fc.assert(
+      fc.property(text, fc.constantFrom(",", ";", "\t"), (line, delimiter) => {
+        expect(splitLine(line, delimiter)).toEqual(splitByState(line, delimiter));
+      }),
+      { numRuns: 5000 },
+    );
+  });
+
+  test("back into the fields that were quoted", () => {
+    const fields = fc.array(fc.string({ unit: fc.constantFrom('"', ",", "a", " ") }), { minLength: 1 });
+    fc.assert(
+      fc.property(fields, (cells) => {
+        const line = cells.map((cell) => `"${cell.replaceAll('"', '""')}"`).join(",");
+        expect(splitLine(line, ",")).toEqual(cells);
+      }),
+    );
+  });
+});
+
+test("only blanks and tabs are trimmed", () => {
+  expect(trimBlanks(" \t a b\t ")).toBe("a b");
+  expect(trimBlanks(" \t ")).toBe("");
+  expect(trimBlanks("\u00a0a\u200b")).toBe("\u00a0a\u200b");
+});
+
+/** The same rule as a state machine over characters. */
+function splitByState(line: string, delimiter: string): string[] | undefined {
+  const cells = [""];
+  let state: "start" | "plain" | "quoted" | "closed" = "start";
+  const add = (char: string) => cells.push((cells.pop() ?? "") + char);
+  for (const char of line) {
+    if (state === "quoted") {
+      if (char === '"') state = "closed";
+      else add(char);
+    } else if (char === delimiter) {
+      cells.push("");
+      state = "start";
+    } else if (char === '"') {
+      if (state === "plain") return undefined;
+      if (state === "closed") add('"');
+      state = "quoted";
+    } else {
+      if (state === "closed") return undefined;
+      add(char);
+      state = "plain";
+    }
+  }
+  return state === "quoted" ? undefined : cells;
+}

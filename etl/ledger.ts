@@ -1,0 +1,80 @@
+/** Reads the ledger and the quarantine. */
+import { and, desc, eq, sql } from "drizzle-orm";
+import { type Database, streamRows, withSession } from "../db/client.ts";
+import { RollbookError } from "../db/errors.ts";
+import { type Load, type LoadStatus, loads } from "../db/schema.ts";
+
+/** The newest loads, newest first. */
+export async function readLoads(options: {
+  readonly database: Database;
+  readonly limit: number;
+  readonly status?: LoadStatus | undefined;
+  readonly loadId?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}): Promise<readonly Load[]> {
+  const { status, loadId } = options;
+  return withSession(options, ({ db }) =>
+    db
+      .select()
+      .from(loads)
+      .where(
+        and(
+          status === undefined ? undefined : eq(loads.status, status),
+          loadId === undefined ? undefined : eq(loads.loadId, loadId),
+        ),
+      )
+      .orderBy(desc(loads.loadId))
+      .limit(options.limit),
+  );
+}
+
+/** A line in quarantine; `raw` is what the line held, without its end. */
+export interface QuarantinedLine {
+  readonly loadId: number;
+  readonly line: number;
+  readonly reason: string;
+  readonly column: string | null;
+  readonly raw: Buffer;
+}
+
+/**
+ * The rejects of a load, by line. Without `loadId`, those of the newest load that has any.
+ *
+ * @throws RollbookError `not_found` when there is no such load
+ */
+export async function readRejects(
+  options: {
+    readonly database: Database;
+    readonly loadId?: number | undefined;
+    readonly signal?: AbortSignal | undefined;
+  },
+  onReject: (reject: QuarantinedLine) => Promise<void>,
+): Promise<void> {
+  await withSession(options, async (session) => {
+    if (options.loadId !== undefined) {
+      const [load] = await session.db
+        .select({ loadId: loads.loadId })
+        .from(loads)
+        .where(eq(loads.loadId, options.loadId));
+      if (load === undefined) {
+        throw new RollbookError({
+          code: "not_found",
+          message: `there is no load ${options.loadId}. List them with: rollbook loads`,
+        });
+      }
+    }
+    const which =
+      options.loadId === undefined
+        ? sql`(select max(load_id) from warehouse.rejects)`
+        : sql`${options.loadId}::integer`;
+    const rows = streamRows<Omit<QuarantinedLine, "line"> & { line: string }>(
+      session,
+      sql`
+        select load_id as "loadId", line, reason, column_name as "column", raw
+        from warehouse.rejects
+        where load_id = ${which}
+        order by line`,
+    );
+    for await (const row of rows) await onReject({ ...row, line: Number(row.line) });
+  });
+}

@@ -1,0 +1,151 @@
+/** Takes staged lines into the warehouse: venues, then invoices, corrections, deltas and pending in one statement. */
+import { type SQL, sql } from "drizzle-orm";
+import { type Database, type Transaction, withTransaction } from "../db/client.ts";
+
+/** Venue ids per insert: each batch is a short transaction of its own. */
+const VENUES_PER_INSERT = 10_000;
+
+export interface MergeReport {
+  readonly inserted: number;
+  readonly corrected: number;
+  readonly unchanged: number;
+  /** Partitions in which the count or total of a group changed, oldest first. */
+  readonly partitions: readonly string[];
+}
+
+const table = (name: string): SQL => sql.raw(name);
+
+/** The creation dates that are staged, in order. The session's time zone is the warehouse's. */
+export async function readStagedDates(tx: Transaction, staging: string): Promise<readonly string[]> {
+  const result = await tx.db.execute<{ date: string }>(
+    sql`select distinct datetime_created::date::text as date from ${table(staging)} order by 1`,
+  );
+  return result.rows.map((row) => row.date);
+}
+
+/**
+ * Makes the venues that staging has and the dimension has not, on another connection and committed before any invoice, in the
+ * order of their ids, so that two loads with the same new venues wait for each other and do not deadlock.
+ */
+export async function addNewVenues(options: {
+  readonly tx: Transaction;
+  readonly staging: string;
+  readonly database: Database;
+  readonly signal?: AbortSignal | undefined;
+}): Promise<number> {
+  const { tx, staging } = options;
+  let added = 0;
+  await tx.db.execute(sql`
+    declare new_venues no scroll cursor for
+    select distinct s.venue_id
+    from ${table(staging)} s
+    where not exists (select from warehouse.venues v where v.venue_id = s.venue_id)
+    order by s.venue_id`);
+  for (;;) {
+    const batch = await tx.db.execute<{ venue_id: string }>(
+      sql`fetch ${sql.raw(String(VENUES_PER_INSERT))} from new_venues`,
+    );
+    if (batch.rows.length === 0) break;
+    const ids = batch.rows.map((row) => row.venue_id);
+    await withTransaction(options, (short) =>
+      short.db.execute(sql`
+        insert into warehouse.venues (venue_id)
+        select venue_id from unnest(${sql.param(ids)}::text[]) with ordinality as ids (venue_id, position)
+        order by position
+        on conflict (venue_id) do nothing`),
+    );
+    added += ids.length;
+  }
+  await tx.db.execute(sql`close new_venues`);
+  return added;
+}
+
+/**
+ * Merges staging into the warehouse, in one statement: inserts new rows, corrects changed ones, advances confirmed ones, leaves those
+ * of newer loads alone, and turns what changed into corrections, deltas and pending. Of two lines with one key the later wins.
+ *
+ * Rows go in sorted by key: the batch walks the B-tree, and concurrent loads meet in one order, so they wait and do not deadlock.
+ */
+export async function mergeStaging(options: {
+  readonly tx: Transaction;
+  readonly staging: string;
+  readonly loadId: number;
+  readonly syncedOn: string;
+}): Promise<MergeReport> {
+  const { tx, staging, loadId, syncedOn } = options;
+  // ctid is the order of the lines: staging was truncated in this transaction, so COPY appended to an empty file.
+  const result = await tx.db.execute<{
+    inserted: string;
+    corrected: string;
+    unchanged: string;
+    partitions: string[];
+  }>(sql`
+    with winners as (
+      select distinct on (created_on, venue_key, invoice_id) created_on, venue_key, invoice_id, created_at, total
+      from (
+        select s.datetime_created::date as created_on, v.venue_key, s.invoice_id,
+               s.datetime_created as created_at, s.total, s.ctid as line
+        from ${table(staging)} s
+        join warehouse.venues v on v.venue_id = s.venue_id
+      ) lines
+      order by created_on, venue_key, invoice_id, line desc
+    ),
+    merged as (
+      insert into warehouse.invoices as stored
+        (created_at, created_on, venue_key, load_id, synced_on, invoice_id, total)
+      select created_at, created_on, venue_key, ${loadId}::integer, ${syncedOn}::date, invoice_id, total
+      from winners
+      on conflict (created_on, venue_key, invoice_id) do update
+        set created_at = excluded.created_at,
+            total = excluded.total,
+            load_id = excluded.load_id,
+            synced_on = excluded.synced_on
+        where (stored.synced_on, stored.load_id) < (excluded.synced_on, excluded.load_id)
+      returning new.created_on, new.venue_key, new.invoice_id, new.total,
+                old.created_at as old_created_at, old.total as old_total,
+                old.load_id as old_load_id, old.synced_on as old_synced_on,
+                old.load_id is null as is_new,
+                (old.created_at, old.total) is distinct from (new.created_at, new.total) as differs
+    ),
+    net as (
+      select created_on, venue_key, count(*) filter (where is_new) as invoices,
+             sum(total - coalesce(old_total, 0)) as total
+      from merged
+      where differs
+      group by created_on, venue_key
+      having count(*) filter (where is_new) <> 0 or sum(total - coalesce(old_total, 0)) <> 0
+    ),
+    kept as (
+      insert into warehouse.corrections
+        (load_id, created_on, venue_key, invoice_id, old_created_at, old_total, old_load_id, old_synced_on)
+      select ${loadId}::integer, created_on, venue_key, invoice_id, old_created_at, old_total, old_load_id, old_synced_on
+      from merged
+      where differs and not is_new
+    ),
+    ledger as (
+      insert into warehouse.venue_day_deltas (load_id, created_on, venue_key, invoices, total)
+      select ${loadId}::integer, created_on, venue_key, invoices, total from net order by created_on, venue_key
+    ),
+    queued as (
+      insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)
+      select created_on, venue_key, invoices, total from net order by created_on, venue_key
+    )
+    select count(*) filter (where is_new) as inserted,
+           count(*) filter (where differs and not is_new) as corrected,
+           count(*) filter (where not differs) as unchanged,
+           array(
+             select p.partition
+             from warehouse.partitions p
+             where exists (select from net where net.created_on >= p.lower and net.created_on < p.upper)
+             order by p.lower
+           ) as partitions
+    from merged`);
+  const [row] = result.rows;
+  if (row === undefined) throw new Error("an aggregate returned no row");
+  return {
+    inserted: Number(row.inserted),
+    corrected: Number(row.corrected),
+    unchanged: Number(row.unchanged),
+    partitions: row.partitions,
+  };
+}

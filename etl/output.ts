@@ -1,0 +1,119 @@
+/** How commands speak: tables or JSON lines on stdout, progress and messages on stderr. */
+import { once } from "node:events";
+import Progress from "cli-progress";
+import Table from "cli-table3";
+
+export interface Streams {
+  readonly stdout: NodeJS.WriteStream;
+  readonly stderr: NodeJS.WriteStream;
+}
+
+/** Writes text and waits while the reader is slow, so that memory stays constant. */
+export async function write(stream: NodeJS.WriteStream, text: string): Promise<void> {
+  if (!stream.write(text)) await once(stream, "drain");
+}
+
+/** One JSON object as one line. */
+export function writeJson(streams: Streams, value: unknown): Promise<void> {
+  return write(streams.stdout, `${JSON.stringify(value)}\n`);
+}
+
+export function writeLine(streams: Streams, text: string): Promise<void> {
+  return write(streams.stdout, `${text}\n`);
+}
+
+/** A message beside the output. */
+export function note(streams: Streams, text: string): void {
+  streams.stderr.write(`${text}\n`);
+}
+
+/**
+ * Text from strangers, safe on a terminal: control characters, line and paragraph separators and those that turn the direction of writing are
+ * escaped.
+ */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (character) => {
+    const code = character.codePointAt(0) ?? 0;
+    return `\\u{${code.toString(16)}}`;
+  });
+}
+
+export interface Column {
+  readonly title: string;
+  readonly align?: "left" | "right";
+}
+
+/** A plain table: a header, a line, rows. */
+export function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
+  const table = new Table({
+    head: columns.map((column) => column.title),
+    colAligns: columns.map((column) => column.align ?? "left"),
+    style: { head: [], border: [], "padding-left": 0, "padding-right": 2 },
+    chars: {
+      top: "",
+      "top-mid": "",
+      "top-left": "",
+      "top-right": "",
+      bottom: "",
+      "bottom-mid": "",
+      "bottom-left": "",
+      "bottom-right": "",
+      left: "",
+      "left-mid": "",
+      mid: "",
+      "mid-mid": "",
+      right: "",
+      "right-mid": "",
+      middle: "",
+    },
+  });
+  table.push(...rows.map((row) => row.map(printable)));
+  return table
+    .toString()
+    .split("\n")
+    .map((line) => line.trimEnd())
+    .join("\n");
+}
+
+/** Numbers as people read them: 1234567 as 1,234,567. */
+export function formatCount(value: number): string {
+  return value.toLocaleString("en-US");
+}
+
+/** 1500 as 1.5 s, 90000 as 1:30 min. */
+export function formatDuration(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  const minutes = Math.floor(ms / 60_000);
+  return `${minutes}:${String(Math.floor((ms % 60_000) / 1000)).padStart(2, "0")} min`;
+}
+
+export interface ProgressBar {
+  readonly update: (share: number, text: string) => void;
+  readonly stop: () => void;
+}
+
+/** A progress bar on the terminal; nothing where stderr is none. */
+export function openProgress(streams: Streams): ProgressBar {
+  if (!streams.stderr.isTTY) return { update: () => {}, stop: () => {} };
+  const bar = new Progress.SingleBar({
+    stream: streams.stderr,
+    format: "{bar} {percentage}% {text}",
+    barsize: 24,
+    hideCursor: true,
+    clearOnComplete: true,
+    stopOnComplete: false,
+    fps: 8,
+  });
+  let started = false;
+  return {
+    update(share, text) {
+      if (!started) bar.start(1000, 0, { text });
+      started = true;
+      bar.update(Math.round(share * 1000), { text });
+    },
+    stop() {
+      if (started) bar.stop();
+    },
+  };
+}

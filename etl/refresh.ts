@@ -1,0 +1,324 @@
+/** Brings the rollup of partitions up to date, from what is pending or by rebuilding it. DESIGN: docs/design.md, "A refresh". */
+import { sql } from "drizzle-orm";
+import pRetry from "p-retry";
+import {
+  type Database,
+  LOCK,
+  lockUntilEnd,
+  type Transaction,
+  withSession,
+  withTransaction,
+} from "../db/client.ts";
+import { isRetryable, RollbookError } from "../db/errors.ts";
+import { leafTable, listPartitions } from "../db/partitions.ts";
+import type { Partition } from "../db/schema.ts";
+
+export const STRATEGIES = ["auto", "delta", "partition", "full"] as const;
+/** `delta`: apply what is pending; `partition`: rebuild what it touches; `full`: rebuild all; `auto`: choose for each. */
+export type Strategy = (typeof STRATEGIES)[number];
+
+export interface RefreshReport {
+  readonly partition: string;
+  /** `none` when nothing was pending. */
+  readonly method: "delta" | "rebuild" | "none";
+  /** Why this method, in words. */
+  readonly reason: string;
+  /** Pending changes that were taken. */
+  readonly changes: number;
+  /** Rows of the rollup that were written. */
+  readonly groups: { readonly inserted: number; readonly updated: number; readonly deleted: number };
+  /** What `auto` reckoned with, in milliseconds; null where nothing was reckoned. */
+  readonly predictedMs: number | null;
+  readonly durationMs: number;
+}
+
+export interface RefreshOptions {
+  readonly database: Database;
+  /** Names of the partitions; left out, all that have something pending (`full`: all there are). */
+  readonly partitions?: readonly string[] | undefined;
+  readonly strategy?: Strategy | undefined;
+  /** Partitions refreshed at a time, default 2. */
+  readonly concurrency?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((done: number, of: number, report: RefreshReport) => void) | undefined;
+}
+
+/**
+ * What a change costs, in milliseconds: applying one pending change against scanning one invoice in a rebuild. Measured on two cores
+ * (docs/benchmark.md says how); only their ratio decides.
+ */
+const DELTA_MS_PER_CHANGE = 0.012;
+const REBUILD_MS_PER_INVOICE = 0.0011;
+
+/** Above this size an empty queue is vacuumed at once: every reader looks into it. */
+const PENDING_BYTES_WORTH_A_VACUUM = 8 * 1024 * 1024;
+
+/**
+ * Refreshes partitions, each in a transaction of its own. All strategies end in the same rollup; readers are never blocked and see
+ * each partition before or after, never between.
+ *
+ * @throws RollbookError `not_found` for a partition that is not there
+ */
+export async function refreshPartitions(options: RefreshOptions): Promise<readonly RefreshReport[]> {
+  const { database, signal, strategy = "auto" } = options;
+  const targets = await withSession({ database, signal }, async (session) => {
+    const all = await listPartitions(session);
+    if (options.partitions !== undefined) return options.partitions.map((name) => findPartition(all, name));
+    if (strategy === "full") return all;
+    const touched = await session.db.execute<{ partition: string }>(sql`
+      select p.partition
+      from warehouse.partitions p
+      where p.state = 'stale' or exists (
+        select from warehouse.venue_day_pending d where d.created_on >= p.lower and d.created_on < p.upper)`);
+    const names = new Set(touched.rows.map((row) => row.partition));
+    return all.filter((partition) => names.has(partition.partition));
+  });
+  const live = targets.filter((partition) => partition.state !== "detached");
+  const explicit = options.partitions !== undefined;
+  const reports: RefreshReport[] = [];
+  await forEachAtOnce(live, options.concurrency ?? 2, async (partition) => {
+    const report = await retryRefresh(
+      () => refreshPartition({ database, partition, strategy, explicit, signal }),
+      signal,
+    );
+    reports.push(report);
+    options.onProgress?.(reports.length, live.length, report);
+  });
+  await vacuumPending(database, signal);
+  return reports.sort((a, b) => (a.partition < b.partition ? -1 : 1));
+}
+
+function findPartition(all: readonly Partition[], name: string): Partition {
+  const found = all.find((partition) => partition.partition === name);
+  if (found !== undefined) return found;
+  throw new RollbookError({
+    code: "not_found",
+    message: `there is no partition ${JSON.stringify(name)}. List them with: rollbook partitions list`,
+  });
+}
+
+async function forEachAtOnce<T>(
+  items: readonly T[],
+  atOnce: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const queue = items.values();
+  const worker = async () => {
+    for (const item of queue) await work(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker));
+}
+
+function retryRefresh<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  return pRetry(work, {
+    retries: 4,
+    minTimeout: 100,
+    factor: 3,
+    randomize: true,
+    ...(signal && { signal }),
+    shouldRetry: ({ error }) => isRetryable(error) && signal?.aborted !== true,
+  });
+}
+
+/** Refreshes one partition. Others that want the same one wait for its lock. */
+async function refreshPartition(options: {
+  readonly database: Database;
+  readonly partition: Partition;
+  readonly strategy: Strategy;
+  /** The partition was asked for by name. */
+  readonly explicit: boolean;
+  readonly signal: AbortSignal | undefined;
+}): Promise<RefreshReport> {
+  const { partition } = options;
+  return withTransaction(options, async (tx) => {
+    const started = performance.now();
+    await lockUntilEnd(tx, LOCK.refreshPartition, partition.partitionId);
+    const plan = await choose(tx, partition, options);
+    const written = await carryOut(tx, partition, plan.method);
+    const durationMs = Math.round(performance.now() - started);
+    return { partition: partition.partition, ...plan, ...written, durationMs };
+  });
+}
+
+type Plan = Pick<RefreshReport, "method" | "reason" | "predictedMs">;
+type Written = Pick<RefreshReport, "changes" | "groups">;
+
+async function choose(
+  tx: Transaction,
+  { partition, lower, upper }: Partition,
+  { strategy, explicit }: { readonly strategy: Strategy; readonly explicit: boolean },
+): Promise<Plan> {
+  const result = await tx.db.execute<{ state: Partition["state"]; invoices: string; changes: string }>(sql`
+    select p.state, p.rollup_invoices + q.invoices as invoices, q.changes
+    from warehouse.partitions p
+    cross join (
+      select count(*) as changes, coalesce(sum(invoices), 0) as invoices
+      from warehouse.venue_day_pending
+      where created_on >= ${lower} and created_on < ${upper}
+    ) q
+    where p.partition = ${partition}`);
+  const [row] = result.rows;
+  if (row === undefined || row.state === "detached")
+    return { method: "none", reason: "detached", predictedMs: null };
+  const changes = Number(row.changes);
+  const rebuild = (reason: string): Plan => ({ method: "rebuild", reason, predictedMs: null });
+  if (row.state === "stale") return rebuild("the partition is stale");
+  if (strategy === "full") return rebuild("all partitions are rebuilt");
+  if (strategy === "partition" && (explicit || changes > 0)) return rebuild("touched partitions are rebuilt");
+  if (changes === 0) return { method: "none", reason: "nothing is pending", predictedMs: null };
+  if (strategy === "delta")
+    return { method: "delta", reason: "pending changes are applied", predictedMs: null };
+  return reckon(changes, Number(row.invoices), row.state === "dropped");
+}
+
+/** The cheaper method for so many changes in a partition of so many invoices. */
+function reckon(changes: number, invoices: number, dropped: boolean): Plan {
+  const deltaMs = Math.ceil(changes * DELTA_MS_PER_CHANGE);
+  const rebuildMs = Math.ceil(invoices * REBUILD_MS_PER_INVOICE);
+  const reason = `${changes} changes against ${invoices} invoices`;
+  if (dropped || deltaMs <= rebuildMs) return { method: "delta", reason, predictedMs: deltaMs };
+  return { method: "rebuild", reason, predictedMs: rebuildMs };
+}
+
+async function carryOut(tx: Transaction, partition: Partition, method: Plan["method"]): Promise<Written> {
+  switch (method) {
+    case "none":
+      return { changes: 0, groups: { inserted: 0, updated: 0, deleted: 0 } };
+    case "delta":
+      return applyPending(tx, partition);
+    case "rebuild":
+      return rebuildRollup(tx, partition);
+  }
+}
+
+interface WrittenRow extends Record<string, unknown> {
+  readonly changes: string;
+  readonly inserted: string;
+  readonly updated: string;
+  readonly deleted: string;
+}
+
+function readWritten(rows: readonly WrittenRow[]): Written {
+  const [row] = rows;
+  if (row === undefined) throw new Error("an aggregate returned no row");
+  const { changes, inserted, updated, deleted } = row;
+  return {
+    changes: Number(changes),
+    groups: { inserted: Number(inserted), updated: Number(updated), deleted: Number(deleted) },
+  };
+}
+
+/**
+ * Takes what is pending into the rollup, in one statement under the partition's lock: it deletes the pending rows that it sees, adds them up
+ * by group and merges them in key order. Two statements would lose or double what commits between them.
+ */
+async function applyPending(tx: Transaction, partition: Partition): Promise<Written> {
+  const leaf = sql.raw(leafTable("venue_day_rollup", partition.partition));
+  // Probe the rollup's key for each changed group. A hash or merge join would read the whole partition for a few groups.
+  await tx.db.execute(
+    sql`select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`,
+  );
+  const result = await tx.db.execute<WrittenRow>(sql`
+    with taken as (
+      delete from warehouse.venue_day_pending
+      where created_on >= ${partition.lower} and created_on < ${partition.upper}
+      returning created_on, venue_key, invoices, total
+    ),
+    net as (
+      select created_on, venue_key, sum(invoices)::bigint as invoices, sum(total) as total
+      from taken
+      group by created_on, venue_key
+      having sum(invoices) <> 0 or sum(total) <> 0
+      order by created_on, venue_key
+    ),
+    merged as (
+      merge into ${leaf} as stored
+      using net on stored.created_on = net.created_on and stored.venue_key = net.venue_key
+      when matched and stored.invoices + net.invoices = 0 then delete
+      when matched then update set invoices = stored.invoices + net.invoices, total = stored.total + net.total
+      when not matched then
+        insert (created_on, venue_key, invoices, total)
+        values (net.created_on, net.venue_key, net.invoices, net.total)
+      returning merge_action() as action
+    ),
+    controlled as (
+      update warehouse.partitions
+      set rollup_invoices = rollup_invoices + (select coalesce(sum(invoices), 0) from net),
+          rollup_total = rollup_total + (select coalesce(sum(total), 0) from net),
+          refreshed_at = clock_timestamp()
+      where partition = ${partition.partition}
+    )
+    select (select count(*) from taken) as changes,
+           count(*) filter (where action = 'INSERT') as inserted,
+           count(*) filter (where action = 'UPDATE') as updated,
+           count(*) filter (where action = 'DELETE') as deleted
+    from merged`);
+  return readWritten(result.rows);
+}
+
+/**
+ * Recomputes the rollup of a partition, in one statement under its lock: the pending rows that its snapshot sees are in the invoices of the same
+ * snapshot, so they are deleted, and the rollup and the control totals are set. Only rows that differ are written, so readers never see an
+ * empty partition. Where the invoices were dropped the deltas are summed.
+ */
+export async function rebuildRollup(tx: Transaction, partition: Partition): Promise<Written> {
+  const leaf = sql.raw(leafTable("venue_day_rollup", partition.partition));
+  const [{ state } = { state: "open" }] = (
+    await tx.db.execute<{ state: Partition["state"] }>(
+      sql`select state from warehouse.partitions where partition = ${partition.partition}`,
+    )
+  ).rows;
+  const fresh =
+    state === "dropped"
+      ? sql`
+        select created_on, venue_key, sum(invoices)::bigint as invoices, sum(total) as total
+        from ${sql.raw(leafTable("venue_day_deltas", partition.partition))}
+        group by created_on, venue_key
+        having sum(invoices) <> 0`
+      : sql`
+        select created_on, venue_key, count(*) as invoices, sum(total) as total
+        from ${sql.raw(leafTable("invoices", partition.partition))}
+        group by created_on, venue_key`;
+  const result = await tx.db.execute<WrittenRow>(sql`
+    with taken as (
+      delete from warehouse.venue_day_pending
+      where created_on >= ${partition.lower} and created_on < ${partition.upper}
+      returning 1
+    ),
+    fresh as materialized (${fresh}),
+    merged as (
+      merge into ${leaf} as stored
+      using fresh on stored.created_on = fresh.created_on and stored.venue_key = fresh.venue_key
+      when matched and (stored.invoices, stored.total) is distinct from (fresh.invoices, fresh.total) then
+        update set invoices = fresh.invoices, total = fresh.total
+      when not matched by target then
+        insert (created_on, venue_key, invoices, total)
+        values (fresh.created_on, fresh.venue_key, fresh.invoices, fresh.total)
+      when not matched by source then delete
+      returning merge_action() as action
+    ),
+    controlled as (
+      update warehouse.partitions
+      set rollup_invoices = (select coalesce(sum(invoices), 0) from fresh),
+          rollup_total = (select coalesce(sum(total), 0) from fresh),
+          state = case state when 'stale' then 'open' else state end,
+          refreshed_at = clock_timestamp()
+      where partition = ${partition.partition}
+    )
+    select (select count(*) from taken) as changes,
+           count(*) filter (where action = 'INSERT') as inserted,
+           count(*) filter (where action = 'UPDATE') as updated,
+           count(*) filter (where action = 'DELETE') as deleted
+    from merged`);
+  return readWritten(result.rows);
+}
+
+/** Every view looks into the queue, so a large one that was just emptied is not left to the autovacuum. */
+async function vacuumPending(database: Database, signal: AbortSignal | undefined): Promise<void> {
+  await withSession({ database, signal }, async (session) => {
+    const result = await session.db.execute<{ worth_it: boolean }>(sql`
+      select pg_relation_size('warehouse.venue_day_pending') > ${PENDING_BYTES_WORTH_A_VACUUM}
+             and not exists (select from warehouse.venue_day_pending) as worth_it`);
+    if (result.rows[0]?.worth_it === true) await session.db.execute(sql`vacuum warehouse.venue_day_pending`);
+  });
+}

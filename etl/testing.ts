@@ -1,0 +1,88 @@
+/** For tests: worker processes, drops on disk, and queries that return offenders. */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { onTestFinished } from "vitest";
+import type { TestWarehouse } from "../db/testing.ts";
+import type { Job, JobResult } from "./testing_worker.ts";
+import { readTotals, type Total } from "./totals.ts";
+
+/** A folder of the test's own, removed when it has finished. */
+export function makeFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "rollbook-test-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+const WORKER = fileURLToPath(new URL("./testing_worker.ts", import.meta.url));
+
+/** A process that does one job at a time; `kill` ends it. */
+export interface Worker {
+  readonly run: (job: Job) => Promise<JobResult>;
+  readonly kill: () => void;
+}
+
+export function startWorker(): Worker {
+  const child: ChildProcess = fork(WORKER, {
+    execArgv: ["--import", import.meta.resolve("tsx")],
+    stdio: "inherit",
+  });
+  return {
+    run: async (job) => {
+      const settled = new AbortController();
+      const { signal } = settled;
+      const exited = once(child, "exit", { signal }).then(([code, killedBy]) => ({
+        error: `the worker ended: ${killedBy ?? code}`,
+      }));
+      const answered = once(child, "message", { signal }).then(([result]) => result as JobResult);
+      child.send(job);
+      const result = await Promise.race([answered, exited]);
+      Promise.allSettled([answered, exited]);
+      settled.abort();
+      return result;
+    },
+    kill: () => child.kill("SIGKILL"),
+  };
+}
+
+/** All totals by venue and day, as the reports show them. */
+export async function totalsOf(warehouse: TestWarehouse, asKnownOn?: string): Promise<readonly Total[]> {
+  const rows: Total[] = [];
+  const { database, settings } = warehouse;
+  await readTotals({ database, settings, by: "venue,day", asKnownOn }, async (row) => {
+    rows.push(row);
+  });
+  return rows;
+}
+
+/**
+ * Every group for which the reports, rollup + pending, the deltas and a recompute do not agree, in one snapshot, in plain SQL and by
+ * other means than `verify`: none are expected.
+ */
+export function disagreements(warehouse: TestWarehouse): Promise<unknown[]> {
+  return warehouse.query(`
+    select venue_id, created_on::text, source, invoices, total from (
+      select *, count(*) over (partition by venue_id, created_on, invoices, total) as agreeing from (
+        select 'invoices' as source, v.venue_id, i.created_on, count(*)::bigint as invoices, sum(i.total) as total
+        from warehouse.invoices i join warehouse.venues v using (venue_key) group by 2, 3
+        union all
+        select 'deltas', v.venue_id, d.created_on, sum(d.invoices)::bigint, sum(d.total)
+        from warehouse.venue_day_deltas d join warehouse.venues v using (venue_key) group by 2, 3
+        having sum(d.invoices) <> 0 or sum(d.total) <> 0
+        union all
+        select 'rollup + pending', v.venue_id, r.created_on, sum(r.invoices)::bigint, sum(r.total)
+        from (
+          select created_on, venue_key, invoices, total from warehouse.venue_day_rollup
+          union all select created_on, venue_key, invoices, total from warehouse.venue_day_pending
+        ) r join warehouse.venues v using (venue_key) group by 2, 3
+        having sum(r.invoices) <> 0 or sum(r.total) <> 0
+        union all
+        select 'reports', venue_id, created_on, invoices, total from reports.venue_daily_totals
+      ) sources
+    ) compared
+    where agreeing <> 4
+    order by 1, 2, 3`);
+}

@@ -1,0 +1,54 @@
+/** For tests: a process that loads and refreshes on demand, so that several processes can do so at once. */
+import type pg from "pg";
+import { openDatabase } from "../db/client.ts";
+import type { Settings } from "../db/schema.ts";
+import { type LoadReport, type LoadStep, loadDrop } from "./load.ts";
+import { type RefreshReport, refreshPartitions, type Strategy } from "./refresh.ts";
+
+export interface Job {
+  readonly connection: pg.ClientConfig;
+  readonly settings: Settings;
+  /** Loads this drop; refreshes when it is left out. */
+  readonly path?: string;
+  readonly maxRejects?: number;
+  readonly strategy?: Strategy;
+  /** The process kills itself with SIGKILL when the load, or the refresh, comes to this step. */
+  readonly dieAt?: LoadStep | "refresh";
+}
+
+export type JobResult =
+  | { readonly load: LoadReport }
+  | { readonly refreshed: readonly RefreshReport[] }
+  | { readonly error: string };
+
+process.on("message", (job: Job) => {
+  carryOut(job).then(
+    (result) => process.send?.(result),
+    (error: unknown) =>
+      process.send?.({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+  );
+});
+
+async function carryOut(job: Job): Promise<JobResult> {
+  const database = openDatabase({ connection: job.connection, max: 4 });
+  const dieAt = (step: string) => {
+    if (step === job.dieAt) process.kill(process.pid, "SIGKILL");
+  };
+  try {
+    if (job.path !== undefined) {
+      const { settings, path, maxRejects } = job;
+      return {
+        load: await loadDrop({ database, settings, path, maxRejects, onProgress: ({ step }) => dieAt(step) }),
+      };
+    }
+    return {
+      refreshed: await refreshPartitions({
+        database,
+        strategy: job.strategy,
+        onProgress: () => dieAt("refresh"),
+      }),
+    };
+  } finally {
+    await database.pool.end();
+  }
+}

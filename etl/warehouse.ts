@@ -1,0 +1,84 @@
+/** Opens the warehouse that the configuration names, and gives it back in order. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { type Database, openDatabase, withSession } from "../db/client.ts";
+import { openEmbeddedServer } from "../db/embedded.ts";
+import { RollbookError } from "../db/errors.ts";
+import { initWarehouse, readSettings } from "../db/migrate.ts";
+import type { Settings } from "../db/schema.ts";
+import type { Config } from "./config.ts";
+
+/** Connections of one command: a load takes two at a time, a refresh two, and one is for the rest. */
+const CONNECTIONS = 5;
+
+export interface OpenDatabase {
+  readonly database: Database;
+  /** Ends the connections; stops the embedded server when nobody else uses it, by force after `withinMs`. */
+  readonly close: (options?: { readonly withinMs?: number }) => Promise<void>;
+}
+
+export interface OpenOptions {
+  readonly config: Config;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((message: string) => void) | undefined;
+}
+
+/** Opens the database, starting the embedded server where it is not up. */
+export async function openConfigured(options: OpenOptions): Promise<OpenDatabase> {
+  const { config, signal, onProgress } = options;
+  if (config.kind === "server") {
+    const database = openDatabase({ connection: config.connection, max: CONNECTIONS });
+    return { database, close: () => database.pool.end() };
+  }
+  const server = await openEmbeddedServer({
+    home: config.home,
+    ...(signal && { signal }),
+    ...(onProgress && { onProgress }),
+  });
+  const { host, port, user, database: name } = server;
+  const database = openDatabase({
+    connection: { host, port, user, database: name, ssl: false },
+    max: CONNECTIONS,
+  });
+  return {
+    database,
+    close: async (closing) => {
+      await database.pool.end();
+      await server.release(closing);
+    },
+  };
+}
+
+export interface Warehouse extends OpenDatabase {
+  readonly settings: Settings;
+}
+
+/**
+ * Opens the warehouse. On the embedded server `create` makes or migrates it with the default settings; on a server of the user's own nothing but
+ * `init` creates anything.
+ *
+ * @throws RollbookError `warehouse_missing`, `warehouse_newer`, `unsupported_server`, `connection`, `permission`
+ */
+export async function openWarehouse(
+  options: OpenOptions & { readonly create?: boolean },
+): Promise<Warehouse> {
+  const { config, signal, create = false } = options;
+  if (config.kind === "embedded" && !create && !existsSync(join(config.home, "data"))) {
+    throw new RollbookError({
+      code: "warehouse_missing",
+      message: `there is no warehouse in ${config.home} yet. Run: rollbook init (or load); or name a server in DATABASE_URL.`,
+    });
+  }
+  const open = await openConfigured(options);
+  try {
+    const { database } = open;
+    const settings =
+      config.kind === "embedded" && create
+        ? (await initWarehouse({ database, signal })).settings
+        : await withSession({ database, signal }, readSettings);
+    return { ...open, settings };
+  } catch (error) {
+    await open.close();
+    throw error;
+  }
+}
