@@ -36,6 +36,7 @@ const SESSION_SETTINGS: Readonly<Record<string, string>> = {
   statement_timeout: "0",
   lock_timeout: "0",
   idle_in_transaction_session_timeout: "0",
+  idle_session_timeout: "0",
   transaction_timeout: "0",
   tcp_keepalives_idle: String(KEEPALIVE_SECONDS),
   tcp_keepalives_interval: "10",
@@ -69,15 +70,19 @@ export function openDatabase(options: {
 
 async function prepareSession(client: pg.ClientBase): Promise<void> {
   const names = Object.keys(SESSION_SETTINGS);
+  // An old server does not know them all; that it is too old is said later, in so many words.
   await client.query(
-    "select set_config(name, value, false) from unnest($1::text[], $2::text[]) as wanted (name, value)",
+    `select set_config(name, value, false)
+     from unnest($1::text[], $2::text[]) as wanted (name, value)
+     where current_setting(name, true) is not null`,
     [names, Object.values(SESSION_SETTINGS)],
   );
   // Not every platform of the server can watch a connection; then a dead client is noticed at the next write to it.
   await client
     .query("select set_config('client_connection_check_interval', '1s', false)")
     .catch((error: unknown) => {
-      if (errorState(error) !== SQLSTATE.invalidParameterValue) throw error;
+      const state = errorState(error);
+      if (state !== SQLSTATE.invalidParameterValue && state !== SQLSTATE.undefinedObject) throw error;
     });
 }
 
@@ -110,17 +115,22 @@ function describePlace(connection: pg.ClientConfig): string {
 }
 
 /**
- * Runs `work` in one READ COMMITTED transaction on one connection and commits; any error rolls back.
+ * Runs `work` in one transaction on one connection and commits; any error rolls back.
  *
+ * @param options.isolation default `read committed`: each statement sees what was committed before it
  * @param options.signal when it aborts, the connection is cut, so that a statement in progress ends and the server
  *   rolls back; the call then rejects with a RollbookError `aborted`
  */
 export async function withTransaction<T>(
-  options: { readonly database: Database; readonly signal?: AbortSignal | undefined },
+  options: {
+    readonly database: Database;
+    readonly isolation?: "read committed" | "repeatable read";
+    readonly signal?: AbortSignal | undefined;
+  },
   work: (tx: Transaction) => Promise<T>,
 ): Promise<T> {
   return withSession(options, async (session) => {
-    await session.client.query("begin isolation level read committed");
+    await session.client.query(`begin isolation level ${options.isolation ?? "read committed"}`);
     try {
       const result = await work({ ...session, transaction: true });
       await session.client.query("commit");
@@ -139,6 +149,10 @@ export async function withSession<T>(
 ): Promise<T> {
   const { database, signal } = options;
   const client = await connect(database, signal);
+  if (signal?.aborted) {
+    client.release();
+    throw abortedError(signal);
+  }
   let cut = false;
   const cutConnection = () => {
     cut = true;
@@ -212,9 +226,16 @@ export const LOCK = {
   stagingSlot: 0x526f6c34,
   knownAt: 0x526f6c35,
   removePartition: 0x526f6c36,
+  closePartition: 0x526f6c37,
+  verifyPartition: 0x526f6c38,
 } as const;
 
 /** Waits for an advisory lock that the end of the transaction gives back. */
 export async function lockUntilEnd(tx: Transaction, lock: number, which = 0): Promise<void> {
   await tx.client.query("select pg_advisory_xact_lock($1, $2)", [lock, which]);
+}
+
+/** The same lock, shared with others who take it so. */
+export async function shareLockUntilEnd(tx: Transaction, lock: number, which = 0): Promise<void> {
+  await tx.client.query("select pg_advisory_xact_lock_shared($1, $2)", [lock, which]);
 }

@@ -40,6 +40,7 @@ export const SQLSTATE = {
   checkViolation: "23514",
   insufficientPrivilege: "42501",
   undefinedTable: "42P01",
+  undefinedObject: "42704",
   duplicateTable: "42P07",
   invalidCatalogName: "3D000",
   invalidSchemaName: "3F000",
@@ -88,6 +89,8 @@ export function errorState(error: unknown): string | undefined {
 
 /** True when the connection, or the server behind it, went away. */
 export function isConnectionLost(error: unknown): boolean {
+  // Ours says what it is; its cause may be a file that is not there (ENOENT), as a socket may be.
+  if (error instanceof RollbookError) return error.code === "connection";
   const state = errorState(error);
   if (state !== undefined) {
     return (
@@ -98,13 +101,16 @@ export function isConnectionLost(error: unknown): boolean {
       state === SQLSTATE.cannotConnectNow
     );
   }
-  // pg itself gives these two no code (pg 8, client.js).
   const cause = rootCause(error);
-  return (
-    cause instanceof Error &&
-    (cause.message === "Connection terminated unexpectedly" || cause.message === "Connection terminated")
-  );
+  return cause instanceof Error && LOST_CLIENT.has(cause.message);
 }
+
+/** pg itself gives these no code (pg 8, client.js). The third: the connection broke while nothing was asked. */
+const LOST_CLIENT: ReadonlySet<string> = new Set([
+  "Connection terminated unexpectedly",
+  "Connection terminated",
+  "Client has encountered a connection error and is not queryable",
+]);
 
 /** True for what may well succeed when the whole load or refresh is tried again. */
 export function isRetryable(error: unknown): boolean {

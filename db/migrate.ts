@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { sql } from "drizzle-orm";
 import { migrate as applyMigrations } from "drizzle-orm/node-postgres/migrator";
+import pg from "pg";
 import { type Database, LOCK, type Session, withSession } from "./client.ts";
 import { errorState, RollbookError, SQLSTATE } from "./errors.ts";
 import { type Granularity, type Settings, settings } from "./schema.ts";
@@ -47,7 +48,7 @@ export async function initWarehouse(options: {
       const applied = await migrate(session);
       return { ...(await fixSettings(session, options)), applied };
     } catch (error) {
-      throw explainMigrationError(error, options.database.place);
+      throw await explainPermission(error, session);
     } finally {
       await session.client.query("select pg_advisory_unlock($1, 0)", [LOCK.migrate]).catch(() => {});
     }
@@ -92,7 +93,14 @@ async function checkServerVersion(session: Session): Promise<void> {
   const result = await session.client.query(
     "select current_setting('server_version_num')::int as number, current_setting('server_version') as name",
   );
-  const { number, name } = result.rows[0];
+  refuseOldServer(result.rows[0]);
+}
+
+/**
+ * @param server.number `server_version_num`, e.g. 180001; `server.name` is the version as the server writes it
+ * @throws RollbookError `unsupported_server` below PostgreSQL 18
+ */
+export function refuseOldServer({ number, name }: { readonly number: number; readonly name: string }): void {
   if (number >= OLDEST_SERVER) return;
   throw new RollbookError({
     code: "unsupported_server",
@@ -165,29 +173,42 @@ function missingWarehouse(cause?: unknown): RollbookError {
 /**
  * Reads the settings of a warehouse that is there and of this code's version.
  *
- * @throws RollbookError `warehouse_missing`, `warehouse_newer`, `unsupported_server`
+ * @throws RollbookError `warehouse_missing`, `warehouse_newer`, `unsupported_server`, `permission`
  */
 export async function readSettings(session: Session): Promise<Settings> {
   await checkServerVersion(session);
   const journal = await readJournal();
-  const version = await readVersion(session);
-  if (version === undefined) throw missingWarehouse();
-  refuseNewer(version, journal);
-  const newest = journal.at(-1);
-  if (newest !== undefined && version < newest.when) {
-    throw new RollbookError({
-      code: "warehouse_missing",
-      message: `the warehouse is older than this rollbook (${newest.tag} is missing). Run: rollbook init`,
-    });
+  try {
+    const version = await readVersion(session);
+    if (version === undefined) throw missingWarehouse();
+    refuseNewer(version, journal);
+    refuseOlder(version, journal);
+    return await selectSettings(session);
+  } catch (error) {
+    throw await explainPermission(error, session);
   }
-  return selectSettings(session);
 }
 
-function explainMigrationError(error: unknown, place: string): unknown {
-  if (errorState(error) !== SQLSTATE.insufficientPrivilege) return error;
-  return new RollbookError({
-    code: "permission",
-    message: `this user may not create the warehouse in the ${place}. As its owner run: grant create on database <name> to <user>`,
-    cause: error,
+function refuseOlder(version: number, journal: Journal["entries"]): void {
+  const newest = journal.at(-1);
+  if (newest === undefined || version >= newest.when) return;
+  throw new RollbookError({
+    code: "warehouse_missing",
+    message: `the warehouse is older than this rollbook (${newest.tag} is missing). Run: rollbook init`,
   });
+}
+
+/** Says which right is missing, and how it is given; other errors are passed on. */
+async function explainPermission(error: unknown, session: Session): Promise<unknown> {
+  if (errorState(error) !== SQLSTATE.insufficientPrivilege) return error;
+  const result = await session.client.query(`
+    select current_user as "user", current_database() as database,
+           (select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'warehouse') as owner`);
+  const { user, database, owner } = result.rows[0];
+  const name = pg.escapeIdentifier;
+  const message =
+    owner === null
+      ? `user ${user} may not create the warehouse in database ${database}. As its owner run: grant create on database ${name(database)} to ${name(user)}`
+      : `user ${user} may not use the warehouse in database ${database}, which belongs to ${owner}. As ${owner} run: grant ${name(owner)} to ${name(user)}; or connect as ${owner}.`;
+  return new RollbookError({ code: "permission", message, cause: error });
 }

@@ -112,6 +112,8 @@ export async function ensurePartitions(options: {
   readonly database: Database;
   readonly granularity: Granularity;
   readonly dates: Iterable<string>;
+  /** How long one attempt waits for a lock, in milliseconds; default 5000. There are six attempts. */
+  readonly lockTimeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }): Promise<readonly string[]> {
   const wanted = new Map<string, PartitionRange>();
@@ -129,11 +131,15 @@ export async function ensurePartitions(options: {
 }
 
 async function createMissing(
-  options: { readonly database: Database; readonly signal?: AbortSignal | undefined },
+  options: {
+    readonly database: Database;
+    readonly lockTimeoutMs?: number | undefined;
+    readonly signal?: AbortSignal | undefined;
+  },
   ranges: readonly PartitionRange[],
 ): Promise<readonly string[]> {
   return withTransaction(options, async (tx) => {
-    await tx.client.query("select set_config('lock_timeout', $1, true)", [`${LOCK_TIMEOUT_MS}ms`]);
+    await limitLockWaits(tx, options.lockTimeoutMs);
     await lockUntilEnd(tx, LOCK.ensurePartitions);
     const names = ranges.map((range) => range.partition);
     const present = await tx.db.select().from(partitions).where(inArray(partitions.partition, names));
@@ -144,33 +150,45 @@ async function createMissing(
   });
 }
 
+async function limitLockWaits(tx: Transaction, timeoutMs = LOCK_TIMEOUT_MS): Promise<void> {
+  await tx.client.query("select set_config('lock_timeout', $1, true)", [`${timeoutMs}ms`]);
+}
+
 async function createSet(tx: Transaction, range: PartitionRange): Promise<void> {
-  for (const parent of PARENTS) {
+  const statements = PARENTS.flatMap((parent) => {
     const leaf = leafTable(parent, range.partition);
     // A rollup row is updated over and over: room on its page keeps the update out of the index.
     const storage = parent === "venue_day_rollup" ? "with (fillfactor = 85)" : "";
-    await tx.client.query(
+    return [
       `create table ${leaf} (like warehouse.${parent} including defaults including constraints including indexes) ${storage}`,
-    );
-    await attachLeaf(tx, parent, range);
-  }
+      attachStatement(parent, range),
+    ];
+  });
+  // One round trip: a drop may need hundreds of sets.
+  await tx.client.query(statements.join(";\n"));
   await tx.db.insert(partitions).values(range);
 }
 
+/** ATTACH, not PARTITION OF: the latter takes ACCESS EXCLUSIVE on the parent and blocks every reader. */
+function attachStatement(parent: Parent, { partition, lower, upper }: PartitionRange): string {
+  const bounds = `from (${pg.escapeLiteral(lower)}) to (${pg.escapeLiteral(upper)})`;
+  return `alter table warehouse.${parent} attach partition ${leafTable(parent, partition)} for values ${bounds}`;
+}
+
 /**
- * ATTACH, not PARTITION OF: the latter takes ACCESS EXCLUSIVE on the parent and blocks every reader. The check on the bounds
- * spares ATTACH the scan of the leaf.
+ * Attaches a leaf that has been detached. DETACH CONCURRENTLY left it a check of its bounds, which spares ATTACH the scan; every insert
+ * would pay for it from then on, so it goes.
  */
-async function attachLeaf(tx: Transaction, parent: Parent, range: PartitionRange): Promise<void> {
+async function attachAgain(tx: Transaction, parent: Parent, range: PartitionRange): Promise<void> {
   const leaf = leafTable(parent, range.partition);
-  const [lower, upper] = [pg.escapeLiteral(range.lower), pg.escapeLiteral(range.upper)];
-  await tx.client.query(
-    `alter table ${leaf} add constraint rollbook_bounds check (created_on >= ${lower} and created_on < ${upper})`,
+  await tx.client.query(attachStatement(parent, range));
+  const own = await tx.client.query(
+    "select conname from pg_constraint where conrelid = $1::regclass and contype = 'c' and coninhcount = 0",
+    [leaf],
   );
-  await tx.client.query(
-    `alter table warehouse.${parent} attach partition ${leaf} for values from (${lower}) to (${upper})`,
-  );
-  await tx.client.query(`alter table ${leaf} drop constraint rollbook_bounds`);
+  for (const { conname } of own.rows) {
+    await tx.client.query(`alter table ${leaf} drop constraint ${pg.escapeIdentifier(conname)}`);
+  }
 }
 
 /** Tries again while other sessions hold a lock that the DDL needs; then says who to look for. */
@@ -190,7 +208,7 @@ async function retryWhileLocked<T>(
     throw new RollbookError({
       code: "partition_busy",
       message:
-        "another session keeps warehouse.invoices, venue_day_deltas or venue_day_rollup locked (a vacuum, a DDL command?), so no partition could be added or removed. Look in pg_locks and try again.",
+        "another session keeps warehouse.invoices, venue_day_deltas or venue_day_rollup locked (a DDL command, a vacuum, a transaction that is left open?), so no partition could be added or removed. Look in pg_locks and pg_stat_activity, and try again.",
       cause: error,
     });
   }
@@ -198,29 +216,40 @@ async function retryWhileLocked<T>(
 
 /**
  * The partitions of these names, with their catalog rows locked against detach and drop until the transaction ends. Others may
- * do the same at once, and refreshes go on. The lock is on the key only, which is what `detach` takes it all from.
+ * do the same at once, and refreshes go on. Where some of them do not exist, those that do are returned and none is locked:
+ * make the others, and call again. To be called once per transaction: who holds some and waits for more may be in a deadlock.
  */
 export async function holdPartitions(
   tx: Transaction,
   names: readonly string[],
 ): Promise<readonly Pick<Partition, "partition" | "state">[]> {
   if (names.length === 0) return [];
-  return tx.db
+  // A turnstile: who closes a partition shuts it, then waits for the loads inside. Row locks alone would let new loads pass the one
+  // who waits, for ever if loads overlap. Each lock is given back at once, so that many partitions take one place in the lock table.
+  const present = await tx.client.query(
+    `select pg_advisory_lock_shared($1, partition_id), pg_advisory_unlock_shared($1, partition_id)
+     from warehouse.partitions
+     where partition = any ($2)`,
+    [LOCK.closePartition, names],
+  );
+  const found = tx.db
     .select({ partition: partitions.partition, state: partitions.state })
     .from(partitions)
     .where(inArray(partitions.partition, [...names]))
-    .orderBy(partitions.partition)
-    .for("key share");
+    .orderBy(partitions.partition);
+  // The lock is on the key only, which is what `detach` takes it all from.
+  return present.rowCount === new Set(names).size ? found.for("key share") : found;
 }
 
 /**
  * Takes a partition out of the live tables: the catalog's state first, then one table after the other, each without blocking
- * readers. After a crash anywhere the same call goes on. Rows that arrive for it are rejected until it is attached again.
+ * readers. It waits for loads that are open in the partition, and then for every transaction that has used the tables. After a
+ * crash anywhere the same call goes on. Rows that arrive for it are rejected until it is attached again.
  *
  * @throws RollbookError `not_found`; `partition_busy` when something is pending (refresh first) or another session is in the way;
  *   `usage` for a dropped partition
  */
-export async function detachPartition(options: PartitionChange): Promise<void> {
+export async function detachPartition(options: PartitionClosing): Promise<void> {
   await closePartition(options, "detached");
   await withRemovalLock(options, async (session) => {
     for (const parent of ["venue_day_rollup", "venue_day_deltas", "invoices"] as const) {
@@ -233,7 +262,7 @@ export async function detachPartition(options: PartitionChange): Promise<void> {
 export async function attachPartition(options: PartitionChange): Promise<void> {
   await retryWhileLocked(options, () =>
     withTransaction(options, async (tx) => {
-      await tx.client.query("select set_config('lock_timeout', $1, true)", [`${LOCK_TIMEOUT_MS}ms`]);
+      await limitLockWaits(tx);
       await lockUntilEnd(tx, LOCK.removePartition);
       await lockUntilEnd(tx, LOCK.ensurePartitions);
       const found = await findPartition(tx, options.partition);
@@ -244,9 +273,9 @@ export async function attachPartition(options: PartitionChange): Promise<void> {
         });
       }
       for (const parent of PARENTS) {
-        if ((await leafState(tx, parent, options.partition)) !== "attached") {
-          await attachLeaf(tx, parent, found);
-        }
+        const state = await leafState(tx, parent, options.partition);
+        if (state === "pending") await finalizeDetach(tx, parent, leafTable(parent, options.partition));
+        if (state !== "attached") await attachAgain(tx, parent, found);
       }
       await setState(tx, options.partition, "open");
     }),
@@ -257,7 +286,7 @@ export async function attachPartition(options: PartitionChange): Promise<void> {
  * Drops the invoices of a partition for good; its deltas, corrections and rollup stay, and the reports still show it. Callers prove
  * first that the rollup is right. Restartable like detach.
  */
-export async function dropPartition(options: PartitionChange): Promise<void> {
+export async function dropPartition(options: PartitionClosing): Promise<void> {
   await closePartition(options, "dropped");
   await withRemovalLock(options, async (session) => {
     await detachLeaf(options, session, "invoices");
@@ -269,6 +298,14 @@ export interface PartitionChange {
   readonly database: Database;
   readonly partition: string;
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface PartitionClosing extends PartitionChange {
+  /**
+   * Runs before the partition closes, in the transaction that closes it: no load is open in it then, and none enters. Here its
+   * rollup can be brought up to date for good, and proved. What it throws leaves the partition as it is.
+   */
+  readonly beforeClosing?: ((tx: Transaction, partition: Partition) => Promise<void>) | undefined;
 }
 
 /** One removal at a time, on a session without a transaction. New partitions do not wait for it: it may wait long for readers. */
@@ -287,14 +324,17 @@ async function withRemovalLock(
 }
 
 /** Waits for the loads that are open in the partition, then sets a state in which no load enters it any more. */
-async function closePartition(options: PartitionChange, state: "detached" | "dropped"): Promise<void> {
+async function closePartition(options: PartitionClosing, state: "detached" | "dropped"): Promise<void> {
   await withTransaction(options, async (tx) => {
-    const found = await findPartition(tx, options.partition);
-    await lockUntilEnd(tx, LOCK.refreshPartition, found.partitionId);
+    const { partitionId } = await findPartition(tx, options.partition);
+    // Verifications first, they may take long; then the turnstile of the loads; then the refreshes.
+    await lockUntilEnd(tx, LOCK.verifyPartition, partitionId);
+    await lockUntilEnd(tx, LOCK.closePartition, partitionId);
+    await lockUntilEnd(tx, LOCK.refreshPartition, partitionId);
     const [held] = await tx.db
       .select()
       .from(partitions)
-      .where(eq(partitions.partition, options.partition))
+      .where(eq(partitions.partitionId, partitionId))
       .for("update");
     if (held === undefined || held.state === state) return;
     if (held.state === "dropped" || held.state === "detached") {
@@ -304,17 +344,24 @@ async function closePartition(options: PartitionChange, state: "detached" | "dro
         message: `partition ${options.partition} is ${held.state}. ${remedy}`,
       });
     }
-    const waiting = await tx.client.query(
-      "select from warehouse.venue_day_pending where created_on >= $1 and created_on < $2 limit 1",
-      [held.lower, held.upper],
-    );
-    if (waiting.rowCount !== 0 || held.state === "stale") {
-      throw new RollbookError({
-        code: "partition_busy",
-        message: `the rollup of partition ${options.partition} is not up to date. Run: rollbook refresh --partition ${options.partition}`,
-      });
-    }
+    await options.beforeClosing?.(tx, held);
+    await refuseOutdated(tx, held);
     await setState(tx, options.partition, state);
+  });
+}
+
+async function refuseOutdated(tx: Transaction, { partition, lower, upper }: Partition): Promise<void> {
+  const outdated = await tx.client.query(
+    `select from warehouse.partitions
+     where partition = $1 and state = 'stale'
+        or exists (select from warehouse.venue_day_pending where created_on >= $2 and created_on < $3)
+     limit 1`,
+    [partition, lower, upper],
+  );
+  if (outdated.rowCount === 0) return;
+  throw new RollbookError({
+    code: "partition_busy",
+    message: `the rollup of partition ${partition} is not up to date. Run: rollbook refresh --partition ${partition}`,
   });
 }
 
@@ -327,8 +374,7 @@ async function findPartition(session: Session, name: string): Promise<Partition>
   });
 }
 
-/** Sets a partition's state; the caller's transaction holds what it must. */
-export async function setState(tx: Transaction, name: string, state: Partition["state"]): Promise<void> {
+async function setState(tx: Transaction, name: string, state: Partition["state"]): Promise<void> {
   await tx.db.update(partitions).set({ state }).where(eq(partitions.partition, name));
 }
 
@@ -349,13 +395,44 @@ async function leafState(session: Session, parent: Parent, partition: string): P
 }
 
 async function detachLeaf(options: PartitionChange, session: Session, parent: Parent): Promise<void> {
-  const state = await leafState(session, parent, options.partition);
-  if (state === "apart" || state === "gone") return;
-  // CONCURRENTLY: a plain DETACH blocks every reader. FINALIZE completes one that was cut off.
-  const how = state === "pending" ? "finalize" : "concurrently";
-  await retryWhileLocked(options, () =>
-    session.client.query(
-      `alter table warehouse.${parent} detach partition ${leafTable(parent, options.partition)} ${how}`,
-    ),
+  await finishDetaches(options, session, parent);
+  if ((await leafState(session, parent, options.partition)) !== "attached") return;
+  // CONCURRENTLY: a plain DETACH blocks every reader. It waits without a lock on the parent, so it may wait long.
+  await session.client.query(
+    `alter table warehouse.${parent} detach partition ${leafTable(parent, options.partition)} concurrently`,
   );
+}
+
+/** Completes detaches that were cut off, of whichever partition: PostgreSQL begins no other before. */
+async function finishDetaches(options: PartitionChange, session: Session, parent: Parent): Promise<void> {
+  const halfway = await session.client.query(
+    `select c.relname as name
+     from pg_inherits i
+     join pg_class c on c.oid = i.inhrelid
+     where i.inhparent = $1::regclass and i.inhdetachpending`,
+    [`warehouse.${parent}`],
+  );
+  for (const { name } of halfway.rows) {
+    const leaf = `warehouse.${pg.escapeIdentifier(name)}`;
+    // FINALIZE waits for old snapshots with locks in its hands, so it does not wait long at a time.
+    await retryWhileLocked(options, () =>
+      withTransaction(options, async (tx) => {
+        await limitLockWaits(tx);
+        await finalizeDetach(tx, parent, leaf);
+      }),
+    );
+  }
+}
+
+async function finalizeDetach(tx: Transaction, parent: Parent, leaf: string): Promise<void> {
+  await tx.client.query(`alter table warehouse.${parent} detach partition ${leaf} finalize`);
+}
+
+/**
+ * The deltas tables of detached partitions: those that a query of `venue_day_deltas` leaves out, all of them or, while a detach is
+ * going on, some.
+ */
+export async function listDetachedDeltas(session: Session): Promise<readonly string[]> {
+  const detached = (await listPartitions(session)).filter(({ state }) => state === "detached");
+  return detached.map(({ partition }) => leafTable("venue_day_deltas", partition));
 }

@@ -13,7 +13,10 @@ export interface TestWarehouse {
   /** Environment that makes a rollbook process use this warehouse. */
   readonly environment: Readonly<Record<string, string>>;
   /** Runs one statement and returns its rows. */
-  readonly query: <Row extends pg.QueryResultRow>(text: string, values?: readonly unknown[]) => Promise<Row[]>;
+  readonly query: <Row extends pg.QueryResultRow>(
+    text: string,
+    values?: readonly unknown[],
+  ) => Promise<Row[]>;
 }
 
 /** How to connect to a database of the test server. */

@@ -1,26 +1,17 @@
 /** The entry: the only file that reads argv or sets the exit code. */
-import { CommanderError } from "commander";
-import { type ErrorCode, RollbookError, rootCause } from "../db/errors.ts";
 import { type Context, EXIT } from "./commands/context.ts";
-import { printable } from "./output.ts";
-import { buildProgram } from "./program.ts";
-
-/** Errors that no retry can help: the command or what it is pointed at must change. */
-const CONFIGURATION: ReadonlySet<ErrorCode> = new Set([
-  "usage",
-  "configuration",
-  "not_found",
-  "unsupported_server",
-  "warehouse_missing",
-  "warehouse_newer",
-  "permission",
-]);
+import { buildProgram, explainError } from "./program.ts";
 
 /** Exit codes of a process that a signal ended, as shells give them. */
 const SIGNAL_EXIT = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 /** After a signal the process ends within this time, whatever hangs; the database rolls back by itself. */
 const END_WITHIN_MS = 4500;
+/** A second signal ends the process at once, but not within this time: npm passes on a Ctrl-C that the terminal gave to all. */
+const INSIST_AFTER_MS = 500;
 const PARENT_CHECK_MS = 500;
+const PARENT = process.ppid;
+/** Verbs whose work matters; of all others it is no failure when their reader has seen enough (`| head`). */
+const WORKING: ReadonlySet<string> = new Set(["init", "load", "refresh", "watch", "verify", "partitions"]);
 
 /** Aborts the command in progress; the process then ends with this exit code. */
 class Interruption extends Error {
@@ -35,18 +26,29 @@ class Interruption extends Error {
 
 async function main(): Promise<void> {
   const abort = new AbortController();
+  let interruptedAt = 0;
   const interrupt = (interruption: Interruption) => {
-    if (abort.signal.aborted) process.exit(interruption.exitCode);
+    if (abort.signal.aborted) {
+      if (performance.now() - interruptedAt > INSIST_AFTER_MS) process.exit(interruption.exitCode);
+      return;
+    }
+    interruptedAt = performance.now();
+    // Also should the event loop run dry: an unsettled top-level await would end with a code of Node's own.
+    process.exitCode = interruption.exitCode;
     abort.abort(interruption);
     setTimeout(() => process.exit(interruption.exitCode), END_WITHIN_MS).unref();
   };
   for (const [signal, exitCode] of Object.entries(SIGNAL_EXIT)) {
     process.on(signal, () => interrupt(new Interruption(`ended by ${signal}`, exitCode)));
   }
-  // The reader of the output went away (`| head`): that is no failure.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    interrupt(new Interruption("the output was closed", error.code === "EPIPE" ? EXIT.done : EXIT.failed));
+    // Each further write fails, too.
+    if (abort.signal.aborted) return;
+    const enough = error.code === "EPIPE" && !WORKING.has(process.argv[2] ?? "");
+    interrupt(new Interruption("the output was closed", enough ? EXIT.done : EXIT.failed));
   });
+  // Nobody is left to tell; the exit code says it.
+  process.stderr.on("error", () => {});
 
   let exitCode: number = EXIT.done;
   const context: Context = {
@@ -64,9 +66,11 @@ async function main(): Promise<void> {
   try {
     await buildProgram(context).parseAsync(process.argv);
   } catch (error) {
-    exitCode = abort.signal.aborted ? explainInterruption(abort.signal.reason) : explain(error);
+    if (abort.signal.reason instanceof Interruption) tellInterruption(abort.signal.reason);
+    else exitCode = explainError(context, error);
   }
-  process.exitCode = exitCode;
+  const { reason } = abort.signal;
+  process.exitCode = reason instanceof Interruption ? reason.exitCode : exitCode;
 }
 
 /** npm runs the script in the checkout; the paths a user gives are relative to where the user is. */
@@ -76,38 +80,17 @@ function workingFolder(): string {
 }
 
 function watchParent(onGone: () => void): void {
-  const parent = process.ppid;
   const timer = setInterval(() => {
-    if (process.ppid === parent) return;
+    if (process.ppid === PARENT) return;
     clearInterval(timer);
     onGone();
   }, PARENT_CHECK_MS);
   timer.unref();
 }
 
-function explainInterruption(reason: unknown): number {
-  if (!(reason instanceof Interruption)) return EXIT.failed;
-  if (reason.exitCode !== EXIT.done)
-    process.stderr.write(`rollbook: ${reason.message}; what was not committed is rolled back\n`);
-  return reason.exitCode;
-}
-
-/** Says what went wrong and returns the exit code. */
-function explain(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
-  if (error instanceof RollbookError) {
-    process.stderr.write(`rollbook: ${printableLines(error.message)}\n`);
-    return CONFIGURATION.has(error.code) ? EXIT.usage : EXIT.failed;
-  }
-  const cause = rootCause(error);
-  const said = cause instanceof Error ? cause.message : String(cause);
-  process.stderr.write(`rollbook: ${printableLines(said)}\n`);
-  if (process.env.ROLLBOOK_DEBUG && cause instanceof Error) process.stderr.write(`${cause.stack}\n`);
-  return EXIT.failed;
-}
-
-function printableLines(text: string): string {
-  return text.split("\n").map(printable).join("\n");
+function tellInterruption({ message, exitCode }: Interruption): void {
+  if (exitCode === EXIT.done) return;
+  process.stderr.write(`rollbook: ${message}; what was not committed is rolled back\n`);
 }
 
 await main();

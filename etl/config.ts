@@ -2,7 +2,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
-import ini from "ini";
 import type pg from "pg";
 import { parseIntoClientConfig } from "pg-connection-string";
 import { defaultUser } from "../db/client.ts";
@@ -61,23 +60,31 @@ function readUrl(url: string, problems: string[]): pg.ClientConfig {
 function readService(environment: Environment, problems: string[]): Readonly<Record<string, string>> {
   const name = environment.PGSERVICE ?? "";
   const files = [
-    environment.PGSERVICEFILE ?? join(homedir(), ".pg_service.conf"),
+    environment.PGSERVICEFILE || join(environment.HOME || homedir(), ".pg_service.conf"),
     ...(environment.PGSYSCONFDIR ? [join(environment.PGSYSCONFDIR, "pg_service.conf")] : []),
   ];
   for (const file of files.filter((candidate) => existsSync(candidate))) {
-    // ini reads a dot in a section's name as nesting.
-    const sections: unknown = ini.parse(readFileSync(file, "utf8"));
-    const section = name.split(".").reduce<unknown>(readMember, sections);
-    if (typeof section === "object" && section !== null) {
-      return Object.fromEntries(Object.entries(section).map(([key, value]) => [key, String(value)]));
-    }
+    const service = findService(readFileSync(file, "utf8"), name);
+    if (service !== undefined) return service;
   }
   problems.push(`PGSERVICE names ${JSON.stringify(name)}, which is not in ${files.join(" or ")}`);
   return {};
 }
 
-function readMember(value: unknown, key: string): unknown {
-  return typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined;
+/** As libpq reads it: unlike in other INI files nothing is quoted, and a `#` or `;` in a password is part of it. */
+function findService(text: string, name: string): Readonly<Record<string, string>> | undefined {
+  let found: Record<string, string> | undefined;
+  for (const line of text.split("\n").map((raw) => raw.trim())) {
+    if (line === "" || line.startsWith("#")) continue;
+    if (line.startsWith("[")) {
+      if (found !== undefined) break;
+      if (line === `[${name}]`) found = {};
+    } else if (found !== undefined) {
+      const equals = line.indexOf("=");
+      if (equals > 0) found[line.slice(0, equals).trim()] = line.slice(equals + 1).trim();
+    }
+  }
+  return found;
 }
 
 /** What the service leaves open comes from the environment. Encryption (PGSSLMODE), PGPASSFILE and PGOPTIONS the driver reads itself. */
@@ -89,7 +96,9 @@ function readVariables(
   const user = service.user ?? environment.PGUSER ?? defaultUser();
   const port = Number(service.port ?? environment.PGPORT ?? 5432);
   if (!Number.isInteger(port) || port < 1 || port > 65535)
-    problems.push("PGPORT must be a number from 1 to 65535");
+    problems.push(
+      `${service.port === undefined ? "PGPORT" : "the port of the service"} must be a number from 1 to 65535`,
+    );
   const password = service.password ?? environment.PGPASSWORD;
   return {
     host: service.host ?? environment.PGHOST ?? "localhost",
@@ -97,6 +106,12 @@ function readVariables(
     user,
     database: service.dbname ?? environment.PGDATABASE ?? user,
     ...(password !== undefined && { password }),
-    ...(service.sslmode !== undefined && { ssl: service.sslmode !== "disable" }),
+    ...(service.sslmode !== undefined && { ssl: encryption(service.sslmode) }),
   };
+}
+
+/** What the driver makes of PGSSLMODE: an encrypted connection has a verified certificate, unless `no-verify` says otherwise. */
+function encryption(mode: string): NonNullable<pg.ClientConfig["ssl"]> {
+  if (mode === "no-verify") return { rejectUnauthorized: false };
+  return mode !== "disable" && mode !== "allow";
 }

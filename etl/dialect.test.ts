@@ -16,7 +16,11 @@ describe("the delimiter is", () => {
     ["not one whose quotes are broken", 'a"b,c,d,e;x;y;z', ","],
     ["one inside of whose quotes others stand", '"a,b,c,d";u;2018-06-01;1', ";"],
     ["not one that stands in quotes", '"a,b",c,d', ","],
-    ["the one that makes all four names, however many cells", "x;venue_id;invoice_id;datetime_created;total", ";"],
+    [
+      "the one that makes all four names, however many cells",
+      "x;venue_id;invoice_id;datetime_created;total",
+      ";",
+    ],
     ["not one that makes only some names", "venue_id;invoice_id;total", ","],
   ])("%s: %j", (_, line, delimiter) => {
     const result = detect(line);
@@ -35,10 +39,20 @@ describe("a first line is a header when", () => {
   test.each([
     ["it has the names", "venue_id,invoice_id,datetime_created,total", [0, 1, 2, 3], 4],
     ["their order is another", "total,datetime_created,venue_id,invoice_id", [2, 3, 1, 0], 4],
-    ["their case is another, with blanks around", " Venue_ID ,\tINVOICE_id, datetime_created,TOTAL\t", [0, 1, 2, 3], 4],
+    [
+      "their case is another, with blanks around",
+      " Venue_ID ,\tINVOICE_id, datetime_created,TOTAL\t",
+      [0, 1, 2, 3],
+      4,
+    ],
     ["they are quoted", '"venue_id","invoice_id"," datetime_created ",total', [0, 1, 2, 3], 4],
     ["there are more", "a,venue_id,b,invoice_id,datetime_created,total,", [1, 3, 4, 5], 7],
-    ["a column beside them has no ASCII name", "größe,venue_id,invoice_id,datetime_created,total", [1, 2, 3, 4], 5],
+    [
+      "a column beside them has no ASCII name",
+      "größe,venue_id,invoice_id,datetime_created,total",
+      [1, 2, 3, 4],
+      5,
+    ],
   ])("%s: %j", (_, line, [venue, invoice, created, total], cells) => {
     expect(detect(line)).toEqual({
       kind: "dialect",
@@ -57,7 +71,11 @@ describe("a header is refused when", () => {
     ["a name is missing", "venue_id,invoice_id,datetime_created", "lacks total:"],
     ["three are missing", "x,y,total,z", "lacks venue_id, invoice_id, datetime_created:"],
     ["a name is there twice", "venue_id,invoice_id,datetime_created,total,Total", "repeats total:"],
-    ["one is missing and one there twice", "venue_id,venue_id,datetime_created,total", "lacks invoice_id and repeats venue_id:"],
+    [
+      "one is missing and one there twice",
+      "venue_id,venue_id,datetime_created,total",
+      "lacks invoice_id and repeats venue_id:",
+    ],
     ["a carriage return is part of a name", "venue_id,invoice_id,datetime_created,total\r", "lacks total:"],
   ])("%s: %j", (_, line, fault) => {
     const result = detect(line);
@@ -119,7 +137,10 @@ describe("a line is split", () => {
   });
 
   test("as RFC 4180 says, whatever stands in it", () => {
-    const text = fc.string({ unit: fc.constantFrom('"', ",", ";", " ", "\t", "a", "é", "\u00a0", "\r"), maxLength: 12 });
+    const text = fc.string({
+      unit: fc.constantFrom('"', ",", ";", " ", "\t", "a", "é", "\u00a0", "\r"),
+      maxLength: 12,
+    });
     fc.assert(
       fc.property(text, fc.constantFrom(",", ";", "\t"), (line, delimiter) => {
         expect(splitLine(line, delimiter)).toEqual(splitByState(line, delimiter));

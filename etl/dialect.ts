@@ -143,7 +143,7 @@ function unquoteAll(cells: string[]): boolean {
     const quote = cell.indexOf('"');
     if (quote < 0) continue;
     const last = cell.length - 1;
-    if (quote !== 0 || last === 0 || cell.indexOf('"', 1) !== last) return false;
+    if (quote !== 0 || cell.indexOf('"', 1) !== last) return false;
     cells[index] = cell.slice(1, last);
   }
   return true;

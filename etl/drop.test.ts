@@ -75,12 +75,18 @@ test.each([
   expect(readDropName({ fileName })).toMatchObject({ kind: "named", gzip });
 });
 
-test.each(["2018-07-09.txt", "2018-07-09.gz", "2018-07-09.csv.zip", "2018-07-09csv", "2018-07-09.csv.gz.part"])(
-  "%s is not a drop, whatever the sync date",
-  (fileName) => {
-    expect(readDropName({ fileName, syncedOn: "2018-07-09" })).toMatchObject({ kind: "refused", code: "not_csv" });
-  },
-);
+test.each([
+  "2018-07-09.txt",
+  "2018-07-09.gz",
+  "2018-07-09.csv.zip",
+  "2018-07-09csv",
+  "2018-07-09.csv.gz.part",
+])("%s is not a drop, whatever the sync date", (fileName) => {
+  expect(readDropName({ fileName, syncedOn: "2018-07-09" })).toMatchObject({
+    kind: "refused",
+    code: "not_csv",
+  });
+});
 
 test("a drop's hash is that of its bytes, told as they are read", async () => {
   const path = join(folder, "three.bin");

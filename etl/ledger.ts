@@ -2,18 +2,20 @@
 import { and, desc, eq, sql } from "drizzle-orm";
 import { type Database, streamRows, withSession } from "../db/client.ts";
 import { RollbookError } from "../db/errors.ts";
-import { type Load, type LoadStatus, loads } from "../db/schema.ts";
+import { type Load, type LoadStatus, loads, type Settings } from "../db/schema.ts";
+import { inWarehouseZone, isoInstant } from "./zone.ts";
 
 /** The newest loads, newest first. */
 export async function readLoads(options: {
   readonly database: Database;
+  readonly settings: Settings;
   readonly limit: number;
   readonly status?: LoadStatus | undefined;
   readonly loadId?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }): Promise<readonly Load[]> {
   const { status, loadId } = options;
-  return withSession(options, ({ db }) =>
+  const rows = await inWarehouseZone(options, ({ db }) =>
     db
       .select()
       .from(loads)
@@ -26,6 +28,12 @@ export async function readLoads(options: {
       .orderBy(desc(loads.loadId))
       .limit(options.limit),
   );
+  return rows.map((row) => ({
+    ...row,
+    startedAt: isoInstant(row.startedAt),
+    finishedAt: isoInstant(row.finishedAt),
+    knownAt: isoInstant(row.knownAt),
+  }));
 }
 
 /** A line in quarantine; `raw` is what the line held, without its end. */

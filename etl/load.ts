@@ -1,11 +1,18 @@
 /** One load: a drop taken into the warehouse in one transaction, or not at all. DESIGN: docs/design.md, "A load". */
 import { basename } from "node:path";
-import { and, eq, sql } from "drizzle-orm";
+import { and, eq, inArray, sql } from "drizzle-orm";
 import pRetry from "p-retry";
 import { type Database, LOCK, lockUntilEnd, type Transaction, withTransaction } from "../db/client.ts";
-import { errorState, isRetryable, RollbookError, rootCause, SQLSTATE } from "../db/errors.ts";
+import {
+  errorState,
+  isConnectionLost,
+  isRetryable,
+  RollbookError,
+  rootCause,
+  SQLSTATE,
+} from "../db/errors.ts";
 import { addDays, ensurePartitions, holdPartitions, listPartitions, partitionOf } from "../db/partitions.ts";
-import { loads, type Settings } from "../db/schema.ts";
+import { type Load, loads, type Settings } from "../db/schema.ts";
 import { readThresholds } from "./calendar.ts";
 import { hashDrop, readDropName } from "./drop.ts";
 import { addNewVenues, mergeStaging, readStagedDates } from "./merge.ts";
@@ -56,6 +63,7 @@ export interface LoadReport {
 }
 
 export interface LoadOptions {
+  /** A load takes two connections of its pool at a time. */
   readonly database: Database;
   readonly settings: Settings;
   readonly path: string;
@@ -72,11 +80,21 @@ export interface LoadOptions {
 }
 
 export const DEFAULT_MAX_REJECTS = 0.01;
+/** A load sorts its lines and groups them; below this it does so on disk. Bytes, per sort. */
+const LEAST_WORK_MEM = 128 * 1024 * 1024;
 const RETRIES = 4;
 const NO_LINES: LineCounts = { read: 0, inserted: 0, corrected: 0, unchanged: 0, superseded: 0, rejected: 0 };
 
 type Refusal = { readonly code: string; readonly message: string };
 type Attempt = Omit<LoadReport, "file" | "durationMs" | "timings">;
+
+/** What the attempts at one load leave for the next ones. */
+interface Course {
+  readonly clock: Clock;
+  content?: { readonly sha256: Buffer; readonly bytes: number };
+  /** Numbers of the loads whose commit was sent: its answer may have been lost on the way. */
+  readonly sent: number[];
+}
 
 /**
  * Loads one drop. Deadlocks, serialization failures and lost connections roll the load back and it is tried again as a whole. A drop
@@ -85,35 +103,41 @@ type Attempt = Omit<LoadReport, "file" | "durationMs" | "timings">;
  * @throws RollbookError `aborted` when `signal` aborts: the load is rolled back
  */
 export async function loadDrop(options: LoadOptions): Promise<LoadReport> {
+  const { signal } = options;
   const started = performance.now();
-  const clock = startClock(options);
+  const course: Course = { clock: startClock(options), sent: [] };
+  const durationMs = () => Math.round(performance.now() - started);
   const report = (attempt: Attempt): LoadReport => ({
     file: options.path,
     ...attempt,
-    durationMs: Math.round(performance.now() - started),
-    timings: clock.timings(),
+    durationMs: durationMs(),
+    timings: course.clock.timings(),
   });
   try {
     return report(
-      await pRetry(() => attemptLoad(options, clock), {
+      await pRetry(() => attemptLoad(options, course), {
         retries: RETRIES,
         minTimeout: 100,
         factor: 3,
         randomize: true,
-        ...(options.signal && { signal: options.signal }),
-        shouldRetry: ({ error }) => isRetryable(error) && options.signal?.aborted !== true,
+        ...(signal && { signal }),
+        shouldRetry: ({ error }) => isRetryable(error) && signal?.aborted !== true,
         onFailedAttempt: ({ attemptNumber, error, retriesLeft }) => {
           if (retriesLeft > 0 && isRetryable(error)) options.onRetry?.(attemptNumber, error);
         },
       }),
     );
   } catch (error) {
-    if (options.signal?.aborted) throw error;
-    return report(await recordFailure(options, error));
+    if (signal?.aborted) {
+      if (error instanceof RollbookError && error.code === "aborted") throw error;
+      throw new RollbookError({ code: "aborted", message: "interrupted: rolled back", cause: signal.reason });
+    }
+    return report(await recordFailure(options, course, { error, durationMs: durationMs() }));
   }
 }
 
-async function attemptLoad(options: LoadOptions, clock: Clock): Promise<Attempt> {
+async function attemptLoad(options: LoadOptions, course: Course): Promise<Attempt> {
+  const { clock } = course;
   const name = readDropName({ fileName: basename(options.path), syncedOn: options.syncedOn });
   clock.enter("hash");
   const content = await hashDrop({
@@ -121,14 +145,52 @@ async function attemptLoad(options: LoadOptions, clock: Clock): Promise<Attempt>
     signal: options.signal,
     onBytes: (bytes) => clock.progress({ bytes }),
   });
+  course.content = content;
   clock.totalBytes = content.bytes;
   if (name.kind === "refused")
     return withTransaction(options, (tx) => recordRefusal(tx, options, content, name));
-  const attempt = await withTransaction(options, (tx) =>
-    loadOnce(tx, options, clock, { ...content, ...name }),
-  );
+  const attempt = await withTransaction(options, async (tx) => {
+    const sent = await findSent(tx, course, name.syncedOn);
+    if (sent !== undefined) return sent;
+    const done = await loadOnce(tx, options, course, { ...content, ...name });
+    if (done.loadId !== null && done.outcome !== "already_loaded") course.sent.push(done.loadId);
+    return done;
+  });
   clock.enter("committed");
   return attempt;
+}
+
+/**
+ * The load that an attempt before this one committed without hearing of it, if there is one. After a crash of the server a number that
+ * was not committed may be given again, so it must be the same drop, too.
+ */
+async function findSent(tx: Transaction, course: Course, syncedOn: string): Promise<Attempt | undefined> {
+  if (course.sent.length === 0 || course.content === undefined) return undefined;
+  const [load] = await tx.db
+    .select()
+    .from(loads)
+    .where(
+      and(
+        inArray(loads.loadId, course.sent),
+        eq(loads.sha256, course.content.sha256),
+        eq(loads.syncedOn, syncedOn),
+        inArray(loads.status, ["loaded", "rejected"]),
+      ),
+    );
+  return load && reportFromLedger(load);
+}
+
+function reportFromLedger(load: Load): Attempt {
+  const { loadId, syncedOn, read, inserted, corrected, unchanged, superseded, rejected, partitions } = load;
+  return {
+    outcome: load.status === "loaded" ? "loaded" : "rejected",
+    loadId,
+    syncedOn,
+    rows: { read, inserted, corrected, unchanged, superseded, rejected },
+    partitions,
+    touched: partitions,
+    ...(load.errorCode !== null && { error: { code: load.errorCode, message: load.errorMessage ?? "" } }),
+  };
 }
 
 interface Drop {
@@ -138,10 +200,14 @@ interface Drop {
   readonly syncedOn: string;
 }
 
-async function loadOnce(tx: Transaction, options: LoadOptions, clock: Clock, drop: Drop): Promise<Attempt> {
+async function loadOnce(tx: Transaction, options: LoadOptions, course: Course, drop: Drop): Promise<Attempt> {
+  const { clock } = course;
   clock.enter("claim");
   const claim = await claimLoad(tx, options, drop);
   if (claim.kind === "already_loaded") {
+    // The server may have been at the commit still, when the attempt began.
+    const sent = await findSent(tx, course, drop.syncedOn);
+    if (sent !== undefined) return sent;
     return {
       outcome: "already_loaded",
       loadId: claim.loadId,
@@ -153,8 +219,10 @@ async function loadOnce(tx: Transaction, options: LoadOptions, clock: Clock, dro
   }
   const { loadId } = claim;
   clock.enter("stage");
-  await tx.db.execute(sql`select set_config('TimeZone', ${options.settings.timeZone}, true)`);
-  const staging = await takeStagingSlot(tx);
+  await tx.db.execute(sql`
+    select set_config('TimeZone', ${options.settings.timeZone}, true),
+           set_config('work_mem', greatest(pg_size_bytes(current_setting('work_mem')), ${LEAST_WORK_MEM}::bigint) / 1024 || 'kB', true)`);
+  const staging = await takeStagingSlot(tx, options.signal);
   const rules = await readRules(tx, options, drop.syncedOn);
   const staged = await stageDrop({
     tx,
@@ -166,16 +234,16 @@ async function loadOnce(tx: Transaction, options: LoadOptions, clock: Clock, dro
     signal: options.signal,
     onProgress: (done) => clock.progress(done),
   });
+  await refuseChangedFile(staged, drop, options);
   const refusal = staged.refusal ?? tooManyRejects(staged, options);
   if (refusal !== null) {
     return refuseStaged(tx, { loadId, staging, staged, refusal, syncedOn: drop.syncedOn });
   }
-  refuseChangedFile(staged, drop, options.path);
 
   clock.enter("prepare");
   await prepare(tx, options, staging);
   clock.enter("merge");
-  const merged = await mergeStaging({ tx, staging, loadId, syncedOn: drop.syncedOn });
+  const merged = await mergeStaging({ tx, staging, rows: staged.rows, loadId, syncedOn: drop.syncedOn });
   await tx.db.execute(sql.raw(`truncate ${staging}`));
   const rows: LineCounts = {
     read: staged.rows + staged.rejected,
@@ -267,8 +335,11 @@ function tooManyRejects(staged: Staged, options: LoadOptions): Refusal | null {
   };
 }
 
-function refuseChangedFile(staged: Staged, drop: Drop, path: string): void {
-  if (staged.sha256?.equals(drop.sha256) === true) return;
+/** Before all else that may be wrong with a drop: of half a file nothing can be said. */
+async function refuseChangedFile(staged: Staged, drop: Drop, options: LoadOptions): Promise<void> {
+  const { path, signal } = options;
+  const sha256 = staged.sha256 ?? (await hashDrop({ path, signal })).sha256;
+  if (sha256.equals(drop.sha256)) return;
   throw new RollbookError({
     code: "file_changed",
     message: `${path} changed while it was read. Let it be written completely, best under another name and then renamed, and load it again.`,
@@ -370,34 +441,49 @@ export async function enterLedger(
 }
 
 /** Names the failure, and enters it in the ledger where the database can still be reached. */
-async function recordFailure(options: LoadOptions, cause: unknown): Promise<Attempt> {
-  const error = describeFailure(cause, options.path);
-  const name = readDropName({ fileName: basename(options.path), syncedOn: options.syncedOn });
+async function recordFailure(
+  options: LoadOptions,
+  course: Course,
+  failure: { readonly error: unknown; readonly durationMs: number },
+): Promise<Attempt> {
+  const error = describeFailure(failure.error, options.path, course);
+  const fileName = basename(options.path);
+  const name = readDropName({ fileName, syncedOn: options.syncedOn });
   const syncedOn = name.kind === "named" ? name.syncedOn : null;
-  const loadId = await withTransaction({ database: options.database }, async (tx) => {
+  const failed = { outcome: "failed", syncedOn, rows: NO_LINES, partitions: [], touched: [], error } as const;
+  return withTransaction({ database: options.database }, async (tx): Promise<Attempt> => {
+    const sent = syncedOn === null ? undefined : await findSent(tx, course, syncedOn);
+    if (sent !== undefined) return sent;
     const [row] = await tx.db
       .insert(loads)
       .values({
-        fileName: basename(options.path),
+        fileName,
+        ...course.content,
         syncedOn,
         status: "failed",
-        startedAt: sql`clock_timestamp()`,
+        startedAt: sql`clock_timestamp() - ${failure.durationMs} * interval '1 millisecond'`,
         finishedAt: sql`clock_timestamp()`,
         errorCode: error.code,
         errorMessage: error.message,
       })
       .returning({ loadId: loads.loadId });
-    return row?.loadId ?? null;
+    return { ...failed, loadId: row?.loadId ?? null };
     // The failure itself is reported either way; where the database is away there is no ledger to write to.
-  }).catch(() => null);
-  return { outcome: "failed", loadId, syncedOn, rows: NO_LINES, partitions: [], touched: [], error };
+  }).catch(() => ({ ...failed, loadId: null }));
 }
 
-function describeFailure(error: unknown, path: string): Refusal {
+function describeFailure(error: unknown, path: string, course: Course): Refusal {
+  const lost = isConnectionLost(error);
+  if (lost && course.sent.length > 0) {
+    return {
+      code: "connection",
+      message: `${path}: the connection was lost at the commit, so it is not known whether the drop is in (${sayCause(error)}). Load it again: if it is in, nothing changes.`,
+    };
+  }
   if (error instanceof RollbookError) return { code: error.code, message: error.message };
-  const cause = rootCause(error);
-  const said = cause instanceof Error ? cause.message : String(cause);
-  switch (errorState(error)) {
+  const said = sayCause(error);
+  const state = errorState(error);
+  switch (state) {
     case SQLSTATE.diskFull:
       return {
         code: "disk_full",
@@ -405,12 +491,21 @@ function describeFailure(error: unknown, path: string): Refusal {
       };
     case SQLSTATE.insufficientPrivilege:
       return { code: "permission", message: `${path}: ${said}. The load was rolled back.` };
+    case "partitions_changed":
+      return {
+        code: state,
+        message: `${path}: partitions were detached, attached or dropped all the while. The load was rolled back; load it again.`,
+      };
   }
-  const state = errorState(error);
   return {
-    code: isRetryable(error) ? "connection" : "database",
+    code: lost || state === SQLSTATE.tooManyConnections ? "connection" : "database",
     message: `${path}: ${said}${state === undefined ? "" : ` (${state})`}. The load was rolled back; load it again.`,
   };
+}
+
+function sayCause(error: unknown): string {
+  const cause = rootCause(error);
+  return cause instanceof Error ? cause.message : String(cause);
 }
 
 interface Clock {

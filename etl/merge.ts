@@ -1,9 +1,12 @@
 /** Takes staged lines into the warehouse: venues, then invoices, corrections, deltas and pending in one statement. */
 import { type SQL, sql } from "drizzle-orm";
 import { type Database, type Transaction, withTransaction } from "../db/client.ts";
+import { errorState, SQLSTATE } from "../db/errors.ts";
 
 /** Venue ids per insert: each batch is a short transaction of its own. */
 const VENUES_PER_INSERT = 10_000;
+/** Lines whose keys are looked up beforehand, about: whole pages are drawn. */
+const SAMPLE_LINES = 2000;
 
 export interface MergeReport {
   readonly inserted: number;
@@ -60,36 +63,86 @@ export async function addNewVenues(options: {
   return added;
 }
 
-/**
- * Merges staging into the warehouse, in one statement: inserts new rows, corrects changed ones, advances confirmed ones, leaves those
- * of newer loads alone, and turns what changed into corrections, deltas and pending. Of two lines with one key the later wins.
- *
- * Rows go in sorted by key: the batch walks the B-tree, and concurrent loads meet in one order, so they wait and do not deadlock.
- */
-export async function mergeStaging(options: {
+export interface MergeOptions {
   readonly tx: Transaction;
   readonly staging: string;
+  /** Lines in staging. */
+  readonly rows: number;
   readonly loadId: number;
   readonly syncedOn: string;
-}): Promise<MergeReport> {
-  const { tx, staging, loadId, syncedOn } = options;
-  // ctid is the order of the lines: staging was truncated in this transaction, so COPY appended to an empty file.
-  const result = await tx.db.execute<{
-    inserted: string;
-    corrected: string;
-    unchanged: string;
-    partitions: string[];
-  }>(sql`
-    with winners as (
-      select distinct on (created_on, venue_key, invoice_id) created_on, venue_key, invoice_id, created_at, total
-      from (
-        select s.datetime_created::date as created_on, v.venue_key, s.invoice_id,
-               s.datetime_created as created_at, s.total, s.ctid as line
-        from ${table(staging)} s
-        join warehouse.venues v on v.venue_id = s.venue_id
-      ) lines
-      order by created_on, venue_key, invoice_id, line desc
+}
+
+/**
+ * Merges staging into the warehouse: inserts new rows, corrects changed ones, advances confirmed ones, leaves those of newer loads alone,
+ * and turns what changed into corrections, deltas and pending. Of two lines with one key the later wins.
+ *
+ * Rows go in sorted by key: the batch walks the B-tree, and concurrent loads meet in one order, so they wait and do not deadlock.
+ *
+ * A drop whose invoices are all new is the rule, and a plain insert costs half of one that looks for conflicts. So where a sample of the keys is new the
+ * plain insert is tried; at its first conflict it is rolled back and everything is merged.
+ */
+export async function mergeStaging(options: MergeOptions): Promise<MergeReport> {
+  if (!(await sampleIsKnown(options))) {
+    const report = await tryInsert(options);
+    if (report !== undefined) return report;
+  }
+  return mergeByKey(options);
+}
+
+/** Whether the warehouse has any invoice of a sample of the lines. The probe is lateral, so that each goes by the key. */
+async function sampleIsKnown({ tx, staging, rows }: MergeOptions): Promise<boolean> {
+  const percent = Math.min(100, (100 * SAMPLE_LINES) / Math.max(rows, 1));
+  const result = await tx.db.execute<{ known: boolean }>(sql`
+    select exists (
+      select
+      from ${table(staging)} s tablesample system (${percent})
+      join warehouse.venues v on v.venue_id = s.venue_id
+      cross join lateral (
+        select
+        from warehouse.invoices i
+        where i.created_on = s.datetime_created::date and i.venue_key = v.venue_key and i.invoice_id = s.invoice_id
+        limit 1
+      ) stored
+    ) as known`);
+  return result.rows[0]?.known === true;
+}
+
+/** Inserts the lines as new invoices; undefined, and nothing done, when one of them is not new. */
+async function tryInsert(options: MergeOptions): Promise<MergeReport | undefined> {
+  const { tx } = options;
+  await tx.db.execute(sql`savepoint all_new`);
+  try {
+    const report = await insertNew(options);
+    await tx.db.execute(sql`release savepoint all_new`);
+    return report;
+  } catch (error) {
+    if (errorState(error) !== SQLSTATE.uniqueViolation) throw error;
+    await tx.db.execute(sql`rollback to savepoint all_new`);
+    return undefined;
+  }
+}
+
+async function insertNew({ tx, staging, loadId, syncedOn }: MergeOptions): Promise<MergeReport> {
+  const result = await tx.db.execute<MergeRow>(sql`
+    with winners as materialized (${winnersOf(staging)}),
+    inserted as (
+      insert into warehouse.invoices (created_at, created_on, venue_key, load_id, synced_on, invoice_id, total)
+      select created_at, created_on, venue_key, ${loadId}::integer, ${syncedOn}::date, invoice_id, total
+      from winners
     ),
+    net as (
+      select created_on, venue_key, count(*) as invoices, sum(total) as total
+      from winners
+      group by created_on, venue_key
+    ),
+    ${recordNet(loadId)}
+    select (select count(*) from winners) as inserted, 0 as corrected, 0 as unchanged, ${changedPartitions()} as partitions`);
+  return readReport(result.rows);
+}
+
+async function mergeByKey({ tx, staging, loadId, syncedOn }: MergeOptions): Promise<MergeReport> {
+  const result = await tx.db.execute<MergeRow>(sql`
+    with winners as (${winnersOf(staging)}),
     merged as (
       insert into warehouse.invoices as stored
         (created_at, created_on, venue_key, load_id, synced_on, invoice_id, total)
@@ -122,6 +175,34 @@ export async function mergeStaging(options: {
       from merged
       where differs and not is_new
     ),
+    ${recordNet(loadId)}
+    select count(*) filter (where is_new) as inserted,
+           count(*) filter (where differs and not is_new) as corrected,
+           count(*) filter (where not differs) as unchanged,
+           ${changedPartitions()} as partitions
+    from merged`);
+  return readReport(result.rows);
+}
+
+/**
+ * The lines by key, the later of two with one key alone. ctid is the order of the lines: staging was truncated in this transaction, so
+ * COPY appended to an empty file.
+ */
+function winnersOf(staging: string): SQL {
+  return sql`
+      select distinct on (created_on, venue_key, invoice_id) created_on, venue_key, invoice_id, created_at, total
+      from (
+        select s.datetime_created::date as created_on, v.venue_key, s.invoice_id,
+               s.datetime_created as created_at, s.total, s.ctid as line
+        from ${table(staging)} s
+        join warehouse.venues v on v.venue_id = s.venue_id
+      ) lines
+      order by created_on, venue_key, invoice_id, line desc`;
+}
+
+/** Enters `net`, the changes by group, in the ledger and in the queue of the refresh. */
+function recordNet(loadId: number): SQL {
+  return sql`
     ledger as (
       insert into warehouse.venue_day_deltas (load_id, created_on, venue_key, invoices, total)
       select ${loadId}::integer, created_on, venue_key, invoices, total from net order by created_on, venue_key
@@ -129,18 +210,32 @@ export async function mergeStaging(options: {
     queued as (
       insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)
       select created_on, venue_key, invoices, total from net order by created_on, venue_key
-    )
-    select count(*) filter (where is_new) as inserted,
-           count(*) filter (where differs and not is_new) as corrected,
-           count(*) filter (where not differs) as unchanged,
+    )`;
+}
+
+/** The partitions of `net`. */
+function changedPartitions(): SQL {
+  return sql`
            array(
              select p.partition
              from warehouse.partitions p
-             where exists (select from net where net.created_on >= p.lower and net.created_on < p.upper)
+             where exists (
+               select from (select distinct created_on from net) changed
+               where changed.created_on >= p.lower and changed.created_on < p.upper
+             )
              order by p.lower
-           ) as partitions
-    from merged`);
-  const [row] = result.rows;
+           )`;
+}
+
+interface MergeRow extends Record<string, unknown> {
+  readonly inserted: string;
+  readonly corrected: string;
+  readonly unchanged: string;
+  readonly partitions: readonly string[];
+}
+
+function readReport(rows: readonly MergeRow[]): MergeReport {
+  const [row] = rows;
   if (row === undefined) throw new Error("an aggregate returned no row");
   return {
     inserted: Number(row.inserted),

@@ -1,7 +1,8 @@
 /** The command line: all verbs, for the CLI and for the usage text of the README. */
 import { readFileSync } from "node:fs";
-import { Command } from "commander";
-import type { Context } from "./commands/context.ts";
+import { Command, CommanderError } from "commander";
+import { type ErrorCode, errorState, RollbookError, rootCause, SQLSTATE } from "../db/errors.ts";
+import { type Context, EXIT } from "./commands/context.ts";
 import { addInit } from "./commands/init.ts";
 import { addLoads, addRejects } from "./commands/ledger.ts";
 import { addLoad } from "./commands/load.ts";
@@ -11,6 +12,7 @@ import { addStatus } from "./commands/status.ts";
 import { addExplainTotal, addTotals } from "./commands/totals.ts";
 import { addVerify } from "./commands/verify.ts";
 import { addWatch } from "./commands/watch.ts";
+import { note, printableLines, type Streams } from "./output.ts";
 
 /** Width of help texts, whatever the terminal: they are printed in the README, too. */
 const HELP_WIDTH = 100;
@@ -26,7 +28,8 @@ export function buildProgram(context: Context): Command {
     .configureHelp({ helpWidth: HELP_WIDTH, sortSubcommands: false })
     .configureOutput({
       writeOut: (text) => context.stdout.write(text),
-      writeErr: (text) => context.stderr.write(text),
+      writeErr: (text) => context.stderr.write(printableLines(text)),
+      outputError: (text, write) => write(text.replace(/^error: /, "rollbook: ")),
     })
     .showSuggestionAfterError(true)
     .showHelpAfterError("(rollbook --help lists the verbs, rollbook <verb> --help the flags)")
@@ -55,6 +58,38 @@ Exit codes: 0 done, 1 failed and worth a retry, 2 usage or configuration, 3 the 
     add(program, context);
   }
   return program;
+}
+
+/** Errors that no retry can help: the command or what it is pointed at must change. */
+const CONFIGURATION: ReadonlySet<ErrorCode> = new Set([
+  "usage",
+  "configuration",
+  "not_found",
+  "unsupported_server",
+  "warehouse_missing",
+  "warehouse_newer",
+  "permission",
+]);
+
+/** Says what went wrong, in words, and returns the exit code. */
+export function explainError(context: Streams & Pick<Context, "environment">, error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+  if (error instanceof RollbookError) {
+    note(context, `rollbook: ${printableLines(error.message)}`);
+    return CONFIGURATION.has(error.code) ? EXIT.usage : EXIT.failed;
+  }
+  const cause = rootCause(error);
+  const said = printableLines(cause instanceof Error ? cause.message : String(cause));
+  if (errorState(error) === SQLSTATE.insufficientPrivilege) {
+    note(
+      context,
+      `rollbook: ${said}. Connect as the owner of the warehouse, or let the owner grant the right.`,
+    );
+    return EXIT.usage;
+  }
+  note(context, `rollbook: ${said}`);
+  if (context.environment.ROLLBOOK_DEBUG && cause instanceof Error) note(context, cause.stack ?? "");
+  return EXIT.failed;
 }
 
 function readVersion(): string {

@@ -257,8 +257,8 @@ function startsWithMark(batch: Buffer): boolean {
 function skipEmptyLines(progress: Progress, batch: Buffer, from: number): number {
   let at = from;
   while (at < batch.length) {
-    const lf = batch.indexOf(LF, at);
-    if (contentEnd(batch, at, lf) > at) return at;
+    const lf = batch[at] === LF ? at : batch.indexOf(LF, at);
+    if (contentEnd(batch, lf) > at) return at;
     progress.line++;
     at = lf + 1;
   }
@@ -271,7 +271,7 @@ function firstLine(
   batch: Buffer,
   at: number,
 ): Refusal | { readonly kind: "dialect"; readonly dialect: Dialect } {
-  const end = contentEnd(batch, at, batch.indexOf(LF, at));
+  const end = contentEnd(batch, batch.indexOf(LF, at));
   if (end - at > MAX_LINE_BYTES) return lineTooLong(progress.line + 1);
   const result = detectDialect({ firstLine: batch.subarray(at, end) });
   if (result.kind === "dialect") return result;
@@ -280,8 +280,8 @@ function firstLine(
 }
 
 /** Where the content of a line ends whose LF is at `lf`: one CR before it belongs to the terminator. */
-function contentEnd(batch: Buffer, from: number, lf: number): number {
-  return lf > from && batch[lf - 1] === CR ? lf - 1 : lf;
+function contentEnd(batch: Buffer, lf: number): number {
+  return batch[lf - 1] === CR ? lf - 1 : lf;
 }
 
 function lineTooLong(line: number): Refusal {
@@ -310,7 +310,7 @@ function decideLines(progress: Progress, batch: Buffer, from: number): (RowsEven
       continue;
     }
     const lf = batch[at] === LF ? at : batch.indexOf(LF, at);
-    const to = contentEnd(batch, at, lf);
+    const to = contentEnd(batch, lf);
     if (to - at > MAX_LINE_BYTES) {
       refusal = lineTooLong(progress.line);
     } else if (to > at) {
@@ -365,7 +365,7 @@ function collectRows(batch: Buffer): Rows {
     }
   };
   const extend = (from: number, to: number): void => {
-    if (from !== runTo || written !== "") {
+    if (from !== runTo) {
       flush();
       runFrom = from;
     }

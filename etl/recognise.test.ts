@@ -17,7 +17,10 @@ function formatOf(columns: readonly string[], delimiter: Delimiter, rules: LineR
   return lineFormat({ dialect: detected.dialect, rules });
 }
 
-function isCanonical(line: string | Buffer, { format = formatOf(COLUMNS, ",", RULES), utf8 = true } = {}): boolean {
+function isCanonical(
+  line: string | Buffer,
+  { format = formatOf(COLUMNS, ",", RULES), utf8 = true } = {},
+): boolean {
   const batch = Buffer.concat([Buffer.from("before\n"), Buffer.from(line), Buffer.from("\n")]);
   const next = createRecogniser({ format })(batch, 7, utf8);
   if (next !== NOT_CANONICAL) expect(next).toBe(batch.length);
@@ -116,7 +119,11 @@ test("a canonical line is known in every order of columns, with every delimiter"
     for (const columns of ordersOf(COLUMNS)) {
       const format = formatOf(columns, delimiter, RULES);
       const line = columns.map((column) => cells[column]).join(delimiter);
-      expect([line, isCanonical(line, { format }), isCanonical(`${line}\r`, { format })]).toEqual([line, true, true]);
+      expect([line, isCanonical(line, { format }), isCanonical(`${line}\r`, { format })]).toEqual([
+        line,
+        true,
+        true,
+      ]);
       for (let length = 0; length < line.length - 1; length++) {
         const cut = line.slice(0, length);
         if (columns[3] !== "venue_id") expect([cut, isCanonical(cut, { format })]).toEqual([cut, false]);
@@ -127,27 +134,52 @@ test("a canonical line is known in every order of columns, with every delimiter"
 
 function ordersOf<T>(items: readonly T[]): T[][] {
   if (items.length === 0) return [[]];
-  return items.flatMap((item) => ordersOf(items.filter((other) => other !== item)).map((rest) => [item, ...rest]));
+  return items.flatMap((item) =>
+    ordersOf(items.filter((other) => other !== item)).map((rest) => [item, ...rest]),
+  );
 }
 
 // What follows makes lines of all kinds near the border between taken and refused, and decides each by the
 // reader (fast path first), by the careful path alone, and by the model.
 
 const venues = fc.oneof(
-  { weight: 5, arbitrary: fc.constantFrom("v", "venue-0001", "a b", "居酒屋", "Café Übersee", "\\N", "x;y", "NULL") },
-  { weight: 1, arbitrary: fc.constantFrom("", " ", "\t", " v", "v ", "a\tb", "😀".repeat(50), "\u00a0", "a,b", 'a"b') },
+  {
+    weight: 5,
+    arbitrary: fc.constantFrom("v", "venue-0001", "a b", "居酒屋", "Café Übersee", "\\N", "x;y", "NULL"),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom("", " ", "\t", " v", "v ", "a\tb", "😀".repeat(50), "\u00a0", "a,b", 'a"b'),
+  },
   { weight: 1, arbitrary: fc.integer({ min: 195, max: 205 }).map((length) => "x".repeat(length)) },
   { weight: 1, arbitrary: fc.integer({ min: 198, max: 202 }).map((length) => "é".repeat(length)) },
-  { weight: 1, arbitrary: fc.string({ unit: fc.constantFrom("a", " ", "\t", '"', "\\", ",", ";", "é", "\u0001"), maxLength: 6 }) },
+  {
+    weight: 1,
+    arbitrary: fc.string({
+      unit: fc.constantFrom("a", " ", "\t", '"', "\\", ",", ";", "é", "\u0001"),
+      maxLength: 6,
+    }),
+  },
 );
 const uuids = fc.oneof(
   { weight: 6, arbitrary: fc.uuid() },
   { weight: 1, arbitrary: fc.uuid().map((uuid) => uuid.toUpperCase()) },
   { weight: 1, arbitrary: fc.uuid().map((uuid) => uuid.replaceAll("-", "")) },
   { weight: 1, arbitrary: fc.uuid().map((uuid) => `{${uuid}}`) },
-  { weight: 1, arbitrary: fc.uuid().map((uuid) => uuid.replaceAll("-", "").replaceAll(/(.{4})(?=.)/g, "$1-")) },
+  {
+    weight: 1,
+    arbitrary: fc.uuid().map((uuid) => uuid.replaceAll("-", "").replaceAll(/(.{4})(?=.)/g, "$1-")),
+  },
 );
-const EDGES = ["2000-01-01", "2018-02-01", "2018-03-01", "2018-06-01", "2018-07-02", "0001-01-01", "9999-12-31"];
+const EDGES = [
+  "2000-01-01",
+  "2018-02-01",
+  "2018-03-01",
+  "2018-06-01",
+  "2018-07-02",
+  "0001-01-01",
+  "9999-12-31",
+];
 const seconds = fc.oneof(
   fc.integer({ min: Date.parse("1999-12-01") / 1000, max: Date.parse("2018-08-01") / 1000 }),
   fc
@@ -156,7 +188,21 @@ const seconds = fc.oneof(
     .map((second) => Math.min(Math.max(second, -62_135_596_800), 253_402_300_799)),
 );
 const isoTimes = seconds.map((second) => new Date(second * 1000).toISOString().slice(0, 19));
-const zones = fc.constantFrom("", "", "", "Z", "Z", "Z", "+02", "-0330", "+15:59", "+16", "+02:60", "z", " Z");
+const zones = fc.constantFrom(
+  "",
+  "",
+  "",
+  "Z",
+  "Z",
+  "Z",
+  "+02",
+  "-0330",
+  "+15:59",
+  "+16",
+  "+02:60",
+  "z",
+  " Z",
+);
 const times = fc.oneof(
   { weight: 8, arbitrary: fc.tuple(isoTimes, zones).map(([time, zone]) => time + zone) },
   { weight: 1, arbitrary: fc.tuple(isoTimes, zones).map(([time, zone]) => time.replace("T", " ") + zone) },
@@ -168,7 +214,10 @@ const times = fc.oneof(
       .tuple(isoTimes, fc.stringMatching(/^\.[0-9]{0,10}$/), zones)
       .map(([time, fraction, zone]) => time + fraction + zone),
   },
-  { weight: 1, arbitrary: fc.stringMatching(/^20[01][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9]$/) },
+  {
+    weight: 1,
+    arbitrary: fc.stringMatching(/^20[01][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9]$/),
+  },
 );
 const totals = fc.oneof(
   { weight: 8, arbitrary: fc.stringMatching(/^[0-9]{1,13}\.[0-9]{2}$/) },
@@ -179,57 +228,77 @@ const totals = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom("", "-0.00", "0", "NaN", "1e9999", "0e9999", "1e-9999", "1 000") },
 );
 
-const arounds = fc.constantFrom("", "", "", "", "", "", "", " ", "\t", "\u00a0");
+const arounds = fc.constantFrom("", " ", "\t", " \t", "\u00a0");
 function written(values: fc.Arbitrary<string>): fc.Arbitrary<string> {
-  const quoted = fc.constantFrom(false, false, false, false, true);
-  return fc.tuple(values, arounds, arounds, quoted).map(([value, before, after, isQuoted]) => {
+  const odd = fc.tuple(values, arounds, arounds, fc.boolean()).map(([value, before, after, isQuoted]) => {
     const text = before + value + after;
     return isQuoted ? `"${text.replaceAll('"', '""')}"` : text;
   });
+  return fc.oneof({ weight: 12, arbitrary: values }, { weight: 1, arbitrary: odd });
 }
 
-const CELLS: Record<string, fc.Arbitrary<string>> = {
+type Cells = Record<string, fc.Arbitrary<string>>;
+const ODD_CELLS: Cells = {
   venue_id: written(venues),
   invoice_id: written(uuids),
   datetime_created: written(times),
   total: written(totals),
   note: fc.constantFrom("", "n", '"a,b"', "é"),
 };
+const CANONICAL_CELLS: Cells = {
+  venue_id: fc.constantFrom("v", "venue-0001", "a b ", "居酒屋"),
+  invoice_id: fc.uuid(),
+  datetime_created: fc.tuple(isoTimes, fc.constantFrom("", "Z")).map(([time, zone]) => time + zone),
+  total: fc.stringMatching(/^[0-9]{1,4}\.[0-9]{2}$/),
+  note: fc.constant("n"),
+};
 
 /** Bytes that matter to some rule. */
 const BYTES = ',;\t" \\\r\0\u007f-+:.TZe0129afFg{}'.split("").map((char) => char.charCodeAt(0));
-const edits = fc.array(
-  fc.record({
-    at: fc.nat(120),
-    removed: fc.nat(2),
-    added: fc.array(fc.constantFrom(...BYTES, 0x80, 0xc3, 0xa9, 0xe5, 0xff), { maxLength: 2 }),
-  }),
-  { maxLength: 2 },
-);
+const edits = fc.record({
+  at: fc.nat(120),
+  removed: fc.nat(2),
+  added: fc.array(fc.constantFrom(...BYTES, 0x80, 0xc3, 0xa9, 0xe5, 0xff), { maxLength: 2 }),
+});
 
-function edit(line: Buffer, changes: readonly { at: number; removed: number; added: number[] }[]): Buffer {
-  return changes.reduce<Buffer>((bytes, { at, removed, added }) => {
-    const from = at % (bytes.length + 1);
-    return Buffer.concat([bytes.subarray(0, from), Buffer.from(added), bytes.subarray(from + removed)]);
-  }, line);
+function edit(
+  line: Buffer,
+  { at, removed, added }: { at: number; removed: number; added: number[] },
+): Buffer {
+  const from = at % (line.length + 1);
+  return Buffer.concat([line.subarray(0, from), Buffer.from(added), line.subarray(from + removed)]);
 }
 
 function linesOf(columns: readonly string[], delimiter: string): fc.Arbitrary<Buffer[]> {
-  const cells = fc.tuple(...columns.map((column) => CELLS[column] ?? fc.constant("")));
-  const plain = cells.map((values) => Buffer.from(values.join(delimiter)));
-  const edited = fc.tuple(plain, edits).map(([line, changes]) => edit(line, changes));
-  return fc.array(fc.oneof({ weight: 2, arbitrary: plain }, { weight: 1, arbitrary: edited }), { maxLength: 12 });
+  const lineOf = (cells: Cells) =>
+    fc
+      .tuple(...columns.map((column) => cells[column] ?? fc.constant("")))
+      .map((values) => Buffer.from(values.join(delimiter)));
+  const edited = (line: fc.Arbitrary<Buffer>) =>
+    fc.tuple(line, edits).map(([bytes, change]) => edit(bytes, change));
+  const [canonical, odd] = [lineOf(CANONICAL_CELLS), lineOf(ODD_CELLS)];
+  return fc.array(fc.oneof(canonical, edited(canonical), odd, edited(odd)), { maxLength: 30, size: "max" });
 }
 
-const threshold = (date: string, walls: number[], instants: number[]): DateThreshold => ({ date, walls, instants });
+const threshold = (date: string, walls: number[], instants: number[]): DateThreshold => ({
+  date,
+  walls,
+  instants,
+});
 const [start, end] = [Date.parse("2018-03-01") / 1000, Date.parse("2018-06-01") / 1000];
 /** Rules whose calendar runs back twice, and with a comma for a point. */
 const ODD_RULES: LineRules = {
   earliest: threshold("2018-03-01", [start, start + 1800, start + 3600], [start, start + 60, start + 7000]),
   afterSync: threshold("2018-06-01", [end - 3600, end - 1800, end], [end - 3600, end, end + 3600]),
   closed: [
-    { from: threshold("2018-05-01", [end - 9e5], [end - 9e5]), to: threshold("2018-05-20", [end - 1e5], [end - 1e5]) },
-    { from: threshold("2018-05-09", [end - 5e5], [end - 5e5]), to: threshold("2018-05-31", [end - 5e3], [end - 4e3]) },
+    {
+      from: threshold("2018-05-01", [end - 9e5], [end - 9e5]),
+      to: threshold("2018-05-20", [end - 1e5], [end - 1e5]),
+    },
+    {
+      from: threshold("2018-05-09", [end - 5e5], [end - 5e5]),
+      to: threshold("2018-05-31", [end - 5e3], [end - 4e3]),
+    },
   ],
   decimalComma: true,
 };
@@ -246,12 +315,18 @@ const layouts = fc.record({
 const drops = layouts.chain((layout) =>
   linesOf(layout.columns, layout.delimiter).map((lines) => ({
     ...layout,
-    lines: lines.filter((line) => line.length > 0 && !line.includes(0x0a)),
+    // A CR at the end of a line would belong to its terminator.
+    lines: lines.filter((line) => line.length > 0 && (layout.terminator === "\r\n" || line.at(-1) !== 0x0d)),
   })),
 );
 
 /** For each line what it means or why it is refused, by the reader as a whole. */
-async function decideByReader(header: string, lines: readonly Buffer[], terminator: string, rules: LineRules) {
+async function decideByReader(
+  header: string,
+  lines: readonly Buffer[],
+  terminator: string,
+  rules: LineRules,
+) {
   const ended = [Buffer.from(header), ...lines].map((line) => Buffer.concat([line, Buffer.from(terminator)]));
   async function* source() {
     yield Buffer.concat(ended);
@@ -273,7 +348,10 @@ async function decideByReader(header: string, lines: readonly Buffer[], terminat
 }
 
 function decideCarefully(format: LineFormat, line: Buffer): Meaning | string | undefined {
-  const decided = validateLine({ bytes: { batch: line, from: 0, to: line.length, utf8: false, line: 1 }, format });
+  const decided = validateLine({
+    bytes: { batch: line, from: 0, to: line.length, utf8: false, line: 1 },
+    format,
+  });
   if (typeof decided !== "string") return decided.reason;
   return readCopyRows({ copy: Buffer.from(decided), ...format.copy })[0];
 }
@@ -292,10 +370,10 @@ test("the reader, the careful path alone and a naive model decide every line ali
         if (isCanonical(lines[index] ?? "", { format, utf8: false })) counts.canonical++;
       }
     }),
-    { numRuns: 3000 },
+    { numRuns: 1000 },
   );
-  // The lines are worth the name: all reasons occur, and many lines pass either way.
+  // All reasons occur, and many lines pass either way.
   expect(counts.reasons.size).toBe(12);
-  expect(counts.canonical).toBeGreaterThan(300);
-  expect(counts.taken - counts.canonical).toBeGreaterThan(300);
+  expect(counts.canonical).toBeGreaterThan(200);
+  expect(counts.taken - counts.canonical).toBeGreaterThan(200);
 });

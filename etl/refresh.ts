@@ -97,16 +97,22 @@ function findPartition(all: readonly Partition[], name: string): Partition {
   });
 }
 
+/** After a failure nothing new is begun, and what is under way is waited for: the caller may then close the database. */
 async function forEachAtOnce<T>(
   items: readonly T[],
   atOnce: number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {
   const queue = items.values();
+  const failures: unknown[] = [];
   const worker = async () => {
-    for (const item of queue) await work(item);
+    for (const item of queue) {
+      if (failures.length > 0) return;
+      await work(item).catch((error: unknown) => failures.push(error));
+    }
   };
   await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker));
+  if (failures.length > 0) throw failures[0];
 }
 
 function retryRefresh<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
@@ -120,24 +126,37 @@ function retryRefresh<T>(work: () => Promise<T>, signal: AbortSignal | undefined
   });
 }
 
-/** Refreshes one partition. Others that want the same one wait for its lock. */
-async function refreshPartition(options: {
-  readonly database: Database;
-  readonly partition: Partition;
+interface Choice {
   readonly strategy: Strategy;
   /** The partition was asked for by name. */
   readonly explicit: boolean;
-  readonly signal: AbortSignal | undefined;
-}): Promise<RefreshReport> {
-  const { partition } = options;
+}
+
+/** Refreshes one partition. Others that want the same one wait for its lock. */
+async function refreshPartition(
+  options: Choice & {
+    readonly database: Database;
+    readonly partition: Partition;
+    readonly signal: AbortSignal | undefined;
+  },
+): Promise<RefreshReport> {
   return withTransaction(options, async (tx) => {
-    const started = performance.now();
-    await lockUntilEnd(tx, LOCK.refreshPartition, partition.partitionId);
-    const plan = await choose(tx, partition, options);
-    const written = await carryOut(tx, partition, plan.method);
-    const durationMs = Math.round(performance.now() - started);
-    return { partition: partition.partition, ...plan, ...written, durationMs };
+    await lockUntilEnd(tx, LOCK.refreshPartition, options.partition.partitionId);
+    return refreshLocked(tx, options.partition, options);
   });
+}
+
+/** The same for a transaction that holds the partition's refresh lock. */
+export async function refreshLocked(
+  tx: Transaction,
+  partition: Partition,
+  choice: Choice = { strategy: "auto", explicit: true },
+): Promise<RefreshReport> {
+  const started = performance.now();
+  const plan = await choose(tx, partition, choice);
+  const carriedOut = await carryOut(tx, partition, plan);
+  const durationMs = Math.round(performance.now() - started);
+  return { partition: partition.partition, ...carriedOut, durationMs };
 }
 
 type Plan = Pick<RefreshReport, "method" | "reason" | "predictedMs">;
@@ -146,7 +165,7 @@ type Written = Pick<RefreshReport, "changes" | "groups">;
 async function choose(
   tx: Transaction,
   { partition, lower, upper }: Partition,
-  { strategy, explicit }: { readonly strategy: Strategy; readonly explicit: boolean },
+  { strategy, explicit }: Choice,
 ): Promise<Plan> {
   const result = await tx.db.execute<{ state: Partition["state"]; invoices: string; changes: string }>(sql`
     select p.state, p.rollup_invoices + q.invoices as invoices, q.changes
@@ -180,15 +199,31 @@ function reckon(changes: number, invoices: number, dropped: boolean): Plan {
   return { method: "rebuild", reason, predictedMs: rebuildMs };
 }
 
-async function carryOut(tx: Transaction, partition: Partition, method: Plan["method"]): Promise<Written> {
-  switch (method) {
+async function carryOut(tx: Transaction, partition: Partition, plan: Plan): Promise<Plan & Written> {
+  switch (plan.method) {
     case "none":
-      return { changes: 0, groups: { inserted: 0, updated: 0, deleted: 0 } };
-    case "delta":
-      return applyPending(tx, partition);
+      return { ...plan, changes: 0, groups: { inserted: 0, updated: 0, deleted: 0 } };
     case "rebuild":
-      return rebuildRollup(tx, partition);
+      return { ...plan, ...(await rebuildRollup(tx, partition)) };
+    case "delta":
+      return applyOrRebuild(tx, partition, plan);
   }
+}
+
+/**
+ * Takes what is pending into the rollup. Where that would leave a group with less than nothing, or euros without an invoice, somebody
+ * changed rollup or queue by hand: then neither is built upon, the partition is rebuilt, and the report says so.
+ */
+async function applyOrRebuild(tx: Transaction, partition: Partition, plan: Plan): Promise<Plan & Written> {
+  await tx.client.query("savepoint before_delta");
+  const { impossible, ...written } = await applyPending(tx, partition);
+  if (impossible === 0) {
+    await tx.client.query("release savepoint before_delta");
+    return { ...plan, ...written };
+  }
+  await tx.client.query("rollback to savepoint before_delta");
+  const reason = `rollup and pending changes contradict each other in ${impossible} groups, so they were changed by hand: rebuilt from the source; run rollbook verify`;
+  return { ...plan, method: "rebuild", reason, ...(await rebuildRollup(tx, partition)) };
 }
 
 interface WrittenRow extends Record<string, unknown> {
@@ -210,15 +245,17 @@ function readWritten(rows: readonly WrittenRow[]): Written {
 
 /**
  * Takes what is pending into the rollup, in one statement under the partition's lock: it deletes the pending rows that it sees, adds them up
- * by group and merges them in key order. Two statements would lose or double what commits between them.
+ * by group and merges them in key order. Two statements would lose or double what commits between them. `impossible` counts the groups
+ * that cannot be right afterwards.
  */
-async function applyPending(tx: Transaction, partition: Partition): Promise<Written> {
+async function applyPending(
+  tx: Transaction,
+  partition: Partition,
+): Promise<Written & { readonly impossible: number }> {
   const leaf = sql.raw(leafTable("venue_day_rollup", partition.partition));
   // Probe the rollup's key for each changed group. A hash or merge join would read the whole partition for a few groups.
-  await tx.db.execute(
-    sql`select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`,
-  );
-  const result = await tx.db.execute<WrittenRow>(sql`
+  const before = await setPlannerJoins(tx, { hash: "off", merge: "off" });
+  const result = await tx.db.execute<WrittenRow & { impossible: string }>(sql`
     with taken as (
       delete from warehouse.venue_day_pending
       where created_on >= ${partition.lower} and created_on < ${partition.upper}
@@ -239,7 +276,8 @@ async function applyPending(tx: Transaction, partition: Partition): Promise<Writ
       when not matched then
         insert (created_on, venue_key, invoices, total)
         values (net.created_on, net.venue_key, net.invoices, net.total)
-      returning merge_action() as action
+      returning merge_action() as action,
+                coalesce(old.invoices, 0) + net.invoices as invoices, coalesce(old.total, 0) + net.total as total
     ),
     controlled as (
       update warehouse.partitions
@@ -251,9 +289,28 @@ async function applyPending(tx: Transaction, partition: Partition): Promise<Writ
     select (select count(*) from taken) as changes,
            count(*) filter (where action = 'INSERT') as inserted,
            count(*) filter (where action = 'UPDATE') as updated,
-           count(*) filter (where action = 'DELETE') as deleted
+           count(*) filter (where action = 'DELETE') as deleted,
+           count(*) filter (where invoices < 0 or (invoices = 0 and total <> 0)) as impossible
     from merged`);
-  return readWritten(result.rows);
+  await setPlannerJoins(tx, before);
+  return { ...readWritten(result.rows), impossible: Number(result.rows[0]?.impossible) };
+}
+
+interface PlannerJoins {
+  readonly hash: string;
+  readonly merge: string;
+}
+
+/** Sets for this transaction which joins the planner may use; returns what was set before. */
+async function setPlannerJoins(tx: Transaction, joins: PlannerJoins): Promise<PlannerJoins> {
+  const before = await tx.client.query(
+    "select current_setting('enable_hashjoin') as hash, current_setting('enable_mergejoin') as merge",
+  );
+  await tx.client.query(
+    "select set_config('enable_hashjoin', $1, true), set_config('enable_mergejoin', $2, true)",
+    [joins.hash, joins.merge],
+  );
+  return before.rows[0];
 }
 
 /**

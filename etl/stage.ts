@@ -1,7 +1,6 @@
 /** Streams a drop into a staging table by COPY, and its rejects into quarantine. Memory is constant for any size of drop. */
-import { once } from "node:events";
-import { finished } from "node:stream/promises";
-import { type CopyStreamQuery, from as copyFrom } from "pg-copy-streams";
+import { setTimeout as sleep } from "node:timers/promises";
+import { from as copyFrom } from "pg-copy-streams";
 import { LOCK, type Transaction } from "../db/client.ts";
 import { STAGING_SLOTS } from "../db/schema.ts";
 import { type RefusalCode, readDrop } from "./read.ts";
@@ -23,22 +22,29 @@ export interface Staged {
   readonly refusal: { readonly code: RefusalCode; readonly message: string } | null;
 }
 
+/** Between two looks for a free slot, when all are taken. Of several that wait none is bound to a slot that is held long. */
+const SLOT_CHECK_MS = 100;
+
 /** Takes a staging table for this transaction and empties it; waits when all of them are in use. */
-export async function takeStagingSlot(tx: Transaction): Promise<string> {
-  const free = await tx.client.query(
-    "select slot from generate_series(1, $2::int) as slots (slot) where pg_try_advisory_xact_lock($1, slot) limit 1",
-    [LOCK.stagingSlot, STAGING_SLOTS],
-  );
-  let slot: number | undefined = free.rows[0]?.slot;
-  if (slot === undefined) {
-    slot = 1 + (process.pid % STAGING_SLOTS);
-    await tx.client.query("select pg_advisory_xact_lock($1, $2)", [LOCK.stagingSlot, slot]);
+export async function takeStagingSlot(tx: Transaction, signal?: AbortSignal): Promise<string> {
+  let slot = await tryStagingSlots(tx);
+  while (slot === undefined) {
+    await sleep(SLOT_CHECK_MS, undefined, signal && { signal });
+    slot = await tryStagingSlots(tx);
   }
   const table = `warehouse.staging_${slot}`;
   // In this transaction, so that COPY appends to a new file: rows stand in the order of their lines (ctid), and a rollback
   // leaves the empty file of before.
   await tx.client.query(`truncate ${table}`);
   return table;
+}
+
+async function tryStagingSlots(tx: Transaction): Promise<number | undefined> {
+  const free = await tx.client.query<{ slot: number }>(
+    "select slot from generate_series(1, $2::int) as slots (slot) where pg_try_advisory_xact_lock($1, slot) limit 1",
+    [LOCK.stagingSlot, STAGING_SLOTS],
+  );
+  return free.rows[0]?.slot;
 }
 
 /**
@@ -61,7 +67,7 @@ export async function stageDrop(options: {
   let bytes = 0;
   let rows = 0;
   let rejected = 0;
-  let copy: RowCopy | undefined;
+  let copy: Copy | undefined;
   let rejects: Reject[] = [];
   let rejectBytes = 0;
   const writeRejects = async () => {
@@ -73,37 +79,43 @@ export async function stageDrop(options: {
     bytes = read;
   };
   let format: RowFormat | undefined;
-  for await (const event of readDrop({ ...options, onBytes })) {
-    switch (event.kind) {
-      case "dialect":
-        format = event.copy;
-        break;
-      case "rows":
-        if (event.rows > 0 && format !== undefined) {
-          copy ??= openCopy(tx, table, format);
-          await writeRows(copy, event.copy);
-        }
-        rows += event.rows;
-        rejected += event.rejects.length;
-        for (const reject of event.rejects) rejectBytes += reject.raw.length + REJECT_OVERHEAD;
-        rejects.push(...event.rejects);
-        if (rejectBytes > MAX_REJECT_BYTES) {
-          await closeCopy(copy);
-          copy = undefined;
+  try {
+    for await (const event of readDrop({ ...options, onBytes })) {
+      switch (event.kind) {
+        case "dialect":
+          format = event.copy;
+          break;
+        case "rows":
+          if (event.rows > 0 && format !== undefined) {
+            copy ??= openRowCopy(tx, table, format);
+            await copy.write(event.copy);
+          }
+          rows += event.rows;
+          rejected += event.rejects.length;
+          for (const reject of event.rejects) rejectBytes += reject.raw.length + REJECT_OVERHEAD;
+          rejects.push(...event.rejects);
+          if (rejectBytes > MAX_REJECT_BYTES) {
+            await copy?.close();
+            copy = undefined;
+            await writeRejects();
+          }
+          onProgress?.({ bytes, rows: rows + rejected });
+          break;
+        case "refused":
+          await copy?.close();
           await writeRejects();
-        }
-        onProgress?.({ bytes, rows: rows + rejected });
-        break;
-      case "refused":
-        await closeCopy(copy);
-        await writeRejects();
-        return { rows, rejected, sha256: null, refusal: { code: event.code, message: event.message } };
-      case "end":
-        await closeCopy(copy);
-        await writeRejects();
-        onProgress?.({ bytes: event.bytes, rows: rows + rejected });
-        return { rows, rejected, sha256: event.sha256, refusal: null };
+          return { rows, rejected, sha256: null, refusal: { code: event.code, message: event.message } };
+        case "end":
+          await copy?.close();
+          await writeRejects();
+          onProgress?.({ bytes: event.bytes, rows: rows + rejected });
+          return { rows, rejected, sha256: event.sha256, refusal: null };
+      }
     }
+  } catch (error) {
+    // An open COPY would keep the rollback waiting for ever.
+    await copy?.abandon();
+    throw error;
   }
   throw new Error("the reader ended without an end event");
 }
@@ -113,42 +125,68 @@ interface RowFormat {
   readonly columns: readonly Column[];
 }
 
-type RowCopy = CopyStreamQuery;
-
-function openCopy(tx: Transaction, table: string, format: RowFormat): RowCopy {
+function openRowCopy(tx: Transaction, table: string, format: RowFormat): Copy {
   const delimiter = format.delimiter === "\t" ? "" : `, delimiter '${format.delimiter}'`;
-  const stream = tx.client.query(
-    copyFrom(`copy ${table} (${format.columns.join(", ")}) from stdin with (format text${delimiter})`),
+  return openCopy(
+    tx,
+    `copy ${table} (${format.columns.join(", ")}) from stdin with (format text${delimiter})`,
   );
-  // An error is thrown where the stream is written to or closed; without a listener it would end the process before.
-  stream.on("error", () => {});
-  return stream;
 }
 
-async function writeRows(copy: RowCopy, chunks: Buffer | readonly Buffer[]): Promise<void> {
-  for (const chunk of Array.isArray(chunks) ? chunks : [chunks]) {
-    if (copy.errored) throw copy.errored;
-    if (!copy.write(chunk)) await once(copy, "drain");
-  }
+interface Copy {
+  /** Resolves when the socket has taken the bytes: nobody reads ahead of the server. */
+  readonly write: (bytes: Buffer | string) => Promise<void>;
+  /** Resolves when the server has all rows. */
+  readonly close: () => Promise<void>;
+  /** Ends the COPY without its rows, unless it is over; resolves when the connection is free again, or gone. */
+  readonly abandon: () => Promise<void>;
 }
 
-async function closeCopy(copy: RowCopy | undefined): Promise<void> {
-  if (copy === undefined) return;
-  if (copy.errored) throw copy.errored;
-  copy.end();
-  await finished(copy);
+/**
+ * Begins a COPY. pg-copy-streams (7.0) emits an error of the server's, but neither keeps it nor calls back the write that it
+ * meets, and may break down over buffered writes after it: so it is kept here, and there is one write at a time.
+ */
+function openCopy(tx: Transaction, statement: string): Copy {
+  const stream = tx.client.query(copyFrom(statement));
+  let failure: Error | undefined;
+  let fail: ((error: Error) => void) | undefined;
+  stream.on("error", (error) => {
+    failure ??= error;
+    fail?.(failure);
+  });
+  const settle = (start: (done: () => void) => void) =>
+    new Promise<void>((resolve, reject) => {
+      if (failure !== undefined) {
+        reject(failure);
+        return;
+      }
+      fail = reject;
+      start(resolve);
+    });
+  return {
+    write: (bytes) => settle((done) => stream.write(bytes, () => done())),
+    close: () => settle((done) => stream.once("finish", done).end()),
+    abandon: () =>
+      new Promise((resolve) => {
+        if (failure !== undefined || stream.writableFinished) resolve();
+        else stream.once("close", resolve).destroy();
+      }),
+  };
 }
+
+/** Text handed over at a time. */
+const REJECTS_TEXT = 128 * 1024;
 
 async function copyRejects(tx: Transaction, loadId: number, rejects: readonly Reject[]): Promise<void> {
   if (rejects.length === 0) return;
-  const stream = tx.client.query(
-    copyFrom("copy warehouse.rejects (load_id, line, reason, column_name, raw) from stdin"),
-  );
-  stream.on("error", () => {});
+  const copy = openCopy(tx, "copy warehouse.rejects (load_id, line, reason, column_name, raw) from stdin");
+  let text = "";
   for (const { line, reason, column, raw } of rejects) {
-    const row = `${loadId}\t${line}\t${reason}\t${column ?? "\\N"}\t\\\\x${raw.toString("hex")}\n`;
-    if (stream.errored) throw stream.errored;
-    if (!stream.write(row)) await once(stream, "drain");
+    text += `${loadId}\t${line}\t${reason}\t${column ?? "\\N"}\t\\\\x${raw.toString("hex")}\n`;
+    if (text.length < REJECTS_TEXT) continue;
+    await copy.write(text);
+    text = "";
   }
-  await closeCopy(stream);
+  if (text !== "") await copy.write(text);
+  await copy.close();
 }

@@ -1,7 +1,9 @@
 /** What the warehouse says of itself: freshness, pending, last loads, and how near a limit is. */
-import { desc, sql } from "drizzle-orm";
+import { sql } from "drizzle-orm";
 import { type Database, withSession } from "../db/client.ts";
-import { type Load, loads, partitionFreshness, type Settings } from "../db/schema.ts";
+import { type Load, partitionFreshness, type Settings } from "../db/schema.ts";
+import { readLoads } from "./ledger.ts";
+import { inWarehouseZone, isoInstant } from "./zone.ts";
 
 export type Freshness = Readonly<typeof partitionFreshness.$inferSelect>;
 
@@ -25,16 +27,23 @@ export async function readStatus(options: {
   readonly lastLoads?: number;
   readonly signal?: AbortSignal | undefined;
 }): Promise<Status> {
-  return withSession(options, async ({ db }) => {
-    const partitions = await db.select().from(partitionFreshness).orderBy(partitionFreshness.lower);
-    const lastLoads = await db
-      .select()
-      .from(loads)
-      .orderBy(desc(loads.loadId))
-      .limit(options.lastLoads ?? 10);
-    const warnings = [...(await warnOfLocks(options)), ...warnOfStates(partitions)];
-    return { settings: options.settings, partitions, lastLoads, warnings };
-  });
+  const { settings } = options;
+  const partitions = await readFreshness(options);
+  const lastLoads = await readLoads({ ...options, limit: options.lastLoads ?? 10 });
+  const warnings = [...(await warnOfLocks(options)), ...warnOfStates(partitions)];
+  return { settings, partitions, lastLoads, warnings };
+}
+
+/** All partitions, oldest first. */
+export async function readFreshness(options: {
+  readonly database: Database;
+  readonly settings: Settings;
+  readonly signal?: AbortSignal | undefined;
+}): Promise<readonly Freshness[]> {
+  const rows = await inWarehouseZone(options, ({ db }) =>
+    db.select().from(partitionFreshness).orderBy(partitionFreshness.lower),
+  );
+  return rows.map((row) => ({ ...row, refreshedAt: isoInstant(row.refreshedAt) }));
 }
 
 function warnOfStates(partitions: readonly Freshness[]): readonly string[] {

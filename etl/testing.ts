@@ -23,6 +23,7 @@ const WORKER = fileURLToPath(new URL("./testing_worker.ts", import.meta.url));
 export interface Worker {
   readonly run: (job: Job) => Promise<JobResult>;
   readonly kill: () => void;
+  readonly pid: number;
 }
 
 export function startWorker(): Worker {
@@ -45,6 +46,7 @@ export function startWorker(): Worker {
       return result;
     },
     kill: () => child.kill("SIGKILL"),
+    pid: child.pid ?? 0,
   };
 }
 

@@ -14,6 +14,10 @@ export interface Job {
   readonly strategy?: Strategy;
   /** The process kills itself with SIGKILL when the load, or the refresh, comes to this step. */
   readonly dieAt?: LoadStep | "refresh";
+  /** The process stops itself with SIGSTOP at this step, until somebody sends SIGCONT. */
+  readonly stopAt?: LoadStep | "refresh";
+  /** With `dieAt` or `stopAt` "stage": not before so many bytes of the file were read. */
+  readonly afterBytes?: number;
 }
 
 export type JobResult =
@@ -31,21 +35,32 @@ process.on("message", (job: Job) => {
 
 async function carryOut(job: Job): Promise<JobResult> {
   const database = openDatabase({ connection: job.connection, max: 4 });
-  const dieAt = (step: string) => {
+  let stopped = false;
+  const arrive = (step: LoadStep | "refresh", bytes = 0) => {
+    if (stopped || bytes < (job.afterBytes ?? 0)) return;
     if (step === job.dieAt) process.kill(process.pid, "SIGKILL");
+    if (step !== job.stopAt) return;
+    stopped = true;
+    process.kill(process.pid, "SIGSTOP");
   };
   try {
     if (job.path !== undefined) {
       const { settings, path, maxRejects } = job;
       return {
-        load: await loadDrop({ database, settings, path, maxRejects, onProgress: ({ step }) => dieAt(step) }),
+        load: await loadDrop({
+          database,
+          settings,
+          path,
+          maxRejects,
+          onProgress: ({ step, bytes }) => arrive(step, bytes),
+        }),
       };
     }
     return {
       refreshed: await refreshPartitions({
         database,
         strategy: job.strategy,
-        onProgress: () => dieAt("refresh"),
+        onProgress: () => arrive("refresh"),
       }),
     };
   } finally {

@@ -1,8 +1,9 @@
 /** Queries the totals, and the loads that made them. */
 import { and, type SQL, sql } from "drizzle-orm";
-import { type Database, type Session, streamRows, withTransaction } from "../db/client.ts";
+import { type Database, type Session, streamRows } from "../db/client.ts";
 import { errorState, RollbookError, SQLSTATE } from "../db/errors.ts";
 import type { Settings } from "../db/schema.ts";
+import { inWarehouseZone, isoInstant } from "./zone.ts";
 
 export const GROUPINGS = ["venue,day", "venue,month", "venue", "day", "month"] as const;
 export type Grouping = (typeof GROUPINGS)[number];
@@ -41,7 +42,7 @@ export async function readTotals(
   options: TotalsOptions,
   onTotal: (total: Total) => Promise<void>,
 ): Promise<void> {
-  await inWarehouseZone(options, async (session) => {
+  await asKnown(options, async (session) => {
     const rows = streamRows<{ venue_id?: string; created_on?: string; invoices: string; total: string }>(
       session,
       selectTotals(options),
@@ -84,7 +85,7 @@ function totalsSource(asKnownOn: string | undefined): SQL {
 
 /** A date counts to its end; a timestamp without an offset is in the session's zone, the warehouse's. */
 function knownMoment(text: string): SQL {
-  return /^\d{4}-\d\d-\d\d$/.test(text) ? sql`${text}::date` : sql`${text}::timestamptz`;
+  return DATE.test(text) ? sql`${text}::date` : sql`${text}::timestamptz`;
 }
 
 function where({ from, to, venue }: TotalsFilter): SQL {
@@ -112,11 +113,11 @@ export async function explainTotal(
   onChange: (change: Change) => Promise<void>,
 ): Promise<void> {
   const known = options.asKnownOn;
-  const isDate = known !== undefined && /^\d{4}-\d\d-\d\d$/.test(known);
+  const isDate = known !== undefined && DATE.test(known);
   const end = isDate
     ? sql`((${known}::date + 1)::timestamp at time zone ${options.settings.timeZone}) - interval '1 microsecond'`
     : sql`${known ?? "infinity"}::timestamptz`;
-  await inWarehouseZone(options, async (session) => {
+  await asKnown(options, async (session) => {
     const rows = streamRows<Omit<Change, "invoices"> & { invoices: string }>(
       session,
       sql`
@@ -127,26 +128,40 @@ export async function explainTotal(
         group by t.load_id, t.file_name, t.synced_on, t.known_at
         order by t.known_at`,
     );
-    for await (const row of rows) await onChange({ ...row, invoices: Number(row.invoices) });
+    for await (const row of rows) {
+      await onChange({ ...row, knownAt: isoInstant(row.knownAt), invoices: Number(row.invoices) });
+    }
   });
 }
 
-async function inWarehouseZone(
-  options: Omit<TotalsOptions, "by">,
-  work: (session: Session) => Promise<void>,
-): Promise<void> {
-  try {
-    await withTransaction(options, async (tx) => {
-      await tx.db.execute(sql`select set_config('TimeZone', ${options.settings.timeZone}, true)`);
-      await work(tx);
-    });
-  } catch (error) {
-    const state = errorState(error);
-    if (state !== SQLSTATE.invalidDatetime && state !== SQLSTATE.datetimeOverflow) throw error;
-    throw new RollbookError({
-      code: "usage",
-      message: `${JSON.stringify(options.asKnownOn)} is no date (2026-10-05) and no timestamp (2026-10-05T18:00:00+02:00).`,
-      cause: error,
-    });
+/** A date, or a date and a time of day, perhaps with an offset. PostgreSQL alone would take more: `now`, `infinity`, `10/5/2026`. */
+const DATE = /^\d{4}-\d\d-\d\d$/;
+const TIMESTAMP = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?\s?(Z|[+-]\d\d(:?\d\d)?)?$/i;
+
+/** What looks right and is not: 30 February, an offset of 99 hours (invalid_time_zone_displacement_value). */
+const NO_SUCH_MOMENT: ReadonlySet<string | undefined> = new Set([
+  SQLSTATE.invalidDatetime,
+  SQLSTATE.datetimeOverflow,
+  "22009",
+]);
+
+async function asKnown(options: Omit<TotalsOptions, "by">, work: (session: Session) => Promise<void>) {
+  const { asKnownOn } = options;
+  if (asKnownOn !== undefined && !DATE.test(asKnownOn) && !TIMESTAMP.test(asKnownOn)) {
+    throw noMoment(asKnownOn);
   }
+  try {
+    await inWarehouseZone(options, work);
+  } catch (error) {
+    if (!NO_SUCH_MOMENT.has(errorState(error))) throw error;
+    throw noMoment(asKnownOn, error);
+  }
+}
+
+function noMoment(text: string | undefined, cause?: unknown): RollbookError {
+  return new RollbookError({
+    code: "usage",
+    message: `--as-known-on ${JSON.stringify(text)}: give a date (2026-10-05, which means its end) or a timestamp (2026-10-05T18:00:00+02:00).`,
+    cause,
+  });
 }

@@ -180,8 +180,7 @@ export interface Timestamp {
   readonly second: number;
 }
 
-const TIMESTAMP =
-  /^\d{4}-\d\d-\d\d(?:[T ](\d\d:\d\d)(:\d\d)?(\.\d{1,9})?(?:(Z)|([+-]\d\d)(?::?(\d\d))?)?)?$/;
+const TIMESTAMP = /^\d{4}-\d\d-\d\d(?:[T ](\d\d:\d\d)(:\d\d)?(\.\d{1,9})?(?:(Z)|([+-]\d\d)(?::?(\d\d))?)?)?$/;
 
 /** A timestamp in a form of section 8; undefined for any other, and for what no calendar or clock shows. */
 export function readTimestamp(text: string): Timestamp | undefined {
@@ -353,9 +352,8 @@ function openSpans(rules: LineRules, clock: Clock): number[] {
   ].sort((a, b) => a.second - b.second);
   const spans: number[] = [];
   let reasons = 1;
-  for (const [index, { second, change }] of changes.entries()) {
+  for (const { second, change } of changes) {
     reasons += change;
-    if (changes[index + 1]?.second === second) continue;
     if ((reasons === 0) !== (spans.length % 2 === 1)) spans.push(second);
   }
   return spans;

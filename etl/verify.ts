@@ -1,18 +1,19 @@
 /** Proves rollup + pending = recompute = sum of deltas, and names every group that is not; repairs on request. */
-import { type SQL, sql } from "drizzle-orm";
+import { eq, type SQL, sql } from "drizzle-orm";
 import {
   type Database,
   LOCK,
   lockUntilEnd,
   type Session,
+  shareLockUntilEnd,
   streamRows,
   type Transaction,
   withSession,
   withTransaction,
 } from "../db/client.ts";
 import { RollbookError } from "../db/errors.ts";
-import { leafTable, listPartitions, setState } from "../db/partitions.ts";
-import { loads, type Partition, type Settings } from "../db/schema.ts";
+import { leafTable, listDetachedDeltas, listPartitions } from "../db/partitions.ts";
+import { loads, type Partition, partitions, type Settings } from "../db/schema.ts";
 import { enterLedger } from "./load.ts";
 import { rebuildRollup } from "./refresh.ts";
 
@@ -79,41 +80,55 @@ export async function verifyWarehouse(options: VerifyOptions): Promise<VerifyRep
     divergences += 1;
     options.onDivergence?.(divergence);
   };
-  const partitions = await selectPartitions(options);
+  const selected = await selectPartitions(options);
   const repaired: string[] = [];
+  let verified = 0;
   let invoices = 0;
   let groups = 0;
-  for (const [index, partition] of partitions.entries()) {
-    const checked = await withSession(options, (session) =>
-      checkPartition(session, options.settings, partition, found),
-    );
-    invoices += checked.invoices;
-    groups += checked.groups;
-    if (checked.diverges) {
-      if (options.repair === true) {
-        await repairPartition(options, partition);
-        repaired.push(partition.partition);
+  for (const [index, { partition, partitionId }] of selected.entries()) {
+    const checked = await withTransaction(options, async (tx) => {
+      await shareLockUntilEnd(tx, LOCK.verifyPartition, partitionId);
+      const current = await readPartition(tx, partitionId);
+      return isLive(current) ? checkPartition(tx, options.settings, current, found) : undefined;
+    });
+    if (checked !== undefined) {
+      verified += 1;
+      invoices += checked.invoices;
+      groups += checked.groups;
+      if (checked.diverges && options.repair === true) {
+        if (await repairPartition(options, partitionId)) repaired.push(partition);
       } else if (checked.rollupDiverges) {
-        await markStale(options, partition);
+        await markStale(options, partitionId);
       }
     }
-    options.onProgress?.(index + 1, partitions.length, partition.partition);
+    options.onProgress?.(index + 1, selected.length, partition);
   }
   if (options.partition === undefined) {
-    await withSession(options, async (session) => {
-      await checkOrphans(session, options.repair === true, found);
-      await checkLedger(session, found);
-    });
+    await withSession(options, (session) => checkOrphans(session, options.repair === true, found));
+    const lacking = await withTransaction({ ...options, isolation: "repeatable read" }, (tx) =>
+      checkLedger(tx, found),
+    );
+    if (options.repair === true) await withTransaction(options, (tx) => acknowledge(tx, lacking));
   }
   if (options.identity === true)
     await withSession(options, (session) => checkIdentity(session, options, found));
   const durationMs = Math.round(performance.now() - started);
-  return { partitions: partitions.length, invoices, groups, divergences, repaired, durationMs };
+  return { partitions: verified, invoices, groups, divergences, repaired, durationMs };
+}
+
+/** What the catalog says of a partition now; nothing of it leaves while the caller holds one of its locks. */
+async function readPartition(tx: Transaction, partitionId: number): Promise<Partition | undefined> {
+  const [current] = await tx.db.select().from(partitions).where(eq(partitions.partitionId, partitionId));
+  return current;
+}
+
+function isLive(partition: Partition | undefined): partition is Partition {
+  return partition !== undefined && partition.state !== "detached";
 }
 
 async function selectPartitions(options: VerifyOptions): Promise<readonly Partition[]> {
   const all = await withSession(options, listPartitions);
-  if (options.partition === undefined) return all.filter((partition) => partition.state !== "detached");
+  if (options.partition === undefined) return all.filter(isLive);
   const found = all.find((partition) => partition.partition === options.partition);
   if (found === undefined) {
     throw new RollbookError({
@@ -143,8 +158,11 @@ interface GroupRow {
   readonly rollup_wrong: boolean;
 }
 
-/** Names the groups of one partition that differ, and compares its control totals. */
-async function checkPartition(
+/**
+ * Names the groups of one partition that differ, and compares its control totals. The caller's lock keeps the partition from being
+ * closed meanwhile.
+ */
+export async function checkPartition(
   session: Session,
   settings: Settings,
   partition: Partition,
@@ -251,58 +269,73 @@ function differingGroups(settings: Settings, partition: Partition): SQL {
 }
 
 /** The rollup of this partition is not to be trusted: the next refresh rebuilds it. */
-async function markStale(options: VerifyOptions, partition: Partition): Promise<void> {
-  if (partition.state !== "open") return;
+async function markStale(options: VerifyOptions, partitionId: number): Promise<void> {
   await withTransaction(options, async (tx) => {
-    await lockUntilEnd(tx, LOCK.refreshPartition, partition.partitionId);
+    await lockUntilEnd(tx, LOCK.refreshPartition, partitionId);
     await tx.db.execute(sql`
-      update warehouse.partitions set state = 'stale' where partition = ${partition.partition} and state = 'open'`);
+      update warehouse.partitions set state = 'stale' where partition_id = ${partitionId} and state = 'open'`);
   });
 }
 
 /**
  * Makes deltas and rollup say what the invoices say. What the deltas lack is entered under a ledger entry of its own, so that lineage and
  * "as known on" still add up.
+ *
+ * @returns false when the partition was detached meanwhile
  */
-async function repairPartition(options: VerifyOptions, partition: Partition): Promise<void> {
-  await withTransaction(options, async (tx) => {
-    await lockUntilEnd(tx, LOCK.refreshPartition, partition.partitionId);
+async function repairPartition(options: VerifyOptions, partitionId: number): Promise<boolean> {
+  return withTransaction(options, async (tx) => {
+    await lockUntilEnd(tx, LOCK.refreshPartition, partitionId);
+    const partition = await readPartition(tx, partitionId);
+    if (!isLive(partition)) return false;
     const loadId = await enterAdjustment(tx, options.settings, partition);
     await rebuildRollup(tx, partition);
-    if (partition.state === "stale") await setState(tx, partition.partition, "open");
     if (loadId !== null) await enterLedger(tx, loadId, {});
+    return true;
   });
 }
 
+/** Deltas that no load stands behind become the repair's own, and then it enters what all of them lack. */
 async function enterAdjustment(
   tx: Transaction,
   settings: Settings,
   partition: Partition,
 ): Promise<number | null> {
-  const [entry] = await tx.db
-    .insert(loads)
-    .values({
-      fileName: `verify --repair ${partition.partition}`,
-      status: "repair",
-      partitions: [partition.partition],
-      startedAt: sql`clock_timestamp()`,
-    })
-    .returning({ loadId: loads.loadId });
-  if (entry === undefined) throw new Error("an insert returned no row");
+  const deltas = rawLeaf("venue_day_deltas", partition);
+  const loadId = await beginRepair(tx, {
+    fileName: `verify --repair ${partition.partition}`,
+    partitions: [partition.partition],
+  });
+  const taken = await tx.db.execute(sql`
+    update ${deltas} as d
+    set load_id = ${loadId}
+    where not exists (select from warehouse.loads l where l.load_id = d.load_id)`);
   const adjusted = await tx.db.execute(sql`
     insert into warehouse.venue_day_deltas (load_id, created_on, venue_key, invoices, total)
-    select ${entry.loadId}::integer, created_on, venue_key,
+    select ${loadId}::integer, created_on, venue_key,
            coalesce(t.invoices, 0) - coalesce(l.invoices, 0), coalesce(t.total, 0) - coalesce(l.total, 0)
     from (${truthOf(settings, partition)}) t
     full join (
       select created_on, venue_key, sum(invoices)::bigint as invoices, sum(total) as total
-      from ${rawLeaf("venue_day_deltas", partition)}
+      from ${deltas}
       group by created_on, venue_key
     ) l using (created_on, venue_key)
     where (coalesce(t.invoices, 0), coalesce(t.total, 0)) <> (coalesce(l.invoices, 0), coalesce(l.total, 0))`);
-  if (adjusted.rowCount !== 0) return entry.loadId;
-  await tx.db.execute(sql`delete from warehouse.loads where load_id = ${entry.loadId}`);
+  if (taken.rowCount !== 0 || adjusted.rowCount !== 0) return loadId;
+  await tx.db.execute(sql`delete from warehouse.loads where load_id = ${loadId}`);
   return null;
+}
+
+async function beginRepair(
+  tx: Transaction,
+  entry: Pick<typeof loads.$inferInsert, "fileName" | "partitions">,
+): Promise<number> {
+  const [row] = await tx.db
+    .insert(loads)
+    .values({ ...entry, status: "repair", startedAt: sql`clock_timestamp()` })
+    .returning({ loadId: loads.loadId });
+  if (row === undefined) throw new Error("an insert returned no row");
+  return row.loadId;
 }
 
 /** Pending changes for dates that no live partition holds: no refresh would ever take them. */
@@ -332,42 +365,81 @@ async function checkOrphans(
   if (repair) await session.db.execute(sql`delete from warehouse.venue_day_pending d where ${homeless}`);
 }
 
-/** The counts of each load add up, its deltas bring as many invoices as it inserted, and its quarantine is complete. */
-async function checkLedger(session: Session, found: (divergence: Divergence) => void): Promise<void> {
-  const detached = (await listPartitions(session)).filter((partition) => partition.state === "detached");
-  const apart = detached.map(
-    (partition) => sql` union all select load_id, invoices from ${rawLeaf("venue_day_deltas", partition)}`,
-  );
-  const rows = streamRows<{ load_id: number; message: string }>(
-    session,
+/** A load whose deltas bring fewer invoices than its ledger entry says, or more (negative). */
+interface Lacking {
+  readonly loadId: number;
+  readonly invoices: number;
+}
+
+const REPAIR_OF_LOAD = "verify --repair load";
+
+/**
+ * The counts of each load add up, its deltas bring as many invoices as it inserted, and its quarantine is complete. In a REPEATABLE READ
+ * transaction: catalog, live and detached deltas must be seen as of one moment.
+ */
+async function checkLedger(tx: Transaction, found: (divergence: Divergence) => void): Promise<Lacking[]> {
+  // Before the snapshot: a detach that this snapshot does not see waits for this lock before it takes the table away.
+  await tx.client.query("lock table only warehouse.venue_day_deltas in access share mode");
+  const detached = await listDetachedDeltas(tx);
+  const apart = detached.map((leaf) => sql` union all select load_id, invoices from ${sql.raw(leaf)}`);
+  const rows = streamRows<{ load_id: number; lacking: string | null; message: string }>(
+    tx,
     sql`
       with changes as (
         select load_id, sum(invoices) as invoices
-        from (select load_id, invoices from warehouse.venue_day_deltas${sql.join(apart)}) d
+        from (
+          select load_id, invoices from warehouse.venue_day_deltas
+          where tableoid <> all (${sql.param(detached)}::regclass[])${sql.join(apart)}
+        ) d
         group by load_id
       ),
-      refused as (select load_id, count(*) as lines from warehouse.rejects group by load_id)
-      select coalesce(l.load_id, c.load_id) as load_id,
-             case
-               when l.load_id is null then 'there are deltas of a load that the ledger does not know'
-               when l.status <> 'repair' and coalesce(c.invoices, 0) <> l.inserted
-                 then format('its deltas bring %s invoices, its ledger entry says %s', coalesce(c.invoices, 0), l.inserted)
-               when l.status = 'loaded' and l.read <> l.inserted + l.corrected + l.unchanged + l.superseded + l.rejected
-                 then format('%s lines read are not %s + %s + %s + %s + %s', l.read, l.inserted, l.corrected, l.unchanged,
-                             l.superseded, l.rejected)
-               when coalesce(r.lines, 0) <> l.rejected
-                 then format('%s lines are in quarantine, its ledger entry says %s', coalesce(r.lines, 0), l.rejected)
-             end as message
-      from warehouse.loads l
-      full join changes c on c.load_id = l.load_id
-      left join refused r on r.load_id = l.load_id
-      where l.load_id is null
-         or (l.status <> 'repair' and coalesce(c.invoices, 0) <> l.inserted)
-         or (l.status = 'loaded' and l.read <> l.inserted + l.corrected + l.unchanged + l.superseded + l.rejected)
-         or coalesce(r.lines, 0) <> l.rejected
-      order by 1`,
+      refused as (select load_id, count(*) as lines from warehouse.rejects group by load_id),
+      acknowledged as (
+        select substring(file_name from '[0-9]+$')::integer as load_id, sum(inserted) as invoices
+        from warehouse.loads
+        where status = 'repair' and file_name like ${`${REPAIR_OF_LOAD} %`}
+        group by 1
+      ),
+      compared as (
+        select load_id, l.status, l.read, l.inserted, l.corrected, l.unchanged, l.superseded, l.rejected,
+               coalesce(c.invoices, 0) as brought, coalesce(r.lines, 0) as lines,
+               l.inserted - coalesce(c.invoices, 0) - coalesce(a.invoices, 0) as lacking
+        from warehouse.loads l
+        full join changes c using (load_id)
+        full join refused r using (load_id)
+        left join acknowledged a using (load_id)
+      )
+      select load_id, case kind when 'deltas' then lacking end as lacking, message
+      from compared
+      cross join lateral (values
+        ('unknown', status is null, 'there are deltas or quarantined lines of a load that the ledger does not know'),
+        ('deltas', status <> 'repair' and lacking <> 0,
+         format('its deltas bring %s invoices, its ledger entry says %s', brought, inserted)),
+        ('lines', status = 'loaded' and read <> inserted + corrected + unchanged + superseded + rejected,
+         format('%s lines read are not %s + %s + %s + %s + %s', read, inserted, corrected, unchanged, superseded, rejected)),
+        ('quarantine', lines <> rejected,
+         format('%s lines are in quarantine, its ledger entry says %s', lines, rejected))
+      ) as checks (kind, failed, message)
+      where failed
+      order by load_id, kind`,
   );
-  for await (const row of rows) found({ kind: "load", loadId: row.load_id, message: row.message });
+  const lacking: Lacking[] = [];
+  for await (const row of rows) {
+    found({ kind: "load", loadId: row.load_id, message: row.message });
+    if (row.lacking !== null) lacking.push({ loadId: row.load_id, invoices: Number(row.lacking) });
+  }
+  return lacking;
+}
+
+/**
+ * Enters in the ledger by how many invoices the deltas of a load are short for good: their groups were adjusted under the repair's own entry,
+ * because nobody knows which of them the load had brought.
+ */
+async function acknowledge(tx: Transaction, lacking: readonly Lacking[]): Promise<void> {
+  for (const { loadId, invoices } of lacking) {
+    const repairId = await beginRepair(tx, { fileName: `${REPAIR_OF_LOAD} ${loadId}` });
+    await enterLedger(tx, repairId, { inserted: invoices });
+  }
 }
 
 /** An invoice id that stands under two keys was sent with another venue or creation date. */
@@ -377,6 +449,7 @@ async function checkIdentity(
   found: (divergence: Divergence) => void,
 ): Promise<void> {
   const [only] = options.partition === undefined ? [] : await selectPartitions(options);
+  if (only?.state === "dropped") return;
   const source = only === undefined ? sql`warehouse.invoices` : rawLeaf("invoices", only);
   const rows = streamRows<{ invoice_id: string; keys: string[] }>(
     session,

@@ -1,40 +1,41 @@
 -- The reports: what a plain SQL client sees. All of them are exact at all times, because they add what is pending
 -- to the rollup in one snapshot.
 
--- Rollup and pending by key. Three branches, so that each costs what it must: with nothing pending the first is a plain
--- scan of the rollup and the others end at a one-time filter or an empty table; with something pending, the second adds
--- the pending groups by a hash of them alone, and the third adds the groups that the rollup does not have yet.
+-- Rollup and pending by key. With nothing pending the first branch is a plain scan of the rollup, and the others end at a
+-- one-time filter or an empty table. With something pending, groups that have nothing pending come straight from the rollup (second branch), and
+-- only the others are added up (third branch). A condition on created_on reaches every scan, so that other partitions are
+-- neither planned nor locked.
 create view warehouse.venue_day_totals as
 select r.created_on, r.venue_key, r.invoices, r.total
 from warehouse.venue_day_rollup r
 where not exists (select from warehouse.venue_day_pending)
 union all
-select r.created_on, r.venue_key, r.invoices + coalesce(p.invoices, 0), r.total + coalesce(p.total, 0)
+select r.created_on, r.venue_key, r.invoices, r.total
 from warehouse.venue_day_rollup r
-left join (
-  select created_on, venue_key, sum(invoices)::bigint as invoices, sum(total) as total
-  from warehouse.venue_day_pending
-  group by created_on, venue_key
-) p on p.created_on = r.created_on and p.venue_key = r.venue_key
 where exists (select from warehouse.venue_day_pending)
-  and r.invoices + coalesce(p.invoices, 0) <> 0
+  and not exists (
+    select from warehouse.venue_day_pending p where p.created_on = r.created_on and p.venue_key = r.venue_key
+  )
 union all
-select p.created_on, p.venue_key, p.invoices, p.total
+select created_on, venue_key, sum(invoices)::bigint, sum(total)
 from (
-  select created_on, venue_key, sum(invoices)::bigint as invoices, sum(total) as total
+  select created_on, venue_key, invoices, total
   from warehouse.venue_day_pending
-  group by created_on, venue_key
-  having sum(invoices) <> 0
-) p
-where not exists (
-  select from warehouse.venue_day_rollup r where r.created_on = p.created_on and r.venue_key = p.venue_key
-);
+  union all
+  select r.created_on, r.venue_key, r.invoices, r.total
+  from warehouse.venue_day_rollup r
+  where exists (
+    select from warehouse.venue_day_pending p where p.created_on = r.created_on and p.venue_key = r.venue_key
+  )
+) changing
+group by created_on, venue_key
+having sum(invoices) <> 0;
 --> statement-breakpoint
 comment on view warehouse.venue_day_totals is 'Rollup and pending by venue_key and creation date; the reports read it.';
 --> statement-breakpoint
 
 create view reports.venue_daily_totals as
-select v.venue_id, t.created_on, t.invoices, t.total::numeric(24, 2) as total
+select v.venue_id, t.created_on, t.invoices, t.total
 from warehouse.venue_day_totals t
 join warehouse.venues v on v.venue_key = t.venue_key;
 --> statement-breakpoint

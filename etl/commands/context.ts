@@ -1,10 +1,16 @@
 /** What a command gets: where it runs, and how it opens the warehouse and gives it back. */
 import { resolve } from "node:path";
-import { Option } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import { RollbookError } from "../../db/errors.ts";
 import { type Environment, readConfig } from "../config.ts";
-import { note, type Streams } from "../output.ts";
-import { type OpenDatabase, openConfigured, openWarehouse, type Warehouse } from "../warehouse.ts";
+import { note, printable, type Streams } from "../output.ts";
+import {
+  type OpenDatabase,
+  type OpenOptions,
+  openConfigured,
+  openWarehouse,
+  type Warehouse,
+} from "../warehouse.ts";
 
 export const EXIT = { done: 0, failed: 1, usage: 2, rejected: 3 } as const;
 
@@ -29,7 +35,7 @@ export async function withWarehouse<T>(
   options: { readonly create?: boolean },
   work: (warehouse: Warehouse) => Promise<T>,
 ): Promise<T> {
-  const warehouse = await openWarehouse({ ...openOptions(context), ...options });
+  const warehouse = await opening(context, (where) => openWarehouse({ ...where, ...options }));
   return closing(context, warehouse, () => work(warehouse));
 }
 
@@ -38,13 +44,25 @@ export async function withDatabase<T>(
   context: Context,
   work: (open: OpenDatabase) => Promise<T>,
 ): Promise<T> {
-  const open = await openConfigured(openOptions(context));
+  const open = await opening(context, openConfigured);
   return closing(context, open, () => work(open));
 }
 
-function openOptions(context: Context) {
+/** What the embedded server is busy with is told when it takes longer than this. */
+const TELL_AFTER_MS = 1000;
+
+async function opening<T>(context: Context, open: (options: OpenOptions) => Promise<T>): Promise<T> {
   const config = readConfig({ environment: context.environment, folder: context.folder });
-  return { config, signal: context.signal, onProgress: (message: string) => note(context, message) };
+  let timer: NodeJS.Timeout | undefined;
+  const onProgress = (message: string) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => note(context, printable(message)), TELL_AFTER_MS);
+  };
+  try {
+    return await open({ config, signal: context.signal, onProgress });
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 async function closing<T>(context: Context, open: OpenDatabase, work: () => Promise<T>): Promise<T> {
@@ -69,7 +87,7 @@ export const jsonOption = () => new Option("--json", "one JSON object per line, 
 export function parseDate(text: string): string {
   const time = /^\d{4}-\d\d-\d\d$/.test(text) ? Date.parse(`${text}T00:00:00Z`) : Number.NaN;
   if (Number.isNaN(time) || new Date(time).toISOString().slice(0, 10) !== text || text < "0001-01-02") {
-    throw usageError(`${JSON.stringify(text)} is no date. Give one as YYYY-MM-DD, for example 2026-10-05.`);
+    throw new InvalidArgumentError("Give a date as YYYY-MM-DD, for example 2026-10-05.");
   }
   return text;
 }
@@ -78,9 +96,7 @@ export function parseDate(text: string): string {
 export function parseShare(text: string): number {
   const share = /^\d*\.?\d+$|^\d+\.$/.test(text) ? Number(text) : Number.NaN;
   if (!(share >= 0 && share <= 1)) {
-    throw usageError(
-      `${JSON.stringify(text)} is no share. Give a number from 0 to 1, for example 0.01 for one percent.`,
-    );
+    throw new InvalidArgumentError("Give a number from 0 to 1, for example 0.01 for one percent.");
   }
   return share;
 }
@@ -89,7 +105,7 @@ export function parseShare(text: string): number {
 export function parseWhole(least: number): (text: string) => number {
   return (text) => {
     const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
-    if (!(value >= least)) throw usageError(`${JSON.stringify(text)} is no whole number from ${least} up.`);
+    if (!(value >= least)) throw new InvalidArgumentError(`Give a whole number, ${least} or more.`);
     return value;
   };
 }

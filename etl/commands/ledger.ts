@@ -2,7 +2,16 @@ import { isUtf8 } from "node:buffer";
 import { type Command, Option } from "commander";
 import { LOAD_STATUSES, type Load, type LoadStatus } from "../../db/schema.ts";
 import { type QuarantinedLine, readLoads, readRejects } from "../ledger.ts";
-import { formatCount, formatTable, printable, writeJson, writeLine } from "../output.ts";
+import {
+  countOf,
+  formatCount,
+  formatInstant,
+  formatTable,
+  printable,
+  shorten,
+  writeJson,
+  writeLine,
+} from "../output.ts";
 import { type Context, EXIT, jsonOption, parseWhole, withWarehouse } from "./context.ts";
 
 interface LoadsFlags {
@@ -29,12 +38,17 @@ async function listLoads(
   context: Context,
   { limit, load, status, json = false }: LoadsFlags,
 ): Promise<number> {
-  return withWarehouse(context, {}, async ({ database }) => {
-    const found = await readLoads({ database, limit, loadId: load, status, signal: context.signal });
+  return withWarehouse(context, {}, async ({ database, settings }) => {
+    const found = await readLoads({
+      database,
+      settings,
+      limit,
+      loadId: load,
+      status,
+      signal: context.signal,
+    });
     if (json) {
-      for (const { sha256, ...entry } of found) {
-        await writeJson(context, { ...entry, sha256: sha256?.toString("hex") ?? null });
-      }
+      for (const entry of found) await writeJson(context, jsonLoad(entry));
     } else {
       await writeLine(context, found.length === 0 ? "No loads." : formatLoads(found));
       for (const { loadId, errorMessage } of found) {
@@ -43,6 +57,11 @@ async function listLoads(
     }
     return EXIT.done;
   });
+}
+
+/** A ledger entry for programs. */
+export function jsonLoad(load: Load): unknown {
+  return { ...load, sha256: load.sha256?.toString("hex") ?? null };
 }
 
 /** A table of loads. */
@@ -60,11 +79,11 @@ export function formatLoads(found: readonly Load[]): string {
     ],
     found.map((load) => [
       String(load.loadId),
-      load.fileName,
+      shorten(load.fileName),
       load.syncedOn ?? "",
       load.status,
       ...counts.map((name) => formatCount(load[name])),
-      load.finishedAt ?? "",
+      formatInstant(load.finishedAt),
       load.errorCode ?? "",
     ]),
   );
@@ -110,7 +129,7 @@ async function listRejects(
     ];
     await writeLine(context, count === 0 ? "No rejects." : formatTable(columns, rows));
     if (count > rows.length) {
-      await writeLine(context, `... and ${formatCount(count - rows.length)} more; --json gives all.`);
+      await writeLine(context, `... and ${countOf(count - rows.length, "more line")}; --json gives all.`);
     }
     return EXIT.done;
   });
@@ -123,11 +142,5 @@ function jsonReject({ loadId, line, reason, column, raw }: QuarantinedLine): unk
 
 function tableReject({ loadId, line, reason, column, raw }: QuarantinedLine): string[] {
   const text = raw.toString("utf8");
-  return [
-    String(loadId),
-    String(line),
-    reason,
-    column ?? "",
-    text.length > 100 ? `${text.slice(0, 100)}...` : text,
-  ];
+  return [String(loadId), String(line), reason, column ?? "", shorten(text, 100)];
 }

@@ -1,12 +1,18 @@
 import { access, constants, stat } from "node:fs/promises";
+import { basename } from "node:path";
 import { type Command, Option } from "commander";
-import { type LoadProgress, type LoadReport, loadDrop } from "../load.ts";
+import { errorState, RollbookError } from "../../db/errors.ts";
+import { readDropName } from "../drop.ts";
+import { type LineCounts, type LoadProgress, type LoadReport, loadDrop } from "../load.ts";
 import {
+  countOf,
+  formatBytes,
   formatCount,
   formatDuration,
   note,
   openProgress,
   printable,
+  shorten,
   writeJson,
   writeLine,
 } from "../output.ts";
@@ -75,29 +81,129 @@ async function load(context: Context, files: readonly string[], flags: LoadFlags
   if (flags.exitWithParent) context.endWithParent();
   const present = await presentFiles(context, files, flags.ignoreMissing ?? false);
   if (present.length === 0) return EXIT.done;
-  return withWarehouse(context, { create: true }, async (warehouse) => {
-    const reports: LoadReport[] = [];
-    for (const file of present) {
-      const report = await loadAndTell(context, warehouse, file, flags);
-      reports.push(report);
-      if (report.error?.code === "connection") break;
+  const tally = startTally();
+  try {
+    return await withWarehouse(context, { create: true }, async (warehouse) => {
+      for (const [index, file] of present.entries()) {
+        if (flags.ignoreMissing && (await isGone(resolvePath(context, file)))) {
+          noteMissing(context, file);
+          tally.passOver();
+          continue;
+        }
+        const report = await loadAndTell(context, warehouse, file, flags, {
+          number: index + 1,
+          of: present.length,
+        });
+        tally.add(report);
+        if (report.error?.code === "connection") break;
+      }
+      await tellUntried(context, present.slice(tally.tried), flags);
+      if (flags.refresh) await refreshTouched(context, warehouse, tally.touched, flags.json ?? false);
+      if (!flags.json) await tellRejects(context, tally);
+      return tally.exitCode();
+    });
+  } catch (error) {
+    // The warehouse could not even be opened: programs still get an object per drop.
+    if (tally.tried === 0 && error instanceof RollbookError && error.code === "connection") {
+      await tellUntried(context, present, flags);
     }
-    if (reports.length < present.length) {
-      note(
-        context,
-        `${present.length - reports.length} more drops were not tried: the database is out of reach.`,
-      );
-    }
-    if (flags.refresh) await refreshTouched(context, warehouse, reports, flags.json ?? false);
-    return exitCode(reports);
-  });
+    throw error;
+  }
 }
 
-/** Of several files: 1 if any failed, else 3 if any was rejected, else 0. */
-export function exitCode(reports: readonly LoadReport[]): number {
-  if (reports.some((report) => report.outcome === "failed")) return EXIT.failed;
-  if (reports.some((report) => report.outcome === "rejected")) return EXIT.rejected;
-  return EXIT.done;
+/** What is kept of the reports of any number of drops. */
+export interface Tally {
+  readonly tried: number;
+  readonly touched: ReadonlySet<string>;
+  readonly rejectedLines: number;
+  /** A load that has rejects, the newest one. */
+  readonly withRejects: number | null;
+  readonly add: (report: LoadReport) => void;
+  /** A drop that is not there any more counts as tried. */
+  readonly passOver: () => void;
+  /** Of several files: 1 if any failed, else 3 if any was rejected, else 0. */
+  readonly exitCode: () => number;
+}
+
+export function startTally(): Tally {
+  const outcomes = new Set<LoadReport["outcome"]>();
+  const touched = new Set<string>();
+  let tried = 0;
+  let rejectedLines = 0;
+  let withRejects: number | null = null;
+  return {
+    touched,
+    get tried() {
+      return tried;
+    },
+    get rejectedLines() {
+      return rejectedLines;
+    },
+    get withRejects() {
+      return withRejects;
+    },
+    add(report) {
+      tried += 1;
+      outcomes.add(report.outcome);
+      for (const partition of report.touched) touched.add(partition);
+      rejectedLines += report.rows.rejected;
+      if (report.rows.rejected > 0) withRejects = report.loadId;
+    },
+    passOver() {
+      tried += 1;
+    },
+    exitCode() {
+      if (outcomes.has("failed")) return EXIT.failed;
+      return outcomes.has("rejected") ? EXIT.rejected : EXIT.done;
+    },
+  };
+}
+
+const NO_LINES: LineCounts = { read: 0, inserted: 0, corrected: 0, unchanged: 0, superseded: 0, rejected: 0 };
+
+/** Drops that were not tried failed, too, for a program that waits for an object per drop. */
+async function tellUntried(context: Context, files: readonly string[], flags: LoadFlags): Promise<void> {
+  if (files.length === 0) return;
+  const message = "not tried: the database is out of reach. Load it again.";
+  if (flags.json) {
+    for (const file of files) {
+      const name = readDropName({ fileName: basename(file), syncedOn: flags.syncedOn });
+      const syncedOn = name.kind === "named" ? name.syncedOn : null;
+      await writeJson(context, {
+        file,
+        outcome: "failed",
+        loadId: null,
+        syncedOn,
+        rows: NO_LINES,
+        partitions: [],
+        durationMs: 0,
+        error: { code: "connection", message },
+      });
+    }
+  }
+  note(context, `${countOf(files.length, "drop")} not tried: the database is out of reach`);
+}
+
+async function tellRejects(context: Context, { rejectedLines, withRejects }: Tally): Promise<void> {
+  if (withRejects === null) return;
+  const lines = `${countOf(rejectedLines, "line")} rejected`;
+  await writeLine(context, `${lines}; see why: rollbook rejects --load ${withRejects}`);
+}
+
+async function isGone(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => false,
+    (error: unknown) => isMissing(error),
+  );
+}
+
+function isMissing(error: unknown): boolean {
+  const state = errorState(error);
+  return state === "ENOENT" || state === "ENOTDIR";
+}
+
+function noteMissing(context: Context, file: string): void {
+  note(context, `${printable(file)}: not there, passed over`);
 }
 
 /** The files that are there. One that is not, or is no readable file, ends the command before anything is loaded. */
@@ -112,13 +218,17 @@ async function presentFiles(
     const name = printable(file);
     const found = await stat(path).catch((error: NodeJS.ErrnoException) => error);
     if (found instanceof Error) {
-      if (found.code !== "ENOENT" && found.code !== "ENOTDIR") throw usageError(`${name}: ${found.message}`);
+      if (!isMissing(found)) {
+        throw usageError(`${name} cannot be looked at (${found.code}). Nothing was loaded.`);
+      }
       if (!ignoreMissing) throw usageError(`${name}: there is no such file. Nothing was loaded.`);
-      note(context, `${name}: not there, passed over`);
+      noteMissing(context, file);
       continue;
     }
     if (found.isDirectory()) {
-      throw usageError(`${name} is a folder. Name the files in it, or run: rollbook watch ${name}`);
+      throw usageError(
+        `${name} is a folder. Nothing was loaded. Name the files in it, or take it as an inbox: rollbook watch ${name}`,
+      );
     }
     if (!found.isFile()) throw usageError(`${name} is no regular file. Nothing was loaded.`);
     const readable = await access(path, constants.R_OK).then(
@@ -137,9 +247,11 @@ export async function loadAndTell(
   warehouse: Warehouse,
   file: string,
   flags: Omit<LoadFlags, "refresh">,
+  place: { readonly number: number; readonly of: number },
 ): Promise<LoadReport> {
   const bar = openProgress(context);
-  const started = performance.now();
+  const title = `${place.of > 1 ? `${place.number} of ${place.of}: ` : ""}${printable(shorten(basename(file), 40))}`;
+  const describe = startDescription();
   const report = await loadDrop({
     database: warehouse.database,
     settings: warehouse.settings,
@@ -148,10 +260,12 @@ export async function loadAndTell(
     maxRejects: flags.maxRejects,
     decimalComma: flags.decimalComma,
     signal: context.signal,
-    onProgress: (progress) =>
-      bar.update(share(progress), describeProgress(file, progress, performance.now() - started)),
+    onProgress: (progress) => bar.update(share(progress), `${title}: ${describe(progress)}`),
     onRetry: (attempt, error) =>
-      note(context, `${printable(file)}: attempt ${attempt} failed, trying again: ${error}`),
+      note(
+        context,
+        `${printable(file)}: attempt ${attempt} failed, trying again: ${printable(String(error))}`,
+      ),
   }).finally(() => bar.stop());
   const told = { ...report, file };
   if (flags.json) await writeJson(context, jsonReport(told));
@@ -159,21 +273,54 @@ export async function loadAndTell(
   return told;
 }
 
+/** How far a load is, by the time that its steps usually take. The database's share of the work tells nothing on its way. */
 function share({ step, bytes, totalBytes }: LoadProgress): number {
-  if (step === "hash" || step === "claim") return 0;
-  if (step === "stage") return totalBytes === 0 ? 0 : (bytes / totalBytes) * 0.5;
-  return step === "prepare" ? 0.5 : step === "merge" ? 0.55 : 1;
+  switch (step) {
+    case "hash":
+    case "claim":
+      return 0;
+    case "stage":
+      return totalBytes === 0 ? 0 : (bytes / totalBytes) * 0.4;
+    case "prepare":
+      return 0.4;
+    case "merge":
+      return 0.5;
+    case "commit":
+    case "committed":
+      return 1;
+  }
 }
 
-function describeProgress(file: string, { step, bytes, rows }: LoadProgress, ms: number): string {
-  const rate = ms > 0 ? Math.round((rows / ms) * 1000) : 0;
-  const megabytes = (bytes / 1e6).toFixed(1);
-  return `${printable(file)}: ${step}, ${formatCount(rows)} lines, ${megabytes} MB, ${formatCount(rate)} lines/s`;
+/** Says what a load is doing: bytes and rate while the file is read, then the lines that the database works on. */
+function startDescription(): (progress: LoadProgress) => string {
+  let began: number | undefined;
+  return ({ step, bytes, totalBytes, rows }) => {
+    const lines = `${formatCount(rows)} lines`;
+    switch (step) {
+      case "hash":
+        return `checking, ${formatBytes(bytes)}`;
+      case "claim":
+        return "waiting for its turn";
+      case "stage": {
+        began ??= performance.now();
+        const seconds = (performance.now() - began) / 1000;
+        const rate = seconds > 0.1 ? `, ${formatCount(Math.round(rows / seconds))} lines/s` : "";
+        return `reading, ${lines}, ${formatBytes(bytes)} of ${formatBytes(totalBytes)}${rate}`;
+      }
+      case "prepare":
+        return `preparing ${lines}`;
+      case "merge":
+        return `merging ${lines}`;
+      case "commit":
+      case "committed":
+        return `committing ${lines}`;
+    }
+  };
 }
 
 function jsonReport(report: LoadReport): unknown {
-  const { file, outcome, loadId, syncedOn, rows, partitions, durationMs, timings, error } = report;
-  return { file, outcome, loadId, syncedOn, rows, partitions, durationMs, timings, ...(error && { error }) };
+  const { file, outcome, loadId, syncedOn, rows, partitions, durationMs, error } = report;
+  return { file, outcome, loadId, syncedOn, rows, partitions, durationMs, ...(error && { error }) };
 }
 
 function describeReport(report: LoadReport): string {
@@ -185,7 +332,7 @@ function describeReport(report: LoadReport): string {
       const counts = (["inserted", "corrected", "unchanged", "superseded", "rejected"] as const)
         .filter((name) => rows[name] > 0)
         .map((name) => `${formatCount(rows[name])} ${name}`);
-      const lines = `${formatCount(rows.read)} lines${counts.length > 0 ? `: ${counts.join(", ")}` : ""}`;
+      const lines = `${countOf(rows.read, "line")}${counts.length > 0 ? `: ${counts.join(", ")}` : ""}`;
       const where = describePartitions(report.partitions);
       return `${file}: loaded${number}, ${lines}; ${where}; ${formatDuration(report.durationMs)}`;
     }
@@ -199,17 +346,17 @@ function describeReport(report: LoadReport): string {
 function describePartitions(names: readonly string[]): string {
   if (names.length === 0) return "no total changed";
   const shown = names.length > 6 ? [...names.slice(0, 3), "...", ...names.slice(-2)] : names;
-  return `${names.length} ${names.length === 1 ? "partition" : "partitions"} (${shown.join(", ")})`;
+  return `${countOf(names.length, "partition")} (${shown.join(", ")})`;
 }
 
 /** Refreshes what these loads made pending; also what an earlier run left, that was cut off between load and refresh. */
 export async function refreshTouched(
   context: Context,
   warehouse: Warehouse,
-  reports: readonly LoadReport[],
+  touched: ReadonlySet<string>,
   json: boolean,
 ): Promise<readonly RefreshReport[]> {
-  const partitions = [...new Set(reports.flatMap((report) => report.touched))].sort();
+  const partitions = [...touched].sort();
   if (partitions.length === 0) return [];
   const bar = openProgress(context);
   const refreshed = await refreshPartitions({
@@ -229,5 +376,5 @@ export function describeRefresh(reports: readonly RefreshReport[]): string {
   const groups = reports.reduce((sum, { groups: g }) => sum + g.inserted + g.updated + g.deleted, 0);
   const rebuilt = reports.filter((report) => report.method === "rebuild").map((report) => report.partition);
   const how = rebuilt.length === 0 ? "" : `, ${rebuilt.length} of them rebuilt`;
-  return `refreshed ${describePartitions(reports.map((report) => report.partition))}${how}: ${formatCount(groups)} groups written`;
+  return `refreshed ${describePartitions(reports.map((report) => report.partition))}${how}: ${countOf(groups, "group")} written`;
 }

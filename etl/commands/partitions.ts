@@ -1,16 +1,9 @@
 import type { Command } from "commander";
-import {
-  addDays,
-  attachPartition,
-  detachPartition,
-  dropPartition,
-  ensurePartitions,
-  partitionOf,
-} from "../../db/partitions.ts";
-import { writeJson, writeLine } from "../output.ts";
-import { refreshPartitions } from "../refresh.ts";
-import { readStatus } from "../status.ts";
-import { verifyWarehouse } from "../verify.ts";
+import { addDays, attachPartition, ensurePartitions, partitionOf } from "../../db/partitions.ts";
+import type { PartitionState } from "../../db/schema.ts";
+import { formatCount, writeJson, writeLine } from "../output.ts";
+import { detachRefreshed, dropVerified } from "../partitions.ts";
+import { readFreshness } from "../status.ts";
 import type { Warehouse } from "../warehouse.ts";
 import { type Context, EXIT, jsonOption, parseDate, usageError, withWarehouse } from "./context.ts";
 import { formatPartitions } from "./status.ts";
@@ -28,15 +21,15 @@ export function addPartitions(program: Command, context: Context): void {
     );
   partitions
     .command("list")
-    .description("All partitions with state, size and freshness.")
+    .description("All partitions: state, bounds, invoices, total, what is pending, and the last refresh.")
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook partitions list\n")
     .action(async (flags: Flags) => context.finish(await list(context, flags)));
   partitions
     .command("ensure")
     .description("Make the partitions of a range of dates ahead. A load makes those that it needs by itself.")
-    .requiredOption("--from <date>", "first creation date", parseDate)
-    .requiredOption("--to <date>", "creation date to stop before", parseDate)
+    .requiredOption("--from <date>", "first creation date (inclusive)", parseDate)
+    .requiredOption("--to <date>", "end of the creation dates (exclusive)", parseDate)
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook partitions ensure --from 2027-01-01 --to 2027-04-01\n")
     .action(async (flags: Flags & { readonly from: string; readonly to: string }) =>
@@ -73,7 +66,9 @@ export function addPartitions(program: Command, context: Context): void {
     .addHelpText("after", "\nExample:\n  rollbook partitions drop 2019-03 --yes\n")
     .action(async (names: string[], flags: Flags & { readonly yes?: boolean }) => {
       if (flags.yes !== true) {
-        throw usageError(`this deletes the invoices of ${names.join(", ")} for good. Say --yes to do it.`);
+        throw usageError(
+          `this deletes the invoices of ${names.join(", ")} for good; the totals stay. Say --yes to do it.`,
+        );
       }
       context.finish(await change(context, names, flags, drop));
     });
@@ -81,7 +76,7 @@ export function addPartitions(program: Command, context: Context): void {
 
 async function list(context: Context, { json = false }: Flags): Promise<number> {
   return withWarehouse(context, {}, async ({ database, settings }) => {
-    const { partitions } = await readStatus({ database, settings, signal: context.signal });
+    const partitions = await readFreshness({ database, settings, signal: context.signal });
     if (json) {
       for (const partition of partitions) await writeJson(context, partition);
     } else {
@@ -102,7 +97,14 @@ async function ensure(
   return withWarehouse(context, {}, async ({ database, settings }) => {
     const { granularity } = settings;
     const dates: string[] = [];
-    for (let date = from; date < to; date = partitionOf(granularity, date).upper) dates.push(date);
+    for (let date = from; date < to; date = partitionOf(granularity, date).upper) {
+      dates.push(date);
+      if (dates.length > MOST_AT_ONCE) {
+        throw usageError(
+          `from ${from} to ${to} are more than ${formatCount(MOST_AT_ONCE)} partitions of a ${granularity}. Make fewer at a time.`,
+        );
+      }
+    }
     const created = await ensurePartitions({ database, granularity, dates, signal: context.signal });
     if (json) await writeJson(context, { from, to, created });
     else {
@@ -117,7 +119,18 @@ async function ensure(
   });
 }
 
-type Change = (context: Context, warehouse: Warehouse, partition: string) => Promise<string>;
+/** More than anybody wants, less than a server can take: ten years of days. */
+const MOST_AT_ONCE = 4000;
+
+/** Returns the state that the partition has now. */
+type Change = (context: Context, warehouse: Warehouse, partition: string) => Promise<PartitionState>;
+
+const SAYING: Readonly<Record<PartitionState, string>> = {
+  open: "attached",
+  stale: "attached; stale",
+  detached: "detached; the reports are without it until it is attached again",
+  dropped: "dropped: its invoices are gone, its totals stay",
+};
 
 async function change(
   context: Context,
@@ -126,34 +139,41 @@ async function change(
   carryOut: Change,
 ): Promise<number> {
   return withWarehouse(context, {}, async (warehouse) => {
+    await refuseUnknown(context, warehouse, names);
     for (const partition of names) {
       const state = await carryOut(context, warehouse, partition);
       if (json) await writeJson(context, { partition, state });
-      else await writeLine(context, `${partition}: ${state}`);
+      else await writeLine(context, `${partition}: ${SAYING[state]}`);
     }
     return EXIT.done;
   });
 }
 
+/** Of several partitions nothing is changed when one is not there. */
+async function refuseUnknown(
+  context: Context,
+  { database, settings }: Warehouse,
+  names: readonly string[],
+): Promise<void> {
+  const known = await readFreshness({ database, settings, signal: context.signal });
+  const missing = names.find((name) => !known.some(({ partition }) => partition === name));
+  if (missing === undefined) return;
+  throw usageError(
+    `there is no partition ${JSON.stringify(missing)}; nothing was changed. List them with: rollbook partitions list`,
+  );
+}
+
 const detach: Change = async (context, { database }, partition) => {
-  await refreshPartitions({ database, partitions: [partition], signal: context.signal });
-  await detachPartition({ database, partition, signal: context.signal });
+  await detachRefreshed({ database, partition, signal: context.signal });
   return "detached";
 };
 
 const attach: Change = async (context, { database }, partition) => {
   await attachPartition({ database, partition, signal: context.signal });
-  return "attached";
+  return "open";
 };
 
 const drop: Change = async (context, { database, settings }, partition) => {
-  await refreshPartitions({ database, partitions: [partition], signal: context.signal });
-  const { divergences } = await verifyWarehouse({ database, settings, partition, signal: context.signal });
-  if (divergences > 0) {
-    throw usageError(
-      `partition ${partition} does not verify, so its invoices are kept: after the drop nothing could prove the rollup. Run: rollbook verify --partition ${partition}`,
-    );
-  }
-  await dropPartition({ database, partition, signal: context.signal });
-  return "dropped: invoices gone, totals kept";
+  await dropVerified({ database, settings, partition, signal: context.signal });
+  return "dropped";
 };

@@ -1,9 +1,19 @@
 import type { Command } from "commander";
 import type { Database } from "../../db/client.ts";
-import { formatCount, formatTable, note, printable, writeJson, writeLine } from "../output.ts";
+import {
+  countOf,
+  formatCount,
+  formatEuros,
+  formatInstant,
+  formatTable,
+  note,
+  printable,
+  writeJson,
+  writeLine,
+} from "../output.ts";
 import { type Freshness, readStatus, warnOfLocks } from "../status.ts";
 import { type Context, EXIT, jsonOption, withWarehouse } from "./context.ts";
-import { formatLoads } from "./ledger.ts";
+import { formatLoads, jsonLoad } from "./ledger.ts";
 
 /** Partitions shown at most; the older ones with nothing to say are left out first. */
 const SHOWN_PARTITIONS = 24;
@@ -30,30 +40,41 @@ async function status(
   return withWarehouse(context, {}, async ({ database, settings }) => {
     const found = await readStatus({ database, settings, signal: context.signal });
     if (json) {
-      await writeJson(context, found);
+      await writeJson(context, { ...found, lastLoads: found.lastLoads.map(jsonLoad) });
       return EXIT.done;
     }
     const { timeZone, granularity, earliest } = settings;
-    await writeLine(context, `${printable(database.place)}`);
+    await writeLine(context, printable(database.place));
     await writeLine(
       context,
       `time zone ${timeZone}, one partition per ${granularity}, invoices from ${earliest} on`,
     );
     const pending = found.partitions.reduce((sum, partition) => sum + partition.pendingChanges, 0);
-    const invoices = found.partitions.reduce((sum, p) => sum + p.rollupInvoices + p.pendingInvoices, 0);
+    const live = found.partitions.filter((partition) => partition.state !== "detached");
+    const invoices = live.reduce((sum, p) => sum + p.rollupInvoices + p.pendingInvoices, 0);
+    const fresh =
+      pending === 0 ? "nothing pending" : `${countOf(pending, "change")} pending: rollbook refresh`;
     await writeLine(
       context,
-      `${formatCount(invoices)} invoices in ${formatCount(found.partitions.length)} partitions, ${formatCount(pending)} changes pending\n`,
+      `${countOf(invoices, "invoice")} in ${countOf(found.partitions.length, "partition")}, ${fresh}\n`,
     );
     const shown = all ? found.partitions : worthShowing(found.partitions);
-    if (shown.length > 0) await writeLine(context, `${formatPartitions(shown)}\n`);
+    if (shown.length > 0) {
+      const all = shown.length === found.partitions.length;
+      await writeLine(context, `${formatPartitions(shown)}${all ? "\n" : ""}`);
+    }
     if (shown.length < found.partitions.length) {
       await writeLine(
         context,
-        `${found.partitions.length - shown.length} more partitions; --all shows them.\n`,
+        `... and ${countOf(found.partitions.length - shown.length, "more partition")}; --all shows them.\n`,
       );
     }
-    if (found.lastLoads.length > 0) await writeLine(context, formatLoads(found.lastLoads));
+    await writeLine(
+      context,
+      found.lastLoads.length > 0
+        ? formatLoads(found.lastLoads)
+        : "No loads yet. Load a drop: rollbook load FILE",
+    );
     for (const warning of found.warnings) note(context, `warning: ${warning}`);
     return EXIT.done;
   });
@@ -87,9 +108,9 @@ export function formatPartitions(partitions: readonly Freshness[]): string {
       p.lower,
       p.upper,
       formatCount(p.rollupInvoices),
-      p.rollupTotal,
+      formatEuros(p.rollupTotal),
       p.pendingChanges === 0 ? "" : formatCount(p.pendingChanges),
-      p.refreshedAt ?? "never",
+      p.refreshedAt === null ? "never" : formatInstant(p.refreshedAt),
     ]),
   );
 }

@@ -1,6 +1,15 @@
 import { type Command, Option } from "commander";
 import { stringify } from "csv-stringify/sync";
-import { formatCount, formatTable, write, writeJson, writeLine } from "../output.ts";
+import {
+  countOf,
+  formatCount,
+  formatEuros,
+  formatTable,
+  shorten,
+  write,
+  writeJson,
+  writeLine,
+} from "../output.ts";
 import {
   explainTotal,
   GROUPINGS,
@@ -24,10 +33,13 @@ const CSV_BATCH = 1000;
 
 function addFilter(command: Command): Command {
   return command
-    .option("--from <date>", "first creation date", parseDate)
-    .option("--to <date>", "creation date to stop before", parseDate)
+    .option("--from <date>", "first creation date (inclusive)", parseDate)
+    .option("--to <date>", "end of the creation dates (exclusive)", parseDate)
     .option("--venue <id>", "only this venue")
-    .option("--as-known-on <moment>", "what the reports showed then: a date (its end), or a timestamp");
+    .option(
+      "--as-known-on <moment>",
+      "what the reports showed then: a date (means its end) or a timestamp, in the warehouse's zone unless it has an offset",
+    );
 }
 
 export function addTotals(program: Command, context: Context): void {
@@ -42,7 +54,7 @@ export function addTotals(program: Command, context: Context): void {
     .addOption(
       new Option(
         "--format <format>",
-        "table; csv: with a header, to be read again; json: an object per line",
+        "table: for people; csv: with a header, sorted; json: an object per line",
       ).choices(["table", "csv", "json"]),
     )
     .addOption(jsonOption())
@@ -115,24 +127,26 @@ function tablePrinter(context: Context, by: Grouping): Printer {
   return {
     add: async (total) => {
       count += 1;
-      if (rows.length < TABLE_ROWS) rows.push(columns.map((column) => formatCell(total[column])));
+      if (rows.length < TABLE_ROWS) rows.push(columns.map((column) => formatCell(column, total[column])));
     },
     end: async () => {
       const head = columns.map((title) => ({
         title,
         align: title === "invoices" || title === "total" ? ("right" as const) : ("left" as const),
       }));
+      if (count === 0) return writeLine(context, "No invoices.");
       await writeLine(context, formatTable(head, rows));
       const hidden = count - rows.length;
-      if (hidden > 0)
-        await writeLine(context, `... and ${formatCount(hidden)} more rows; --format csv gives all.`);
-      if (count === 0) await writeLine(context, "No invoices.");
+      if (hidden > 0) {
+        await writeLine(context, `... and ${countOf(hidden, "more row")}; --format csv gives all.`);
+      }
     },
   };
 }
 
-function formatCell(value: string | number | undefined): string {
-  return typeof value === "number" ? formatCount(value) : (value ?? "");
+function formatCell(column: keyof Total, value: string | number = ""): string {
+  if (typeof value === "number") return formatCount(value);
+  return column === "total" ? formatEuros(value) : value;
 }
 
 export function addExplainTotal(program: Command, context: Context): void {
@@ -158,17 +172,31 @@ async function explain(context: Context, flags: TotalsFilter & { readonly json?:
   const { json = false, ...filter } = flags;
   return withWarehouse(context, {}, async ({ database, settings }) => {
     const rows: string[][] = [];
+    let count = 0;
     let invoices = 0;
     let cents = 0n;
     await explainTotal({ database, settings, ...filter, signal: context.signal }, async (change) => {
       if (json) return writeJson(context, change);
+      count += 1;
       invoices += change.invoices;
       cents += BigInt(change.total.replace(".", ""));
       const { loadId, fileName, syncedOn, knownAt, total } = change;
-      rows.push([String(loadId), fileName, syncedOn ?? "", knownAt, formatCount(change.invoices), total]);
+      if (rows.length === TABLE_ROWS) return;
+      const name = shorten(fileName);
+      rows.push([
+        String(loadId),
+        name,
+        syncedOn ?? "",
+        knownAt,
+        formatCount(change.invoices),
+        formatEuros(total),
+      ]);
     });
     if (json) return EXIT.done;
-    rows.push(["", "total", "", "", formatCount(invoices), formatCents(cents)]);
+    if (count === 0) return writeLine(context, "No load changed this total.").then(() => EXIT.done);
+    const left = count - rows.length;
+    if (left > 0) rows.push(["", `... and ${countOf(left, "more load")}; --json gives all`, "", "", "", ""]);
+    rows.push(["", "total", "", "", formatCount(invoices), formatEuros(formatCents(cents))]);
     await writeLine(
       context,
       formatTable(

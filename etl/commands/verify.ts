@@ -1,7 +1,9 @@
 import type { Command } from "commander";
 import {
+  countOf,
   formatCount,
   formatDuration,
+  formatEuros,
   note,
   openProgress,
   printable,
@@ -85,13 +87,13 @@ async function tell(
   if (report.divergences > divergences.length) {
     note(context, `... and ${formatCount(report.divergences - divergences.length)} more; --json gives all.`);
   }
-  const size = `${formatCount(report.partitions)} partitions, ${formatCount(report.groups)} groups, ${formatCount(report.invoices)} invoices`;
+  const size = `${countOf(report.partitions, "partition")}, ${countOf(report.groups, "group")}, ${countOf(report.invoices, "invoice")}`;
   const took = formatDuration(report.durationMs);
   await writeLine(
     context,
     report.divergences === 0
       ? `Verified: rollup + pending = recompute = sum of deltas, in ${size} (${took}).`
-      : `${formatCount(report.divergences)} divergences in ${size} (${took}). The loads behind a group: rollbook explain-total; to mend: rollbook verify --repair`,
+      : `${countOf(report.divergences, "divergence")} in ${size} (${took}). The loads behind a group: rollbook explain-total; to mend: rollbook verify --repair`,
   );
 }
 
@@ -114,5 +116,5 @@ function describe(divergence: Divergence): string {
 }
 
 function format({ invoices, total }: Sums): string {
-  return `${formatCount(invoices)} for ${total}`;
+  return `${formatCount(invoices)} for ${formatEuros(total)}`;
 }

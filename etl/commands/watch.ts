@@ -1,11 +1,12 @@
-import { mkdir, stat } from "node:fs/promises";
+import { access, constants, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
+import { isRetryable, RollbookError } from "../../db/errors.ts";
 import type { LoadReport } from "../load.ts";
 import { note, printable } from "../output.ts";
 import type { Warehouse } from "../warehouse.ts";
-import { type InboxFile, listInbox, moveAside, settledFiles } from "../watch.ts";
+import { clearAway, type InboxFile, isUntouched, listInbox, settledFiles } from "../watch.ts";
 import { type Context, EXIT, parseWhole, resolvePath, usageError, withWarehouse } from "./context.ts";
 import { addLoadOptions, type LoadFlags, loadAndTell, refreshTouched } from "./load.ts";
 
@@ -14,8 +15,10 @@ interface WatchFlags extends Omit<LoadFlags, "refresh" | "syncedOn" | "ignoreMis
   readonly once?: boolean;
 }
 
-/** After a failure the next try waits twice as long, up to this. */
+/** After a failure a file's next try waits twice as long, up to this. */
 const LONGEST_WAIT_MS = 300_000;
+/** And while the database is away, all of them wait at most this long. */
+const LONGEST_OUTAGE_WAIT_MS = 30_000;
 
 export function addWatch(program: Command, context: Context): void {
   const command = program
@@ -40,66 +43,149 @@ async function watch(context: Context, folder: string, flags: WatchFlags): Promi
     throw usageError(`${printable(folder)}: there is no such folder. Make it, and try again.`);
   if (!found.isDirectory())
     throw usageError(`${printable(folder)} is no folder. To load a file: rollbook load`);
+  const { R_OK, W_OK, X_OK } = constants;
+  await access(inbox, R_OK | W_OK | X_OK).catch(() => {
+    throw usageError(`${printable(folder)}: this user may not both read it and move files out of it.`);
+  });
   return withWarehouse(context, { create: true }, async (warehouse) => {
     if (!flags.once) note(context, `watching ${printable(folder)}; Ctrl-C ends it`);
-    let worst: number = EXIT.done;
-    let seen = await listInbox(inbox);
-    let wait = flags.interval * 1000;
-    for (;;) {
-      await pause(wait, context.signal);
-      const now = await listInbox(inbox);
-      const settled = settledFiles(seen, now);
-      const outcome = await takeIn(context, warehouse, inbox, settled, flags);
-      worst = Math.max(worst, outcome);
-      if (flags.once && settled.length === now.length) return worst;
-      // Never a tight loop over a file that cannot be loaded or cannot leave the inbox.
-      wait = outcome === EXIT.failed ? Math.min(wait * 2, LONGEST_WAIT_MS) : flags.interval * 1000;
-      seen = await listInbox(inbox);
-    }
+    return keepTakingIn({
+      context,
+      warehouse,
+      inbox,
+      flags,
+      stuck: new Map(),
+      owed: new Set(),
+      told: new Set(),
+    });
   });
+}
+
+interface Watching {
+  readonly context: Context;
+  readonly warehouse: Warehouse;
+  readonly inbox: string;
+  readonly flags: WatchFlags;
+  /** Files that failed to load or to move, by name. */
+  readonly stuck: Map<string, Stuck>;
+  /** Partitions that were touched and are not refreshed yet. */
+  readonly owed: Set<string>;
+  /** Names that were complained about. */
+  readonly told: Set<string>;
+}
+
+interface Stuck {
+  readonly file: InboxFile;
+  /** What became of it, where all that is left is to move it. */
+  readonly report: LoadReport | undefined;
+  readonly waitMs: number;
+  readonly until: number;
+}
+
+async function keepTakingIn(watching: Watching): Promise<number> {
+  const { context, flags, stuck } = watching;
+  let rejected = false;
+  let seen = await look(watching);
+  let wait = flags.interval * 1000;
+  for (;;) {
+    await pause(wait, context.signal);
+    const now = await look(watching);
+    for (const name of stuck.keys()) if (!now.some((file) => file.name === name)) stuck.delete(name);
+    const settled = settledFiles(seen, now);
+    const outcome = await takeIn(
+      watching,
+      settled.filter((file) => isDue(watching, file)),
+    );
+    rejected ||= outcome.rejected;
+    if (flags.once && settled.length === now.length) {
+      if (outcome.databaseAway || stuck.size > 0) return EXIT.failed;
+      return rejected ? EXIT.rejected : EXIT.done;
+    }
+    // While the database is away each look costs a try; a file that fails alone waits alone.
+    wait = outcome.databaseAway ? Math.min(wait * 2, LONGEST_OUTAGE_WAIT_MS) : flags.interval * 1000;
+    seen = settled.length > 0 ? await look(watching) : now;
+  }
+}
+
+async function look({ context, inbox, told }: Watching): Promise<readonly InboxFile[]> {
+  const { files, unnamable } = await listInbox(inbox);
+  for (const name of unnamable.filter((candidate) => !told.has(candidate))) {
+    told.add(name);
+    note(context, `${printable(name)}: its name is not UTF-8, so it stays where it is. Rename it.`);
+  }
+  return files;
+}
+
+/** A file that failed waits; one that was written anew does not. */
+function isDue({ stuck }: Watching, file: InboxFile): boolean {
+  const earlier = stuck.get(file.name);
+  if (earlier !== undefined && settledFiles([earlier.file], [file]).length === 0) stuck.delete(file.name);
+  const until = stuck.get(file.name)?.until;
+  return until === undefined || Date.now() >= until;
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await sleep(ms, undefined, { signal });
 }
 
-/** Loads complete drops, refreshes what they touched, and moves them out of the inbox. */
-async function takeIn(
-  context: Context,
-  warehouse: Warehouse,
-  inbox: string,
-  files: readonly InboxFile[],
-  flags: WatchFlags,
-): Promise<number> {
-  const reports: LoadReport[] = [];
-  let failed = false;
-  for (const file of files) {
-    const report = await loadAndTell(context, warehouse, file.path, flags);
-    reports.push(report);
-    if (report.outcome === "failed") failed = true;
-    else if (!(await clearAway(context, inbox, file, report))) failed = true;
-    if (report.error?.code === "connection") break;
-  }
-  await refreshTouched(context, warehouse, reports, flags.json ?? false);
-  return failed ? EXIT.failed : EXIT.done;
+interface Outcome {
+  readonly rejected: boolean;
+  readonly databaseAway: boolean;
 }
 
-async function clearAway(
-  context: Context,
-  inbox: string,
-  file: InboxFile,
-  report: LoadReport,
-): Promise<boolean> {
-  const folder = join(inbox, report.outcome === "rejected" ? "rejected" : "archive");
+/** Loads complete drops, moves them out of the inbox, and refreshes what they touched. */
+async function takeIn(watching: Watching, files: readonly InboxFile[]): Promise<Outcome> {
+  const { context, warehouse, flags, stuck, owed } = watching;
+  let rejected = false;
+  for (const [index, file] of files.entries()) {
+    // Another process may have taken it meanwhile.
+    if (!(await isUntouched(file))) continue;
+    const place = { number: index + 1, of: files.length };
+    const report =
+      stuck.get(file.name)?.report ?? (await loadAndTell(context, warehouse, file.path, flags, place));
+    for (const partition of report.touched) owed.add(partition);
+    if (report.error?.code === "connection") return { rejected, databaseAway: true };
+    if (report.outcome === "rejected") rejected = true;
+    if (report.outcome !== "failed" && (await putAway(watching, file, report))) stuck.delete(file.name);
+    else setAside(watching, file, report);
+  }
+  return { rejected, databaseAway: !(await refreshOwed(watching)) };
+}
+
+/** It is tried again, ever more rarely; where it was loaded or rejected only the move is. */
+function setAside({ stuck, flags }: Watching, file: InboxFile, report: LoadReport): void {
+  const waitMs = Math.min((stuck.get(file.name)?.waitMs ?? flags.interval * 1000) * 2, LONGEST_WAIT_MS);
+  const done = report.outcome === "failed" ? undefined : report;
+  stuck.set(file.name, { file, report: done, waitMs, until: Date.now() + waitMs });
+}
+
+/** False when the database is away: then it is done later. */
+async function refreshOwed({ context, warehouse, flags, owed }: Watching): Promise<boolean> {
   try {
-    await mkdir(folder, { recursive: true });
-    await moveAside({ path: file.path, folder, loadId: report.loadId });
+    await refreshTouched(context, warehouse, owed, flags.json ?? false);
+    owed.clear();
     return true;
   } catch (error) {
-    note(
-      context,
-      `${printable(file.name)} is ${report.outcome}, but cannot be moved to ${printable(folder)}: ${error}`,
-    );
+    if (context.signal.aborted || !isAway(error)) throw error;
+    note(context, `the refresh waits: ${printable(error instanceof Error ? error.message : String(error))}`);
+    return false;
+  }
+}
+
+function isAway(error: unknown): boolean {
+  return isRetryable(error) || (error instanceof RollbookError && error.code === "connection");
+}
+
+/** To archive/ or rejected/. False when it cannot be moved. */
+async function putAway({ context, inbox }: Watching, file: InboxFile, report: LoadReport): Promise<boolean> {
+  const folder = report.outcome === "rejected" ? "rejected" : "archive";
+  try {
+    await clearAway({ file, folder: join(inbox, folder), loadId: report.loadId });
+    return true;
+  } catch (error) {
+    const reason = printable(error instanceof Error ? error.message : String(error));
+    const outcome = report.outcome.replace("_", " ");
+    note(context, `${printable(file.name)} is ${outcome}, but cannot be moved to ${folder}/: ${reason}`);
     return false;
   }
 }

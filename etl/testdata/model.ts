@@ -26,7 +26,10 @@ export function decideByModel(options: {
   if (cells === undefined) return "broken_quotes";
   if (cells.length !== columns.length) return "wrong_column_count";
   const cell = (column: Column) => cells[columns.indexOf(column)] ?? "";
-  const trimmed = (column: Column) => cell(column).replace(/^[ \t]+/, "").replace(/[ \t]+$/, "");
+  const trimmed = (column: Column) =>
+    cell(column)
+      .replace(/^[ \t]+/, "")
+      .replace(/[ \t]+$/, "");
 
   const venue = cell("venue_id");
   if (/^[ \t]*$/.test(venue)) return "missing_venue";
@@ -38,7 +41,8 @@ export function decideByModel(options: {
   const cents = parseCents(trimmed("total"), rules.decimalComma);
   if (typeof cents === "string") return cents;
   const from = (threshold: DateThreshold) =>
-    threshold[created.clock].filter((second) => BigInt(second) * 1_000_000n <= created.micros).length % 2 === 1;
+    threshold[created.clock].filter((second) => BigInt(second) * 1_000_000n <= created.micros).length % 2 ===
+    1;
   if (!from(rules.earliest)) return "created_before_earliest";
   if (from(rules.afterSync)) return "created_after_sync";
   if (rules.closed.some((range) => from(range.from) && !from(range.to))) return "partition_closed";
@@ -104,7 +108,8 @@ function parseTime(text: string): { clock: "walls" | "instants"; micros: bigint 
   if (Number.isNaN(iso.getTime())) return undefined;
   iso.setUTCDate(Number(date.d));
   if (iso.getUTCDate() !== Number(date.d) || iso.getUTCMonth() + 1 !== Number(date.m)) return undefined;
-  const away = BigInt(Number(offset?.h ?? 0) * 60 + Number(offset?.i ?? 0)) * (offset?.sign === "-" ? -60n : 60n);
+  const away =
+    BigInt(Number(offset?.h ?? 0) * 60 + Number(offset?.i ?? 0)) * (offset?.sign === "-" ? -60n : 60n);
   const micros = BigInt((fraction?.f ?? "").slice(0, 6).padEnd(6, "0"));
   const whole = BigInt(iso.getTime() / 1000) - away;
   return { clock: zone === "" ? "walls" : "instants", micros: whole * 1_000_000n + micros };

@@ -27,7 +27,13 @@ export function rulesOf(options: {
   readonly closed?: readonly (readonly [string, string])[];
   readonly decimalComma?: boolean;
 }): LineRules {
-  const { syncedOn, timeZone = "Europe/Berlin", earliest = "2000-01-01", closed = [], decimalComma = false } = options;
+  const {
+    syncedOn,
+    timeZone = "Europe/Berlin",
+    earliest = "2000-01-01",
+    closed = [],
+    decimalComma = false,
+  } = options;
   const nextDay = new Date(Date.parse(syncedOn) + DAY * 1000).toISOString().slice(0, 10);
   const at = (date: string) => thresholdOf({ date, timeZone });
   return {

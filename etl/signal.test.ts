@@ -1,0 +1,373 @@
+/** The real command line, interrupted: it ends in time, rolled back, with the exit code a shell expects, and leaves nothing behind. */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import pg from "pg";
+import { expect, onTestFinished, test } from "vitest";
+import { createTestDatabase, type TestWarehouse, testConnection } from "../db/testing.ts";
+import { disagreements, makeFolder } from "./testing.ts";
+import { uuidOf, writeLargeDrop } from "./testing_drops.ts";
+import { isRunning, makeHome, postmasterOf, until } from "./testing_own_server.ts";
+
+const CLI = fileURLToPath(new URL("./cli.ts", import.meta.url));
+const NODE = [process.execPath, "--import", import.meta.resolve("tsx"), CLI] as const;
+/** What is promised from the signal to the end of the process. */
+const END_WITHIN_MS = 5000;
+const ROWS = 400_000;
+
+interface Cli {
+  readonly child: ChildProcess;
+  /** Both streams, as far as they have come. */
+  readonly output: () => { readonly stdout: string; readonly stderr: string };
+  readonly ended: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
+}
+
+/** No variable of the environment that the tests run in has a say. */
+function cleanEnvironment(more: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
+  const { PATH, HOME, TMPDIR } = process.env;
+  return { PATH, HOME, ...(TMPDIR !== undefined && { TMPDIR }), ...more };
+}
+
+function startCli(environment: Readonly<Record<string, string>>, args: readonly string[]): Cli {
+  const [program, ...first] = NODE;
+  const child = spawn(program, [...first, ...args], {
+    env: cleanEnvironment(environment),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  onTestFinished(() => {
+    child.kill("SIGKILL");
+  });
+  let stdout = "";
+  let stderr = "";
+  child.stdout?.setEncoding("utf8").on("data", (text) => {
+    stdout += text;
+  });
+  child.stderr?.setEncoding("utf8").on("data", (text) => {
+    stderr += text;
+  });
+  const ended = once(child, "close").then(([code, signal]) => ({ code, signal }));
+  return { child, output: () => ({ stdout, stderr }), ended };
+}
+
+/** Sends the signals and expects the end in time, with this exit code. */
+async function expectEnd(
+  cli: Cli,
+  exitCode: number,
+  ...signals: readonly (NodeJS.Signals | "pause")[]
+): Promise<void> {
+  const from = performance.now();
+  for (const signal of signals) {
+    if (signal === "pause") await new Promise((resolve) => setTimeout(resolve, 100));
+    else cli.child.kill(signal);
+  }
+  expect(await cli.ended, cli.output().stderr).toEqual({ code: exitCode, signal: null });
+  expect(performance.now() - from).toBeLessThan(END_WITHIN_MS);
+  expect(cli.output().stdout).toBe("");
+  expect(cli.output().stderr).toMatch(/^rollbook: ended by SIG\w+; what was not committed is rolled back\n$/);
+}
+
+/** A session of another name than rollbook's, so that the two can be told apart. */
+async function observe(connection: pg.ClientConfig): Promise<pg.Client> {
+  const client = new pg.Client({ ...connection, application_name: "observer" });
+  client.on("error", () => {});
+  await client.connect();
+  onTestFinished(() => client.end());
+  return client;
+}
+
+interface Scene {
+  readonly warehouse: TestWarehouse;
+  readonly observer: pg.Client;
+  readonly path: string;
+}
+
+async function setScene(): Promise<Scene> {
+  const warehouse = await createTestDatabase();
+  const observer = await observe(testConnection(warehouse.environment.PGDATABASE ?? ""));
+  // The sessions that the test opened itself are none of the command's.
+  await observer.query(
+    "select pg_terminate_backend(pid, 10000) from pg_stat_activity where application_name = 'rollbook' and datname = current_database()",
+  );
+  const path = join(makeFolder(), "large_2026-03-31.csv");
+  await writeLargeDrop({ path, rows: ROWS });
+  return { warehouse, observer, path };
+}
+
+async function sessions(observer: pg.Client, query = "%"): Promise<readonly number[]> {
+  const result = await observer.query<{ pid: number }>(
+    `select pid from pg_stat_activity
+     where application_name = 'rollbook' and datname = current_database() and query ilike $1`,
+    [query],
+  );
+  return result.rows.map(({ pid }) => pid);
+}
+
+async function untilBusyWith(observer: pg.Client, query: string): Promise<number> {
+  let found: readonly number[] = [];
+  await until(`a session runs ${query}`, async () => {
+    found = await sessions(observer, query);
+    return found.length > 0;
+  });
+  return found[0] ?? 0;
+}
+
+/** Holds a lock in a session of its own (in a transaction the observer would see the same activity for ever) until it is released. */
+async function holdLock({ warehouse }: Scene, statement: string): Promise<() => Promise<void>> {
+  const holder = await observe(testConnection(warehouse.environment.PGDATABASE ?? ""));
+  await holder.query("begin");
+  await holder.query(statement);
+  return async () => {
+    await holder.query("rollback");
+  };
+}
+
+const STAGING = "copy warehouse.staging%";
+
+/** Nothing is in, and nobody is left; then the same command loads the drop. */
+async function expectRolledBack({ warehouse, observer, path }: Scene): Promise<void> {
+  await until("no session is left", async () => (await sessions(observer)).length === 0);
+  const found = await observer.query(
+    `select (select count(*) from warehouse.loads) as loads, (select count(*) from warehouse.invoices) as invoices,
+            (select count(*) from warehouse.venue_day_pending) as pending`,
+  );
+  expect(found.rows).toEqual([{ loads: "0", invoices: "0", pending: "0" }]);
+  const again = startCli(warehouse.environment, ["load", path, "--json"]);
+  expect(await again.ended).toEqual({ code: 0, signal: null });
+  expect(JSON.parse(again.output().stdout.split("\n")[0] ?? "")).toMatchObject({
+    outcome: "loaded",
+    rows: { read: ROWS, inserted: ROWS },
+  });
+  expect(await disagreements(warehouse)).toEqual([]);
+  const totals = await observer.query(
+    "select sum(invoices)::int as invoices, sum(total)::text as total from reports.venue_totals",
+  );
+  let cents = 0n;
+  for (let row = 0; row < ROWS; row += 1) cents += BigInt((row % 1000) * 100 + 25);
+  expect(totals.rows).toEqual([
+    { invoices: ROWS, total: `${cents / 100n}.${String(cents % 100n).padStart(2, "0")}` },
+  ]);
+}
+
+const SIGNALS = [
+  { signal: "SIGINT", exitCode: 130 },
+  { signal: "SIGTERM", exitCode: 143 },
+] as const;
+
+test.each(SIGNALS)(
+  "$signal in the middle of staging rolls the load back and ends with $exitCode",
+  async ({ signal, exitCode }) => {
+    const scene = await setScene();
+    const cli = startCli(scene.warehouse.environment, ["load", scene.path]);
+    await untilBusyWith(scene.observer, STAGING);
+    await expectEnd(cli, exitCode, signal);
+    await expectRolledBack(scene);
+  },
+);
+
+test.each(SIGNALS)(
+  "$signal in the middle of the merge rolls the load back and ends with $exitCode",
+  async ({ signal, exitCode }) => {
+    const scene = await setScene();
+    const cli = startCli(scene.warehouse.environment, ["load", scene.path]);
+    await untilBusyWith(scene.observer, "%with winners%");
+    await expectEnd(cli, exitCode, signal);
+    await expectRolledBack(scene);
+  },
+);
+
+test("SIGINT while the load waits for a lock ends it in time, too", async () => {
+  const scene = await setScene();
+  const release = await holdLock(scene, "lock table warehouse.venues in share mode");
+  const cli = startCli(scene.warehouse.environment, ["load", scene.path]);
+  await untilBusyWith(scene.observer, "%insert into warehouse.venues%");
+  await expectEnd(cli, 130, "SIGINT");
+  await release();
+  await expectRolledBack(scene);
+});
+
+test("SIGINT ends a load whose server has stopped answering", async () => {
+  const scene = await setScene();
+  const cli = startCli(scene.warehouse.environment, ["load", scene.path]);
+  const backend = await untilBusyWith(scene.observer, STAGING);
+  process.kill(backend, "SIGSTOP");
+  try {
+    await expectEnd(cli, 130, "SIGINT");
+  } finally {
+    process.kill(backend, "SIGCONT");
+  }
+  await expectRolledBack(scene);
+});
+
+test("a Ctrl-C that comes twice, from the terminal and from npm, ends the load in order", async () => {
+  const scene = await setScene();
+  const cli = startCli(scene.warehouse.environment, ["load", scene.path]);
+  await untilBusyWith(scene.observer, STAGING);
+  await expectEnd(cli, 130, "SIGINT", "pause", "SIGINT");
+  await expectRolledBack(scene);
+});
+
+test("with --exit-with-parent a load ends, rolled back, when its parent is killed", async () => {
+  const scene = await setScene();
+  const [program, ...first] = NODE;
+  const argv = [program, ...first, "load", scene.path, "--exit-with-parent"];
+  const script = `
+    const [program, ...args] = ${JSON.stringify(argv)};
+    const child = require("node:child_process").spawn(program, args, { stdio: "ignore" });
+    process.stdout.write(String(child.pid));
+    setInterval(() => {}, 1000);`;
+  const parent = spawn(process.execPath, ["-e", script], {
+    env: cleanEnvironment(scene.warehouse.environment),
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const pid = Number(String((await once(parent.stdout, "data"))[0]));
+  onTestFinished(() => {
+    if (isRunning(pid)) process.kill(pid, "SIGKILL");
+  });
+  // It stays in the merge until its parent is gone.
+  const release = await holdLock(scene, "lock table warehouse.venue_day_pending in share mode");
+  await untilBusyWith(scene.observer, "%with winners%");
+  expect(isRunning(pid)).toBe(true);
+  parent.kill("SIGKILL");
+  await until("the load has ended", () => !isRunning(pid));
+  await release();
+  await expectRolledBack(scene);
+});
+
+test.each(["SIGINT", "SIGTERM"] as const)(
+  "%s in the middle of a load on the embedded server leaves no process of it",
+  async (signal) => {
+    const home = makeOwnHome();
+    const path = join(makeFolder(), "large_2026-03-31.csv");
+    await writeLargeDrop({ path, rows: ROWS });
+    const environment = { ROLLBOOK_HOME: home };
+    const cli = startCli(environment, ["load", path]);
+    const observer = await observeEmbedded(home);
+    await untilBusyWith(observer, STAGING);
+    const postmaster = postmasterOf(home) ?? 0;
+    expect(isRunning(postmaster)).toBe(true);
+    const from = performance.now();
+    cli.child.kill(signal);
+    expect(await cli.ended, cli.output().stderr).toEqual({
+      code: signal === "SIGINT" ? 130 : 143,
+      signal: null,
+    });
+    expect(performance.now() - from).toBeLessThan(END_WITHIN_MS);
+    await expectNothingRuns(home, postmaster);
+    const again = startCli(environment, ["load", path, "--json"]);
+    expect(await again.ended).toEqual({ code: 0, signal: null });
+    expect(again.output().stdout).toContain(`"inserted":${ROWS}`);
+    const verified = startCli(environment, ["verify"]);
+    expect(await verified.ended, verified.output().stdout).toEqual({ code: 0, signal: null });
+    await expectNothingRuns(home);
+  },
+);
+
+test("SIGINT while the embedded server is being made leaves no process, and the next run makes it", async () => {
+  const home = makeOwnHome();
+  const path = join(makeFolder(), "small_2026-03-31.csv");
+  await writeLargeDrop({ path, rows: 1000 });
+  const cli = startCli({ ROLLBOOK_HOME: home }, ["load", path]);
+  await until("the data folder is being made", () =>
+    readdirSync(home).some((name) => name.startsWith("data")),
+  );
+  const from = performance.now();
+  cli.child.kill("SIGINT");
+  expect(await cli.ended, cli.output().stderr).toEqual({ code: 130, signal: null });
+  expect(performance.now() - from).toBeLessThan(END_WITHIN_MS);
+  await expectNothingRuns(home);
+  const again = startCli({ ROLLBOOK_HOME: home }, ["load", path, "--json"]);
+  expect(await again.ended, again.output().stderr).toEqual({ code: 0, signal: null });
+  await expectNothingRuns(home);
+});
+
+function makeOwnHome(): string {
+  const home = makeHome();
+  onTestFinished(() => rmSync(home, { recursive: true, force: true }));
+  return home;
+}
+
+async function observeEmbedded(home: string): Promise<pg.Client> {
+  const connection = {
+    host: join(home, "run"),
+    port: 5432,
+    user: "rollbook",
+    database: "rollbook",
+    ssl: false,
+  };
+  let observer: pg.Client | undefined;
+  await until("the embedded server is up", async () => {
+    observer = await observe(connection).catch(() => undefined);
+    return observer !== undefined;
+  });
+  if (observer === undefined) throw new Error("no observer");
+  return observer;
+}
+
+/** Neither server nor keeper: no process has the home in its command line, and the postmaster is gone. */
+async function expectNothingRuns(home: string, postmaster?: number): Promise<void> {
+  await until("the server and its keeper are gone", () => {
+    if (postmaster !== undefined && isRunning(postmaster)) return false;
+    return !commandLines().some((line) => line.includes(home));
+  });
+  expect(existsSync(join(home, "data", "postmaster.pid"))).toBe(false);
+}
+
+function commandLines(): readonly string[] {
+  if (process.platform !== "linux") {
+    return spawnSync("ps", ["-A", "-o", "args="], { encoding: "utf8" }).stdout.split("\n");
+  }
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+      } catch {
+        return "";
+      }
+    });
+}
+
+test("totals | head -1 ends quietly and with 0", async () => {
+  const warehouse = await createTestDatabase();
+  const folder = makeFolder();
+  const path = join(folder, "many_2026-03-31.csv");
+  const venues = 30_000;
+  const lines = Array.from(
+    { length: venues },
+    (_, venue) => `venue-${venue},${uuidOf(venue)},2026-03-30T12:00:00,1.50\n`,
+  );
+  writeFileSync(path, lines.join(""));
+  const loaded = startCli(warehouse.environment, ["load", path]);
+  expect(await loaded.ended, loaded.output().stderr).toEqual({ code: 0, signal: null });
+  for (const redirection of ["", "2>&1"]) {
+    const status = join(folder, "status");
+    const script = `{ "$@" ${redirection}; echo $? > "$0"; } | head -1`;
+    const piped = spawnSync("sh", ["-c", script, status, ...NODE, "totals", "--format", "csv"], {
+      env: cleanEnvironment(warehouse.environment),
+      encoding: "utf8",
+    });
+    expect(piped.stderr).toBe("");
+    expect(piped.stdout).toBe("venue_id,created_on,invoices,total\n");
+    expect(readFileSync(status, "utf8")).toBe("0\n");
+  }
+});
+
+test("a load whose output is closed does not say that all went well, and the next run finishes", async () => {
+  const warehouse = await createTestDatabase();
+  const folder = makeFolder();
+  const paths = ["2026-03-30", "2026-03-31"].map((date) => join(folder, `drop_${date}.csv`));
+  for (const [index, path] of paths.entries()) {
+    writeFileSync(path, `v,${uuidOf(index)},2026-03-01,1.00\n`);
+  }
+  const cut = startCli(warehouse.environment, ["load", ...paths]);
+  cut.child.stdout?.destroy();
+  expect((await cut.ended).code).toBe(1);
+  expect(cut.output().stderr).not.toMatch(/^\s+at /m);
+  const again = startCli(warehouse.environment, ["load", ...paths]);
+  expect(await again.ended, again.output().stderr).toEqual({ code: 0, signal: null });
+  const totals = await warehouse.query("select invoices::int from reports.venue_totals");
+  expect(totals).toEqual([{ invoices: 2 }]);
+  expect(await disagreements(warehouse)).toEqual([]);
+});
