@@ -25,13 +25,18 @@ import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { Client } from "pg";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type EmbeddedServer, initdbFailure, openEmbeddedServer, placeOf } from "./embedded.ts";
+import { initdbFailure } from "./embedded/cluster.ts";
+import { placeOf } from "./embedded/folders.ts";
+import { type EmbeddedServer, openEmbeddedServer } from "./embedded.ts";
 import { RollbookError } from "./errors.ts";
 
 const repository = realpathSync(fileURLToPath(new URL("..", import.meta.url)));
 const uid = process.getuid?.() ?? 0;
 const asRoot = uid === 0;
-const whoRuns = asRoot ? "as root" : "as an ordinary user";
+const DAC_READ_SEARCH = 1n << 2n;
+/** A container's root often may not let others through folders that are closed to them. */
+const mayGrant = asRoot && (capabilities("self") & DAC_READ_SEARCH) !== 0n && findProgram("setpriv");
+const whoRuns = !asRoot ? "as an ordinary user" : mayGrant ? "as root" : "as a root without dac_read_search";
 
 /** Not durable, for speed; that a real server is, a test of its own says. */
 const settings = { fsync: "off" };
@@ -74,6 +79,8 @@ interface UserOptions {
   readonly env?: NodeJS.ProcessEnv;
   readonly repository?: string;
   readonly settings?: Readonly<Record<string, string>>;
+  /** A program with arguments that runs the process. */
+  readonly through?: readonly string[];
 }
 
 const USER_SCRIPT = `
@@ -101,10 +108,9 @@ function spawnScript(
   args: readonly string[],
   options: UserOptions,
 ): ChildProcessWithoutNullStreams {
-  const child = spawn(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script, ...args], {
-    cwd: repository,
-    env: { ...process.env, ...options.env },
-  });
+  const node = [process.execPath, "--import", "tsx", "--input-type=module", "-e", script, ...args];
+  const [program = "", ...rest] = [...(options.through ?? []), ...node];
+  const child = spawn(program, rest, { cwd: repository, env: { ...process.env, ...options.env } });
   child.stderr.pipe(process.stderr, { end: false });
   return child;
 }
@@ -175,7 +181,7 @@ function processesOf(place: string): Process[] {
 
 function isOf(command: string, place: string): boolean {
   if (!command.includes(`${place}/`) && !command.includes(`${place} `)) return false;
-  return command.includes("embedded_keeper.ts") || /\/postgres |\(postgres\)/.test(command);
+  return command.includes("embedded/keeper.ts") || /\/postgres |\(postgres\)/.test(command);
 }
 
 function allProcesses(): Process[] {
@@ -203,7 +209,7 @@ function allProcesses(): Process[] {
 }
 
 const keepersOf = (place: string) =>
-  processesOf(place).filter(({ command }) => command.includes("embedded_keeper"));
+  processesOf(place).filter(({ command }) => command.includes("embedded/keeper.ts"));
 
 async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = Date.now() + 60_000;
@@ -469,9 +475,13 @@ describe("many processes", () => {
     });
     child.kill("SIGKILL");
     await once(child, "close");
-    const server = await openEmbeddedServer({ home, settings });
-    await server.release();
+    await (await openEmbeddedServer({ home, settings })).release();
     await expectStopped();
+    // The killed one's initdb may still have been writing, which the first start passes over.
+    await until("initdb has ended", () =>
+      allProcesses().every(({ command }) => !command.includes(`${home}/data.new-`)),
+    );
+    await (await openEmbeddedServer({ home, settings })).release();
     expect(readdirSync(home).filter((name) => name.startsWith("data.new-"))).toEqual([]);
   });
 });
@@ -820,9 +830,10 @@ describe(`whose process the server is, ${whoRuns}`, () => {
   );
 
   test(
-    asRoot ? "an ordinary user's in a folder that only root can enter" : "ours in a folder of mode 0700",
+    closed("an ordinary user's in a folder that only root can enter", "ours in a folder of mode 0700"),
     async () => {
       chmodSync(folder, 0o700);
+      if (asRoot && !mayGrant) return expectUnreachable(openElsewhere());
       const server = await openEmbeddedServer({ home, settings });
       expect(owner().server).toBe(owner().data);
       expect(capabilities(postmasterId())).toBe(asRoot ? DAC_READ_SEARCH : 0n);
@@ -835,9 +846,10 @@ describe(`whose process the server is, ${whoRuns}`, () => {
   );
 
   test(
-    asRoot ? "an ordinary user's in a deep folder that only root can enter" : "ours in a deep one",
+    closed("an ordinary user's in a deep folder that only root can enter", "ours in a deep one"),
     async () => {
       chmodSync(folder, 0o700);
+      if (asRoot && !mayGrant) return expectUnreachable(openElsewhere());
       const deep = join(folder, "d".repeat(100));
       homes.push(deep);
       const server = await openEmbeddedServer({ home: deep, settings });
@@ -851,10 +863,11 @@ describe(`whose process the server is, ${whoRuns}`, () => {
   );
 
   test(
-    asRoot ? "an ordinary user's, with programs that only root can reach" : "ours, from a private clone",
+    closed("an ordinary user's, with programs that only root can reach", "ours, from a private clone"),
     async () => {
       const clone = join(folder, "clone");
       copyProgram(clone);
+      if (asRoot && !mayGrant) return expectUnreachable(openElsewhere({ repository: clone }));
       const server = await openElsewhere({ repository: clone });
       expect(owner().server).toBe(owner().data);
       expect(capabilities(postmasterId())).toBe(asRoot ? DAC_READ_SEARCH : 0n);
@@ -867,7 +880,24 @@ describe(`whose process the server is, ${whoRuns}`, () => {
   );
 
   test(
-    asRoot ? "nobody's on a full disk: the message says so" : "nobody's in a read-only folder",
+    asRoot ? "nobody's, if root may not grant a way to the home" : "nobody's in a folder closed to us",
+    async () => {
+      chmodSync(folder, asRoot ? 0o700 : 0);
+      const through = mayGrant
+        ? ["setpriv", "--bounding-set=-dac_read_search", "--inh-caps=-dac_read_search"]
+        : [];
+      try {
+        await expectUnreachable(openElsewhere({ through }));
+      } finally {
+        chmodSync(folder, 0o711);
+      }
+    },
+  );
+
+  test(
+    asRoot
+      ? "nobody's on a full disk (where root may not mount one: with a file for a data folder)"
+      : "nobody's in a read-only folder",
     async () => {
       mkdirSync(home);
       const full =
@@ -894,26 +924,35 @@ describe(`whose process the server is, ${whoRuns}`, () => {
   );
 });
 
-const DAC_READ_SEARCH = 1n << 2n;
+/** The name of a test in which root must let the server's user through a closed folder. */
+function closed(byRoot: string, byOrdinaryUser: string): string {
+  if (!asRoot) return byOrdinaryUser;
+  return mayGrant ? byRoot : `nobody's, for this root may not grant what it takes to be ${byRoot}`;
+}
+
+async function expectUnreachable(opening: Promise<unknown>): Promise<void> {
+  const error = await failureOf(opening);
+  expect(error.code).toBe("embedded_server");
+  expect(error.message).toContain("ROLLBOOK_HOME");
+  expect(error.message).toContain(home);
+}
 
 /** What the process may do beyond its user, as a bit mask; 0 where there is no such thing. */
-function capabilities(pid: number): bigint {
+function capabilities(pid: number | "self"): bigint {
   if (process.platform !== "linux") return 0n;
   const mask = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
   return BigInt(`0x${mask}`);
 }
 
+function findProgram(name: string): boolean {
+  return spawnSync(name, ["--version"]).error === undefined;
+}
+
 /** The program with a copy of PostgreSQL that only we can reach. */
 function copyProgram(clone: string): void {
   mkdirSync(join(clone, "db"), { recursive: true, mode: 0o700 });
-  for (const name of [
-    "db/embedded.ts",
-    "db/embedded_keeper.ts",
-    "db/errors.ts",
-    "package.json",
-    "tsconfig.json",
-  ]) {
-    cpSync(join(repository, name), join(clone, name));
+  for (const name of ["db/embedded.ts", "db/embedded", "db/errors.ts", "package.json", "tsconfig.json"]) {
+    cpSync(join(repository, name), join(clone, name), { recursive: true });
   }
   mkdirSync(join(clone, "node_modules"));
   for (const name of readdirSync(join(repository, "node_modules"))) {

@@ -845,7 +845,8 @@ async function withSmallDisk(work: (disk: SmallDisk) => Promise<void>): Promise<
     expect(await disagreements(warehouse)).toEqual([]);
   } finally {
     await own?.close();
-    spawnSync("umount", [home]);
+    // The keeper may still be closing the log.
+    await until("the disk is out of use", () => spawnSync("umount", [home]).status === 0);
     rmSync(home, { recursive: true, force: true });
   }
 }

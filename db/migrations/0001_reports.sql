@@ -17,7 +17,7 @@ where exists (select from warehouse.venue_day_pending)
     select from warehouse.venue_day_pending p where p.created_on = r.created_on and p.venue_key = r.venue_key
   )
 union all
-select created_on, venue_key, sum(invoices)::bigint, sum(total)
+select created_on, venue_key, sum(invoices)::bigint, sum(total)::numeric(24, 2)
 from (
   select created_on, venue_key, invoices, total
   from warehouse.venue_day_pending

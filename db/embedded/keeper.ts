@@ -1,21 +1,14 @@
 /**
  * The keeper of an embedded server: a process of its own that stops the server when no lease is left, which only
- * happens when every user was killed. Run by embedded.ts: `embedded_keeper.ts HOME STARTER-PID`.
+ * happens when every user was killed. Run by start.ts: `keeper.ts HOME STARTER-PID`.
  */
 import { setTimeout as pause } from "node:timers/promises";
-import {
-  endSession,
-  hasLeases,
-  isServerOf,
-  type Place,
-  placeOf,
-  reachServer,
-  readPostmaster,
-  type Session,
-  stopServer,
-  tryToBeLast,
-} from "./embedded.ts";
-import { isConnectionLost } from "./errors.ts";
+import { isConnectionLost } from "../errors.ts";
+import { type Place, placeOf } from "./folders.ts";
+import { hasLeases, tryToBeLast } from "./lease.ts";
+import { isAlive, isServerOf, readPostmaster } from "./postmaster.ts";
+import { endSession, reachServer, type Session } from "./session.ts";
+import { stopServer } from "./stop.ts";
 
 const POLL_MS = 500;
 /** How long a server may take to show up: as long as its starter lives, and afterwards. */
@@ -32,7 +25,7 @@ async function keepServer(place: Place, starter: number): Promise<void> {
     const found = await reachServer(place, { as: "rollbook keeper" });
     if (typeof found === "object") {
       // After a restart, those who use the server come back, whether its starter lives or not.
-      const expected = () => seen || runs(starter);
+      const expected = () => seen || isAlive(starter);
       if ((await watch(place, found, expected)) === "done") return;
       seen = true;
       // The session is lost. A server that restarts after a crash of one of its processes comes back soon.
@@ -40,7 +33,7 @@ async function keepServer(place: Place, starter: number): Promise<void> {
       waitingSince = Date.now();
     } else {
       const waited = Date.now() - waitingSince;
-      if (seen || waited > SHOW_UP_MS || (waited > SHOW_UP_ALONE_MS && !runs(starter))) return;
+      if (seen || waited > SHOW_UP_MS || (waited > SHOW_UP_ALONE_MS && !isAlive(starter))) return;
     }
     await pause(seen ? 50 : 100);
   }
@@ -73,15 +66,6 @@ async function watch(place: Place, session: Session, expected: () => boolean): P
   }
 }
 
-function runs(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 const [, , home, starter] = process.argv;
-if (home === undefined) throw new Error("usage: embedded_keeper.ts HOME STARTER-PID");
+if (home === undefined) throw new Error("usage: keeper.ts HOME STARTER-PID");
 await keepServer(placeOf(home), Number(starter));

@@ -1,0 +1,79 @@
+/** Which server has the data folder, by what `postmaster.pid` says, and whether it runs. */
+import { spawnSync } from "node:child_process";
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { errorState } from "../errors.ts";
+import { failure, REMEDY, reason } from "./errors.ts";
+import type { Place } from "./folders.ts";
+
+/** What `postmaster.pid` says. Source: PostgreSQL 18, src/include/utils/pidfile.h. */
+export interface Postmaster {
+  readonly pid: number;
+  readonly data: string;
+  readonly startedAt: string;
+  readonly socketDir: string;
+  readonly status: string;
+}
+
+/** What the file says; undefined when there is none. */
+export function readPostmaster(place: Place): Postmaster | undefined {
+  let text: string;
+  try {
+    text = readFileSync(join(place.data, "postmaster.pid"), "utf8");
+  } catch (error) {
+    const state = errorState(error);
+    if (state === "ENOENT" || state === "ENOTDIR") return undefined;
+    throw failure(
+      `Cannot read ${place.data}: ${reason(error)}. Work as the user that it belongs to, or set ROLLBOOK_HOME ` +
+        `to another folder. ${REMEDY}`,
+      error,
+    );
+  }
+  const [pid = "", data = "", startedAt = "", , socketDir = "", , , status = ""] = text.split("\n");
+  if (!/^-?\d+$/.test(pid)) return undefined;
+  return { pid: Math.abs(Number(pid)), data, startedAt, socketDir, status: status.trim() };
+}
+
+/**
+ * Whether what `postmaster.pid` names is a running PostgreSQL on this data folder. Process ids are used again, in
+ * containers soon, so the file alone is not enough before waiting for one or sending it a signal.
+ */
+export function isServerOf({ pid, data }: Postmaster, place: Place): boolean {
+  if (!isAlive(pid)) return false;
+  if (process.platform !== "linux") {
+    const ps = spawnSync("ps", ["-o", "comm=", "-p", String(pid)], { encoding: "utf8" });
+    return data === place.data && ps.stdout.trim().endsWith("postgres");
+  }
+  try {
+    if (readFileSync(`/proc/${pid}/comm`, "utf8").trim() !== "postgres") return false;
+  } catch {
+    return false;
+  }
+  try {
+    // The same folder, under whatever path.
+    const [its, ours] = [statSync(`/proc/${pid}/cwd`), statSync(place.data)];
+    return its.dev === ours.dev && its.ino === ours.ino;
+  } catch {
+    // Not ours to look at; that it is a PostgreSQL must do.
+    return true;
+  }
+}
+
+/** Whether a process of that id runs; one that has ended and is not reaped does not. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    return errorState(error) === "EPERM";
+  }
+  return processState(pid) !== "Z";
+}
+
+function processState(pid: number): string | undefined {
+  if (process.platform !== "linux") return undefined;
+  try {
+    return readFileSync(`/proc/${pid}/stat`, "latin1").split(") ").at(-1)?.charAt(0);
+  } catch {
+    return "Z";
+  }
+}

