@@ -22,8 +22,10 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { LOCK, openDatabase } from "../db/client.ts";
 import { STAGING_SLOTS } from "../db/schema.ts";
 import { createTestDatabase, type TestWarehouse } from "../db/testing.ts";
-import { LOAD_STEPS, type LoadReport, type LoadStep, loadDrop } from "./load.ts";
+import { loadDrop } from "./load.ts";
 import { refreshPartitions } from "./refresh.ts";
+import type { LoadReport } from "./report.ts";
+import { LOAD_STEPS, type LoadStep } from "./steps.ts";
 import { disagreements, makeFolder, startWorker, totalsOf, type Worker } from "./testing.ts";
 import { expectedTotals, type MadeDrop, makeDrop, writeLargeDrop } from "./testing_drops.ts";
 import { makeHome, type OwnServer, openOwnServer, stateOf, until } from "./testing_own_server.ts";

@@ -1,66 +1,19 @@
 /** One load: a drop taken into the warehouse in one transaction, or not at all. DESIGN: docs/design.md, "A load". */
 import { basename } from "node:path";
-import { and, eq, inArray, sql } from "drizzle-orm";
+import { sql } from "drizzle-orm";
 import pRetry from "p-retry";
-import { type Database, LOCK, lockUntilEnd, type Transaction, withTransaction } from "../db/client.ts";
-import {
-  errorState,
-  isConnectionLost,
-  isRetryable,
-  RollbookError,
-  rootCause,
-  SQLSTATE,
-} from "../db/errors.ts";
-import { addDays, ensurePartitions, holdPartitions, listPartitions, partitionOf } from "../db/partitions.ts";
-import { type Load, loads, type Settings } from "../db/schema.ts";
-import { readThresholds } from "./calendar.ts";
+import { type Database, type Transaction, withTransaction } from "../db/client.ts";
+import { isRetryable, RollbookError } from "../db/errors.ts";
+import { ensurePartitions, holdPartitions, partitionOf } from "../db/partitions.ts";
+import type { Settings } from "../db/schema.ts";
+import { type Course, claimLoad, type Drop, findSent } from "./claim.ts";
 import { hashDrop, readDropName } from "./drop.ts";
 import { addNewVenues, mergeStaging, readStagedDates } from "./merge.ts";
+import { enterLedger, recordFailure, recordRefusal, refuseStaged } from "./record.ts";
+import { type Attempt, type LineCounts, type LoadReport, NO_LINES, type Refusal } from "./report.ts";
+import { readRules } from "./rules.ts";
 import { type Staged, stageDrop, takeStagingSlot } from "./stage.ts";
-import type { LineRules } from "./validate.ts";
-
-/** Steps of a load, in their order. `committed` is reported when the drop is in for good. */
-export const LOAD_STEPS = ["hash", "claim", "stage", "prepare", "merge", "commit", "committed"] as const;
-export type LoadStep = (typeof LOAD_STEPS)[number];
-
-export interface LoadProgress {
-  readonly step: LoadStep;
-  /** Bytes of the file read in this step, of `totalBytes`. */
-  readonly bytes: number;
-  readonly totalBytes: number;
-  /** Lines read so far. */
-  readonly rows: number;
-}
-
-/** What became of the lines: `read` is the sum of the other five when the load is loaded. */
-export interface LineCounts {
-  readonly read: number;
-  readonly inserted: number;
-  readonly corrected: number;
-  readonly unchanged: number;
-  readonly superseded: number;
-  readonly rejected: number;
-}
-
-export type LoadOutcome = "loaded" | "already_loaded" | "rejected" | "failed";
-
-export interface LoadReport {
-  /** The path as it was given. */
-  readonly file: string;
-  readonly outcome: LoadOutcome;
-  /** Its number in the ledger; null when not even that could be written. */
-  readonly loadId: number | null;
-  readonly syncedOn: string | null;
-  readonly rows: LineCounts;
-  /** Partitions in which the count or total of a group changed, oldest first. */
-  readonly partitions: readonly string[];
-  /** Partitions whose rollup this drop made pending, now or when it was loaded: those to refresh. */
-  readonly touched: readonly string[];
-  readonly durationMs: number;
-  /** Milliseconds per step. */
-  readonly timings: Readonly<Partial<Record<LoadStep, number>>>;
-  readonly error?: { readonly code: string; readonly message: string };
-}
+import { type Clock, type LoadProgress, startClock } from "./steps.ts";
 
 export interface LoadOptions {
   /** A load takes two connections of its pool at a time. */
@@ -83,18 +36,6 @@ export const DEFAULT_MAX_REJECTS = 0.01;
 /** A load sorts its lines and groups them; below this it does so on disk. Bytes, per sort. */
 const LEAST_WORK_MEM = 128 * 1024 * 1024;
 const RETRIES = 4;
-const NO_LINES: LineCounts = { read: 0, inserted: 0, corrected: 0, unchanged: 0, superseded: 0, rejected: 0 };
-
-type Refusal = { readonly code: string; readonly message: string };
-type Attempt = Omit<LoadReport, "file" | "durationMs" | "timings">;
-
-/** What the attempts at one load leave for the next ones. */
-interface Course {
-  readonly clock: Clock;
-  content?: { readonly sha256: Buffer; readonly bytes: number };
-  /** Numbers of the loads whose commit was sent: its answer may have been lost on the way. */
-  readonly sent: number[];
-}
 
 /**
  * Loads one drop. Deadlocks, serialization failures and lost connections roll the load back and it is tried again as a whole. A drop
@@ -105,17 +46,18 @@ interface Course {
 export async function loadDrop(options: LoadOptions): Promise<LoadReport> {
   const { signal } = options;
   const started = performance.now();
-  const course: Course = { clock: startClock(options), sent: [] };
+  const clock = startClock(options.onProgress);
+  const course: Course = { sent: [] };
   const durationMs = () => Math.round(performance.now() - started);
   const report = (attempt: Attempt): LoadReport => ({
     file: options.path,
     ...attempt,
     durationMs: durationMs(),
-    timings: course.clock.timings(),
+    timings: clock.timings(),
   });
   try {
     return report(
-      await pRetry(() => attemptLoad(options, course), {
+      await pRetry(() => attemptLoad(options, clock, course), {
         retries: RETRIES,
         minTimeout: 100,
         factor: 3,
@@ -136,9 +78,9 @@ export async function loadDrop(options: LoadOptions): Promise<LoadReport> {
   }
 }
 
-async function attemptLoad(options: LoadOptions, course: Course): Promise<Attempt> {
-  const { clock } = course;
-  const name = readDropName({ fileName: basename(options.path), syncedOn: options.syncedOn });
+async function attemptLoad(options: LoadOptions, clock: Clock, course: Course): Promise<Attempt> {
+  const fileName = basename(options.path);
+  const name = readDropName({ fileName, syncedOn: options.syncedOn });
   clock.enter("hash");
   const content = await hashDrop({
     path: options.path,
@@ -147,12 +89,14 @@ async function attemptLoad(options: LoadOptions, course: Course): Promise<Attemp
   });
   course.content = content;
   clock.totalBytes = content.bytes;
-  if (name.kind === "refused")
-    return withTransaction(options, (tx) => recordRefusal(tx, options, content, name));
+  if (name.kind === "refused") {
+    return withTransaction(options, (tx) => recordRefusal(tx, { fileName, ...content }, name));
+  }
+  const { syncedOn, gzip } = name;
   const attempt = await withTransaction(options, async (tx) => {
-    const sent = await findSent(tx, course, name.syncedOn);
+    const sent = await findSent(tx, course, syncedOn);
     if (sent !== undefined) return sent;
-    const done = await loadOnce(tx, options, course, { ...content, ...name });
+    const done = await loadOnce(tx, options, { clock, course }, { fileName, ...content, syncedOn, gzip });
     if (done.loadId !== null && done.outcome !== "already_loaded") course.sent.push(done.loadId);
     return done;
   });
@@ -160,50 +104,14 @@ async function attemptLoad(options: LoadOptions, course: Course): Promise<Attemp
   return attempt;
 }
 
-/**
- * The load that an attempt before this one committed without hearing of it, if there is one. After a crash of the server a number that
- * was not committed may be given again, so it must be the same drop, too.
- */
-async function findSent(tx: Transaction, course: Course, syncedOn: string): Promise<Attempt | undefined> {
-  if (course.sent.length === 0 || course.content === undefined) return undefined;
-  const [load] = await tx.db
-    .select()
-    .from(loads)
-    .where(
-      and(
-        inArray(loads.loadId, course.sent),
-        eq(loads.sha256, course.content.sha256),
-        eq(loads.syncedOn, syncedOn),
-        inArray(loads.status, ["loaded", "rejected"]),
-      ),
-    );
-  return load && reportFromLedger(load);
-}
-
-function reportFromLedger(load: Load): Attempt {
-  const { loadId, syncedOn, read, inserted, corrected, unchanged, superseded, rejected, partitions } = load;
-  return {
-    outcome: load.status === "loaded" ? "loaded" : "rejected",
-    loadId,
-    syncedOn,
-    rows: { read, inserted, corrected, unchanged, superseded, rejected },
-    partitions,
-    touched: partitions,
-    ...(load.errorCode !== null && { error: { code: load.errorCode, message: load.errorMessage ?? "" } }),
-  };
-}
-
-interface Drop {
-  readonly sha256: Buffer;
-  readonly bytes: number;
-  readonly gzip: boolean;
-  readonly syncedOn: string;
-}
-
-async function loadOnce(tx: Transaction, options: LoadOptions, course: Course, drop: Drop): Promise<Attempt> {
-  const { clock } = course;
+async function loadOnce(
+  tx: Transaction,
+  options: LoadOptions,
+  { clock, course }: { readonly clock: Clock; readonly course: Course },
+  drop: Drop & { readonly gzip: boolean },
+): Promise<Attempt> {
   clock.enter("claim");
-  const claim = await claimLoad(tx, options, drop);
+  const claim = await claimLoad(tx, drop);
   if (claim.kind === "already_loaded") {
     // The server may have been at the commit still, when the attempt began.
     const sent = await findSent(tx, course, drop.syncedOn);
@@ -223,7 +131,7 @@ async function loadOnce(tx: Transaction, options: LoadOptions, course: Course, d
     select set_config('TimeZone', ${options.settings.timeZone}, true),
            set_config('work_mem', greatest(pg_size_bytes(current_setting('work_mem')), ${LEAST_WORK_MEM}::bigint) / 1024 || 'kB', true)`);
   const staging = await takeStagingSlot(tx, options.signal);
-  const rules = await readRules(tx, options, drop.syncedOn);
+  const rules = await readRules(tx, { ...options, syncedOn: drop.syncedOn });
   const staged = await stageDrop({
     tx,
     table: staging,
@@ -257,70 +165,6 @@ async function loadOnce(tx: Transaction, options: LoadOptions, course: Course, d
   await enterLedger(tx, loadId, { ...rows, partitions: [...merged.partitions], timings: clock.timings() });
   const { partitions } = merged;
   return { outcome: "loaded", loadId, syncedOn: drop.syncedOn, rows, partitions, touched: partitions };
-}
-
-type Claim =
-  | { readonly kind: "claimed"; readonly loadId: number }
-  | { readonly kind: "already_loaded"; readonly loadId: number; readonly partitions: readonly string[] };
-
-/**
- * Takes the drop for this transaction. The unique index on loaded drops decides: of two processes with the same drop the second waits here
- * until the first commits (already loaded) or rolls back (the second loads it).
- */
-async function claimLoad(tx: Transaction, options: LoadOptions, drop: Drop): Promise<Claim> {
-  const sameDrop = and(
-    eq(loads.sha256, drop.sha256),
-    eq(loads.syncedOn, drop.syncedOn),
-    eq(loads.status, "loaded"),
-  );
-  for (;;) {
-    const [present] = await tx.db
-      .select({ loadId: loads.loadId, partitions: loads.partitions })
-      .from(loads)
-      .where(sameDrop);
-    if (present !== undefined) return { kind: "already_loaded", ...present };
-    const claimed = await tx.db.execute<{ load_id: number }>(sql`
-      insert into warehouse.loads (file_name, sha256, bytes, synced_on, status)
-      values (${basename(options.path)}, ${drop.sha256}, ${drop.bytes}, ${drop.syncedOn}, 'loaded')
-      on conflict (sha256, synced_on) where status = 'loaded' do nothing
-      returning load_id`);
-    const [row] = claimed.rows;
-    if (row !== undefined) return { kind: "claimed", loadId: row.load_id };
-  }
-}
-
-/** What the lines are measured by: bounds, and the ranges whose partitions are closed. */
-async function readRules(tx: Transaction, options: LoadOptions, syncedOn: string): Promise<LineRules> {
-  const { timeZone, earliest } = options.settings;
-  const afterSync = addDays(syncedOn, 1);
-  const closed = closedRanges(await listPartitions(tx));
-  const dates = [...new Set([earliest, afterSync, ...closed.flat()])];
-  const thresholds = await readThresholds({ session: tx, timeZone, dates });
-  const at = (date: string) => {
-    const threshold = thresholds.get(date);
-    if (threshold === undefined) throw new Error(`no threshold for ${date}`);
-    return threshold;
-  };
-  return {
-    earliest: at(earliest),
-    afterSync: at(afterSync),
-    closed: closed.map(([from, to]) => ({ from: at(from), to: at(to) })),
-    decimalComma: options.decimalComma ?? false,
-  };
-}
-
-/** Ranges of dates whose partitions are detached or dropped, adjoining ones as one. */
-function closedRanges(
-  partitions: readonly { readonly lower: string; readonly upper: string; readonly state: string }[],
-): readonly (readonly [string, string])[] {
-  const ranges: [string, string][] = [];
-  for (const { lower, upper, state } of partitions) {
-    if (state !== "detached" && state !== "dropped") continue;
-    const last = ranges.at(-1);
-    if (last !== undefined && last[1] === lower) last[1] = upper;
-    else ranges.push([lower, upper]);
-  }
-  return ranges;
 }
 
 function tooManyRejects(staged: Staged, options: LoadOptions): Refusal | null {
@@ -360,185 +204,4 @@ async function prepare(tx: Transaction, options: LoadOptions, staging: string): 
   if (held.length === names.size && held.every((p) => p.state === "open" || p.state === "stale")) return;
   // A partition was closed after its lines were staged: the next attempt rejects them.
   throw Object.assign(new Error("a partition was closed meanwhile"), { code: "partitions_changed" });
-}
-
-/** Nothing of a refused drop is kept but its ledger entry and its quarantine. */
-async function refuseStaged(
-  tx: Transaction,
-  refused: {
-    readonly loadId: number;
-    readonly staging: string;
-    readonly staged: Staged;
-    readonly refusal: Refusal;
-    readonly syncedOn: string;
-  },
-): Promise<Attempt> {
-  const { loadId, staging, staged, refusal, syncedOn } = refused;
-  await tx.db.execute(sql.raw(`truncate ${staging}`));
-  const rows = { ...NO_LINES, read: staged.rows + staged.rejected, rejected: staged.rejected };
-  await tx.db
-    .update(loads)
-    .set({
-      status: "rejected",
-      ...rows,
-      finishedAt: sql`clock_timestamp()`,
-      errorCode: refusal.code,
-      errorMessage: refusal.message,
-    })
-    .where(eq(loads.loadId, loadId));
-  return { outcome: "rejected", loadId, syncedOn, rows, partitions: [], touched: [], error: refusal };
-}
-
-/** The ledger entry of a drop whose name alone says that it cannot be loaded. */
-async function recordRefusal(
-  tx: Transaction,
-  options: LoadOptions,
-  content: { readonly sha256: Buffer; readonly bytes: number },
-  refusal: Refusal,
-): Promise<Attempt> {
-  const { code, message } = refusal;
-  const [row] = await tx.db
-    .insert(loads)
-    .values({
-      fileName: basename(options.path),
-      ...content,
-      status: "rejected",
-      startedAt: sql`clock_timestamp()`,
-      finishedAt: sql`clock_timestamp()`,
-      errorCode: code,
-      errorMessage: message,
-    })
-    .returning({ loadId: loads.loadId });
-  return {
-    outcome: "rejected",
-    loadId: row?.loadId ?? null,
-    syncedOn: null,
-    rows: NO_LINES,
-    partitions: [],
-    touched: [],
-    error: { code, message },
-  };
-}
-
-/**
- * The last statement before COMMIT. The lock makes the order of `known_at` the order of the commits; it is its own statement, so that
- * the next one sees what the one before committed.
- */
-export async function enterLedger(
-  tx: Transaction,
-  loadId: number,
-  entry: Partial<typeof loads.$inferInsert>,
-): Promise<void> {
-  await lockUntilEnd(tx, LOCK.knownAt);
-  await tx.db
-    .update(loads)
-    .set({
-      ...entry,
-      finishedAt: sql`clock_timestamp()`,
-      knownAt: sql`greatest(clock_timestamp(), (select max(known_at) from warehouse.loads) + interval '1 microsecond')`,
-    })
-    .where(eq(loads.loadId, loadId));
-}
-
-/** Names the failure, and enters it in the ledger where the database can still be reached. */
-async function recordFailure(
-  options: LoadOptions,
-  course: Course,
-  failure: { readonly error: unknown; readonly durationMs: number },
-): Promise<Attempt> {
-  const error = describeFailure(failure.error, options.path, course);
-  const fileName = basename(options.path);
-  const name = readDropName({ fileName, syncedOn: options.syncedOn });
-  const syncedOn = name.kind === "named" ? name.syncedOn : null;
-  const failed = { outcome: "failed", syncedOn, rows: NO_LINES, partitions: [], touched: [], error } as const;
-  return withTransaction({ database: options.database }, async (tx): Promise<Attempt> => {
-    const sent = syncedOn === null ? undefined : await findSent(tx, course, syncedOn);
-    if (sent !== undefined) return sent;
-    const [row] = await tx.db
-      .insert(loads)
-      .values({
-        fileName,
-        ...course.content,
-        syncedOn,
-        status: "failed",
-        startedAt: sql`clock_timestamp() - ${failure.durationMs} * interval '1 millisecond'`,
-        finishedAt: sql`clock_timestamp()`,
-        errorCode: error.code,
-        errorMessage: error.message,
-      })
-      .returning({ loadId: loads.loadId });
-    return { ...failed, loadId: row?.loadId ?? null };
-    // The failure itself is reported either way; where the database is away there is no ledger to write to.
-  }).catch(() => ({ ...failed, loadId: null }));
-}
-
-function describeFailure(error: unknown, path: string, course: Course): Refusal {
-  const lost = isConnectionLost(error);
-  if (lost && course.sent.length > 0) {
-    return {
-      code: "connection",
-      message: `${path}: the connection was lost at the commit, so it is not known whether the drop is in (${sayCause(error)}). Load it again: if it is in, nothing changes.`,
-    };
-  }
-  if (error instanceof RollbookError) return { code: error.code, message: error.message };
-  const said = sayCause(error);
-  const state = errorState(error);
-  switch (state) {
-    case SQLSTATE.diskFull:
-      return {
-        code: "disk_full",
-        message: `${path}: the database has no space left on its disk (${said}). The load was rolled back. Make room and load it again.`,
-      };
-    case SQLSTATE.insufficientPrivilege:
-      return { code: "permission", message: `${path}: ${said}. The load was rolled back.` };
-    case "partitions_changed":
-      return {
-        code: state,
-        message: `${path}: partitions were detached, attached or dropped all the while. The load was rolled back; load it again.`,
-      };
-  }
-  return {
-    code: lost || state === SQLSTATE.tooManyConnections ? "connection" : "database",
-    message: `${path}: ${said}${state === undefined ? "" : ` (${state})`}. The load was rolled back; load it again.`,
-  };
-}
-
-function sayCause(error: unknown): string {
-  const cause = rootCause(error);
-  return cause instanceof Error ? cause.message : String(cause);
-}
-
-interface Clock {
-  totalBytes: number;
-  readonly enter: (step: LoadStep) => void;
-  readonly progress: (done: { readonly bytes?: number; readonly rows?: number }) => void;
-  readonly timings: () => Readonly<Partial<Record<LoadStep, number>>>;
-}
-
-/** Measures the steps and tells the caller of each. */
-function startClock(options: LoadOptions): Clock {
-  const timings: Partial<Record<LoadStep, number>> = {};
-  let current: LoadStep | undefined;
-  let since = performance.now();
-  let rows = 0;
-  const clock: Clock = {
-    totalBytes: 0,
-    enter(step) {
-      const now = performance.now();
-      if (current !== undefined) timings[current] = Math.round(now - since);
-      current = step;
-      since = now;
-      clock.progress({ bytes: 0 });
-    },
-    progress(done) {
-      if (current === undefined) return;
-      rows = done.rows ?? rows;
-      options.onProgress?.({ step: current, bytes: done.bytes ?? 0, totalBytes: clock.totalBytes, rows });
-    },
-    timings() {
-      const now = performance.now();
-      return { ...timings, ...(current !== undefined && { [current]: Math.round(now - since) }) };
-    },
-  };
-  return clock;
 }

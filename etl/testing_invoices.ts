@@ -3,7 +3,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
 import type { TestWarehouse } from "../db/testing.ts";
-import { type LoadReport, loadDrop } from "./load.ts";
+import { loadDrop } from "./load.ts";
+import type { LoadReport } from "./report.ts";
 import { type Divergence, type VerifyOptions, verifyWarehouse } from "./verify.ts";
 
 /** Venue, number of the invoice, creation date, total in euros. */

@@ -14,7 +14,7 @@ import {
 import { RollbookError } from "../db/errors.ts";
 import { leafTable, listDetachedDeltas, listPartitions } from "../db/partitions.ts";
 import { loads, type Partition, partitions, type Settings } from "../db/schema.ts";
-import { enterLedger } from "./load.ts";
+import { enterLedger } from "./record.ts";
 import { rebuildRollup } from "./refresh.ts";
 
 /** Count and total (euros) that one table has for a group. */

@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import { type Command, Option } from "commander";
 import { errorState, RollbookError } from "../../db/errors.ts";
 import { readDropName } from "../drop.ts";
-import { type LineCounts, type LoadProgress, type LoadReport, loadDrop } from "../load.ts";
+import { loadDrop } from "../load.ts";
 import {
   countOf,
   formatBytes,
@@ -17,6 +17,8 @@ import {
   writeLine,
 } from "../output.ts";
 import { type RefreshReport, refreshPartitions } from "../refresh.ts";
+import type { LineCounts, LoadReport } from "../report.ts";
+import type { LoadProgress } from "../steps.ts";
 import type { Warehouse } from "../warehouse.ts";
 import {
   type Context,

@@ -1,0 +1,87 @@
+/** The claim of a drop: which of several processes, or attempts, loads it. */
+import { and, eq, inArray, sql } from "drizzle-orm";
+import type { Transaction } from "../db/client.ts";
+import { type Load, loads } from "../db/schema.ts";
+import type { Attempt } from "./report.ts";
+
+/** A drop by what identifies it, its content and its sync date. */
+export interface Drop {
+  readonly fileName: string;
+  readonly sha256: Buffer;
+  readonly bytes: number;
+  readonly syncedOn: string;
+}
+
+export type Claim =
+  | { readonly kind: "claimed"; readonly loadId: number }
+  | { readonly kind: "already_loaded"; readonly loadId: number; readonly partitions: readonly string[] };
+
+/**
+ * Takes the drop for this transaction. The unique index on loaded drops decides: of two processes with the same drop the second waits here
+ * until the first commits (already loaded) or rolls back (the second loads it).
+ */
+export async function claimLoad(tx: Transaction, drop: Drop): Promise<Claim> {
+  const sameDrop = and(
+    eq(loads.sha256, drop.sha256),
+    eq(loads.syncedOn, drop.syncedOn),
+    eq(loads.status, "loaded"),
+  );
+  for (;;) {
+    const [present] = await tx.db
+      .select({ loadId: loads.loadId, partitions: loads.partitions })
+      .from(loads)
+      .where(sameDrop);
+    if (present !== undefined) return { kind: "already_loaded", ...present };
+    const claimed = await tx.db.execute<{ load_id: number }>(sql`
+      insert into warehouse.loads (file_name, sha256, bytes, synced_on, status)
+      values (${drop.fileName}, ${drop.sha256}, ${drop.bytes}, ${drop.syncedOn}, 'loaded')
+      on conflict (sha256, synced_on) where status = 'loaded' do nothing
+      returning load_id`);
+    const [row] = claimed.rows;
+    if (row !== undefined) return { kind: "claimed", loadId: row.load_id };
+  }
+}
+
+/** What the attempts at one load leave for the next ones. */
+export interface Course {
+  content?: { readonly sha256: Buffer; readonly bytes: number };
+  /** Numbers of the loads whose commit was sent: its answer may have been lost on the way. */
+  readonly sent: number[];
+}
+
+/**
+ * The load that an attempt before this one committed without hearing of it, if there is one. After a crash of the server a number that
+ * was not committed may be given again, so it must be the same drop, too.
+ */
+export async function findSent(
+  tx: Transaction,
+  course: Course,
+  syncedOn: string,
+): Promise<Attempt | undefined> {
+  if (course.sent.length === 0 || course.content === undefined) return undefined;
+  const [load] = await tx.db
+    .select()
+    .from(loads)
+    .where(
+      and(
+        inArray(loads.loadId, course.sent),
+        eq(loads.sha256, course.content.sha256),
+        eq(loads.syncedOn, syncedOn),
+        inArray(loads.status, ["loaded", "rejected"]),
+      ),
+    );
+  return load && reportFromLedger(load);
+}
+
+function reportFromLedger(load: Load): Attempt {
+  const { loadId, syncedOn, read, inserted, corrected, unchanged, superseded, rejected, partitions } = load;
+  return {
+    outcome: load.status === "loaded" ? "loaded" : "rejected",
+    loadId,
+    syncedOn,
+    rows: { read, inserted, corrected, unchanged, superseded, rejected },
+    partitions,
+    touched: partitions,
+    ...(load.errorCode !== null && { error: { code: load.errorCode, message: load.errorMessage ?? "" } }),
+  };
+}

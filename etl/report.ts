@@ -1,0 +1,50 @@
+/** What a load says of itself. */
+import type { LoadStep } from "./steps.ts";
+
+/** What became of the lines: `read` is the sum of the other five when the load is loaded. */
+export interface LineCounts {
+  readonly read: number;
+  readonly inserted: number;
+  readonly corrected: number;
+  readonly unchanged: number;
+  readonly superseded: number;
+  readonly rejected: number;
+}
+
+export type LoadOutcome = "loaded" | "already_loaded" | "rejected" | "failed";
+
+export interface LoadReport {
+  /** The path as it was given. */
+  readonly file: string;
+  readonly outcome: LoadOutcome;
+  /** Its number in the ledger; null when not even that could be written. */
+  readonly loadId: number | null;
+  readonly syncedOn: string | null;
+  readonly rows: LineCounts;
+  /** Partitions in which the count or total of a group changed, oldest first. */
+  readonly partitions: readonly string[];
+  /** Partitions whose rollup this drop made pending, now or when it was loaded: those to refresh. */
+  readonly touched: readonly string[];
+  readonly durationMs: number;
+  /** Milliseconds per step. */
+  readonly timings: Readonly<Partial<Record<LoadStep, number>>>;
+  readonly error?: { readonly code: string; readonly message: string };
+}
+
+export const NO_LINES: LineCounts = {
+  read: 0,
+  inserted: 0,
+  corrected: 0,
+  unchanged: 0,
+  superseded: 0,
+  rejected: 0,
+};
+
+/** Why a drop is refused as a whole. */
+export interface Refusal {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** What one attempt at a load came to. */
+export type Attempt = Omit<LoadReport, "file" | "durationMs" | "timings">;

@@ -1,0 +1,49 @@
+/** The steps of a load: their names, their times, and how far they are. */
+
+/** Steps of a load, in their order. `committed` is reported when the drop is in for good. */
+export const LOAD_STEPS = ["hash", "claim", "stage", "prepare", "merge", "commit", "committed"] as const;
+export type LoadStep = (typeof LOAD_STEPS)[number];
+
+export interface LoadProgress {
+  readonly step: LoadStep;
+  /** Bytes of the file read in this step, of `totalBytes`. */
+  readonly bytes: number;
+  readonly totalBytes: number;
+  /** Lines read so far. */
+  readonly rows: number;
+}
+
+export interface Clock {
+  totalBytes: number;
+  readonly enter: (step: LoadStep) => void;
+  readonly progress: (done: { readonly bytes?: number; readonly rows?: number }) => void;
+  readonly timings: () => Readonly<Partial<Record<LoadStep, number>>>;
+}
+
+/** Measures the steps and tells the caller of each. */
+export function startClock(onProgress: ((progress: LoadProgress) => void) | undefined): Clock {
+  const timings: Partial<Record<LoadStep, number>> = {};
+  let current: LoadStep | undefined;
+  let since = performance.now();
+  let rows = 0;
+  const clock: Clock = {
+    totalBytes: 0,
+    enter(step) {
+      const now = performance.now();
+      if (current !== undefined) timings[current] = Math.round(now - since);
+      current = step;
+      since = now;
+      clock.progress({ bytes: 0 });
+    },
+    progress(done) {
+      if (current === undefined) return;
+      rows = done.rows ?? rows;
+      onProgress?.({ step: current, bytes: done.bytes ?? 0, totalBytes: clock.totalBytes, rows });
+    },
+    timings() {
+      const now = performance.now();
+      return { ...timings, ...(current !== undefined && { [current]: Math.round(now - since) }) };
+    },
+  };
+  return clock;
+}
