@@ -37,7 +37,7 @@ function readSources(): readonly Source[] {
 }
 
 const sources = readSources();
-const isTest = ({ path }: Source) => /(^|\/)testing[^/]*\.ts$|\.test\.ts$/.test(path);
+const isTest = ({ path }: Source) => /(^|\/)testing[^/]*\.ts$|\/testing\/|\.test\.ts$/.test(path);
 const isProduct = (source: Source) => !isTest(source);
 
 /** Imports, as `importer -> imported`, that the rule forbids. */

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { createTestDatabase } from "../db/testing.ts";
 import { readRejects } from "./ledger.ts";
 import { loadDrop } from "./load.ts";
-import { makeFolder } from "./testing.ts";
+import { makeFolder } from "./testing/warehouse.ts";
 
 /** Zones and sync dates at which something unusual happens to the clock, near midnight or across it. */
 const CLOCKS = [

@@ -3,8 +3,8 @@ import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from "node
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { createTestDatabase, type TestWarehouse } from "../db/testing.ts";
-import { disagreements, makeFolder } from "./testing.ts";
-import { invoiceId, jsonLines, type Run, rollbook, rollbookHere, writeDrop } from "./testing_cli.ts";
+import { invoiceId, jsonLines, type Run, rollbook, rollbookHere, writeDrop } from "./testing/cli.ts";
+import { disagreements, makeFolder } from "./testing/warehouse.ts";
 
 const NOWHERE = { PGHOST: "/nowhere/at/all", PGUSER: "nobody" };
 const GOOD = (number: number) => `v1,${invoiceId(number)},2026-01-01,1.00`;

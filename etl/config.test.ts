@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { RollbookError } from "../db/errors.ts";
 import { type Config, type Environment, readConfig } from "./config.ts";
-import { makeFolder } from "./testing.ts";
+import { makeFolder } from "./testing/warehouse.ts";
 
 function configOf(environment: Environment, folder = "/somewhere"): Config {
   return readConfig({ environment, folder });

@@ -10,7 +10,7 @@ import { readRejects } from "./ledger.ts";
 import { type LoadOptions, loadDrop } from "./load.ts";
 import { refreshPartitions } from "./refresh.ts";
 import type { LineCounts } from "./report.ts";
-import { disagreements } from "./testing.ts";
+import { disagreements } from "./testing/warehouse.ts";
 import { type Grouping, readTotals, type Total, type TotalsFilter } from "./totals.ts";
 import { verifyWarehouse } from "./verify.ts";
 

@@ -6,8 +6,8 @@ import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type EmbeddedServer, openEmbeddedServer } from "../db/embedded.ts";
 import { createEmptyDatabase, testConnection } from "../db/testing.ts";
-import { makeFolder } from "./testing.ts";
-import { invoiceId, jsonLines, type Run, rollbook, rollbookHere, writeDrop } from "./testing_cli.ts";
+import { invoiceId, jsonLines, type Run, rollbook, rollbookHere, writeDrop } from "./testing/cli.ts";
+import { makeFolder } from "./testing/warehouse.ts";
 
 const LINE = `v1,${invoiceId(1)},2026-01-01,1.00`;
 /** Of the role `clerk`: what a service file must not take for a comment or for quotes. */

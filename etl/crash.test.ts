@@ -26,10 +26,10 @@ import { loadDrop } from "./load.ts";
 import { refreshPartitions } from "./refresh.ts";
 import type { LoadReport } from "./report.ts";
 import { LOAD_STEPS, type LoadStep } from "./steps.ts";
-import { disagreements, makeFolder, startWorker, totalsOf, type Worker } from "./testing.ts";
-import { expectedTotals, type MadeDrop, makeDrop, writeLargeDrop } from "./testing_drops.ts";
-import { makeHome, type OwnServer, openOwnServer, stateOf, until } from "./testing_own_server.ts";
-import type { Job, JobResult } from "./testing_worker.ts";
+import { expectedTotals, type MadeDrop, makeDrop, writeLargeDrop } from "./testing/drops.ts";
+import { makeHome, type OwnServer, openOwnServer, stateOf, until } from "./testing/own_server.ts";
+import { disagreements, makeFolder, startWorker, totalsOf, type Worker } from "./testing/warehouse.ts";
+import type { Job, JobResult } from "./testing/worker.ts";
 
 /** Bytes after which a load is cut off in the middle of staging. The drops are larger. */
 const MIDWAY = 250_000;

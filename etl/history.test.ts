@@ -11,7 +11,7 @@ import { createTestDatabase, type TestWarehouse } from "../db/testing.ts";
 import { loadDrop } from "./load.ts";
 import { refreshPartitions, STRATEGIES } from "./refresh.ts";
 import type { LoadReport } from "./report.ts";
-import { disagreements, makeFolder, startWorker, totalsOf, type Worker } from "./testing.ts";
+import { disagreements, makeFolder, startWorker, totalsOf, type Worker } from "./testing/warehouse.ts";
 import { type Change, explainTotal } from "./totals.ts";
 import { type Divergence, verifyWarehouse } from "./verify.ts";
 

@@ -9,8 +9,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { createTestDatabase } from "../db/testing.ts";
-import { makeFolder } from "./testing.ts";
-import { writeLargeDrop } from "./testing_drops.ts";
+import { writeLargeDrop } from "./testing/drops.ts";
+import { makeFolder } from "./testing/warehouse.ts";
 
 const CLI = fileURLToPath(new URL("./cli.ts", import.meta.url));
 const ROWS = Number(process.env.ROLLBOOK_MEMORY_ROWS ?? 200_000);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { createTestDatabase, type TestWarehouse, testConnection } from "../db/testing.ts";
 import { loadDrop } from "./load.ts";
-import { disagreements, makeFolder, startWorker, type Worker } from "./testing.ts";
+import { disagreements, makeFolder, startWorker, type Worker } from "./testing/warehouse.ts";
 
 /** Many more than the sample that is looked up beforehand. */
 const ROWS = 60_000;

@@ -14,9 +14,9 @@ import { detachRefreshed, dropVerified } from "./partitions.ts";
 import { refreshPartitions } from "./refresh.ts";
 import type { LoadReport } from "./report.ts";
 import type { LoadStep } from "./steps.ts";
-import { makeFolder, startWorker, totalsOf, type Worker } from "./testing.ts";
-import { findDivergences, type Invoice, load, writeDrop } from "./testing_invoices.ts";
-import { makeHome, stateOf, until } from "./testing_own_server.ts";
+import { findDivergences, type Invoice, load, writeDrop } from "./testing/invoices.ts";
+import { makeHome, stateOf, until } from "./testing/own_server.ts";
+import { makeFolder, startWorker, totalsOf, type Worker } from "./testing/warehouse.ts";
 
 const CLI = fileURLToPath(new URL("./cli.ts", import.meta.url));
 

@@ -7,10 +7,10 @@ import { createTestDatabase, type TestWarehouse } from "../db/testing.ts";
 import { loadDrop } from "./load.ts";
 import { type RefreshReport, refreshPartitions, STRATEGIES } from "./refresh.ts";
 import type { LoadReport } from "./report.ts";
-import { disagreements, makeFolder, startWorker, totalsOf, type Worker } from "./testing.ts";
-import { expectedTotals, type MadeDrop, makeDrop } from "./testing_drops.ts";
-import { until } from "./testing_own_server.ts";
-import type { Job } from "./testing_worker.ts";
+import { expectedTotals, type MadeDrop, makeDrop } from "./testing/drops.ts";
+import { until } from "./testing/own_server.ts";
+import { disagreements, makeFolder, startWorker, totalsOf, type Worker } from "./testing/warehouse.ts";
+import type { Job } from "./testing/worker.ts";
 
 const LOADERS = 4;
 const DROPS = 100;

@@ -3,8 +3,8 @@ import { LOCK, openDatabase } from "../db/client.ts";
 import { ensurePartitions } from "../db/partitions.ts";
 import { createTestDatabase, type TestWarehouse } from "../db/testing.ts";
 import { refreshPartitions, STRATEGIES, type Strategy } from "./refresh.ts";
-import { disagreements, makeFolder, startWorker, totalsOf, type Worker } from "./testing.ts";
-import { findDivergences, type Invoice, idOf, load, writeDrop } from "./testing_invoices.ts";
+import { findDivergences, type Invoice, idOf, load, writeDrop } from "./testing/invoices.ts";
+import { disagreements, makeFolder, startWorker, totalsOf, type Worker } from "./testing/warehouse.ts";
 
 const FIRST: readonly Invoice[] = [
   ["a", 1, "2026-01-05", "10.00"],

@@ -8,9 +8,9 @@ import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
 import { createTestDatabase, type TestWarehouse, testConnection } from "../db/testing.ts";
-import { disagreements, makeFolder } from "./testing.ts";
-import { uuidOf, writeLargeDrop } from "./testing_drops.ts";
-import { isRunning, makeHome, postmasterOf, until } from "./testing_own_server.ts";
+import { uuidOf, writeLargeDrop } from "./testing/drops.ts";
+import { isRunning, makeHome, postmasterOf, until } from "./testing/own_server.ts";
+import { disagreements, makeFolder } from "./testing/warehouse.ts";
 
 const CLI = fileURLToPath(new URL("./cli.ts", import.meta.url));
 const NODE = [process.execPath, "--import", import.meta.resolve("tsx"), CLI] as const;
@@ -230,6 +230,7 @@ test("with --exit-with-parent a load ends, rolled back, when its parent is kille
   });
   const pid = Number(String((await once(parent.stdout, "data"))[0]));
   onTestFinished(() => {
+    parent.kill("SIGKILL");
     if (isRunning(pid)) process.kill(pid, "SIGKILL");
   });
   // It stays in the merge until its parent is gone.

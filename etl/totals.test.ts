@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { ensurePartitions } from "../db/partitions.ts";
 import { createTestDatabase, type TestWarehouse } from "../db/testing.ts";
-import { makeFolder } from "./testing.ts";
-import { invoiceId, jsonLines, type Run, rollbook, rollbookHere, writeDrop } from "./testing_cli.ts";
+import { invoiceId, jsonLines, type Run, rollbook, rollbookHere, writeDrop } from "./testing/cli.ts";
+import { makeFolder } from "./testing/warehouse.ts";
 import { GROUPINGS, type Grouping } from "./totals.ts";
 
 /** Sorted by their UTF-8 bytes, which is neither a dictionary's order nor that of UTF-16. */

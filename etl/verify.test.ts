@@ -4,8 +4,8 @@ import { attachPartition, detachPartition, ensurePartitions, partitionOf } from 
 import type { Granularity } from "../db/schema.ts";
 import { createTestDatabase, type TestWarehouse } from "../db/testing.ts";
 import { refreshPartitions } from "./refresh.ts";
-import { disagreements, makeFolder, startWorker, totalsOf, type Worker } from "./testing.ts";
-import { findDivergences, type Invoice, idOf, load, writeDrop } from "./testing_invoices.ts";
+import { findDivergences, type Invoice, idOf, load, writeDrop } from "./testing/invoices.ts";
+import { disagreements, makeFolder, startWorker, totalsOf, type Worker } from "./testing/warehouse.ts";
 import { type Change, explainTotal } from "./totals.ts";
 import { type Divergence, verifyWarehouse } from "./verify.ts";
 

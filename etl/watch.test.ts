@@ -17,7 +17,6 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { createEmptyDatabase, createTestDatabase, type TestWarehouse } from "../db/testing.ts";
-import { disagreements, makeFolder } from "./testing.ts";
 import {
   invoiceId,
   jsonLines,
@@ -26,7 +25,8 @@ import {
   rollbookHere,
   startRollbook,
   writeDrop,
-} from "./testing_cli.ts";
+} from "./testing/cli.ts";
+import { disagreements, makeFolder } from "./testing/warehouse.ts";
 import { clearAway, listInbox, moveAside, settledFiles } from "./watch.ts";
 
 const GOOD = (number: number) => `v1,${invoiceId(number)},2026-01-01,1.00`;

@@ -6,13 +6,13 @@ import { dirname, join } from "node:path";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
-import type { Context } from "./commands/context.ts";
-import { buildProgram, explainError } from "./program.ts";
+import type { Context } from "../commands/context.ts";
+import { buildProgram, explainError } from "../program.ts";
 
 // The driver reads some of these by itself; a test says all that counts.
 for (const name of Object.keys(process.env)) if (name.startsWith("PG")) delete process.env[name];
 
-const CLI = fileURLToPath(new URL("./cli.ts", import.meta.url));
+const CLI = fileURLToPath(new URL("../cli.ts", import.meta.url));
 
 export interface Run {
   readonly code: number;

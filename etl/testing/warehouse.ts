@@ -6,9 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
-import type { TestWarehouse } from "../db/testing.ts";
-import type { Job, JobResult } from "./testing_worker.ts";
-import { readTotals, type Total } from "./totals.ts";
+import type { TestWarehouse } from "../../db/testing.ts";
+import { readTotals, type Total } from "../totals.ts";
+import type { Job, JobResult } from "./worker.ts";
 
 /** A folder of the test's own, removed when it has finished. */
 export function makeFolder(): string {
@@ -17,7 +17,7 @@ export function makeFolder(): string {
   return folder;
 }
 
-const WORKER = fileURLToPath(new URL("./testing_worker.ts", import.meta.url));
+const WORKER = fileURLToPath(new URL("./worker.ts", import.meta.url));
 
 /** A process that does one job at a time; `kill` ends it. */
 export interface Worker {

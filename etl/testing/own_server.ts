@@ -5,10 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
-import { openDatabase } from "../db/client.ts";
-import { type EmbeddedServer, openEmbeddedServer } from "../db/embedded.ts";
-import { initWarehouse } from "../db/migrate.ts";
-import type { TestWarehouse } from "../db/testing.ts";
+import { openDatabase } from "../../db/client.ts";
+import { type EmbeddedServer, openEmbeddedServer } from "../../db/embedded.ts";
+import { initWarehouse } from "../../db/migrate.ts";
+import type { TestWarehouse } from "../../db/testing.ts";
 
 export interface OwnServer {
   readonly home: string;

@@ -1,11 +1,11 @@
 /** For tests: a process that loads and refreshes on demand, so that several processes can do so at once. */
 import type pg from "pg";
-import { openDatabase } from "../db/client.ts";
-import type { Settings } from "../db/schema.ts";
-import { loadDrop } from "./load.ts";
-import { type RefreshReport, refreshPartitions, type Strategy } from "./refresh.ts";
-import type { LoadReport } from "./report.ts";
-import type { LoadStep } from "./steps.ts";
+import { openDatabase } from "../../db/client.ts";
+import type { Settings } from "../../db/schema.ts";
+import { loadDrop } from "../load.ts";
+import { type RefreshReport, refreshPartitions, type Strategy } from "../refresh.ts";
+import type { LoadReport } from "../report.ts";
+import type { LoadStep } from "../steps.ts";
 
 export interface Job {
   readonly connection: pg.ClientConfig;
