@@ -44,8 +44,8 @@ export interface RefreshOptions {
 }
 
 /**
- * What a change costs, in milliseconds: applying one pending change against scanning one invoice in a rebuild. Measured on two cores
- * (docs/benchmark.md says how); only their ratio decides.
+ * What a change costs, in milliseconds: applying one pending change against scanning one invoice in a rebuild. A first measurement on two
+ * busy cores (3,600 changes in 45 ms; 900,000 to 2,700,000 invoices at 0.7 to 1.1 µs each); only the ratio decides.
  */
 const DELTA_MS_PER_CHANGE = 0.012;
 const REBUILD_MS_PER_INVOICE = 0.0011;
