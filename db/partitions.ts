@@ -1,8 +1,8 @@
 /**
- * Partitions: which dates they hold, how they come and how they leave. With the migrations the one place with DDL.
+ * Partitions: which dates they hold, how they come and how loads hold them. With partition_removal.ts and the migrations the one place with DDL.
  * A partition is a set of three tables with the same bounds: invoices, deltas and rollup.
  */
-import { eq, inArray, sql } from "drizzle-orm";
+import { inArray } from "drizzle-orm";
 import pRetry from "p-retry";
 import pg from "pg";
 import {
@@ -11,7 +11,6 @@ import {
   lockUntilEnd,
   type Session,
   type Transaction,
-  withSession,
   withTransaction,
 } from "./client.ts";
 import { errorState, RollbookError, SQLSTATE } from "./errors.ts";
@@ -25,8 +24,8 @@ export interface PartitionRange {
 }
 
 /** The three tables of a set, by their parents. */
-const PARENTS = ["invoices", "venue_day_deltas", "venue_day_rollup"] as const;
-type Parent = (typeof PARENTS)[number];
+export const PARENTS = ["invoices", "venue_day_deltas", "venue_day_rollup"] as const;
+export type Parent = (typeof PARENTS)[number];
 
 /** Sets made per transaction: each takes some ten locks, and servers allow 64 per connection by default. */
 const SETS_PER_TRANSACTION = 16;
@@ -68,6 +67,20 @@ export function partitionOf(granularity: Granularity, date: string): PartitionRa
   }
 }
 
+/** Creation dates from `from` (inclusive) to `to` (exclusive); open where one is left out. */
+export interface DateRange {
+  readonly from?: string | undefined;
+  readonly to?: string | undefined;
+}
+
+/** Whether a partition holds a date of the range. */
+export function intersects(
+  { lower, upper }: Pick<PartitionRange, "lower" | "upper">,
+  { from, to }: DateRange = {},
+): boolean {
+  return (from === undefined || upper > from) && (to === undefined || lower < to);
+}
+
 /** The date so many days later. Dates are ISO strings, years 1 to 9999. */
 export function addDays(date: string, days: number): string {
   return toDate(toMs(date) + days * DAY_MS);
@@ -92,7 +105,8 @@ export function leafTable(parent: Parent, partition: string): string {
   return `warehouse.${pg.escapeIdentifier(leafName(parent, partition))}`;
 }
 
-function leafName(parent: Parent, partition: string): string {
+/** The name alone: `invoices_2026_10`. */
+export function leafName(parent: Parent, partition: string): string {
   return `${parent}_${partition.toLowerCase().replaceAll("-", "_")}`;
 }
 
@@ -150,7 +164,8 @@ async function createMissing(
   });
 }
 
-async function limitLockWaits(tx: Transaction, timeoutMs = LOCK_TIMEOUT_MS): Promise<void> {
+/** No statement of this transaction waits longer for a lock. */
+export async function limitLockWaits(tx: Transaction, timeoutMs = LOCK_TIMEOUT_MS): Promise<void> {
   await tx.client.query("select set_config('lock_timeout', $1, true)", [`${timeoutMs}ms`]);
 }
 
@@ -170,29 +185,13 @@ async function createSet(tx: Transaction, range: PartitionRange): Promise<void> 
 }
 
 /** ATTACH, not PARTITION OF: the latter takes ACCESS EXCLUSIVE on the parent and blocks every reader. */
-function attachStatement(parent: Parent, { partition, lower, upper }: PartitionRange): string {
+export function attachStatement(parent: Parent, { partition, lower, upper }: PartitionRange): string {
   const bounds = `from (${pg.escapeLiteral(lower)}) to (${pg.escapeLiteral(upper)})`;
   return `alter table warehouse.${parent} attach partition ${leafTable(parent, partition)} for values ${bounds}`;
 }
 
-/**
- * Attaches a leaf that has been detached. DETACH CONCURRENTLY left it a check of its bounds, which spares ATTACH the scan; every insert
- * would pay for it from then on, so it goes.
- */
-async function attachAgain(tx: Transaction, parent: Parent, range: PartitionRange): Promise<void> {
-  const leaf = leafTable(parent, range.partition);
-  await tx.client.query(attachStatement(parent, range));
-  const own = await tx.client.query(
-    "select conname from pg_constraint where conrelid = $1::regclass and contype = 'c' and coninhcount = 0",
-    [leaf],
-  );
-  for (const { conname } of own.rows) {
-    await tx.client.query(`alter table ${leaf} drop constraint ${pg.escapeIdentifier(conname)}`);
-  }
-}
-
 /** Tries again while other sessions hold a lock that the DDL needs; then says who to look for. */
-async function retryWhileLocked<T>(
+export async function retryWhileLocked<T>(
   options: { readonly signal?: AbortSignal | undefined },
   work: () => Promise<T>,
 ): Promise<T> {
@@ -239,200 +238,4 @@ export async function holdPartitions(
     .orderBy(partitions.partition);
   // The lock is on the key only, which is what `detach` takes it all from.
   return present.rowCount === new Set(names).size ? found.for("key share") : found;
-}
-
-/**
- * Takes a partition out of the live tables: the catalog's state first, then one table after the other, each without blocking
- * readers. It waits for loads that are open in the partition, and then for every transaction that has used the tables. After a
- * crash anywhere the same call goes on. Rows that arrive for it are rejected until it is attached again.
- *
- * @throws RollbookError `not_found`; `partition_busy` when something is pending (refresh first) or another session is in the way;
- *   `usage` for a dropped partition
- */
-export async function detachPartition(options: PartitionClosing): Promise<void> {
-  await closePartition(options, "detached");
-  await withRemovalLock(options, async (session) => {
-    for (const parent of ["venue_day_rollup", "venue_day_deltas", "invoices"] as const) {
-      await detachLeaf(options, session, parent);
-    }
-  });
-}
-
-/** Puts a detached partition back, all three tables and the state in one transaction. */
-export async function attachPartition(options: PartitionChange): Promise<void> {
-  await retryWhileLocked(options, () =>
-    withTransaction(options, async (tx) => {
-      await limitLockWaits(tx);
-      await lockUntilEnd(tx, LOCK.removePartition);
-      await lockUntilEnd(tx, LOCK.ensurePartitions);
-      const found = await findPartition(tx, options.partition);
-      if (found.state !== "detached") {
-        throw new RollbookError({
-          code: "usage",
-          message: `partition ${options.partition} is ${found.state}, not detached: there is nothing to attach.`,
-        });
-      }
-      for (const parent of PARENTS) {
-        const state = await leafState(tx, parent, options.partition);
-        if (state === "pending") await finalizeDetach(tx, parent, leafTable(parent, options.partition));
-        if (state !== "attached") await attachAgain(tx, parent, found);
-      }
-      await setState(tx, options.partition, "open");
-    }),
-  );
-}
-
-/**
- * Drops the invoices of a partition for good; its deltas, corrections and rollup stay, and the reports still show it. Callers prove
- * first that the rollup is right. Restartable like detach.
- */
-export async function dropPartition(options: PartitionClosing): Promise<void> {
-  await closePartition(options, "dropped");
-  await withRemovalLock(options, async (session) => {
-    await detachLeaf(options, session, "invoices");
-    await session.client.query(`drop table if exists ${leafTable("invoices", options.partition)}`);
-  });
-}
-
-export interface PartitionChange {
-  readonly database: Database;
-  readonly partition: string;
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface PartitionClosing extends PartitionChange {
-  /**
-   * Runs before the partition closes, in the transaction that closes it: no load is open in it then, and none enters. Here its
-   * rollup can be brought up to date for good, and proved. What it throws leaves the partition as it is.
-   */
-  readonly beforeClosing?: ((tx: Transaction, partition: Partition) => Promise<void>) | undefined;
-}
-
-/** One removal at a time, on a session without a transaction. New partitions do not wait for it: it may wait long for readers. */
-async function withRemovalLock(
-  options: PartitionChange,
-  work: (session: Session) => Promise<void>,
-): Promise<void> {
-  await withSession(options, async (session) => {
-    await session.client.query("select pg_advisory_lock($1, 0)", [LOCK.removePartition]);
-    try {
-      await work(session);
-    } finally {
-      await session.client.query("select pg_advisory_unlock($1, 0)", [LOCK.removePartition]).catch(() => {});
-    }
-  });
-}
-
-/** Waits for the loads that are open in the partition, then sets a state in which no load enters it any more. */
-async function closePartition(options: PartitionClosing, state: "detached" | "dropped"): Promise<void> {
-  await withTransaction(options, async (tx) => {
-    const { partitionId } = await findPartition(tx, options.partition);
-    // Verifications first, they may take long; then the turnstile of the loads; then the refreshes.
-    await lockUntilEnd(tx, LOCK.verifyPartition, partitionId);
-    await lockUntilEnd(tx, LOCK.closePartition, partitionId);
-    await lockUntilEnd(tx, LOCK.refreshPartition, partitionId);
-    const [held] = await tx.db
-      .select()
-      .from(partitions)
-      .where(eq(partitions.partitionId, partitionId))
-      .for("update");
-    if (held === undefined || held.state === state) return;
-    if (held.state === "dropped" || held.state === "detached") {
-      const remedy = held.state === "detached" ? "Attach it first." : "Its invoices are gone.";
-      throw new RollbookError({
-        code: "usage",
-        message: `partition ${options.partition} is ${held.state}. ${remedy}`,
-      });
-    }
-    await options.beforeClosing?.(tx, held);
-    await refuseOutdated(tx, held);
-    await setState(tx, options.partition, state);
-  });
-}
-
-async function refuseOutdated(tx: Transaction, { partition, lower, upper }: Partition): Promise<void> {
-  const outdated = await tx.client.query(
-    `select from warehouse.partitions
-     where partition = $1 and state = 'stale'
-        or exists (select from warehouse.venue_day_pending where created_on >= $2 and created_on < $3)
-     limit 1`,
-    [partition, lower, upper],
-  );
-  if (outdated.rowCount === 0) return;
-  throw new RollbookError({
-    code: "partition_busy",
-    message: `the rollup of partition ${partition} is not up to date. Run: rollbook refresh --partition ${partition}`,
-  });
-}
-
-async function findPartition(session: Session, name: string): Promise<Partition> {
-  const [found] = await session.db.select().from(partitions).where(eq(partitions.partition, name));
-  if (found !== undefined) return found;
-  throw new RollbookError({
-    code: "not_found",
-    message: `there is no partition ${JSON.stringify(name)}. List them with: rollbook partitions list`,
-  });
-}
-
-async function setState(tx: Transaction, name: string, state: Partition["state"]): Promise<void> {
-  await tx.db.update(partitions).set({ state }).where(eq(partitions.partition, name));
-}
-
-type LeafState = "attached" | "pending" | "apart" | "gone";
-
-/** Where a leaf is: attached, half detached (a crash in DETACH CONCURRENTLY), apart from its parent, or gone. */
-async function leafState(session: Session, parent: Parent, partition: string): Promise<LeafState> {
-  const result = await session.db.execute<{ leaf: string | null; pending: boolean | null }>(sql`
-    select c.oid::text as leaf, i.inhdetachpending as pending
-    from pg_class c
-    join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'warehouse'
-    left join pg_inherits i on i.inhrelid = c.oid
-    where c.relname = ${leafName(parent, partition)}`);
-  const [row] = result.rows;
-  if (row === undefined) return "gone";
-  if (row.pending === null) return "apart";
-  return row.pending ? "pending" : "attached";
-}
-
-async function detachLeaf(options: PartitionChange, session: Session, parent: Parent): Promise<void> {
-  await finishDetaches(options, session, parent);
-  if ((await leafState(session, parent, options.partition)) !== "attached") return;
-  // CONCURRENTLY: a plain DETACH blocks every reader. It waits without a lock on the parent, so it may wait long.
-  await session.client.query(
-    `alter table warehouse.${parent} detach partition ${leafTable(parent, options.partition)} concurrently`,
-  );
-}
-
-/** Completes detaches that were cut off, of whichever partition: PostgreSQL begins no other before. */
-async function finishDetaches(options: PartitionChange, session: Session, parent: Parent): Promise<void> {
-  const halfway = await session.client.query(
-    `select c.relname as name
-     from pg_inherits i
-     join pg_class c on c.oid = i.inhrelid
-     where i.inhparent = $1::regclass and i.inhdetachpending`,
-    [`warehouse.${parent}`],
-  );
-  for (const { name } of halfway.rows) {
-    const leaf = `warehouse.${pg.escapeIdentifier(name)}`;
-    // FINALIZE waits for old snapshots with locks in its hands, so it does not wait long at a time.
-    await retryWhileLocked(options, () =>
-      withTransaction(options, async (tx) => {
-        await limitLockWaits(tx);
-        await finalizeDetach(tx, parent, leaf);
-      }),
-    );
-  }
-}
-
-async function finalizeDetach(tx: Transaction, parent: Parent, leaf: string): Promise<void> {
-  await tx.client.query(`alter table warehouse.${parent} detach partition ${leaf} finalize`);
-}
-
-/**
- * The deltas tables of detached partitions: those that a query of `venue_day_deltas` leaves out, all of them or, while a detach is
- * going on, some.
- */
-export async function listDetachedDeltas(session: Session): Promise<readonly string[]> {
-  const detached = (await listPartitions(session)).filter(({ state }) => state === "detached");
-  return detached.map(({ partition }) => leafTable("venue_day_deltas", partition));
 }

@@ -600,6 +600,76 @@ test("partitions are listed, made, taken out, put back and dropped", async () =>
   expect(tooMany.stderr).toContain("more than 4,000 partitions");
 });
 
+test("partitions are listed, refreshed and detached by date, and made ahead of today", async () => {
+  const warehouse = await createTestDatabase({ timeZone: "Pacific/Kiritimati" });
+  const folder = makeFolder();
+  const run = (...args: string[]) => rollbookHere(args, { environment: warehouse.environment, folder });
+  writeDrop(folder, "a_2026-03-31.csv", [
+    `v1,${invoiceId(1)},2026-01-31,1.00`,
+    `v1,${invoiceId(2)},2026-02-01,1.00`,
+    `v1,${invoiceId(3)},2026-03-01,1.00`,
+  ]);
+  await run("load", "a_2026-03-31.csv", "--no-refresh");
+  const names = async (...args: string[]) =>
+    jsonLines((await run("partitions", "list", ...args, "--json")).stdout).map(({ partition }) => partition);
+  const methods = async (...args: string[]) =>
+    jsonLines((await run("refresh", ...args, "--json")).stdout).map((r) => `${r.partition} ${r.method}`);
+  expect(await names("--from", "2026-02-01", "--to", "2026-03-01")).toEqual(["2026-02"]);
+  expect(await names("--from", "2026-02-28")).toEqual(["2026-02", "2026-03"]);
+  expect(await names("--to", "2026-02-01", "--pending")).toEqual(["2026-01"]);
+  expect(await methods("--from", "2026-02-01", "--to", "2026-02-02", "--strategy", "delta")).toEqual([
+    "2026-02 delta",
+  ]);
+  expect(await names("--pending")).toEqual(["2026-01", "2026-03"]);
+  expect(await methods("--to", "2026-03-01", "--strategy", "delta")).toEqual(["2026-01 delta"]);
+  expect(await methods("--from", "2026-01-01", "--to", "2026-03-01")).toEqual([]);
+  expect(await methods("--to", "2026-03-01", "--strategy", "partition")).toEqual([
+    "2026-01 rebuild",
+    "2026-02 rebuild",
+  ]);
+  expect(await methods("--from", "2026-03-01", "--strategy", "full")).toEqual(["2026-03 rebuild"]);
+  await warehouse.query("update warehouse.partitions set state = 'stale' where partition = '2026-01'");
+  expect(await names("--pending")).toEqual(["2026-01"]);
+
+  const detach = (before: string) => run("partitions", "detach", "--before", before, "--json");
+  expect(await detach("2026-01-31")).toMatchObject({ code: 0, stdout: "" });
+  expect((await run("partitions", "detach", "--before", "2026-01-31")).stdout).toBe(
+    "No attached partition ends on or before 2026-01-31.\n",
+  );
+  expect(jsonLines((await detach("2026-03-01")).stdout)).toEqual([
+    { partition: "2026-01", state: "detached" },
+    { partition: "2026-02", state: "detached" },
+  ]);
+  expect(await detach("2026-03-01")).toMatchObject({ code: 0, stdout: "" });
+  await warehouse.query("update warehouse.partitions set state = 'stale' where partition = '2026-03'");
+  expect(await names("--pending")).toEqual(["2026-03"]);
+
+  const [made] = jsonLines((await run("partitions", "ensure", "--ahead", "2", "--json")).stdout);
+  const [{ months } = { months: [] }] = await warehouse.query<{ months: string[] }>(`
+    select array_agg(to_char(date_trunc('month', now() at time zone 'Pacific/Kiritimati') + n * interval '1 month', 'YYYY-MM') order by n) as months
+    from generate_series(0, 3) n`);
+  expect(made).toEqual({
+    from: `${months[0]}-01`,
+    to: `${months[3]}-01`,
+    created: months.slice(0, 3),
+  });
+  expect((await run("partitions", "ensure", "--ahead", "2")).stdout).toBe(
+    `All from ${months[0]} to ${months[2]} are there.\n`,
+  );
+});
+
+test("flags that exclude each other are refused together", async () => {
+  const range = ["--from", "2026-01-01", "--to", "2026-02-01"];
+  expect(await refusal("refresh", "--partition", "2026-01", ...range)).toContain("cannot be used with");
+  expect(await refusal("partitions", "ensure", "--ahead", "2", ...range)).toContain("cannot be used with");
+  expect(await refusal("partitions", "ensure")).toContain("--ahead");
+  expect(await refusal("partitions", "detach", "2026-01", "--before", "2026-02-01")).toContain("--before");
+  for (const verb of ["refresh", "partitions list"]) {
+    const said = await refusal(...verb.split(" "), "--from", "2026-02-01", "--to", "2026-02-01");
+    expect(said).toContain("is not before");
+  }
+});
+
 test("progress shows on a terminal only", async () => {
   const { warehouse, folder } = await makeWarehouse();
   writeDrop(

@@ -6,6 +6,8 @@ import { buildProgram, explainError } from "./program.ts";
 const SIGNAL_EXIT = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 /** After a signal the process ends within this time, whatever hangs; the database rolls back by itself. */
 const END_WITHIN_MS = 4500;
+/** Unless a line of its output is under way to a slow reader: that gets it whole, if it takes it within this time. */
+const OUTPUT_WITHIN_MS = 25_000;
 /** A second signal ends the process at once, but not within this time: npm passes on a Ctrl-C that the terminal gave to all. */
 const INSIST_AFTER_MS = 500;
 const PARENT_CHECK_MS = 500;
@@ -36,7 +38,7 @@ async function main(): Promise<void> {
     // Also should the event loop run dry: an unsettled top-level await would end with a code of Node's own.
     process.exitCode = interruption.exitCode;
     abort.abort(interruption);
-    setTimeout(() => process.exit(interruption.exitCode), END_WITHIN_MS).unref();
+    setTimeout(() => exitAfterOutput(interruption.exitCode), END_WITHIN_MS).unref();
   };
   for (const [signal, exitCode] of Object.entries(SIGNAL_EXIT)) {
     process.on(signal, () => interrupt(new Interruption(`ended by ${signal}`, exitCode)));
@@ -71,6 +73,13 @@ async function main(): Promise<void> {
   }
   const { reason } = abort.signal;
   process.exitCode = reason instanceof Interruption ? reason.exitCode : exitCode;
+}
+
+/** Nothing new is written after a signal, so what is under way is one line. */
+function exitAfterOutput(exitCode: number): void {
+  if (process.stdout.writableLength === 0) process.exit(exitCode);
+  setTimeout(() => process.exit(exitCode), OUTPUT_WITHIN_MS);
+  process.stdout.write("", () => process.exit(exitCode));
 }
 
 /** npm runs the script in the checkout; the paths a user gives are relative to where the user is. */

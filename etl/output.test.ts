@@ -1,4 +1,5 @@
-import { expect, test } from "vitest";
+import { PassThrough } from "node:stream";
+import { expect, onTestFinished, test, vi } from "vitest";
 import {
   countOf,
   formatBytes,
@@ -7,8 +8,10 @@ import {
   formatEuros,
   formatInstant,
   formatTable,
+  openProgress,
   printable,
   shorten,
+  write,
 } from "./output.ts";
 import { isoInstant } from "./zone.ts";
 
@@ -62,4 +65,65 @@ test("a table aligns its columns, wide characters too, has no blanks at line end
   expect(formatTable(columns, rows)).toBe(
     ["venue       total  note", "東京         1.00", "b\\u{1b}  1,000.00  x"].join("\n"),
   );
+});
+
+test("a log gets a line of progress every fifteen seconds, whatever is opened, updated and closed meanwhile", () => {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+  const stderr = new PassThrough() as unknown as NodeJS.WriteStream;
+  const said = () => (stderr.read() as Buffer | null)?.toString() ?? "";
+  const streams = { stdout: stderr, stderr };
+  for (let drop = 1; drop <= 14; drop += 1) {
+    const bar = openProgress(streams);
+    for (let part = 0; part < 10; part += 1) {
+      vi.advanceTimersByTime(100);
+      bar.update(part / 10, `${drop} of 20`);
+    }
+    bar.stop();
+  }
+  expect(said()).toBe("");
+  const bar = openProgress(streams);
+  bar.update(0.414, "15 of 20: merging 1,200,000 lines");
+  vi.advanceTimersByTime(1000);
+  expect(said()).toBe("41% 15 of 20: merging 1,200,000 lines\n");
+  bar.update(0.5, "15 of 20: committing");
+  vi.advanceTimersByTime(14_000);
+  expect(said()).toBe("");
+  vi.advanceTimersByTime(31_000);
+  expect(said()).toBe("50% 15 of 20: committing\n".repeat(3));
+  bar.stop();
+  vi.advanceTimersByTime(60_000);
+  expect(said()).toBe("");
+});
+
+test("a progress that was told nothing says nothing", () => {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+  const stderr = new PassThrough() as unknown as NodeJS.WriteStream;
+  const bar = openProgress({ stdout: stderr, stderr });
+  vi.advanceTimersByTime(60_000);
+  bar.stop();
+  expect(stderr.read()).toBeNull();
+});
+
+test("a write waits for a slow reader, and after an abort nothing more is written", async () => {
+  const stream = new PassThrough({ highWaterMark: 4 });
+  const stdout = stream as unknown as NodeJS.WriteStream;
+  const abort = new AbortController();
+  const streams = { stdout, stderr: stdout, signal: abort.signal };
+  let done = false;
+  const first = write(streams, "abcdefgh").then(() => {
+    done = true;
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(done).toBe(false);
+  expect(String(stream.read())).toBe("abcdefgh");
+  await first;
+  abort.abort(new Error("enough"));
+  await expect(write(streams, "ij")).rejects.toThrow("enough");
+  expect(stream.read()).toBeNull();
 });

@@ -1,25 +1,32 @@
 /** How commands speak: tables or JSON lines on stdout, progress and messages on stderr. */
-import { once } from "node:events";
 import Progress from "cli-progress";
 import Table from "cli-table3";
 
 export interface Streams {
   readonly stdout: NodeJS.WriteStream;
   readonly stderr: NodeJS.WriteStream;
+  /** After it aborts nothing more is written to stdout. */
+  readonly signal?: AbortSignal;
 }
 
-/** Writes text and waits while the reader is slow, so that memory stays constant. */
-export async function write(stream: NodeJS.WriteStream, text: string): Promise<void> {
-  if (!stream.write(text)) await once(stream, "drain");
+/**
+ * Writes text to stdout and waits until the system has it. So memory stays constant however slow the reader is, and one piece is under way at
+ * most: a process that is killed leaves whole lines behind (pipes take up to 4 kB whole or not at all; after a signal the end waits for more).
+ */
+export async function write({ stdout, signal }: Streams, text: string): Promise<void> {
+  signal?.throwIfAborted();
+  await new Promise<void>((resolve, reject) => {
+    stdout.write(text, (error) => (error ? reject(error) : resolve()));
+  });
 }
 
 /** One JSON object as one line. */
 export function writeJson(streams: Streams, value: unknown): Promise<void> {
-  return write(streams.stdout, `${JSON.stringify(value)}\n`);
+  return write(streams, `${JSON.stringify(value)}\n`);
 }
 
 export function writeLine(streams: Streams, text: string): Promise<void> {
-  return write(streams.stdout, `${text}\n`);
+  return write(streams, `${text}\n`);
 }
 
 /** A message beside the output. */
@@ -128,9 +135,39 @@ export interface ProgressBar {
   readonly stop: () => void;
 }
 
-/** A progress bar on the terminal; nothing where stderr is none. */
+/** A log gets a line of progress this often. */
+const LOG_EVERY_MS = 15_000;
+const LOG_CHECK_MS = 1000;
+
+/** A progress bar on the terminal; elsewhere, in the log of a scheduler, a line now and then. */
 export function openProgress(streams: Streams): ProgressBar {
-  if (!streams.stderr.isTTY) return { update: () => {}, stop: () => {} };
+  return streams.stderr.isTTY ? openBar(streams) : openLog(streams);
+}
+
+/** When each stream was last told something: a command opens a progress per drop, and small ones are done in no time. */
+const toldAt = new WeakMap<NodeJS.WriteStream, number>();
+
+function openLog({ stderr }: Streams): ProgressBar {
+  if (!toldAt.has(stderr)) toldAt.set(stderr, performance.now());
+  let latest: string | undefined;
+  const tell = () => {
+    const now = performance.now();
+    if (latest === undefined || now - (toldAt.get(stderr) ?? now) < LOG_EVERY_MS) return;
+    toldAt.set(stderr, now);
+    stderr.write(`${latest}\n`);
+  };
+  // Also while nothing new is to be said: a merge takes minutes, and a silent log looks like a process that hangs.
+  const timer = setInterval(tell, LOG_CHECK_MS).unref();
+  return {
+    update(share, text) {
+      latest = `${Math.round(share * 100)}% ${text}`;
+      tell();
+    },
+    stop: () => clearInterval(timer),
+  };
+}
+
+function openBar(streams: Streams): ProgressBar {
   const bar = new Progress.SingleBar({
     stream: streams.stderr,
     format: "{bar} {percentage}% {text}, {duration_formatted}",

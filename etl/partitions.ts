@@ -1,7 +1,7 @@
 /** How a partition leaves: its rollup is brought up to date and proved in the very transaction that closes it to loads. */
 
 import { RollbookError } from "../db/errors.ts";
-import { detachPartition, dropPartition, type PartitionChange } from "../db/partitions.ts";
+import { detachPartition, dropPartition, type PartitionChange } from "../db/partition_removal.ts";
 import type { Settings } from "../db/schema.ts";
 import { refreshLocked, refreshPartitions } from "./refresh.ts";
 import { checkPartition } from "./verify.ts";

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { type ErrorCode, errorState, RollbookError, rootCause, SQLSTATE } from "../db/errors.ts";
 import { type Context, EXIT } from "./commands/context.ts";
+import { addInbox } from "./commands/inbox.ts";
 import { addInit } from "./commands/init.ts";
 import { addLoads, addRejects } from "./commands/ledger.ts";
 import { addLoad } from "./commands/load.ts";
@@ -39,6 +40,8 @@ export function buildProgram(context: Context): Command {
 Where the warehouse is: DATABASE_URL, or PGHOST or PGSERVICE with the other PG* variables;
 else an embedded PostgreSQL whose data lives in ROLLBOOK_HOME (default .rollbook).
 
+ROLLBOOK_EXIT_WITH_PARENT=1 is --exit-with-parent for every verb: for schedulers.
+
 Exit codes: 0 done, 1 failed and worth a retry, 2 usage or configuration, 3 the drop was rejected.
 `,
     );
@@ -47,6 +50,7 @@ Exit codes: 0 done, 1 failed and worth a retry, 2 usage or configuration, 3 the 
     addLoad,
     addRefresh,
     addWatch,
+    addInbox,
     addTotals,
     addExplainTotal,
     addStatus,
@@ -57,7 +61,22 @@ Exit codes: 0 done, 1 failed and worth a retry, 2 usage or configuration, 3 the 
   ]) {
     add(program, context);
   }
+  for (const verb of runnableVerbs(program)) offerExitWithParent(verb, context);
   return program;
+}
+
+function runnableVerbs(command: Command): readonly Command[] {
+  return command.commands.length === 0 ? [command] : command.commands.flatMap(runnableVerbs);
+}
+
+/** Every verb may be a scheduler's, and none may outlive it: its next attempt would work beside this one. */
+function offerExitWithParent(verb: Command, context: Context): void {
+  verb
+    .option("--exit-with-parent", "end, rolled back, when the parent process is gone (for schedulers)")
+    .hook("preAction", () => {
+      const { ROLLBOOK_EXIT_WITH_PARENT: wanted = "" } = context.environment;
+      if (verb.getOptionValue("exitWithParent") === true || wanted === "1") context.endWithParent();
+    });
 }
 
 /** Errors that no retry can help: the command or what it is pointed at must change. */

@@ -10,7 +10,7 @@ import {
   withTransaction,
 } from "../db/client.ts";
 import { isRetryable, RollbookError } from "../db/errors.ts";
-import { leafTable, listPartitions } from "../db/partitions.ts";
+import { type DateRange, intersects, leafTable, listPartitions } from "../db/partitions.ts";
 import type { Partition } from "../db/schema.ts";
 
 export const STRATEGIES = ["auto", "delta", "partition", "full"] as const;
@@ -36,6 +36,8 @@ export interface RefreshOptions {
   readonly database: Database;
   /** Names of the partitions; left out, all that have something pending (`full`: all there are). */
   readonly partitions?: readonly string[] | undefined;
+  /** Only partitions with dates from `from` (inclusive) to `to` (exclusive). Those that are rebuilt need nothing pending, as if they were named. */
+  readonly range?: DateRange | undefined;
   readonly strategy?: Strategy | undefined;
   /** Partitions refreshed at a time, default 2. */
   readonly concurrency?: number | undefined;
@@ -64,17 +66,18 @@ export async function refreshPartitions(options: RefreshOptions): Promise<readon
   const targets = await withSession({ database, signal }, async (session) => {
     const all = await listPartitions(session);
     if (options.partitions !== undefined) return options.partitions.map((name) => findPartition(all, name));
-    if (strategy === "full") return all;
+    const wanted = all.filter((partition) => intersects(partition, options.range));
+    if (strategy === "full" || (strategy === "partition" && options.range !== undefined)) return wanted;
     const touched = await session.db.execute<{ partition: string }>(sql`
       select p.partition
       from warehouse.partitions p
       where p.state = 'stale' or exists (
         select from warehouse.venue_day_pending d where d.created_on >= p.lower and d.created_on < p.upper)`);
     const names = new Set(touched.rows.map((row) => row.partition));
-    return all.filter((partition) => names.has(partition.partition));
+    return wanted.filter((partition) => names.has(partition.partition));
   });
   const live = targets.filter((partition) => partition.state !== "detached");
-  const explicit = options.partitions !== undefined;
+  const explicit = options.partitions !== undefined || options.range !== undefined;
   const reports: RefreshReport[] = [];
   await forEachAtOnce(live, options.concurrency ?? 2, async (partition) => {
     const report = await retryRefresh(
@@ -303,14 +306,18 @@ interface PlannerJoins {
 
 /** Sets for this transaction which joins the planner may use; returns what was set before. */
 async function setPlannerJoins(tx: Transaction, joins: PlannerJoins): Promise<PlannerJoins> {
-  const before = await tx.client.query(
-    "select current_setting('enable_hashjoin') as hash, current_setting('enable_mergejoin') as merge",
-  );
-  await tx.client.query(
-    "select set_config('enable_hashjoin', $1, true), set_config('enable_mergejoin', $2, true)",
+  // Materialized: it is read before the outer query sets it.
+  const result = await tx.client.query<PlannerJoins>(
+    `with before as materialized (
+       select current_setting('enable_hashjoin') as hash, current_setting('enable_mergejoin') as merge
+     )
+     select hash, merge, set_config('enable_hashjoin', $1, true), set_config('enable_mergejoin', $2, true)
+     from before`,
     [joins.hash, joins.merge],
   );
-  return before.rows[0];
+  const [before] = result.rows;
+  if (before === undefined) throw new Error("a query without a table returned no row");
+  return before;
 }
 
 /**

@@ -1,8 +1,19 @@
 /** The real command line, interrupted: it ends in time, rolled back, with the exit code a shell expects, and leaves nothing behind. */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { Socket } from "node:net";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
@@ -215,17 +226,18 @@ test("a Ctrl-C that comes twice, from the terminal and from npm, ends the load i
   await expectRolledBack(scene);
 });
 
-test("with --exit-with-parent a load ends, rolled back, when its parent is killed", async () => {
-  const scene = await setScene();
-  const [program, ...first] = NODE;
-  const argv = [program, ...first, "load", scene.path, "--exit-with-parent"];
+/** Starts the command line as the child of a process that can be killed. */
+async function startWithParent(
+  environment: Readonly<Record<string, string>>,
+  args: readonly string[],
+): Promise<{ readonly parent: ChildProcess; readonly pid: number }> {
   const script = `
-    const [program, ...args] = ${JSON.stringify(argv)};
+    const [program, ...args] = ${JSON.stringify([...NODE, ...args])};
     const child = require("node:child_process").spawn(program, args, { stdio: "ignore" });
     process.stdout.write(String(child.pid));
     setInterval(() => {}, 1000);`;
   const parent = spawn(process.execPath, ["-e", script], {
-    env: cleanEnvironment(scene.warehouse.environment),
+    env: cleanEnvironment(environment),
     stdio: ["ignore", "pipe", "inherit"],
   });
   const pid = Number(String((await once(parent.stdout, "data"))[0]));
@@ -233,6 +245,16 @@ test("with --exit-with-parent a load ends, rolled back, when its parent is kille
     parent.kill("SIGKILL");
     if (isRunning(pid)) process.kill(pid, "SIGKILL");
   });
+  return { parent, pid };
+}
+
+test("with --exit-with-parent a load ends, rolled back, when its parent is killed", async () => {
+  const scene = await setScene();
+  const { parent, pid } = await startWithParent(scene.warehouse.environment, [
+    "load",
+    scene.path,
+    "--exit-with-parent",
+  ]);
   // It stays in the merge until its parent is gone.
   const release = await holdLock(scene, "lock table warehouse.venue_day_pending in share mode");
   await untilBusyWith(scene.observer, "%with winners%");
@@ -242,6 +264,30 @@ test("with --exit-with-parent a load ends, rolled back, when its parent is kille
   await release();
   await expectRolledBack(scene);
 });
+
+test.each([["verify"], ["status", "--json"], ["partitions", "list"], ["inbox", "archive"]])(
+  "with ROLLBOOK_EXIT_WITH_PARENT=1 any verb ends when its parent is killed: %s %s",
+  async (...verb) => {
+    const scene = await setScene();
+    const inbox = dirname(scene.path);
+    const args = verb[0] === "inbox" ? [...verb, inbox, scene.path] : verb;
+    const release = await holdLock(scene, "lock table warehouse.loads, warehouse.partitions");
+    const start = (environment: Readonly<Record<string, string>>) =>
+      startWithParent({ ...scene.warehouse.environment, ...environment }, args);
+    const [bound, free] = [await start({ ROLLBOOK_EXIT_WITH_PARENT: "1" }), await start({})];
+    await until("both wait for the lock", async () => {
+      const waiting = await scene.observer.query(
+        "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+      );
+      return waiting.rowCount === 2;
+    });
+    for (const { parent } of [bound, free]) parent.kill("SIGKILL");
+    await until("the one that was told so has ended", () => !isRunning(bound.pid));
+    expect(isRunning(free.pid)).toBe(true);
+    await release();
+    await until("the other has ended, too", () => !isRunning(free.pid));
+  },
+);
 
 test.each(["SIGINT", "SIGTERM"] as const)(
   "%s in the middle of a load on the embedded server leaves no process of it",
@@ -379,3 +425,100 @@ test("a load whose output is closed does not say that all went well, and the nex
   expect(totals).toEqual([{ invoices: 2 }]);
   expect(await disagreements(warehouse)).toEqual([]);
 });
+
+/**
+ * Starts the command line with a reader that takes nothing of its output but what `skim` takes at once, until `read` takes all of it, slowly.
+ * A real pipe: what Node makes for its children is a socket.
+ */
+function startUnread(environment: Readonly<Record<string, string>>, args: readonly string[]) {
+  const pipe = join(makeFolder(), "pipe");
+  execFileSync("mkfifo", [pipe]);
+  const output = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+  const input = openSync(pipe, "w");
+  const [program, ...first] = NODE;
+  const child = spawn(program, [...first, ...args], {
+    env: cleanEnvironment(environment),
+    stdio: ["ignore", input, "ignore"],
+  });
+  closeSync(input);
+  onTestFinished(() => {
+    child.kill("SIGKILL");
+  });
+  const ended = once(child, "exit");
+  let text = "";
+  const skim = (bytes: number) => {
+    const piece = Buffer.alloc(bytes);
+    text += piece.toString("latin1", 0, readSync(output, piece));
+  };
+  const read = async (bytesPerSecond: number) => {
+    for await (const piece of new Socket({ fd: output, readable: true, writable: false })) {
+      text += piece;
+      await sleep((piece.length / bytesPerSecond) * 1000);
+    }
+    return text;
+  };
+  return { child, ended, skim, read };
+}
+
+/** Whether a process waits for its reader is read from /proc. */
+const onLinux = process.platform === "linux";
+
+/** Output that fills the pipe, the buffers on both sides, and then some. */
+async function makeManyRejects(): Promise<TestWarehouse> {
+  const warehouse = await createTestDatabase();
+  await warehouse.query(`
+    insert into warehouse.rejects (load_id, line, reason, raw)
+    select 1, n, 'bad_total', convert_to(repeat(n::text || ' ', 200), 'UTF8') from generate_series(1, 5000) n`);
+  await warehouse.query(
+    "insert into warehouse.loads (load_id, file_name, status) values (1, 'a_2026-01-05.csv', 'rejected')",
+  );
+  return warehouse;
+}
+
+test.runIf(onLinux).each(["SIGTERM", "SIGKILL"] as const)(
+  "%s in the middle of output whose reader takes a break leaves whole lines of it",
+  async (signal) => {
+    const warehouse = await makeManyRejects();
+    const args = ["rejects", "--load", "1", "--json"];
+    const { child, ended, skim, read } = startUnread(warehouse.environment, args);
+    for (const bytes of [10_000, 20_001, 7000]) {
+      await until("it waits for its reader", () => isStuckWriting(child.pid ?? 0));
+      skim(bytes);
+    }
+    await until("it waits for its reader", () => isStuckWriting(child.pid ?? 0));
+    child.kill(signal);
+    const text = read(2_000_000);
+    expect(await ended).toEqual(signal === "SIGTERM" ? [143, null] : [null, signal]);
+    const lines = (await text).split("\n");
+    expect(lines.pop()).toBe("");
+    expect(lines.length).toBeGreaterThan(10);
+    expect(lines.length).toBeLessThan(5000);
+    expect(lines.map((line) => JSON.parse(line).line)).toEqual(lines.map((_, index) => index + 1));
+  },
+);
+
+test.runIf(onLinux)(
+  "SIGTERM in the middle of one long line to a slow reader: the line comes whole, though it takes long",
+  async () => {
+    const inbox = makeFolder();
+    for (let n = 0; n < 1500; n += 1)
+      writeFileSync(join(inbox, `${"n".repeat(180)}-${n}_2026-01-05.csv`), "");
+    const args = ["inbox", "list", inbox, "--interval", "1", "--batches", "1", "--json"];
+    const { child, ended, read } = startUnread({}, args);
+    await until("it waits for its reader", () => isStuckWriting(child.pid ?? 0));
+    child.kill("SIGTERM");
+    const text = read(45_000);
+    expect(await ended).toEqual([143, null]);
+    const line = await text;
+    expect(line.endsWith("\n")).toBe(true);
+    expect(JSON.parse(line).files).toHaveLength(1500);
+  },
+);
+
+/** Whether a process has written something, and neither runs nor writes any more. */
+async function isStuckWriting(pid: number): Promise<boolean> {
+  const look = () => /^wchar: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, "utf8"))?.[1];
+  const before = Number(look());
+  await sleep(400);
+  return before > 60_000 && Number(look()) === before;
+}

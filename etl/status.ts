@@ -46,6 +46,11 @@ export async function readFreshness(options: {
   return rows.map((row) => ({ ...row, refreshedAt: isoInstant(row.refreshedAt) }));
 }
 
+/** Whether a refresh without a list of partitions would take this one. */
+export function awaitsRefresh({ state, pendingChanges }: Freshness): boolean {
+  return state === "stale" || (state !== "detached" && pendingChanges > 0);
+}
+
 function warnOfStates(partitions: readonly Freshness[]): readonly string[] {
   return partitions
     .filter((partition) => partition.state === "stale")

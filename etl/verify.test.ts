@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { withTransaction } from "../db/client.ts";
-import { attachPartition, detachPartition, ensurePartitions, partitionOf } from "../db/partitions.ts";
+import { attachPartition, detachPartition } from "../db/partition_removal.ts";
+import { ensurePartitions, partitionOf } from "../db/partitions.ts";
 import type { Granularity } from "../db/schema.ts";
 import { createTestDatabase, type TestWarehouse } from "../db/testing.ts";
 import { refreshPartitions } from "./refresh.ts";

@@ -12,7 +12,8 @@ import {
   withTransaction,
 } from "../db/client.ts";
 import { RollbookError } from "../db/errors.ts";
-import { leafTable, listDetachedDeltas, listPartitions } from "../db/partitions.ts";
+import { listDetachedDeltas } from "../db/partition_removal.ts";
+import { leafTable, listPartitions } from "../db/partitions.ts";
 import { loads, type Partition, partitions, type Settings } from "../db/schema.ts";
 import { enterLedger } from "./record.ts";
 import { rebuildRollup } from "./refresh.ts";

@@ -4,19 +4,17 @@ import {
   chmodSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   renameSync,
-  rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { createEmptyDatabase, createTestDatabase, type TestWarehouse } from "../db/testing.ts";
+import { listInbox } from "./inbox.ts";
 import {
   invoiceId,
   jsonLines,
@@ -27,7 +25,6 @@ import {
   writeDrop,
 } from "./testing/cli.ts";
 import { disagreements, makeFolder } from "./testing/warehouse.ts";
-import { clearAway, listInbox, moveAside, settledFiles } from "./watch.ts";
 
 const GOOD = (number: number) => `v1,${invoiceId(number)},2026-01-01,1.00`;
 
@@ -105,7 +102,7 @@ test("a drop that is in already is archived; a taken name gets the load's number
   );
 });
 
-test("what is rejected goes to rejected/, also what is no CSV file; the exit code says so", async () => {
+test("what is rejected goes to rejected/ with its reason, also what is no CSV file; the exit code says so", async () => {
   const { inbox, once } = await makeInbox();
   writeDrop(inbox, "bad_2026-01-05.csv", [GOOD(1), "v1,x,2026-01-01,1"]);
   writeDrop(inbox, "nodate.csv", [GOOD(1)]);
@@ -116,7 +113,23 @@ test("what is rejected goes to rejected/, also what is no CSV file; the exit cod
   expect(jsonLines(stdout)).toHaveLength(4);
   expect(filesIn(inbox)).toEqual(["archive", "rejected"]);
   expect(filesIn(join(inbox, "archive"))).toEqual(["good_2026-01-05.csv"]);
-  expect(filesIn(join(inbox, "rejected"))).toEqual(["bad_2026-01-05.csv", "nodate.csv", "notes.txt"]);
+  const names = ["bad_2026-01-05.csv", "nodate.csv", "notes.txt"];
+  const rejected = join(inbox, "rejected");
+  expect(filesIn(rejected)).toEqual(names.flatMap((name) => [name, `${name}.reason.json`]));
+  const reasons = names.map((name) =>
+    JSON.parse(readFileSync(join(rejected, `${name}.reason.json`), "utf8")),
+  );
+  expect(reasons).toMatchObject([
+    {
+      file: "bad_2026-01-05.csv",
+      syncedOn: "2026-01-05",
+      error: { code: "too_many_rejects" },
+      rows: { read: 2, rejected: 1 },
+      lines: [{ line: 2, reason: "bad_uuid", column: "invoice_id", raw: "v1,x,2026-01-01,1" }],
+    },
+    { file: "nodate.csv", syncedOn: null, error: { code: "no_sync_date" }, lines: [] },
+    { file: "notes.txt", syncedOn: null, error: { code: "not_csv" }, lines: [] },
+  ]);
 });
 
 test("unfinished and hidden files, folders, links, pipes, and names that are not UTF-8 stay where they are", async () => {
@@ -146,56 +159,6 @@ test("unfinished and hidden files, folders, links, pipes, and names that are not
   );
   expect(existsSync(odd)).toBe(true);
 });
-
-test("a file is settled when it is the same at two looks, and taken for another when it is not", async () => {
-  const inbox = makeFolder();
-  const path = writeDrop(inbox, "a_2026-01-05.csv", ["one"]);
-  writeDrop(inbox, "b_2026-01-04.csv", ["two"]);
-  const first = await listInbox(inbox);
-  expect(first.files.map((file) => file.name)).toEqual(["b_2026-01-04.csv", "a_2026-01-05.csv"]);
-  appendFileSync(path, "more");
-  const second = await listInbox(inbox);
-  expect(settledFiles(first.files, second.files).map((file) => file.name)).toEqual(["b_2026-01-04.csv"]);
-  expect(settledFiles([], second.files)).toEqual([]);
-  const [, grown] = second.files;
-  if (grown === undefined) throw new Error("nothing there");
-  // Another file of the same name came after the first was read: it is nobody's to archive.
-  writeDrop(inbox, "new.part", ["another"]);
-  renameSync(join(inbox, "new.part"), path);
-  const archive = join(inbox, "archive");
-  expect(await clearAway({ file: grown, folder: archive, loadId: 1 })).toBe(false);
-  expect(readFileSync(path, "utf8")).toBe("another\n");
-  const [, fresh] = (await listInbox(inbox)).files;
-  expect(fresh !== undefined && (await clearAway({ file: fresh, folder: archive, loadId: 1 }))).toBe(true);
-  expect(filesIn(archive)).toEqual(["a_2026-01-05.csv"]);
-});
-
-test("a move that fails leaves nothing behind", async () => {
-  const folder = makeFolder();
-  const target = join(folder, "archive");
-  await expect(
-    moveAside({ path: join(folder, "gone_2026-01-05.csv"), folder: target, loadId: 1 }),
-  ).rejects.toThrow("ENOENT");
-  expect(filesIn(target)).toEqual([]);
-});
-
-test.runIf(process.platform === "linux")(
-  "a move to another file system is a copy, whole or not there",
-  async () => {
-    const from = makeFolder();
-    const to = mkdtempSync("/dev/shm/rollbook-test-");
-    onTestFinished(() => rmSync(to, { recursive: true, force: true }));
-    expect((await stat(from)).dev).not.toBe((await stat(to)).dev);
-    const path = writeDrop(from, "a_2026-01-05.csv", ["one"]);
-    const { mtimeMs } = await stat(path);
-    expect(await moveAside({ path, folder: to, loadId: null })).toBe(join(to, "a_2026-01-05.csv"));
-    expect([filesIn(from), filesIn(to)]).toEqual([[], ["a_2026-01-05.csv"]]);
-    expect(readFileSync(join(to, "a_2026-01-05.csv"), "utf8")).toBe("one\n");
-    expect((await stat(join(to, "a_2026-01-05.csv"))).mtimeMs).toBeCloseTo(mtimeMs, -1);
-    await moveAside({ path: writeDrop(from, "a_2026-01-05.csv", ["two"]), folder: to, loadId: null });
-    expect(filesIn(to)).toEqual(["a_2026-01-05.2.csv", "a_2026-01-05.csv"]);
-  },
-);
 
 test("a file that cannot be moved is loaded once and tried ever more rarely; the others are not held up", async () => {
   const { warehouse, folder, inbox } = await makeInbox();

@@ -18,6 +18,20 @@ export async function inWarehouseZone<T>(
   });
 }
 
+/** Today's date in the warehouse's zone, by the server's clock. */
+export async function readToday(options: {
+  readonly database: Database;
+  readonly settings: Settings;
+  readonly signal?: AbortSignal | undefined;
+}): Promise<string> {
+  const result = await inWarehouseZone(options, ({ db }) =>
+    db.execute<{ today: string }>(sql`select current_date::text as today`),
+  );
+  const [row] = result.rows;
+  if (row === undefined) throw new Error("a query without a table returned no row");
+  return row.today;
+}
+
 /** What PostgreSQL prints, `2026-10-05 18:00:00.5+02`, as ISO 8601 with a whole offset: `2026-10-05T18:00:00.5+02:00`. */
 export function isoInstant(text: string): string;
 export function isoInstant(text: string | null): string | null;

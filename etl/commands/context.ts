@@ -81,6 +81,18 @@ export function usageError(message: string): RollbookError {
   return new RollbookError({ code: "usage", message });
 }
 
+/** Refuses dates that hold nothing. */
+export function refuseEmptyRange({
+  from,
+  to,
+}: {
+  readonly from?: string | undefined;
+  readonly to?: string | undefined;
+}): void {
+  if (from === undefined || to === undefined || from < to) return;
+  throw usageError(`--from ${from} is not before --to ${to}; --to is the first date that no longer counts.`);
+}
+
 export const jsonOption = () => new Option("--json", "one JSON object per line, for programs");
 
 /** An ISO date that exists. */

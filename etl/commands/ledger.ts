@@ -1,4 +1,3 @@
-import { isUtf8 } from "node:buffer";
 import { type Command, Option } from "commander";
 import { LOAD_STATUSES, type Load, type LoadStatus } from "../../db/schema.ts";
 import { type QuarantinedLine, readLoads, readRejects } from "../ledger.ts";
@@ -12,6 +11,7 @@ import {
   writeJson,
   writeLine,
 } from "../output.ts";
+import { rawOf } from "../reason.ts";
 import { type Context, EXIT, jsonOption, parseWhole, withWarehouse } from "./context.ts";
 
 interface LoadsFlags {
@@ -136,8 +136,7 @@ async function listRejects(
 }
 
 function jsonReject({ loadId, line, reason, column, raw }: QuarantinedLine): unknown {
-  const text = isUtf8(raw) ? { raw: raw.toString("utf8") } : { rawBase64: raw.toString("base64") };
-  return { loadId, line, reason, column, ...text };
+  return { loadId, line, reason, column, ...rawOf(raw) };
 }
 
 function tableReject({ loadId, line, reason, column, raw }: QuarantinedLine): string[] {

@@ -37,7 +37,6 @@ export interface LoadFlags {
   readonly syncedOn?: string;
   readonly decimalComma?: boolean;
   readonly ignoreMissing?: boolean;
-  readonly exitWithParent?: boolean;
   readonly json?: boolean;
 }
 
@@ -53,7 +52,6 @@ export function addLoadOptions(command: Command): Command {
         .default(0.01),
     )
     .option("--decimal-comma", "totals may have a decimal comma (12,50); points are taken, too")
-    .option("--exit-with-parent", "end, rolled back, when the parent process is gone (for schedulers)")
     .addOption(jsonOption());
 }
 
@@ -80,7 +78,6 @@ export function addLoad(program: Command, context: Context): void {
 }
 
 async function load(context: Context, files: readonly string[], flags: LoadFlags): Promise<number> {
-  if (flags.exitWithParent) context.endWithParent();
   const present = await presentFiles(context, files, flags.ignoreMissing ?? false);
   if (present.length === 0) return EXIT.done;
   const tally = startTally();
@@ -251,10 +248,28 @@ export async function loadAndTell(
   flags: Omit<LoadFlags, "refresh">,
   place: { readonly number: number; readonly of: number },
 ): Promise<LoadReport> {
+  const report = { ...(await loadWithProgress(context, warehouse, file, flags, place)), file };
+  if (flags.json) await writeJson(context, jsonReport(report));
+  else await writeLine(context, describeReport(report));
+  return report;
+}
+
+/** Loads one drop with progress on the terminal. */
+export async function loadWithProgress(
+  context: Context,
+  warehouse: Warehouse,
+  file: string,
+  flags: {
+    readonly maxRejects: number;
+    readonly syncedOn?: string | undefined;
+    readonly decimalComma?: boolean | undefined;
+  },
+  place: { readonly number: number; readonly of: number } = { number: 1, of: 1 },
+): Promise<LoadReport> {
   const bar = openProgress(context);
   const title = `${place.of > 1 ? `${place.number} of ${place.of}: ` : ""}${printable(shorten(basename(file), 40))}`;
   const describe = startDescription();
-  const report = await loadDrop({
+  return loadDrop({
     database: warehouse.database,
     settings: warehouse.settings,
     path: resolvePath(context, file),
@@ -262,17 +277,14 @@ export async function loadAndTell(
     maxRejects: flags.maxRejects,
     decimalComma: flags.decimalComma,
     signal: context.signal,
-    onProgress: (progress) => bar.update(share(progress), `${title}: ${describe(progress)}`),
+    onProgress: (progress) =>
+      bar.update((place.number - 1 + share(progress)) / place.of, `${title}: ${describe(progress)}`),
     onRetry: (attempt, error) =>
       note(
         context,
         `${printable(file)}: attempt ${attempt} failed, trying again: ${printable(String(error))}`,
       ),
   }).finally(() => bar.stop());
-  const told = { ...report, file };
-  if (flags.json) await writeJson(context, jsonReport(told));
-  else await writeLine(context, describeReport(told));
-  return told;
 }
 
 /** How far a load is, by the time that its steps usually take. The database's share of the work tells nothing on its way. */

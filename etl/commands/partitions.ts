@@ -1,11 +1,29 @@
-import type { Command } from "commander";
-import { addDays, attachPartition, ensurePartitions, partitionOf } from "../../db/partitions.ts";
-import type { PartitionState } from "../../db/schema.ts";
+import { type Command, Option } from "commander";
+import { withSession } from "../../db/client.ts";
+import { attachPartition, listDetachable } from "../../db/partition_removal.ts";
+import {
+  type DateRange,
+  ensurePartitions,
+  intersects,
+  type PartitionRange,
+  partitionOf,
+} from "../../db/partitions.ts";
+import type { Granularity, PartitionState } from "../../db/schema.ts";
 import { formatCount, writeJson, writeLine } from "../output.ts";
 import { detachRefreshed, dropVerified } from "../partitions.ts";
-import { readFreshness } from "../status.ts";
+import { awaitsRefresh, readFreshness } from "../status.ts";
 import type { Warehouse } from "../warehouse.ts";
-import { type Context, EXIT, jsonOption, parseDate, usageError, withWarehouse } from "./context.ts";
+import { readToday } from "../zone.ts";
+import {
+  type Context,
+  EXIT,
+  jsonOption,
+  parseDate,
+  parseWhole,
+  refuseEmptyRange,
+  usageError,
+  withWarehouse,
+} from "./context.ts";
 import { formatPartitions } from "./status.ts";
 
 interface Flags {
@@ -21,30 +39,42 @@ export function addPartitions(program: Command, context: Context): void {
     );
   partitions
     .command("list")
-    .description("All partitions: state, bounds, invoices, total, what is pending, and the last refresh.")
+    .description(
+      "All partitions, or those with dates of a range: state, bounds, invoices, total, what is pending, and the last refresh.",
+    )
+    .option("--from <date>", "only those with creation dates from this one on (inclusive)", parseDate)
+    .option("--to <date>", "only those with creation dates before this one (exclusive)", parseDate)
+    .option("--pending", "only those that a refresh would bring up to date")
     .addOption(jsonOption())
-    .addHelpText("after", "\nExample:\n  rollbook partitions list\n")
-    .action(async (flags: Flags) => context.finish(await list(context, flags)));
+    .addHelpText("after", "\nExample:\n  rollbook partitions list --pending --json\n")
+    .action(async (flags: ListFlags) => context.finish(await list(context, flags)));
   partitions
     .command("ensure")
     .description("Make the partitions of a range of dates ahead. A load makes those that it needs by itself.")
-    .requiredOption("--from <date>", "first creation date (inclusive)", parseDate)
-    .requiredOption("--to <date>", "end of the creation dates (exclusive)", parseDate)
+    .option("--from <date>", "first creation date (inclusive)", parseDate)
+    .option("--to <date>", "end of the creation dates (exclusive)", parseDate)
+    .addOption(
+      new Option(
+        "--ahead <n>",
+        "instead of a range: today's partition, in the warehouse's zone, and so many after it",
+      )
+        .argParser(parseWhole(0))
+        .conflicts(["from", "to"]),
+    )
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook partitions ensure --from 2027-01-01 --to 2027-04-01\n")
-    .action(async (flags: Flags & { readonly from: string; readonly to: string }) =>
-      context.finish(await ensure(context, flags)),
-    );
+    .action(async (flags: EnsureFlags) => context.finish(await ensure(context, flags)));
   partitions
     .command("detach")
     .description(
       "Take partitions out of the live tables and the reports, without blocking readers. Rows for them are rejected until they are attached again. After a crash, run it again.",
     )
-    .argument("<partition...>", "names, for example 2019-03")
+    .argument("[partition...]", "names, for example 2019-03")
+    .option("--before <date>", "instead of names: all that end on or before this date", parseDate)
     .addOption(jsonOption())
-    .addHelpText("after", "\nExample:\n  rollbook partitions detach 2019-03\n")
-    .action(async (names: string[], flags: Flags) =>
-      context.finish(await change(context, names, flags, detach)),
+    .addHelpText("after", "\nExample:\n  rollbook partitions detach --before 2019-04-01\n")
+    .action(async (names: string[], flags: DetachFlags) =>
+      context.finish(await detachNamed(context, names, flags)),
     );
   partitions
     .command("attach")
@@ -74,9 +104,20 @@ export function addPartitions(program: Command, context: Context): void {
     });
 }
 
-async function list(context: Context, { json = false }: Flags): Promise<number> {
+interface ListFlags extends Flags, DateRange {
+  readonly pending?: boolean;
+}
+
+async function list(
+  context: Context,
+  { json = false, pending = false, ...range }: ListFlags,
+): Promise<number> {
+  refuseEmptyRange(range);
   return withWarehouse(context, {}, async ({ database, settings }) => {
-    const partitions = await readFreshness({ database, settings, signal: context.signal });
+    const all = await readFreshness({ database, settings, signal: context.signal });
+    const partitions = all.filter(
+      (partition) => intersects(partition, range) && (!pending || awaitsRefresh(partition)),
+    );
     if (json) {
       for (const partition of partitions) await writeJson(context, partition);
     } else {
@@ -86,30 +127,33 @@ async function list(context: Context, { json = false }: Flags): Promise<number> 
   });
 }
 
-async function ensure(
-  context: Context,
-  { from, to, json = false }: Flags & { readonly from: string; readonly to: string },
-): Promise<number> {
-  if (from >= to)
-    throw usageError(
-      `--from ${from} is not before --to ${to}; --to is the first date that no longer counts.`,
-    );
+interface EnsureFlags extends Flags, DateRange {
+  readonly ahead?: number;
+}
+
+async function ensure(context: Context, flags: EnsureFlags): Promise<number> {
+  const { from, to, ahead, json = false } = flags;
+  refuseEmptyRange(flags);
+  if (ahead === undefined && (from === undefined || to === undefined)) {
+    throw usageError("which partitions? Give --from <date> and --to <date>, or --ahead <n>.");
+  }
   return withWarehouse(context, {}, async ({ database, settings }) => {
     const { granularity } = settings;
-    const dates: string[] = [];
-    for (let date = from; date < to; date = partitionOf(granularity, date).upper) {
-      dates.push(date);
-      if (dates.length > MOST_AT_ONCE) {
-        throw usageError(
-          `from ${from} to ${to} are more than ${formatCount(MOST_AT_ONCE)} partitions of a ${granularity}. Make fewer at a time.`,
-        );
-      }
-    }
+    const ranges =
+      from !== undefined && to !== undefined
+        ? partitionsOf(granularity, from, (next) => next.lower < to)
+        : partitionsOf(
+            granularity,
+            await readToday({ database, settings, signal: context.signal }),
+            (_, index) => index <= (ahead ?? 0),
+          );
+    const dates = ranges.map(({ lower }) => lower);
     const created = await ensurePartitions({ database, granularity, dates, signal: context.signal });
-    if (json) await writeJson(context, { from, to, created });
-    else {
-      const last = partitionOf(granularity, addDays(to, -1)).partition;
-      const range = `from ${partitionOf(granularity, from).partition} to ${last}`;
+    const [first, last] = [ranges.at(0), ranges.at(-1)];
+    if (json) {
+      await writeJson(context, { from: from ?? first?.lower, to: to ?? last?.upper, created });
+    } else {
+      const range = `from ${first?.partition} to ${last?.partition}`;
       await writeLine(
         context,
         created.length === 0 ? `All ${range} are there.` : `Made: ${created.join(", ")}`,
@@ -117,6 +161,26 @@ async function ensure(
     }
     return EXIT.done;
   });
+}
+
+/** The partitions from that of a date on, as long as they are wanted. */
+function partitionsOf(
+  granularity: Granularity,
+  from: string,
+  isWanted: (next: PartitionRange, index: number) => boolean,
+): readonly PartitionRange[] {
+  const ranges: PartitionRange[] = [];
+  let next = partitionOf(granularity, from);
+  while (isWanted(next, ranges.length)) {
+    ranges.push(next);
+    if (ranges.length > MOST_AT_ONCE) {
+      throw usageError(
+        `from ${from} on these are more than ${formatCount(MOST_AT_ONCE)} partitions of a ${granularity}. Make fewer at a time.`,
+      );
+    }
+    next = partitionOf(granularity, next.upper);
+  }
+  return ranges;
 }
 
 /** More than anybody wants, less than a server can take: ten years of days. */
@@ -135,18 +199,28 @@ const SAYING: Readonly<Record<PartitionState, string>> = {
 async function change(
   context: Context,
   names: readonly string[],
-  { json = false }: Flags,
+  flags: Flags,
   carryOut: Change,
 ): Promise<number> {
   return withWarehouse(context, {}, async (warehouse) => {
     await refuseUnknown(context, warehouse, names);
-    for (const partition of names) {
-      const state = await carryOut(context, warehouse, partition);
-      if (json) await writeJson(context, { partition, state });
-      else await writeLine(context, `${partition}: ${SAYING[state]}`);
-    }
-    return EXIT.done;
+    return changeEach(context, warehouse, names, flags, carryOut);
   });
+}
+
+async function changeEach(
+  context: Context,
+  warehouse: Warehouse,
+  names: readonly string[],
+  { json = false }: Flags,
+  carryOut: Change,
+): Promise<number> {
+  for (const partition of names) {
+    const state = await carryOut(context, warehouse, partition);
+    if (json) await writeJson(context, { partition, state });
+    else await writeLine(context, `${partition}: ${SAYING[state]}`);
+  }
+  return EXIT.done;
 }
 
 /** Of several partitions nothing is changed when one is not there. */
@@ -161,6 +235,30 @@ async function refuseUnknown(
   throw usageError(
     `there is no partition ${JSON.stringify(missing)}; nothing was changed. List them with: rollbook partitions list`,
   );
+}
+
+interface DetachFlags extends Flags {
+  readonly before?: string;
+}
+
+async function detachNamed(
+  context: Context,
+  names: readonly string[],
+  { before, ...flags }: DetachFlags,
+): Promise<number> {
+  if ((before === undefined) === (names.length === 0)) {
+    throw usageError("which partitions? Give their names, or --before <date>.");
+  }
+  if (before === undefined) return change(context, names, flags, detach);
+  return withWarehouse(context, {}, async (warehouse) => {
+    const old = await withSession({ database: warehouse.database, signal: context.signal }, (session) =>
+      listDetachable(session, before),
+    );
+    if (old.length === 0 && flags.json !== true) {
+      await writeLine(context, `No attached partition ends on or before ${before}.`);
+    }
+    return changeEach(context, warehouse, old, flags, detach);
+  });
 }
 
 const detach: Change = async (context, { database }, partition) => {

@@ -1,12 +1,13 @@
 import { type Command, Option } from "commander";
 import { formatCount, formatDuration, formatTable, openProgress, writeJson, writeLine } from "../output.ts";
 import { refreshPartitions, STRATEGIES, type Strategy } from "../refresh.ts";
-import { type Context, EXIT, jsonOption, withWarehouse } from "./context.ts";
+import { type Context, EXIT, jsonOption, parseDate, refuseEmptyRange, withWarehouse } from "./context.ts";
 
 interface RefreshFlags {
   readonly partition?: string[];
+  readonly from?: string;
+  readonly to?: string;
   readonly strategy: Strategy;
-  readonly exitWithParent?: boolean;
   readonly json?: boolean;
 }
 
@@ -17,28 +18,37 @@ export function addRefresh(program: Command, context: Context): void {
     .description(
       "Bring the rollup up to date: only partitions with pending changes, and inside them only the changed groups. All strategies end in the same rollup.",
     )
-    .option("--partition <name...>", "only these partitions, for example 2026-10")
+    .addOption(
+      new Option("--partition <name...>", "only these partitions, for example 2026-10").conflicts([
+        "from",
+        "to",
+      ]),
+    )
+    .option("--from <date>", "only partitions with creation dates from this one on (inclusive)", parseDate)
+    .option("--to <date>", "only partitions with creation dates before this one (exclusive)", parseDate)
     .addOption(
       new Option(
         "--strategy <how>",
-        "auto: choose for each partition; delta: apply what is pending; partition: rebuild the touched partitions; full: rebuild all",
+        "auto: choose for each partition; delta: apply what is pending; partition: rebuild the touched partitions, or those of --partition or --from and --to; full: rebuild all",
       )
         .choices(STRATEGIES)
         .default("auto"),
     )
-    .option("--exit-with-parent", "end, rolled back, when the parent process is gone (for schedulers)")
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook refresh --partition 2026-09 2026-10 --strategy partition\n")
     .action(async (flags: RefreshFlags) => context.finish(await refresh(context, flags)));
 }
 
 async function refresh(context: Context, flags: RefreshFlags): Promise<number> {
-  if (flags.exitWithParent) context.endWithParent();
+  refuseEmptyRange(flags);
+  const { from, to } = flags;
   return withWarehouse(context, {}, async ({ database }) => {
     const bar = openProgress(context);
+    bar.update(0, "refreshing");
     const reports = await refreshPartitions({
       database,
       partitions: flags.partition,
+      range: from === undefined && to === undefined ? undefined : { from, to },
       strategy: flags.strategy,
       signal: context.signal,
       onProgress: (done, of, { partition }) =>

@@ -18,7 +18,7 @@ import {
   type Total,
   type TotalsFilter,
 } from "../totals.ts";
-import { type Context, EXIT, jsonOption, parseDate, usageError, withWarehouse } from "./context.ts";
+import { type Context, EXIT, jsonOption, parseDate, refuseEmptyRange, withWarehouse } from "./context.ts";
 
 interface TotalsFlags extends TotalsFilter {
   readonly by: Grouping;
@@ -66,7 +66,7 @@ export function addTotals(program: Command, context: Context): void {
 }
 
 async function totals(context: Context, flags: TotalsFlags): Promise<number> {
-  checkRange(flags);
+  refuseEmptyRange(flags);
   const { by, json, format = json ? "json" : "table", ...filter } = flags;
   return withWarehouse(context, {}, async ({ database, settings }) => {
     const printer = { table: tablePrinter, csv: csvPrinter, json: jsonPrinter }[format](context, by);
@@ -74,14 +74,6 @@ async function totals(context: Context, flags: TotalsFlags): Promise<number> {
     await printer.end();
     return EXIT.done;
   });
-}
-
-function checkRange({ from, to }: TotalsFilter): void {
-  if (from !== undefined && to !== undefined && from >= to) {
-    throw usageError(
-      `--from ${from} is not before --to ${to}; --to is the first date that no longer counts.`,
-    );
-  }
 }
 
 interface Printer {
@@ -102,7 +94,7 @@ function csvPrinter(context: Context, by: Grouping): Printer {
   const columns = columnsOf(by);
   let rows: Total[] = [];
   const flush = async () => {
-    await write(context.stdout, stringify(rows, { columns: [...columns], record_delimiter: "\n" }));
+    await write(context, stringify(rows, { columns: [...columns], record_delimiter: "\n" }));
     rows = [];
   };
   let started = false;
@@ -168,7 +160,7 @@ export function addExplainTotal(program: Command, context: Context): void {
 }
 
 async function explain(context: Context, flags: TotalsFilter & { readonly json?: boolean }): Promise<number> {
-  checkRange(flags);
+  refuseEmptyRange(flags);
   const { json = false, ...filter } = flags;
   return withWarehouse(context, {}, async ({ database, settings }) => {
     const rows: string[][] = [];

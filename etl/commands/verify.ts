@@ -59,6 +59,7 @@ async function verifyAndTell(
   json: boolean,
 ): Promise<VerifyReport> {
   const bar = openProgress(context);
+  bar.update(0, "verifying");
   const divergences: Divergence[] = [];
   let writing = Promise.resolve();
   const report = await verifyWarehouse({

@@ -1,13 +1,15 @@
-import { access, constants, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
 import { isRetryable, RollbookError } from "../../db/errors.ts";
+import { ARCHIVE, type InboxFile, isUntouched, listInbox, REJECTED, settledFiles } from "../inbox.ts";
 import { note, printable } from "../output.ts";
+import { clearAway } from "../put_away.ts";
+import { readReasons } from "../reason.ts";
 import type { LoadReport } from "../report.ts";
 import type { Warehouse } from "../warehouse.ts";
-import { clearAway, type InboxFile, isUntouched, listInbox, settledFiles } from "../watch.ts";
-import { type Context, EXIT, parseWhole, resolvePath, usageError, withWarehouse } from "./context.ts";
+import { type Context, EXIT, parseWhole, withWarehouse } from "./context.ts";
+import { requireInbox, sayNotUtf8 } from "./inbox.ts";
 import { addLoadOptions, type LoadFlags, loadAndTell, refreshTouched } from "./load.ts";
 
 interface WatchFlags extends Omit<LoadFlags, "refresh" | "syncedOn" | "ignoreMissing"> {
@@ -25,7 +27,7 @@ export function addWatch(program: Command, context: Context): void {
     .command("watch")
     .summary("load drops as they appear in a folder")
     .description(
-      "Load drops as they appear in a folder, oldest sync date first, and move them to its archive/ or rejected/. A file counts as complete when its size and time stand still between two looks, or when it is renamed from *.part.",
+      "Load drops as they appear in a folder, oldest sync date first, and move them to its archive/, or to its rejected/ with a file NAME.reason.json beside them. A file counts as complete when its size and time stand still between two looks, or when it is renamed from *.part.",
     )
     .argument("<folder>", "the inbox")
     .option("--interval <seconds>", "time between two looks", parseWhole(1), 2)
@@ -36,17 +38,7 @@ export function addWatch(program: Command, context: Context): void {
 }
 
 async function watch(context: Context, folder: string, flags: WatchFlags): Promise<number> {
-  if (flags.exitWithParent) context.endWithParent();
-  const inbox = resolvePath(context, folder);
-  const found = await stat(inbox).catch(() => undefined);
-  if (found === undefined)
-    throw usageError(`${printable(folder)}: there is no such folder. Make it, and try again.`);
-  if (!found.isDirectory())
-    throw usageError(`${printable(folder)} is no folder. To load a file: rollbook load`);
-  const { R_OK, W_OK, X_OK } = constants;
-  await access(inbox, R_OK | W_OK | X_OK).catch(() => {
-    throw usageError(`${printable(folder)}: this user may not both read it and move files out of it.`);
-  });
+  const inbox = await requireInbox(context, folder);
   return withWarehouse(context, { create: true }, async (warehouse) => {
     if (!flags.once) note(context, `watching ${printable(folder)}; Ctrl-C ends it`);
     return keepTakingIn({
@@ -111,7 +103,7 @@ async function look({ context, inbox, told }: Watching): Promise<readonly InboxF
   const { files, unnamable } = await listInbox(inbox);
   for (const name of unnamable.filter((candidate) => !told.has(candidate))) {
     told.add(name);
-    note(context, `${printable(name)}: its name is not UTF-8, so it stays where it is. Rename it.`);
+    note(context, sayNotUtf8(name));
   }
   return files;
 }
@@ -176,16 +168,26 @@ function isAway(error: unknown): boolean {
   return isRetryable(error) || (error instanceof RollbookError && error.code === "connection");
 }
 
-/** To archive/ or rejected/. False when it cannot be moved. */
-async function putAway({ context, inbox }: Watching, file: InboxFile, report: LoadReport): Promise<boolean> {
-  const folder = report.outcome === "rejected" ? "rejected" : "archive";
+/** To archive/, or with its reason to rejected/. False when it cannot be moved. */
+async function putAway(
+  { context, warehouse, inbox }: Watching,
+  file: InboxFile,
+  report: LoadReport,
+): Promise<boolean> {
+  const { outcome, loadId } = report;
+  const folder = outcome === "rejected" ? REJECTED : ARCHIVE;
   try {
-    await clearAway({ file, folder: join(inbox, folder), loadId: report.loadId });
+    const rejected = outcome === "rejected" && loadId !== null ? [loadId] : [];
+    const [reason] = (await readReasons({ ...warehouse, signal: context.signal }, rejected)).values();
+    await clearAway({ file, folder: join(inbox, folder), loadId, reason });
     return true;
   } catch (error) {
-    const reason = printable(error instanceof Error ? error.message : String(error));
-    const outcome = report.outcome.replace("_", " ");
-    note(context, `${printable(file.name)} is ${outcome}, but cannot be moved to ${folder}/: ${reason}`);
+    if (context.signal.aborted) throw error;
+    const cause = printable(error instanceof Error ? error.message : String(error));
+    note(
+      context,
+      `${printable(file.name)} is ${outcome.replace("_", " ")}, but cannot be moved to ${folder}/: ${cause}`,
+    );
     return false;
   }
 }
