@@ -1,0 +1,13 @@
+"""What the DAGs tell each other, and any DAG of a user's own that is scheduled by it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from airflow.sdk import Asset
+
+TOTALS: Final = Asset(name="venue_daily_totals", group="rollbook")
+"""New totals. An event's `extra`: `files`, `rows` (counts by outcome), `partitions` (name to invoices and total)."""
+
+REJECTED_DROPS: Final = Asset(name="rejected_drops", group="rollbook")
+"""Drops were rejected. An event's `extra`: `drops`, each with `file` and `error`."""

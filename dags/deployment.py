@@ -1,0 +1,49 @@
+"""What all DAGs share: where they run, and how calmly they try again.
+
+Everything that a deployment may want otherwise is an environment variable, read when Airflow parses the DAGs; docker-compose.yml
+sets them. The warehouse is Airflow's connection `rollbook_warehouse`, alerts go to the connection `rollbook_alerts`, if there is one.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from alerts import report_failure
+
+CHECKOUT: Final = Path(__file__).resolve().parents[1]
+"""Where package.json and the `rollbook` command are."""
+
+INBOX: Final = os.environ.get("ROLLBOOK_INBOX", "/data/inbox")
+"""The mounted folder that drops are put into; done ones go to its archive/ and rejected/."""
+
+MAX_REJECTS: Final = os.environ.get("ROLLBOOK_MAX_REJECTS", "0.01")
+"""The greatest share of rejected lines; above it a drop is rejected."""
+
+DECIMAL_COMMA: Final = os.environ.get("ROLLBOOK_DECIMAL_COMMA", "false").lower() in ("1", "true", "yes")
+
+KEEP_MONTHS: Final = os.environ.get("ROLLBOOK_KEEP_MONTHS", "")
+"""Partitions that ended so many months ago are detached. Empty: all are kept."""
+
+PARTITIONS_AHEAD: Final = os.environ.get("ROLLBOOK_PARTITIONS_AHEAD", "3")
+
+WAREHOUSE_CONNECTION: Final = "rollbook_warehouse"
+
+WAREHOUSE_POOL: Final = "rollbook_warehouse"
+"""Bounds how many commands work on the warehouse at once; `airflow-init` makes it."""
+
+DEFAULT_ARGS: Final[dict[str, Any]] = {
+    "owner": "rollbook",
+    # 10, 20, 40, 80, 160 s: a database that is away for minutes is waited for, and nothing spins.
+    "retries": 5,
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=10),
+    "execution_timeout": timedelta(minutes=15),
+    "on_failure_callback": report_failure,
+}
+
+LONG_WORK: Final = timedelta(hours=12)
+"""For loads, refreshes and proofs: far beyond what they take, so that it ends only what hangs."""

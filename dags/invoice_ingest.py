@@ -1,0 +1,192 @@
+"""Takes drops from the inbox into the warehouse, all the time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from airflow.providers.standard.sensors.filesystem import FileSensor
+from airflow.sdk import AssetAlias, Metadata, TriggerRule, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from assets import REJECTED_DROPS, TOTALS
+from deployment import DECIMAL_COMMA, DEFAULT_ARGS, INBOX, LONG_WORK, MAX_REJECTS, WAREHOUSE_POOL
+from node_cli import JsonObject, NodeCliOperator
+
+# An asset among the outlets has an event after each success; through an alias only when there is something to tell.
+MAYBE_REJECTED = AssetAlias("rejected_drops_of_a_run")
+
+PARTITIONS_AT_A_TIME = 16
+REFRESHES_AT_ONCE = 4
+NAMES_KEPT = 20
+
+
+def to_load(batches: list[JsonObject]) -> list[JsonObject]:
+    """One mapped task per batch of drops."""
+    return [{"operands": batch["files"], "about": batch["label"]} for batch in batches]
+
+
+def sum_up(reports: list[JsonObject]) -> JsonObject:
+    """What a batch brought, small enough to keep for every run."""
+    rejected = [one for one in reports if one["outcome"] == "rejected"]
+    return {
+        "files": {outcome: count(reports, outcome) for outcome in ("loaded", "already_loaded", "rejected")},
+        "rows": {
+            name: sum(one["rows"][name] for one in reports)
+            for name in ("read", "inserted", "corrected", "unchanged", "superseded", "rejected")
+        },
+        "partitions": sorted({name for one in reports for name in one["partitions"]}),
+        "rejected": [{"file": one["file"], "error": one["error"]} for one in rejected[:NAMES_KEPT]],
+    }
+
+
+def count(reports: Iterable[JsonObject], outcome: str) -> int:
+    return sum(one["outcome"] == outcome for one in reports)
+
+
+def to_refresh(partitions: list[JsonObject]) -> list[JsonObject]:
+    """A few mapped tasks, each with some partitions and their exact totals: what is pending counts."""
+    at_a_time = max(PARTITIONS_AT_A_TIME, -(-len(partitions) // REFRESHES_AT_ONCE))
+    return [
+        {
+            name["partition"]: {
+                "invoices": name["rollupInvoices"] + name["pendingInvoices"],
+                "total": str(Decimal(name["rollupTotal"]) + Decimal(name["pendingTotal"])),
+            }
+            for name in partitions[start : start + at_a_time]
+        }
+        for start in range(0, len(partitions), at_a_time)
+    ]
+
+
+def refresh_call(totals: dict[str, Any]) -> JsonObject:
+    names = sorted(totals)
+    return {
+        "arguments": ["refresh", "--json", "--partition", *names],
+        "about": names[0] if len(names) == 1 else f"{len(names)} partitions, {names[0]} to {names[-1]}",
+    }
+
+
+@dag(
+    schedule="@continuous",
+    max_active_runs=1,
+    catchup=False,
+    is_paused_upon_creation=False,
+    default_args=DEFAULT_ARGS,
+    tags=["rollbook", "ingest"],
+    doc_md="""
+### From drops in the inbox to exact totals
+
+Waits for CSV files in the inbox, loads them (each in one transaction), refreshes the rollup of the partitions they touched, and moves
+them to `archive/` or `rejected/`. A run begins as soon as the one before it has ended.
+
+- **Green with rejected drops**: a bad file of a vendor is no failure of the job. It lies in `rejected/` with a `.reason.json` beside
+  it; `quarantine_review` asks what to do with it.
+- **Red**: a drop could not be loaded, refreshed or moved although it was tried again for some minutes: the database is away, a disk is
+  full, a folder cannot be written. Nothing is lost: the files are in the inbox, and the next run takes them up.
+- Loading twice changes nothing, so any task may be cleared and run again.
+""",
+)
+def invoice_ingest() -> None:
+    wait_for_drop = FileSensor(
+        task_id="wait_for_drop",
+        filepath=f"{INBOX}/*.[cC][sS][vV]*",
+        deferrable=True,
+        poke_interval=2,
+        timeout=timedelta(days=1).total_seconds(),
+        soft_fail=True,
+        execution_timeout=None,
+        doc_md="Waits in the triggerer, without a worker, until a CSV file lies in the inbox.",
+    )
+    list_ready_drops = NodeCliOperator(
+        task_id="list_ready_drops",
+        arguments=["inbox", "list", "--json", "--wait", "600"],
+        operands=[INBOX],
+        connection_id=None,
+        digest=to_load,
+        skip_when_empty=True,
+        doc_md="Drops that nobody writes any more, oldest sync date first, in at most 8 batches.",
+    )
+    decimal_comma = ["--decimal-comma"] if DECIMAL_COMMA else []
+    load_drops = NodeCliOperator.partial(
+        task_id="load_drops",
+        arguments=[
+            "load",
+            "--json",
+            "--no-refresh",
+            "--ignore-missing",
+            "--max-rejects",
+            MAX_REJECTS,
+            *decimal_comma,
+        ],
+        digest=sum_up,
+        pool=WAREHOUSE_POOL,
+        execution_timeout=LONG_WORK,
+        map_index_template="{{ task.about }}",
+        doc_md="Loads a batch of drops, each in one transaction.",
+    ).expand_kwargs(list_ready_drops.output)
+    pending_partitions = NodeCliOperator(
+        task_id="pending_partitions",
+        arguments=["partitions", "list", "--json", "--pending"],
+        digest=to_refresh,
+        # Also after a load that failed: the others of its batch are in, and an earlier run may have been cut off here.
+        trigger_rule=TriggerRule.ALL_DONE,
+        doc_md="What the warehouse says is pending, whoever loaded it.",
+    )
+    refresh_partitions = NodeCliOperator.partial(
+        task_id="refresh_partitions",
+        pool=WAREHOUSE_POOL,
+        execution_timeout=LONG_WORK,
+        map_index_template="{{ task.about }}",
+        doc_md="Brings the rollup of a few partitions up to date; only the groups that changed are written.",
+    ).expand_kwargs(pending_partitions.output.map(refresh_call))
+    archive_drops = NodeCliOperator.partial(
+        task_id="archive_drops",
+        arguments=["inbox", "archive", "--json", INBOX],
+        # The commit marker: what the ledger knows leaves the inbox, also where another drop failed.
+        trigger_rule=TriggerRule.ALL_DONE,
+        execution_timeout=LONG_WORK,
+        map_index_template="{{ task.about }}",
+        doc_md="Moves drops that the ledger knows to archive/ or rejected/.",
+    ).expand_kwargs(list_ready_drops.output)
+
+    @task(
+        outlets=[TOTALS, MAYBE_REJECTED],
+        trigger_rule=TriggerRule.NONE_FAILED,
+        doc_md="Tells what is new, as an asset event. Fails when a load, a refresh or a move failed, and the run with it.",
+    )
+    def publish(loads: Any, pending: Any) -> Any:
+        batches = [loads[index] for index in range(len(loads))] if loads else []
+        if not batches:
+            raise AirflowSkipException("no drops in this run")
+        touched = {name for batch in batches for name in batch["partitions"]}
+        totals = {name: total for some in pending or [] for name, total in some.items()}
+        rejected = [one for batch in batches for one in batch["rejected"]][:NAMES_KEPT]
+        if rejected:
+            yield Metadata(REJECTED_DROPS, extra={"drops": rejected}, alias=MAYBE_REJECTED)
+        yield Metadata(
+            TOTALS,
+            extra={
+                "files": add_up(batch["files"] for batch in batches),
+                "rows": add_up(batch["rows"] for batch in batches),
+                "partitions": {name: totals.get(name) for name in sorted(touched | totals.keys())},
+            },
+        )
+
+    wait_for_drop >> list_ready_drops
+    load_drops >> pending_partitions >> refresh_partitions >> archive_drops
+    published = publish(load_drops.output, pending_partitions.output)
+    [load_drops, refresh_partitions, archive_drops] >> published
+
+
+def add_up(counts: Iterable[dict[str, int]]) -> JsonObject:
+    total: JsonObject = {}
+    for one in counts:
+        for name, value in one.items():
+            total[name] = total.get(name, 0) + value
+    return total
+
+
+invoice_ingest()

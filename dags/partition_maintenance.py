@@ -1,0 +1,56 @@
+"""Makes the partitions that will be needed, and takes out those that are kept no longer."""
+
+from __future__ import annotations
+
+from airflow.sdk import CronTriggerTimetable, dag
+from pendulum import now
+
+from deployment import DEFAULT_ARGS, KEEP_MONTHS, LONG_WORK, PARTITIONS_AHEAD, WAREHOUSE_POOL
+from node_cli import NodeCliOperator
+
+
+def months_ago(months: str) -> str:
+    """The date so many months ago, in UTC."""
+    return now("UTC").subtract(months=int(months)).to_date_string()
+
+
+@dag(
+    schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC"),
+    max_active_runs=1,
+    catchup=False,
+    is_paused_upon_creation=False,
+    default_args=DEFAULT_ARGS,
+    tags=["rollbook", "maintenance"],
+    user_defined_macros={"months_ago": months_ago},
+    doc_md="""
+### Partitions ahead, and retention
+
+Makes the partitions of the next months (`ROLLBOOK_PARTITIONS_AHEAD`), so that no load has to. Where `ROLLBOOK_KEEP_MONTHS` is set,
+detaches the partitions that ended so many months ago: their tables stay in the database, out of the reports, until somebody attaches,
+archives or drops them. Nothing is ever dropped by this DAG.
+""",
+)
+def partition_maintenance() -> None:
+    ensure_partitions = NodeCliOperator(
+        task_id="ensure_partitions",
+        arguments=["partitions", "ensure", "--json", "--ahead", PARTITIONS_AHEAD],
+        doc_md="Makes the partitions from today on.",
+    )
+    if KEEP_MONTHS:
+        detach_partitions = NodeCliOperator(
+            task_id="detach_partitions",
+            arguments=[
+                "partitions",
+                "detach",
+                "--json",
+                "--before",
+                f"{{{{ months_ago({KEEP_MONTHS!r}) }}}}",
+            ],
+            pool=WAREHOUSE_POOL,
+            execution_timeout=LONG_WORK,
+            doc_md="Takes partitions that are kept no longer out of the live tables, without blocking readers.",
+        )
+        ensure_partitions >> detach_partitions
+
+
+partition_maintenance()

@@ -1,0 +1,134 @@
+"""Asks people what to do with rejected drops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import PurePath
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import AssetOrTimeSchedule, Context, CronTriggerTimetable, dag, task_group
+from airflow.sdk.exceptions import AirflowSkipException
+
+from assets import REJECTED_DROPS
+from deployment import DEFAULT_ARGS, INBOX, LONG_WORK, WAREHOUSE_POOL
+from node_cli import JsonObject, NodeCliOperator, shorten
+
+LOAD = "Load the good lines"
+RETRY = "Try again"
+KEEP = "Keep it out"
+LATER = "Ask again tomorrow"
+DECISIONS = {LOAD: "load", RETRY: "retry", KEEP: "keep"}
+
+ASKED_AT_ONCE = 50
+LINES_SHOWN = 10
+
+
+def to_review(drops: list[JsonObject]) -> list[JsonObject]:
+    """What a person needs to decide, as texts."""
+    return [
+        {"path": drop["path"], "subject": f"Rejected: {name_of(drop)}", "body": explain(drop)}
+        for drop in drops[:ASKED_AT_ONCE]
+    ]
+
+
+def name_of(drop: JsonObject) -> str:
+    return shorten(PurePath(drop["path"]).name)
+
+
+def explain(drop: JsonObject) -> str:
+    """Markdown. What comes from the file stands in a block of code, so that nothing in it is taken for markup."""
+    error = drop.get("error") or {"code": "unknown", "message": "no reason was kept"}
+    rows = drop.get("rows") or {}
+    lines = [
+        f"line {one['line']}: {one['reason']}: {shorten(one.get('raw') or 'not UTF-8')[:200]}"
+        for one in (drop.get("lines") or [])[:LINES_SHOWN]
+    ]
+    facts = [
+        f"file: {name_of(drop)}",
+        f"why: {error['code']}: {shorten(error['message'])}",
+        f"lines read: {rows.get('read', 0)}, rejected: {rows.get('rejected', 0)}",
+        *lines,
+    ]
+    block = "\n".join(f"    {fact}" for fact in facts)
+    return (
+        f"{block}\n\n"
+        f"- **{LOAD}**: the lines that are right count, the others stay in quarantine.\n"
+        f"- **{RETRY}**: back to the inbox, for example after the cause was mended.\n"
+        f"- **{KEEP}**: it stays in `rejected/`, and nobody is asked again.\n"
+    )
+
+
+class DecisionOperator(NodeCliOperator):
+    """Carries out what a person decided about a drop in rejected/."""
+
+    template_fields: Sequence[str] = (*NodeCliOperator.template_fields, "answer", "path")
+
+    def __init__(self, *, answer: Any, path: Any, **kwargs: Any) -> None:
+        super().__init__(arguments=[], **kwargs)
+        self.answer = answer
+        self.path = path
+
+    def execute(self, context: Context) -> Any:
+        chosen = self.answer["chosen_options"][0]
+        if chosen not in DECISIONS:
+            raise AirflowSkipException("nobody has decided yet; the drop stays where it is")
+        self.arguments = ["inbox", "decide", "--json", "--as", DECISIONS[chosen]]
+        self.operands = [INBOX, self.path]
+        return super().execute(context)
+
+
+@dag(
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable("0 6 * * *", timezone="UTC"), assets=[REJECTED_DROPS]
+    ),
+    max_active_runs=1,
+    catchup=False,
+    is_paused_upon_creation=False,
+    default_args=DEFAULT_ARGS,
+    tags=["rollbook", "review"],
+    doc_md="""
+### What to do with rejected drops
+
+Begins when a drop is rejected, and every morning while there are any that nobody has decided on. Each waits under *Required Actions*
+for one of: load the good lines, try again, keep it out. After a day without an answer nothing is done, and the next run asks again.
+It is a DAG of its own, so the ingest never waits for people.
+""",
+)
+def quarantine_review() -> None:
+    list_rejected = NodeCliOperator(
+        task_id="list_rejected",
+        arguments=["inbox", "rejected", "--json"],
+        operands=[INBOX],
+        connection_id=None,
+        digest=to_review,
+        skip_when_empty=True,
+        doc_md="Drops in rejected/ that nobody has decided on.",
+    )
+
+    @task_group
+    def review(path: str, subject: str, body: str) -> None:
+        ask = HITLOperator(
+            task_id="ask",
+            subject=subject,
+            body=body,
+            options=[LOAD, RETRY, KEEP, LATER],
+            defaults=[LATER],
+            response_timeout=timedelta(days=1),
+            execution_timeout=None,
+            doc_md="Waits for a person, without a worker.",
+        )
+        DecisionOperator(
+            task_id="decide",
+            answer=ask.output,
+            path=path,
+            pool=WAREHOUSE_POOL,
+            execution_timeout=LONG_WORK,
+            doc_md="Does what was decided.",
+        )
+
+    review.expand_kwargs(list_rejected.output)
+
+
+quarantine_review()

@@ -1,0 +1,112 @@
+"""Every DAG file imports without errors, warnings or work, and says what it needs to say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.definitions.mappedoperator import MappedOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+DAGS = Path(__file__).resolve().parents[1]
+NAMES = ["invoice_ingest", "partition_maintenance", "quarantine_review", "rollup_rebuild", "rollup_verify"]
+
+WATCHED_IMPORT = """
+import importlib, os, sys
+import airflow.sdk, airflow.providers.standard.operators.hitl, airflow.providers.standard.sensors.filesystem
+FORBIDDEN = ("subprocess.Popen", "os.system", "os.posix_spawn", "socket.connect", "socket.getaddrinfo", "os.listdir", "os.scandir", "glob.glob")
+def audit(event, arguments):
+    # Python itself looks for modules in the folders of its path.
+    if event in FORBIDDEN and not (event.startswith("os.") and os.path.realpath(arguments[0] or ".").startswith(PATH)):
+        raise RuntimeError(f"work at the top of a DAG file: {event} {arguments}")
+sys.path.insert(0, ".")
+PATH = tuple(os.path.realpath(one or ".") for one in sys.path)
+sys.addaudithook(audit)
+importlib.import_module(sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def dags() -> dict[str, DAG]:
+    bag = DagBag(dag_folder=str(DAGS))
+    assert bag.import_errors == {}
+    return dict(bag.dags)
+
+
+def test_all_five_dags_are_found(dags: dict[str, DAG]) -> None:
+    assert sorted(dags) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dag_file_imports_without_a_warning_or_any_work(name: str, python: str) -> None:
+    done = subprocess.run(
+        [python, "-W", "error", "-c", WATCHED_IMPORT, name],
+        cwd=DAGS,
+        env={
+            **os.environ,
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql+psycopg://nobody@127.0.0.1:1/none",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dag_says_what_it_is(name: str, dags: dict[str, DAG]) -> None:
+    dag = dags[name]
+    assert "rollbook" in dag.tags
+    assert dag.doc_md
+    assert dag.owner == "rollbook"
+    assert dag.catchup is False
+    assert dag.max_active_runs == 1
+    assert dag.is_paused_upon_creation is False
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_task_tries_again_calmly_ends_in_time_and_tells_of_its_failure(
+    name: str, dags: dict[str, DAG]
+) -> None:
+    for task in dags[name].tasks:
+        assert (task.retries or 0) >= 3, task.task_id
+        assert task.retry_delay >= timedelta(seconds=10), task.task_id
+        assert task.retry_exponential_backoff == 2, task.task_id
+        assert task.max_retry_delay == timedelta(minutes=10), task.task_id
+        assert task.doc_md, task.task_id
+        assert task.on_failure_callback or task.has_on_failure_callback, task.task_id
+        given = task.partial_kwargs if isinstance(task, MappedOperator) else vars(task)
+        assert task.execution_timeout or given.get("timeout") or given.get("response_timeout"), task.task_id
+
+
+def test_the_ingest_runs_all_the_time_and_no_failure_pauses_it(dags: dict[str, DAG]) -> None:
+    dag = dags["invoice_ingest"]
+    assert type(dag.timetable).__name__ == "ContinuousTimetable"
+    assert not dag.max_consecutive_failed_dag_runs
+
+
+def test_the_only_leaf_of_the_ingest_is_the_one_that_fails_when_anything_failed(dags: dict[str, DAG]) -> None:
+    leaves = dags["invoice_ingest"].leaves
+    assert [leaf.task_id for leaf in leaves] == ["publish"]
+    assert leaves[0].upstream_task_ids >= {"load_drops", "refresh_partitions", "archive_drops"}
+
+
+def test_work_on_the_warehouse_is_bounded_by_the_pool(dags: dict[str, DAG]) -> None:
+    long_tasks = {
+        "load_drops",
+        "refresh_partitions",
+        "verify",
+        "rebuild",
+        "review.decide",
+    }
+    found = {
+        task.task_id: task.pool for dag in dags.values() for task in dag.tasks if task.task_id in long_tasks
+    }
+    assert found == dict.fromkeys(long_tasks, "rollbook_warehouse")

@@ -1,0 +1,283 @@
+"""Whole runs by `dag.test()`, on a real metadata database and a real warehouse."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from drops import Till, read_totals
+
+from node_cli import NodeCliOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+DAGS = Path(__file__).resolve().parents[1]
+Rollbook = Callable[..., list[dict[str, Any]]]
+Sql = Callable[[str], list[tuple[Any, ...]]]
+
+SNAPSHOT = {
+    "invoices": "select i::text from warehouse.invoices i order by 1",
+    "corrections": "select c::text from warehouse.corrections c order by 1",
+    "deltas": "select d::text from warehouse.venue_day_deltas d order by 1",
+    "rollup": "select r::text from warehouse.venue_day_rollup r order by 1",
+    "pending": "select p::text from warehouse.venue_day_pending p order by 1",
+    "loaded": "select file_name, synced_on from warehouse.loads where status = 'loaded' order by 1, 2",
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _metadata() -> None:
+    subprocess.run(["airflow", "db", "migrate"], check=True, capture_output=True)
+
+
+@pytest.fixture
+def load_dag() -> Callable[[str], DAG]:
+    """A DAG, parsed anew: what a test changes about it ends with the test."""
+
+    def load(name: str) -> DAG:
+        bag = DagBag(dag_folder=str(DAGS / f"{name}.py"))
+        assert bag.import_errors == {}
+        found: DAG = bag.dags[name]
+        return found
+
+    return load
+
+
+States = dict[str, list[str]]
+
+
+def run(dag: DAG, conf: dict[str, Any] | None = None) -> tuple[str, States]:
+    """The run's state, and the states of each task's instances in order of their map index."""
+    ended = dag.test(run_conf=conf)
+    states: States = {}
+    for instance in sorted(ended.get_task_instances(), key=lambda one: (one.task_id, one.map_index)):
+        states.setdefault(instance.task_id, []).append(str(instance.state))
+    return str(ended.state), states
+
+
+def last_event(asset: str) -> dict[str, Any]:
+    with psycopg.connect(os.environ["ROLLBOOK_TEST_METADATA"]) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "select e.extra from asset_event e join asset a on a.id = e.asset_id where a.name = %s order by e.id desc limit 1",
+            (asset,),
+        )
+        row = cursor.fetchone()
+    return {} if row is None else dict(row[0] if isinstance(row[0], dict) else json.loads(row[0]))
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
+
+
+def test_drops_become_exact_totals_and_leave_the_inbox(
+    load_dag: Callable[[str], DAG], inbox: Path, rollbook: Rollbook, sql: Sql, tmp_path: Path
+) -> None:
+    till = Till(seed=11, prefix="ingest")
+    names = [
+        "invoices_2026-10-03.csv",
+        "with blanks 2026-10-04.csv",
+        "{{ 7 * 7 }} $(id) 2026-10-05.csv",
+        "-n 2026-10-06.csv",
+        "line\nend 2026-10-07.csv",
+        "餐厅 2026-10-08.CSV",
+    ]
+    for day, name in enumerate(names, start=3):
+        till.write(inbox / name, date(2026, 10, day), rows=40)
+    shutil.copy(inbox / names[0], inbox / "again_2026-10-03.csv")
+    Till(seed=12, prefix="ingest").write(inbox / "bad_2026-10-05.csv", date(2026, 10, 5), rows=1, bad_lines=9)
+    Till(seed=13, prefix="ingest").write(inbox / "undated.csv", date(2026, 10, 5), rows=1)
+    (inbox / "unfinished_2026-10-05.csv.part").write_text("venue")
+    (inbox / "notes.txt").write_text("no drop")
+    kept = tmp_path / "kept"
+    shutil.copytree(inbox, kept)
+
+    state, states = run(load_dag("invoice_ingest"))
+
+    assert state == "success"
+    assert states["load_drops"] == ["success"]
+    assert states["publish"] == ["success"]
+    assert read_totals(rollbook("totals"), "ingest") == till.totals()
+    assert sql("select count(*) from warehouse.venue_day_pending") == [(0,)]
+    assert names_in(inbox) == ["notes.txt", "unfinished_2026-10-05.csv.part"]
+    assert names_in(inbox / "archive") == sorted([*names, "again_2026-10-03.csv"])
+    rejected = [
+        "bad_2026-10-05.csv",
+        "bad_2026-10-05.csv.reason.json",
+        "undated.csv",
+        "undated.csv.reason.json",
+    ]
+    assert names_in(inbox / "rejected") == rejected
+    reason = json.loads((inbox / "rejected" / "bad_2026-10-05.csv.reason.json").read_text())
+    assert reason["error"]["code"] == "too_many_rejects"
+    assert [line["reason"] for line in reason["lines"]] == ["bad_uuid"] * 9
+
+    event = last_event("venue_daily_totals")
+    assert event["files"] == {"loaded": 6, "already_loaded": 1, "rejected": 2}
+    assert event["rows"]["inserted"] == 240
+    totals = {row["partition"]: row for row in rollbook("partitions", "list")}
+    assert event["partitions"] == {
+        name: {"invoices": totals[name]["rollupInvoices"], "total": totals[name]["rollupTotal"]}
+        for name in event["partitions"]
+    }
+    assert "2026-09" in event["partitions"]
+    assert {Path(drop["file"]).name for drop in last_event("rejected_drops")["drops"]} == {
+        "bad_2026-10-05.csv",
+        "undated.csv",
+    }
+
+    # The same drops once more: the same tables, and nothing is overwritten in the archive.
+    before = {table: sql(statement) for table, statement in SNAPSHOT.items()}
+    for name in names:
+        shutil.copy(kept / name, inbox / name)
+    state, states = run(load_dag("invoice_ingest"))
+    assert state == "success"
+    assert {table: sql(statement) for table, statement in SNAPSHOT.items()} == before
+    assert last_event("venue_daily_totals")["files"] == {"loaded": 0, "already_loaded": 6, "rejected": 0}
+    assert len(names_in(inbox / "archive")) == 2 * len(names) + 1
+    assert read_totals(rollbook("totals"), "ingest") == till.totals()
+
+
+def test_a_run_that_finds_nothing_ready_is_skipped_and_still_refreshes_what_an_earlier_one_left(
+    load_dag: Callable[[str], DAG], inbox: Path, rollbook: Rollbook, sql: Sql, tmp_path: Path
+) -> None:
+    left = Till(seed=14, prefix="left").write(tmp_path / "left_2026-10-05.csv", date(2026, 10, 5), rows=30)
+    rollbook("load", "--no-refresh", str(left))
+    assert sql("select count(*) > 0 from warehouse.venue_day_pending") == [(True,)]
+    (inbox / "growing_2026-10-05.csv.part").write_text("venue_id")
+    dag = load_dag("invoice_ingest")
+    listing = dag.get_task("list_ready_drops")
+    assert isinstance(listing, NodeCliOperator)
+    listing.arguments = [*listing.arguments[:-1], "1"]
+
+    state, states = run(dag)
+
+    assert state == "success"
+    assert states["list_ready_drops"] == ["skipped"]
+    assert states["load_drops"] == ["skipped"]
+    assert states["refresh_partitions"] == ["success"]
+    assert states["publish"] == ["skipped"]
+    assert sql("select count(*) from warehouse.venue_day_pending") == [(0,)]
+    assert names_in(inbox) == ["growing_2026-10-05.csv.part"]
+
+
+def test_a_rollup_that_was_tampered_with_fails_the_proof_by_name_alerts_and_is_mended(
+    load_dag: Callable[[str], DAG],
+    rollbook: Rollbook,
+    sql: Sql,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    web_hook: list[str],
+    web_hook_url: str,
+) -> None:
+    drop = Till(seed=15, prefix="proof").write(tmp_path / "proof_2026-10-05.csv", date(2026, 10, 5), rows=20)
+    rollbook("load", str(drop))
+    assert run(load_dag("rollup_verify"))[0] == "success"
+    sql(
+        "update warehouse.venue_day_rollup set total = total + 1 where (created_on, venue_key) = "
+        "(select r.created_on, r.venue_key from warehouse.venue_day_rollup r join warehouse.venues using (venue_key) "
+        "where venue_id = 'proof-03' order by 1 limit 1)"
+    )
+    alert = {"conn_type": "apprise", "extra": {"config": [{"path": web_hook_url}]}}
+    monkeypatch.setenv("AIRFLOW_CONN_ROLLBOOK_ALERTS", json.dumps(alert))
+
+    state, states = run(load_dag("rollup_verify"))
+
+    assert (state, states) == ("failed", {"verify": ["failed"]})
+    (message,) = web_hook
+    assert "proof-03" in message
+    assert "divergences" in message
+    assert "rollup_verify" in message
+
+    assert run(load_dag("rollup_verify"), {"repair": True})[0] == "success"
+    assert run(load_dag("rollup_verify"), {"partition": "2026-10", "identity": True})[0] == "success"
+
+
+def test_an_alert_that_cannot_be_sent_changes_nothing(
+    load_dag: Callable[[str], DAG], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alert = {"conn_type": "apprise", "extra": {"config": [{"path": "json://127.0.0.1:1/"}]}}
+    monkeypatch.setenv("AIRFLOW_CONN_ROLLBOOK_ALERTS", json.dumps(alert))
+    state, states = run(load_dag("rollup_verify"), {"partition": "1999-01"})
+    assert (state, states) == ("failed", {"verify": ["failed"]})
+
+
+def test_partitions_are_made_ahead(load_dag: Callable[[str], DAG], rollbook: Rollbook) -> None:
+    assert run(load_dag("partition_maintenance"))[0] == "success"
+    names = {row["partition"] for row in rollbook("partitions", "list")}
+    first = date.today().replace(day=1)
+    for _ in range(4):
+        assert f"{first:%Y-%m}" in names
+        first = (first + timedelta(days=32)).replace(day=1)
+
+
+def test_retention_detaches_what_is_kept_no_longer(
+    load_dag: Callable[[str], DAG], rollbook: Rollbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    till = Till(seed=16, prefix="old")
+    rollbook("load", str(till.write(tmp_path / "old_2015-10-05.csv", date(2015, 10, 5), rows=20)))
+    monkeypatch.setattr("deployment.KEEP_MONTHS", "120")
+    state, states = run(load_dag("partition_maintenance"))
+    assert (state, states["detach_partitions"]) == ("success", ["success"])
+    found = {row["partition"]: row["state"] for row in rollbook("partitions", "list")}
+    assert found["2015-10"] == "detached"
+    assert found[f"{date.today():%Y-%m}"] == "open"
+    # Again: nothing is left to do.
+    assert run(load_dag("partition_maintenance"))[0] == "success"
+
+
+def test_a_rebuild_touches_the_partitions_of_its_range_alone(
+    load_dag: Callable[[str], DAG], rollbook: Rollbook, sql: Sql, tmp_path: Path
+) -> None:
+    till = Till(seed=17, prefix="rebuild")
+    rollbook("load", str(till.write(tmp_path / "rebuild_2025-10-05.csv", date(2025, 10, 5), rows=200)))
+    sql(
+        "update warehouse.venue_day_rollup set total = total + 1 where created_on >= date '2025-08-01' and created_on < date '2025-10-01'"
+    )
+    state, states = run(load_dag("rollup_rebuild"), {"from": "2025-08-01", "to": "2025-10-01"})
+    assert (state, states["rebuild"]) == ("success", ["success", "success"])
+    assert read_totals(rollbook("totals"), "rebuild") == till.totals()
+
+
+@pytest.mark.parametrize("conf", [{"from": "yesterday"}, {"strategy": "magic"}])
+def test_a_rebuild_refuses_what_its_form_does_not_allow(
+    load_dag: Callable[[str], DAG], conf: dict[str, str]
+) -> None:
+    with pytest.raises(Exception, match="Invalid input for param"):
+        run(load_dag("rollup_rebuild"), conf)
+
+
+@pytest.fixture
+def web_hook() -> list[str]:
+    """What was posted to `web_hook_url`."""
+    return []
+
+
+@pytest.fixture
+def web_hook_url(web_hook: list[str]) -> Iterator[str]:
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            web_hook.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Hook)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"json://127.0.0.1:{server.server_port}/hook"
+    server.shutdown()
+    thread.join()
