@@ -49,10 +49,10 @@ function forbidden(importers: RegExp, imported: RegExp): readonly string[] {
     );
 }
 
-/** Product files of db/ and etl/ with this in their code. */
+/** Product files of db/, etl/ and dags/ with this in their code. */
 function users(of: RegExp): readonly string[] {
   return sources
-    .filter((source) => isProduct(source) && /^(db|etl)\//.test(source.path) && of.test(source.text))
+    .filter((source) => isProduct(source) && /^(db|etl|dags)\//.test(source.path) && of.test(source.text))
     .map(({ path }) => path)
     .toSorted();
 }
@@ -73,6 +73,10 @@ test("etl imports nothing of bench or dags", () => {
   expect(forbidden(/^etl\//, /^(bench|dags)\//)).toEqual([]);
 });
 
+test("nothing but dags imports dags", () => {
+  expect(forbidden(/^(?!dags\/)/, /^dags\//)).toEqual([]);
+});
+
 test("nothing but bench imports bench", () => {
   expect(forbidden(/^(?!bench\/)/, /^bench\//)).toEqual([]);
 });
@@ -87,24 +91,30 @@ test("no product file imports a test or what supports tests", () => {
   expect(offenders).toEqual([]);
 });
 
-/** The files that are run as processes: the command line, the keeper of the embedded server, the writer of docs/command-line.md. */
-const MAINS = ["db/embedded/keeper.ts", "etl/cli.ts", "etl/usage.ts"];
+/**
+ * The files that are run as processes: `npm run airflow` and its guardian, the keeper of the embedded server, the command line, the writer of
+ * docs/command-line.md.
+ */
+const PRINTING = ["dags/airflow.ts", "db/embedded/keeper.ts", "etl/cli.ts", "etl/usage.ts"];
+const MAINS = ["dags/airflow.ts", "dags/airflow/guardian.ts", ...PRINTING.slice(1)];
+const COMMANDS = ["dags/airflow.ts", "etl/cli.ts"];
 
 test("only the main files read argv", () => {
   expect(users(/\bprocess\.argv\b/)).toEqual(MAINS);
 });
 
 test("only the main files print", () => {
-  expect(users(/\bconsole\.|\bprocess\.std(out|err)\b/)).toEqual(MAINS);
+  expect(users(/\bconsole\.|\bprocess\.std(out|err)\b/)).toEqual(PRINTING);
 });
 
-test("only the command line sets the exit code or exits", () => {
-  expect(users(/\bprocess\.(exitCode|exit|abort|reallyExit)\b/)).toEqual(["etl/cli.ts"]);
+test("only the commands set the exit code or exit", () => {
+  expect(users(/\bprocess\.(exitCode|exit|abort|reallyExit)\b/)).toEqual(COMMANDS);
 });
 
 // The embedded server hands the environment on to the processes it starts, and reads no setting there.
-test("only the command line reads the environment, and the embedded server hands it on", () => {
+test("only the commands read the environment, and the embedded server hands it on", () => {
   expect(users(/\bprocess\.env\b/)).toEqual([
+    "dags/airflow.ts",
     "db/embedded/programs.ts",
     "db/embedded/start.ts",
     "etl/cli.ts",

@@ -90,6 +90,7 @@ def test_the_ingest_runs_all_the_time_and_no_failure_pauses_it(dags: dict[str, D
     dag = dags["invoice_ingest"]
     assert type(dag.timetable).__name__ == "ContinuousTimetable"
     assert not dag.max_consecutive_failed_dag_runs
+    assert dag.start_date is not None
 
 
 def test_the_only_leaf_of_the_ingest_is_the_one_that_fails_when_anything_failed(dags: dict[str, DAG]) -> None:
