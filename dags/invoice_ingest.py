@@ -18,8 +18,10 @@ from node_cli import JsonObject, NodeCliOperator
 # An asset among the outlets has an event after each success; through an alias only when there is something to tell.
 MAYBE_REJECTED = AssetAlias("rejected_drops_of_a_run")
 
-PARTITIONS_AT_A_TIME = 16
 REFRESHES_AT_ONCE = 4
+CHANGES_WORTH_A_TASK = 250_000
+"""Pending changes that take a refresh some seconds, as many as it costs to start a task for them."""
+
 NAMES_KEPT = 20
 
 
@@ -47,26 +49,23 @@ def count(reports: Iterable[JsonObject], outcome: str) -> int:
 
 
 def to_refresh(partitions: list[JsonObject]) -> list[JsonObject]:
-    """A few mapped tasks, each with some partitions and their exact totals: what is pending counts."""
-    at_a_time = max(PARTITIONS_AT_A_TIME, -(-len(partitions) // REFRESHES_AT_ONCE))
-    return [
-        {
-            name["partition"]: {
-                "invoices": name["rollupInvoices"] + name["pendingInvoices"],
-                "total": str(Decimal(name["rollupTotal"]) + Decimal(name["pendingTotal"])),
-            }
-            for name in partitions[start : start + at_a_time]
-        }
-        for start in range(0, len(partitions), at_a_time)
-    ]
+    """Some mapped tasks, one where little is pending, each with partitions and their exact totals: what is pending counts."""
+    changes = sum(one["pendingChanges"] for one in partitions)
+    tasks = min(REFRESHES_AT_ONCE, len(partitions), 1 + changes // CHANGES_WORTH_A_TASK)
+    return [{one["partition"]: totals_of(one) for one in partitions[first::tasks]} for first in range(tasks)]
+
+
+def totals_of(partition: JsonObject) -> JsonObject:
+    return {
+        "invoices": partition["rollupInvoices"] + partition["pendingInvoices"],
+        "total": str(Decimal(partition["rollupTotal"]) + Decimal(partition["pendingTotal"])),
+    }
 
 
 def refresh_call(totals: dict[str, Any]) -> JsonObject:
     names = sorted(totals)
-    return {
-        "arguments": ["refresh", "--json", "--partition", *names],
-        "about": names[0] if len(names) == 1 else f"{len(names)} partitions, {names[0]} to {names[-1]}",
-    }
+    about = names[0] if len(names) == 1 else f"{len(names)} partitions of {names[0]} to {names[-1]}"
+    return {"arguments": ["refresh", "--json", "--partition", *names], "about": about}
 
 
 @dag(
