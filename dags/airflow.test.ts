@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
   copyFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -14,9 +15,9 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
-import { findMarked, killMarked } from "./airflow/processes.ts";
+import { CHECKOUT } from "./airflow/checkout.ts";
+import { findMarked, homeMark, killMarked } from "./airflow/processes.ts";
 import type { Python } from "./airflow/python.ts";
-import { CHECKOUT, homeMark } from "./airflow/runner.ts";
 import { INSTALLED_WITHIN_MS, installPython, makeFolder } from "./airflow/testing.ts";
 
 let python: Python;
@@ -26,26 +27,42 @@ beforeAll(async () => {
 
 const STARTED_WITHIN_MS = 240_000;
 
-/** A folder that has an inbox, and a home with the Python that is installed already. */
+/**
+ * A folder that has an inbox, a home with the Python that is installed already, and a checkout of its own: the settings in a developer's
+ * .env count for that one's Airflow, not for ours.
+ */
 function makePlace() {
   const folder = makeFolder();
+  const checkout = join(folder, "checkout");
+  for (const part of ["db", "etl", "dags", "docker-compose.yml", "package.json"]) {
+    cpSync(join(CHECKOUT, part), join(checkout, part), {
+      recursive: true,
+      filter: (path) => !path.endsWith("__pycache__") && !path.endsWith(".test.ts"),
+    });
+  }
+  symlinkSync(join(CHECKOUT, "node_modules"), join(checkout, "node_modules"));
   const home = join(folder, "home");
   mkdirSync(join(folder, "inbox"));
   mkdirSync(home);
   symlinkSync(python.venv, join(home, "venv"));
   const mark = `${homeMark(home)}:`;
   onTestFinished(() => killMarked(mark));
-  return { folder, home, mark };
+  return { folder, checkout, home, mark };
 }
 
-function runAirflow(folder: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}) {
+function runAirflow(
+  folder: string,
+  args: readonly string[],
+  environment: NodeJS.ProcessEnv = {},
+  checkout = CHECKOUT,
+) {
   const { DATABASE_URL, PGHOST, PGSERVICE, ROLLBOOK_HOME, ...env } = process.env;
   const child = spawn(
     process.execPath,
     [
       "--import",
       join(CHECKOUT, "node_modules/tsx/dist/loader.mjs"),
-      join(CHECKOUT, "dags/airflow.ts"),
+      join(checkout, "dags/airflow.ts"),
       "--home=home",
       ...args,
     ],
@@ -112,16 +129,22 @@ test("without Python it says what to do", async () => {
   expect(output).not.toMatch(/^\s+at /m);
 });
 
+test("its help names where settings come from", async () => {
+  const { code, output } = await runAirflow(makeFolder(), ["--help"]).ended;
+  expect(code, output).toBe(0);
+  expect(output).toContain(".env in the checkout");
+});
+
 test("a flag that it does not know is a usage error", async () => {
   const { code, output } = await runAirflow(makeFolder(), ["--port=no"]).ended;
   expect(code).toBe(2);
   expect(output).toContain("Give a number from 1 to 65535");
 });
 
-test("--once takes in what is in the inbox, says what became of it, and leaves nothing behind", {
+test("--once takes in what is in the inbox under the settings of .env, says what became of it, and leaves nothing behind", {
   timeout: STARTED_WITHIN_MS,
 }, async () => {
-  const { folder, mark } = makePlace();
+  const { folder, checkout, mark } = makePlace();
   const inbox = join(folder, "inbox");
   const lines = ["venue_id,invoice_id,datetime_created,total"];
   lines.push(
@@ -131,7 +154,11 @@ test("--once takes in what is in the inbox, says what became of it, and leaves n
   copyFileSync(join(CHECKOUT, "package.json"), join(inbox, "bad_2026-10-05.csv"));
   writeFileSync(join(inbox, "notes.txt"), "no drop");
 
-  const { code, output } = await runAirflow(folder, ["--once", "--inbox=inbox"]).ended;
+  // The environment wins over it.
+  writeFileSync(join(checkout, ".env"), "ROLLBOOK_MAX_REJECTS=2\nWAREHOUSE_PASSWORD=secret\n");
+  const wins = { ROLLBOOK_MAX_REJECTS: "0.01" };
+
+  const { code, output } = await runAirflow(folder, ["--once", "--inbox=inbox"], wins, checkout).ended;
   expect(code, output).toBe(0);
   expect(output).toContain("invoice_ingest done after");
   expect(output).toContain("sync 'a' 2026-10-05.csv: archived");
@@ -142,7 +169,7 @@ test("--once takes in what is in the inbox, says what became of it, and leaves n
 
   // What cannot be done without a change is told, with the end of the task's log.
   writeFileSync(join(inbox, "more_2026-10-06.csv"), `${lines.join("\n")}\n`);
-  const failed = await runAirflow(folder, ["--once"], { ROLLBOOK_MAX_REJECTS: "2" }).ended;
+  const failed = await runAirflow(folder, ["--once"], {}, checkout).ended;
   expect(failed.code, failed.output).toBe(1);
   expect(failed.output).toContain("invoice_ingest FAILED at load_drops");
   expect(failed.output).toContain("'--max-rejects <share>' argument '2' is invalid");
@@ -153,12 +180,13 @@ test("--once takes in what is in the inbox, says what became of it, and leaves n
 test("a second one in the same home is refused; a signal ends the first in order, and SIGKILL leaves nothing either", {
   timeout: STARTED_WITHIN_MS,
 }, async () => {
-  const { folder, mark } = makePlace();
-  const first = runAirflow(folder, []);
+  const { folder, checkout, mark } = makePlace();
+  const run = () => runAirflow(folder, [], {}, checkout);
+  const first = run();
   const [, port] = /http:\/\/localhost:(\d+) {2}user admin/.exec(await first.said("Stop with Ctrl-C")) ?? [];
   expect(await isTaken(Number(port))).toBe(true);
 
-  const second = await runAirflow(folder, []).ended;
+  const second = await run().ended;
   expect(second.code).toBe(1);
   expect(second.output).toContain(`(process ${first.child.pid}, http://localhost:${port})`);
   expect(second.output).toContain("--home DIR");
@@ -172,7 +200,7 @@ test("a second one in the same home is refused; a signal ends the first in order
   expect(serversIn(folder)).toEqual([]);
   expect(await isTaken(Number(port))).toBe(false);
 
-  const third = runAirflow(folder, []);
+  const third = run();
   await third.said("Stop with Ctrl-C");
   third.child.kill("SIGKILL");
   await untilNothingRuns(folder, mark);

@@ -6,18 +6,17 @@ import { mkdirSync, realpathSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
-import type pg from "pg";
-import { openEmbeddedServer } from "../db/embedded.ts";
 import { RollbookError } from "../db/errors.ts";
-import { readConfig } from "../etl/config.ts";
 import { ARCHIVE, REJECTED } from "../etl/inbox.ts";
 import { printable } from "../etl/output.ts";
+import { CHECKOUT, COMPOSE_FILE, ENV_FILE } from "./airflow/checkout.ts";
 import { AirflowError } from "./airflow/errors.ts";
 import { ingestOnce, listDrops, type OnceReport } from "./airflow/once.ts";
-import type { Database } from "./airflow/places.ts";
 import { ensurePython } from "./airflow/python.ts";
-import { type Airflow, CHECKOUT, startAirflow } from "./airflow/runner.ts";
+import { type Airflow, startAirflow } from "./airflow/runner.ts";
 import { followRuns } from "./airflow/runs.ts";
+import { readSettings } from "./airflow/settings.ts";
+import { openWarehouse } from "./airflow/warehouse.ts";
 
 const SIGNAL_EXIT = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 /** A second signal ends at once, but not within this time: npm passes on a Ctrl-C that the terminal gave to all. */
@@ -87,8 +86,10 @@ function readFlags(): Flags {
       "after",
       `
 The warehouse is where the rollbook command has it: DATABASE_URL, or PGHOST or PGSERVICE with the other PG* variables; else the
-embedded PostgreSQL in ROLLBOOK_HOME (default .rollbook). The settings of .env that docker-compose.yml names (ROLLBOOK_MAX_REJECTS,
-AIRFLOW_CONN_ROLLBOOK_ALERTS and so on) are read from the environment. ROLLBOOK_PYTHON names the Python to use.
+embedded PostgreSQL in ROLLBOOK_HOME (default .rollbook). ROLLBOOK_PYTHON names the Python to use.
+
+Settings that docker-compose.yml names (ROLLBOOK_MAX_REJECTS, AIRFLOW_CONN_ROLLBOOK_ALERTS and so on) are read from the environment, else
+from .env in the checkout. Its secrets are not used; inbox and port are the flags above. A value with a # in it needs single quotes.
 `,
     );
   return program.parse(process.argv).opts<Flags>();
@@ -111,6 +112,12 @@ async function runAirflow(flags: Flags, signal: AbortSignal): Promise<number> {
     say(`No CSV file is in ${inbox}: nothing to do.`);
     return 0;
   }
+  // Before anything is installed, should they be wrong.
+  const variables = readSettings({
+    composeFile: COMPOSE_FILE,
+    envFile: ENV_FILE,
+    environment: process.env,
+  });
   const python = await ensurePython({
     home,
     requirements: join(CHECKOUT, "dags"),
@@ -118,7 +125,7 @@ async function runAirflow(flags: Flags, signal: AbortSignal): Promise<number> {
     signal,
     onProgress: note,
   });
-  const warehouse = await openWarehouse(folder, signal);
+  const warehouse = await openWarehouse({ environment: process.env, folder, signal, onProgress: note });
   const since = Date.now();
   try {
     const airflow = await startAirflow({
@@ -128,7 +135,7 @@ async function runAirflow(flags: Flags, signal: AbortSignal): Promise<number> {
       warehouse: warehouse.database,
       port: flags.port ?? DEFAULT_PORT,
       orNextPort: flags.port === undefined,
-      variables: process.env,
+      variables,
       environment: process.env,
       signal,
       onLog: note,
@@ -188,50 +195,6 @@ function tell({ archived, rejected, gone, left, failure }: OnceReport): number {
   for (const name of left) say(`${printable(name)}: still in the inbox`);
   if (failure !== undefined) note(failure);
   return failure === undefined && left.length === 0 ? 0 : 1;
-}
-
-interface OpenWarehouse {
-  readonly database: Database;
-  readonly close: () => Promise<void>;
-}
-
-/** Where the warehouse is; an embedded one is held open, so that commands need not start it each time. */
-async function openWarehouse(folder: string, signal: AbortSignal): Promise<OpenWarehouse> {
-  const config = readConfig({ environment: process.env, folder });
-  if (config.kind === "server") return { database: readConnection(config.connection), close: async () => {} };
-  const server = await openEmbeddedServer({ home: config.home, signal, onProgress: note });
-  const { host, port, user, database } = server;
-  return {
-    database: { host, port, user, database, sslMode: "disable" },
-    close: () => server.release({ withinMs: 3_000 }),
-  };
-}
-
-/** What the driver understands of a connection, as libpq's settings, which the tasks get. */
-function readConnection({ host, port, user, database, password, ssl }: pg.ClientConfig): Database {
-  if (typeof password === "function") throw new Error("a password is a text");
-  return {
-    host: host ?? "localhost",
-    port: Number(port ?? 5432),
-    user: user ?? "",
-    database: database ?? user ?? "",
-    password: password ?? undefined,
-    sslMode: readEncryption(ssl),
-  };
-}
-
-function readEncryption(ssl: pg.ClientConfig["ssl"]): string | undefined {
-  if (ssl === undefined) return process.env.PGSSLMODE;
-  if (typeof ssl === "boolean") return ssl ? "verify-full" : "disable";
-  const { rejectUnauthorized, ...files } = ssl;
-  if (Object.values(files).some((value) => value !== undefined)) {
-    throw new RollbookError({
-      code: "configuration",
-      message:
-        "npm run airflow takes no certificates from DATABASE_URL. Name a certificate authority in NODE_EXTRA_CA_CERTS.",
-    });
-  }
-  return rejectUnauthorized === false ? "no-verify" : "verify-full";
 }
 
 /** npm runs the script in the checkout; the paths a user gives are relative to where the user is. */

@@ -4,11 +4,13 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { createEmptyDatabase, createTestDatabase, testConnection } from "../db/testing.ts";
-import { ensurePython } from "./airflow/python.ts";
+import { INSTALLED_WITHIN_MS, installPython } from "./airflow/testing.ts";
 
 const MINUTES = 60_000;
+
+beforeAll(installPython, INSTALLED_WITHIN_MS);
 
 test.each(["test_dag_files.py", "test_node_cli.py", "test_dag_runs.py"])(
   "%s",
@@ -57,12 +59,7 @@ async function runTool(
   options: readonly string[],
   environment: Readonly<Record<string, string>> = {},
 ): Promise<Ended> {
-  const { bin } = await ensurePython({
-    home: join(import.meta.dirname, "..", ".airflow"),
-    requirements: import.meta.dirname,
-    dev: true,
-    environment: process.env,
-  });
+  const { bin } = await installPython();
   const child = spawn(join(bin, name), options, {
     cwd: import.meta.dirname,
     env: { HOME: process.env.HOME, PATH: `${bin}:${process.env.PATH}`, ...environment },

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { parseEnv } from "node:util";
 import pg from "pg";
 import { describe, expect, inject, test } from "vitest";
+import { CHECKOUT, COMPOSE_FILE } from "./airflow/checkout.ts";
 import { findReferences, readCompose, type Service } from "./airflow/compose.ts";
-import { CHECKOUT, COMPOSE_FILE } from "./airflow/runner.ts";
 import { INSTALLED_WITHIN_MS, installPython, makeFolder } from "./airflow/testing.ts";
 
 const read = (path: string) => readFileSync(join(CHECKOUT, path), "utf8");

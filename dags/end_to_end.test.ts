@@ -15,7 +15,8 @@ import type { TestWarehouse } from "../db/testing.ts";
 import { rollbook } from "../etl/testing/cli.ts";
 import { isRunning, type OwnServer, openOwnServer, readProcess, until } from "../etl/testing/own_server.ts";
 import { disagreements } from "../etl/testing/warehouse.ts";
-import { type Airflow, CHECKOUT, startAirflow } from "./airflow/runner.ts";
+import { CHECKOUT } from "./airflow/checkout.ts";
+import { type Airflow, startAirflow } from "./airflow/runner.ts";
 import { type DagRun, INGEST, listRuns, listTasks, readLog } from "./airflow/runs.ts";
 import { INSTALLED_WITHIN_MS, installPython } from "./airflow/testing.ts";
 

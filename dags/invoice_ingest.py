@@ -93,7 +93,8 @@ them to `archive/` or `rejected/`. A run begins as soon as the one before it has
 def invoice_ingest() -> None:
     wait_for_drop = FileSensor(
         task_id="wait_for_drop",
-        filepath=f"{INBOX}/*.[cC][sS][vV]*",
+        # .csv and .csv.gz in any case, in the one pattern that it takes; not what is left of uploads, such as x.csv.part.
+        filepath=f"{INBOX}/*.[cC][sS]*[vVzZ]",
         deferrable=True,
         poke_interval=2,
         timeout=timedelta(days=1).total_seconds(),
@@ -108,6 +109,7 @@ def invoice_ingest() -> None:
         connection_id=None,
         digest=to_load,
         skip_when_empty=True,
+        insist=True,
         doc_md="Drops that nobody writes any more, oldest sync date first, in at most 8 batches.",
     )
     decimal_comma = ["--decimal-comma"] if DECIMAL_COMMA else []
@@ -123,6 +125,7 @@ def invoice_ingest() -> None:
             *decimal_comma,
         ],
         digest=sum_up,
+        insist=True,
         pool=WAREHOUSE_POOL,
         execution_timeout=LONG_WORK,
         map_index_template="{{ task.about }}",
@@ -132,12 +135,14 @@ def invoice_ingest() -> None:
         task_id="pending_partitions",
         arguments=["partitions", "list", "--json", "--pending"],
         digest=to_refresh,
+        insist=True,
         # Also after a load that failed: the others of its batch are in, and an earlier run may have been cut off here.
         trigger_rule=TriggerRule.ALL_DONE,
         doc_md="What the warehouse says is pending, whoever loaded it.",
     )
     refresh_partitions = NodeCliOperator.partial(
         task_id="refresh_partitions",
+        insist=True,
         pool=WAREHOUSE_POOL,
         execution_timeout=LONG_WORK,
         map_index_template="{{ task.about }}",
@@ -146,6 +151,7 @@ def invoice_ingest() -> None:
     archive_drops = NodeCliOperator.partial(
         task_id="archive_drops",
         arguments=["inbox", "archive", "--json", INBOX],
+        insist=True,
         # The commit marker: what the ledger knows leaves the inbox, also where another drop failed.
         trigger_rule=TriggerRule.ALL_DONE,
         execution_timeout=LONG_WORK,

@@ -54,6 +54,8 @@ class NodeCliOperator(BaseOperator):
     :param digest: makes the task's result of the objects that the command printed; left out, the result is all of them. An empty
         result skips the task where `skip_when_empty` is set
     :param connection_id: Airflow connection of the warehouse; None for verbs that need none
+    :param insist: tries again also where a retry cannot help. For a DAG whose next run comes at once and would meet the same error:
+        the retries keep it calm
     """
 
     # Not the operands: Airflow would render a file name that looks like a template, and look for another file.
@@ -69,6 +71,7 @@ class NodeCliOperator(BaseOperator):
         digest: Callable[[list[JsonObject]], Any] | None = None,
         skip_when_empty: bool = False,
         connection_id: str | None = WAREHOUSE_CONNECTION,
+        insist: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -78,11 +81,16 @@ class NodeCliOperator(BaseOperator):
         self.digest = digest
         self.skip_when_empty = skip_when_empty
         self.connection_id = connection_id
+        self.insist = insist
         self._process: subprocess.Popen[bytes] | None = None
 
     def execute(self, context: Context) -> Any:
-        objects, complaint, exit_code = self._run()
-        result = self.conclude(objects, complaint, exit_code)
+        try:
+            result = self.conclude(*self._run())
+        except AirflowFailException as error:
+            if self.insist:
+                raise AirflowException(str(error)) from error
+            raise
         if self.skip_when_empty and not result:
             raise AirflowSkipException("nothing to do")
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import PurePath
@@ -12,7 +13,7 @@ from airflow.sdk import AssetOrTimeSchedule, Context, CronTriggerTimetable, dag,
 from airflow.sdk.exceptions import AirflowSkipException
 
 from assets import REJECTED_DROPS
-from deployment import DEFAULT_ARGS, INBOX, LONG_WORK, WAREHOUSE_POOL
+from deployment import DECIMAL_COMMA, DEFAULT_ARGS, INBOX, LONG_WORK, WAREHOUSE_POOL
 from node_cli import JsonObject, NodeCliOperator, shorten
 
 LOAD = "Load the good lines"
@@ -23,6 +24,13 @@ DECISIONS = {LOAD: "load", RETRY: "retry", KEEP: "keep"}
 
 ASKED_AT_ONCE = 50
 LINES_SHOWN = 10
+SHOWN_OF_A_LINE = 160
+
+CHOICES = f"""
+- **{LOAD}**: the lines that are right count, the others stay in quarantine.
+- **{RETRY}**: back to the inbox, after the cause was mended.
+- **{KEEP}**: it stays in `rejected/`, and nobody is asked again.
+"""
 
 
 def to_review(drops: list[JsonObject]) -> list[JsonObject]:
@@ -38,26 +46,26 @@ def name_of(drop: JsonObject) -> str:
 
 
 def explain(drop: JsonObject) -> str:
-    """Markdown. What comes from the file stands in a block of code, so that nothing in it is taken for markup."""
+    """Markdown. What comes from the file stands in spans of code, so that nothing in it is taken for markup."""
     error = drop.get("error") or {"code": "unknown", "message": "no reason was kept"}
-    rows = drop.get("rows") or {}
-    lines = [
-        f"line {one['line']}: {one['reason']}: {shorten(one.get('raw') or 'not UTF-8')[:200]}"
-        for one in (drop.get("lines") or [])[:LINES_SHOWN]
-    ]
+    rows = drop.get("rows") or {"read": 0, "rejected": 0}
+    lines = drop.get("lines") or []
     facts = [
-        f"file: {name_of(drop)}",
-        f"why: {error['code']}: {shorten(error['message'])}",
-        f"lines read: {rows.get('read', 0)}, rejected: {rows.get('rejected', 0)}",
-        *lines,
+        f"**{error['code']}**: {code(error['message'])}",
+        f"{rows['read']} lines read, {rows['rejected']} of them rejected" + ("; the first:" if lines else ""),
+        *(
+            f"line {one['line']}, {one['reason']}: {code((one.get('raw') or 'not UTF-8')[:SHOWN_OF_A_LINE])}"
+            for one in lines[:LINES_SHOWN]
+        ),
     ]
-    block = "\n".join(f"    {fact}" for fact in facts)
-    return (
-        f"{block}\n\n"
-        f"- **{LOAD}**: the lines that are right count, the others stay in quarantine.\n"
-        f"- **{RETRY}**: back to the inbox, for example after the cause was mended.\n"
-        f"- **{KEEP}**: it stays in `rejected/`, and nobody is asked again.\n"
-    )
+    return "\n".join([*(f"- {fact}" for fact in facts), "", CHOICES])
+
+
+def code(text: str) -> str:
+    """A span of code, whatever backticks are in the text."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {shorten(text)} {fence}"
 
 
 class DecisionOperator(NodeCliOperator):
@@ -74,7 +82,8 @@ class DecisionOperator(NodeCliOperator):
         chosen = self.answer["chosen_options"][0]
         if chosen not in DECISIONS:
             raise AirflowSkipException("nobody has decided yet; the drop stays where it is")
-        self.arguments = ["inbox", "decide", "--json", "--as", DECISIONS[chosen]]
+        decimal_comma = ["--decimal-comma"] if DECIMAL_COMMA else []
+        self.arguments = ["inbox", "decide", "--json", "--as", DECISIONS[chosen], *decimal_comma]
         self.operands = [INBOX, self.path]
         return super().execute(context)
 
@@ -117,12 +126,14 @@ def quarantine_review() -> None:
             defaults=[LATER],
             response_timeout=timedelta(days=1),
             execution_timeout=None,
+            map_index_template="{{ task.subject }}",
             doc_md="Waits for a person, without a worker.",
         )
         DecisionOperator(
             task_id="decide",
             answer=ask.output,
             path=path,
+            map_index_template="{{ task.answer.chosen_options[0] }}: {{ task.path }}",
             pool=WAREHOUSE_POOL,
             execution_timeout=LONG_WORK,
             doc_md="Does what was decided.",

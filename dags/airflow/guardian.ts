@@ -1,6 +1,6 @@
 /**
  * Ends what a runner leaves. A process of its own that waits until its stdin ends, which it also does when the runner is killed, and then
- * kills all processes with the runner's mark. Run by runner.ts: `guardian.ts MARK`.
+ * kills all processes with the runner's mark. Run by spawn_guardian.ts: `guardian.ts MARK`.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { findMarked, killMarked, sendSignal } from "./processes.ts";

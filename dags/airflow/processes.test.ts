@@ -4,8 +4,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
+import { CHECKOUT } from "./checkout.ts";
 import { endMarked, findMarked, killMarked, MARK, markOf, startProcess, tailOf } from "./processes.ts";
-import { CHECKOUT } from "./runner.ts";
 import { makeFolder } from "./testing.ts";
 
 let marks = 0;

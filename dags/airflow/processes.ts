@@ -3,7 +3,8 @@
  * service gets a session of its own and a mark in its environment, by which what is left of it is found again.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { closeSync, openSync, readdirSync, readFileSync, renameSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { closeSync, openSync, readdirSync, readFileSync, realpathSync, renameSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { errorState } from "../../db/errors.ts";
 
@@ -19,6 +20,11 @@ export interface Mark {
 
 export function markOf({ home, run, service }: Mark): string {
   return `${home}:${run}:${service}`;
+}
+
+/** What marks the processes of a home, whatever run of it they are from. */
+export function homeMark(home: string): string {
+  return createHash("sha256").update(realpathSync(home)).digest("hex").slice(0, 16);
 }
 
 interface Process {
@@ -162,6 +168,16 @@ export function startProcess(options: {
 
 export function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null || child.pid === undefined;
+}
+
+/** The exit code, or the signal's or error's name. Returns early when the signal aborts. */
+export function ended(child: ChildProcess, signal?: AbortSignal): Promise<number | string | undefined> {
+  return new Promise((done) => {
+    if (hasEnded(child) && child.pid !== undefined) done(child.exitCode ?? child.signalCode ?? undefined);
+    child.once("error", (error: NodeJS.ErrnoException) => done(error.code ?? error.message));
+    child.once("exit", (code, name) => done(code ?? name ?? undefined));
+    signal?.addEventListener("abort", () => done(undefined), { once: true });
+  });
 }
 
 /** The last lines of a log. */

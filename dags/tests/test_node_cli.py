@@ -70,6 +70,12 @@ def test_a_usage_error_is_not_tried_again(tmp_path: Path) -> None:
         run("load", "--json", operands=[str(tmp_path / "none_2026-10-05.csv")])
 
 
+def test_a_usage_error_is_tried_again_where_the_next_run_would_meet_it_at_once(tmp_path: Path) -> None:
+    with pytest.raises(AirflowException, match="there is no such file") as caught:
+        run("load", "--json", operands=[str(tmp_path / "none_2026-10-05.csv")], insist=True)
+    assert not isinstance(caught.value, AirflowFailException)
+
+
 def test_a_database_that_is_away_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(
         "AIRFLOW_CONN_AWAY",

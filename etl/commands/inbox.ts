@@ -93,6 +93,7 @@ export function addInbox(program: Command, context: Context): void {
         .choices(DECISIONS)
         .makeOptionMandatory(),
     )
+    .option("--decimal-comma", "with load: totals may have a decimal comma (12,50); points are taken, too")
     .addOption(jsonOption())
     .addHelpText(
       "after",
@@ -116,6 +117,7 @@ interface ListFlags extends Flags {
 
 interface DecideFlags extends Flags {
   readonly as: Decision;
+  readonly decimalComma?: boolean;
 }
 
 /** The path of an inbox that this user may read and move files out of. */
@@ -311,7 +313,7 @@ async function decide(context: Context, folder: string, file: string, flags: Dec
   if (place?.folder !== REJECTED) {
     throw usageError(`${printable(file)} does not lie in the ${REJECTED}/ of ${printable(folder)}.`);
   }
-  const report = await carryOut(context, { inbox, path: place.path }, flags.as);
+  const report = await carryOut(context, { inbox, path: place.path }, flags);
   const told = { ...report, file };
   if (flags.json) await writeJson(context, jsonDecision(told));
   else await writeLine(context, describeDecision(told));
@@ -325,8 +327,9 @@ async function decide(context: Context, folder: string, file: string, flags: Dec
   }
 }
 
-function carryOut(context: Context, file: RejectedFile, decision: Decision): Promise<DecisionReport> {
-  switch (decision) {
+function carryOut(context: Context, file: RejectedFile, flags: DecideFlags): Promise<DecisionReport> {
+  const { decimalComma } = flags;
+  switch (flags.as) {
     case "keep":
       return keepRejected(file);
     case "retry":
@@ -337,7 +340,8 @@ function carryOut(context: Context, file: RejectedFile, decision: Decision): Pro
           ...file,
           warehouse,
           signal: context.signal,
-          load: (path, syncedOn) => loadWithProgress(context, warehouse, path, { maxRejects: 1, syncedOn }),
+          load: (path, syncedOn) =>
+            loadWithProgress(context, warehouse, path, { maxRejects: 1, syncedOn, decimalComma }),
         }),
       );
   }

@@ -1,0 +1,64 @@
+/** Where the warehouse is: a server that the user names, or the embedded one. */
+import type pg from "pg";
+import { openEmbeddedServer } from "../../db/embedded.ts";
+import { RollbookError } from "../../db/errors.ts";
+import { readConfig } from "../../etl/config.ts";
+import type { Variables } from "./compose.ts";
+import type { Database } from "./places.ts";
+
+export interface OpenWarehouse {
+  readonly database: Database;
+  readonly close: () => Promise<void>;
+}
+
+/**
+ * Finds the warehouse as the rollbook command does; an embedded one is held open, so that commands need not start it each time.
+ *
+ * @throws RollbookError `configuration`, `embedded_server`
+ */
+export async function openWarehouse(options: {
+  readonly environment: Variables;
+  /** What a relative `ROLLBOOK_HOME` is relative to. */
+  readonly folder: string;
+  readonly signal: AbortSignal;
+  readonly onProgress: (message: string) => void;
+}): Promise<OpenWarehouse> {
+  const { environment, folder, signal, onProgress } = options;
+  const config = readConfig({ environment, folder });
+  if (config.kind === "server") {
+    return { database: readConnection(config.connection, environment), close: async () => {} };
+  }
+  const server = await openEmbeddedServer({ home: config.home, signal, onProgress });
+  const { host, port, user, database } = server;
+  return {
+    database: { host, port, user, database, sslMode: "disable" },
+    close: () => server.release({ withinMs: 3_000 }),
+  };
+}
+
+/** What the driver understands of a connection, as libpq's settings, which the tasks get. */
+function readConnection(connection: pg.ClientConfig, environment: Variables): Database {
+  const { host, port, user, database, password, ssl } = connection;
+  if (typeof password === "function") throw new Error("a password is a text");
+  return {
+    host: host ?? "localhost",
+    port: Number(port ?? 5432),
+    user: user ?? "",
+    database: database ?? user ?? "",
+    password: password ?? undefined,
+    sslMode: ssl === undefined ? environment.PGSSLMODE : readEncryption(ssl),
+  };
+}
+
+function readEncryption(ssl: NonNullable<pg.ClientConfig["ssl"]>): string {
+  if (typeof ssl === "boolean") return ssl ? "verify-full" : "disable";
+  const { rejectUnauthorized, ...files } = ssl;
+  if (Object.values(files).some((value) => value !== undefined)) {
+    throw new RollbookError({
+      code: "configuration",
+      message:
+        "npm run airflow takes no certificates from DATABASE_URL. Name a certificate authority in NODE_EXTRA_CA_CERTS.",
+    });
+  }
+  return rejectUnauthorized === false ? "no-verify" : "verify-full";
+}
