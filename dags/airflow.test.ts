@@ -25,7 +25,7 @@ beforeAll(async () => {
   python = await installPython();
 }, INSTALLED_WITHIN_MS);
 
-const STARTED_WITHIN_MS = 240_000;
+const STARTED_WITHIN_MS = 480_000;
 
 /**
  * A folder that has an inbox, a home with the Python that is installed already, and a checkout of its own: the settings in a developer's

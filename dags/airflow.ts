@@ -135,7 +135,8 @@ async function runAirflow(flags: Flags, signal: AbortSignal): Promise<number> {
       warehouse: warehouse.database,
       port: flags.port ?? DEFAULT_PORT,
       orNextPort: flags.port === undefined,
-      variables,
+      // Who waits for it wants to know soon what is wrong.
+      variables: { ...(flags.once && { ROLLBOOK_RETRIES: "1" }), ...variables },
       environment: process.env,
       signal,
       onLog: note,

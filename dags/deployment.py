@@ -29,6 +29,9 @@ KEEP_MONTHS: Final = os.environ.get("ROLLBOOK_KEEP_MONTHS", "")
 
 PARTITIONS_AHEAD: Final = os.environ.get("ROLLBOOK_PARTITIONS_AHEAD", "3")
 
+RETRIES: Final = int(os.environ.get("ROLLBOOK_RETRIES", "5"))
+"""With 5 a task waits 10, 20, 40, 80 and 160 s: a database that is away for minutes is waited for, and nothing spins."""
+
 WAREHOUSE_CONNECTION: Final = "rollbook_warehouse"
 
 WAREHOUSE_POOL: Final = "rollbook_warehouse"
@@ -36,8 +39,7 @@ WAREHOUSE_POOL: Final = "rollbook_warehouse"
 
 DEFAULT_ARGS: Final[dict[str, Any]] = {
     "owner": "rollbook",
-    # 10, 20, 40, 80, 160 s: a database that is away for minutes is waited for, and nothing spins.
-    "retries": 5,
+    "retries": RETRIES,
     "retry_delay": timedelta(seconds=10),
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=10),
