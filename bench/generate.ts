@@ -9,7 +9,7 @@ import { MANIFEST, type Manifest } from "./generator/manifest.ts";
 import { DEFAULTS, type GenerateOptions, type GenerateProgress } from "./generator/options.ts";
 
 export { generateDrops } from "./generator/drops.ts";
-export { type Manifest, type ManifestFile, type ManifestRows, readManifest } from "./generator/manifest.ts";
+export { type Manifest, type ManifestFile, readManifest } from "./generator/manifest.ts";
 export type { GenerateOptions, GenerateProgress, Recipe } from "./generator/options.ts";
 
 /** The command, without its action. */

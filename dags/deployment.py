@@ -47,5 +47,13 @@ DEFAULT_ARGS: Final[dict[str, Any]] = {
     "on_failure_callback": report_failure,
 }
 
+DAG_ARGS: Final[dict[str, Any]] = {
+    # Two runs of one DAG would only wait for each other.
+    "max_active_runs": 1,
+    "catchup": False,
+    "is_paused_upon_creation": False,
+    "default_args": DEFAULT_ARGS,
+}
+
 LONG_WORK: Final = timedelta(hours=12)
 """For loads, refreshes and proofs: far beyond what they take, so that it ends only what hangs."""

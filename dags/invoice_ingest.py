@@ -12,7 +12,7 @@ from airflow.sdk import AssetAlias, Metadata, TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from assets import REJECTED_DROPS, TOTALS
-from deployment import DECIMAL_COMMA, DEFAULT_ARGS, INBOX, LONG_WORK, MAX_REJECTS, WAREHOUSE_POOL
+from deployment import DAG_ARGS, DECIMAL_COMMA, INBOX, LONG_WORK, MAX_REJECTS, WAREHOUSE_POOL
 from node_cli import JsonObject, NodeCliOperator
 
 # An asset among the outlets has an event after each success; through an alias only when there is something to tell.
@@ -72,10 +72,7 @@ def refresh_call(totals: dict[str, Any]) -> JsonObject:
     schedule="@continuous",
     # Without one the first run's interval is empty, and Airflow takes the second run for the first: it never makes another.
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    max_active_runs=1,
-    catchup=False,
-    is_paused_upon_creation=False,
-    default_args=DEFAULT_ARGS,
+    **DAG_ARGS,
     tags=["rollbook", "ingest"],
     doc_md="""
 ### From drops in the inbox to exact totals

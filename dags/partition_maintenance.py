@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import CronTriggerTimetable, dag
 from pendulum import now
 
-from deployment import DEFAULT_ARGS, KEEP_MONTHS, LONG_WORK, PARTITIONS_AHEAD, WAREHOUSE_POOL
+from deployment import DAG_ARGS, KEEP_MONTHS, LONG_WORK, PARTITIONS_AHEAD, WAREHOUSE_POOL
 from node_cli import NodeCliOperator
 
 
@@ -16,10 +16,7 @@ def months_ago(months: str) -> str:
 
 @dag(
     schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC"),
-    max_active_runs=1,
-    catchup=False,
-    is_paused_upon_creation=False,
-    default_args=DEFAULT_ARGS,
+    **DAG_ARGS,
     tags=["rollbook", "maintenance"],
     user_defined_macros={"months_ago": months_ago},
     doc_md="""

@@ -13,7 +13,7 @@ from airflow.sdk import AssetOrTimeSchedule, Context, CronTriggerTimetable, dag,
 from airflow.sdk.exceptions import AirflowSkipException
 
 from assets import REJECTED_DROPS
-from deployment import DECIMAL_COMMA, DEFAULT_ARGS, INBOX, LONG_WORK, WAREHOUSE_POOL
+from deployment import DAG_ARGS, DECIMAL_COMMA, INBOX, LONG_WORK, WAREHOUSE_POOL
 from node_cli import JsonObject, NodeCliOperator, shorten
 
 LOAD = "Load the good lines"
@@ -92,10 +92,7 @@ class DecisionOperator(NodeCliOperator):
     schedule=AssetOrTimeSchedule(
         timetable=CronTriggerTimetable("0 6 * * *", timezone="UTC"), assets=[REJECTED_DROPS]
     ),
-    max_active_runs=1,
-    catchup=False,
-    is_paused_upon_creation=False,
-    default_args=DEFAULT_ARGS,
+    **DAG_ARGS,
     tags=["rollbook", "review"],
     doc_md="""
 ### What to do with rejected drops

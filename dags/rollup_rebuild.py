@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import Param, dag
 
-from deployment import DEFAULT_ARGS, LONG_WORK, WAREHOUSE_POOL
+from deployment import DAG_ARGS, LONG_WORK, WAREHOUSE_POOL
 from node_cli import JsonObject, NodeCliOperator
 
 
@@ -19,10 +19,7 @@ def to_rebuild(partitions: list[JsonObject]) -> list[JsonObject]:
 
 @dag(
     schedule=None,
-    max_active_runs=1,
-    catchup=False,
-    is_paused_upon_creation=False,
-    default_args=DEFAULT_ARGS,
+    **DAG_ARGS,
     tags=["rollbook", "maintenance"],
     params={
         "from": optional_date("From", "First creation date. Empty: from the first partition."),

@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk import CronTriggerTimetable, Param, dag
 from airflow.sdk.exceptions import AirflowFailException
 
-from deployment import DEFAULT_ARGS, LONG_WORK, WAREHOUSE_POOL
+from deployment import DAG_ARGS, LONG_WORK, WAREHOUSE_POOL
 from node_cli import JsonObject, NodeCliOperator, describe
 
 NAMED = 20
@@ -30,10 +30,7 @@ class ProofOperator(NodeCliOperator):
 
 @dag(
     schedule=CronTriggerTimetable("0 3 * * *", timezone="UTC"),
-    max_active_runs=1,
-    catchup=False,
-    is_paused_upon_creation=False,
-    default_args=DEFAULT_ARGS,
+    **DAG_ARGS,
     tags=["rollbook", "proof"],
     params={
         "partition": Param(

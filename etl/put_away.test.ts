@@ -46,6 +46,7 @@ test("a move that fails leaves nothing behind", async () => {
   expect(filesIn(target)).toEqual([]);
 });
 
+// The other file system is /dev/shm, which other systems lack.
 test.runIf(process.platform === "linux")(
   "a move to another file system is a copy, whole or not there",
   async () => {

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { errorState, RollbookError } from "../../db/errors.ts";
+import type { LineCounts } from "../../etl/report.ts";
 import type { BadReason } from "./line.ts";
 import type { Recipe } from "./options.ts";
 
@@ -28,21 +29,11 @@ export interface ManifestFile {
   /** Hex, of the file's bytes as they are (zipped ones, then). */
   readonly sha256: string;
   /** What `load` says when the files are loaded in date order into a warehouse with no others. */
-  readonly rows: ManifestRows;
+  readonly rows: LineCounts;
   /** Rejected lines by reason code. */
   readonly rejects: Partial<Record<BadReason, number>>;
   /** Inserted invoices with a lateness of 2 days or more. */
   readonly late: number;
-}
-
-/** The shape of `rows` in the `--json` object of `load`. */
-export interface ManifestRows {
-  readonly read: number;
-  readonly inserted: number;
-  readonly corrected: number;
-  readonly unchanged: number;
-  readonly superseded: number;
-  readonly rejected: number;
 }
 
 export interface ManifestTotals {

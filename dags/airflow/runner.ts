@@ -22,9 +22,6 @@ import { readSecrets } from "./secrets.ts";
 import { type ServiceName, type Services, superviseServices } from "./services.ts";
 import { spawnGuardian } from "./spawn_guardian.ts";
 
-export { homeMark } from "./processes.ts";
-export { SERVICES, type ServiceName } from "./services.ts";
-
 export interface AirflowOptions {
   /** Folder of everything that this Airflow keeps; made if it is not there. One Airflow at a time runs in a home. */
   readonly home: string;

@@ -41,11 +41,6 @@ os.environ["AIRFLOW_CONN_ROLLBOOK_WAREHOUSE"] = airflow_connection()
 os.environ["AIRFLOW_CONN_FS_DEFAULT"] = '{"conn_type":"fs","extra":{"path":"/"}}'
 
 
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NODE_NO_WARNINGS", "1")
-
-
 @pytest.fixture
 def inbox() -> Iterator[Path]:
     """The inbox that the DAGs watch, emptied again."""
