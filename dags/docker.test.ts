@@ -197,6 +197,10 @@ describe("docker-compose.yml", () => {
     }
   });
 
+  test("locks that a dead scheduler left in Airflow's database end by themselves", () => {
+    expect(compose.services["airflow-db"]?.command).toContain("--idle_in_transaction_session_timeout=60s");
+  });
+
   test("the warehouse's server has the settings of the embedded one, but for memory", async () => {
     const settings = new Map(
       compose.services["warehouse-db"]?.command

@@ -10,6 +10,7 @@ import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFi
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { TestWarehouse } from "../db/testing.ts";
 import { rollbook } from "../etl/testing/cli.ts";
@@ -201,6 +202,25 @@ test.each<{ readonly victim: string; readonly prefix: string; readonly kill: () 
     expect((await readdir(inbox)).sort()).toEqual(["archive", "rejected"]);
   },
 );
+
+// What a scheduler leaves behind that is killed in a transaction: its workers hold its connection open.
+test("locks that a dead scheduler left in Airflow's database end by themselves", {
+  timeout: 12 * MINUTE,
+}, async () => {
+  const dead = new pg.Client(airflow.metadata);
+  const errors: string[] = [];
+  dead.on("error", ({ message }) => errors.push(message));
+  await dead.connect();
+  await dead.query("begin");
+  await dead.query("select from dag_run for update");
+  const name = "locked 2026-10-21.csv";
+  const path = join(folder, name);
+  const sum = await writeBigDrop(path, "locked", 10);
+  await put(name, path);
+  await untilTakenIn([name]);
+  expect(errors.join("\n")).toContain("idle-in-transaction");
+  expect(await totalsOf("locked")).toEqual(sum);
+});
 
 test("no password is in any log", async () => {
   const secrets = Object.entries(JSON.parse(readFileSync(join(folder, "home", "secrets.json"), "utf8")));

@@ -44,8 +44,10 @@ export async function lockHome(home: string, server: EmbeddedServer): Promise<Ho
     withdraw: () => rmSync(running, { force: true }),
     ensureDatabase: async (name) => {
       const { rows } = await client.query("select from pg_database where datname = $1", [name]);
-      if (rows.length > 0) return;
-      await client.query(`create database ${client.escapeIdentifier(name)} template template0`);
+      const database = client.escapeIdentifier(name);
+      if (rows.length === 0) await client.query(`create database ${database} template template0`);
+      // A killed scheduler's workers share its connection: without a limit its locks would outlive it, and stop its run for ever.
+      await client.query(`alter database ${database} set idle_in_transaction_session_timeout = '60s'`);
     },
     release,
   };
