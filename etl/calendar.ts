@@ -57,3 +57,27 @@ async function readByTheMinute(session: Session, timeZone: string, date: string)
     result.rows.filter((row) => row.kind === kind).map((row) => Number(row.seconds));
   return { date, instants: of("instant"), walls: of("wall") };
 }
+
+/** Hours from a date's midnight to the end of what its lines, and those of the offsets around it, can reach. */
+const DAY_REACH_HOURS = 24 + REACH_HOURS;
+
+/**
+ * The offset from UTC, in seconds, that the warehouse's clock has on a date and around it; null where it changes then.
+ *
+ * Where it does not, `created_on` of an instant of the date, or of a UTC date of that name, follows by addition.
+ */
+export async function readOffsets(options: {
+  readonly session: Session;
+  readonly timeZone: string;
+  readonly dates: readonly string[];
+}): Promise<ReadonlyMap<string, number | null>> {
+  const { session, timeZone, dates } = options;
+  const result = await session.client.query<{ date: string; offset: number; steady: boolean }>(
+    `select day::text as date, extract(epoch from day::timestamp - (midnight at time zone 'UTC'))::float8 as "offset",
+            (select count(distinct (t at time zone $2) - (t at time zone 'UTC'))
+             from (select midnight + n * interval '1 hour' as t from generate_series(-$3::int, $4::int) n) hours) = 1 as steady
+     from (select day, day::timestamp at time zone $2 as midnight from unnest($1::date[]) as days (day)) midnights`,
+    [dates, timeZone, REACH_HOURS, DAY_REACH_HOURS],
+  );
+  return new Map(result.rows.map(({ date, offset, steady }) => [date, steady ? offset : null]));
+}

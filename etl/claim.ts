@@ -45,6 +45,8 @@ export async function claimLoad(tx: Transaction, drop: Drop): Promise<Claim> {
 /** What the attempts at one load leave for the next ones. */
 export interface Course {
   content?: { readonly sha256: Buffer; readonly bytes: number };
+  /** Whether the direct way is left out. */
+  careful: boolean;
   /** Numbers of the loads whose commit was sent: its answer may have been lost on the way. */
   readonly sent: number[];
 }

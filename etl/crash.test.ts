@@ -136,6 +136,25 @@ describe("a loader that is killed", () => {
     await expectFinished(warehouse, drops, step === "committed");
   });
 
+  test.each(["insert", "commit", "committed"] as const)(
+    "at step %s of the direct way leaves a drop that the next run finishes",
+    async (step) => {
+      const warehouse = await createTestDatabase();
+      const folder = makeFolder();
+      const before = await makeDrop({ folder, syncedOn: "2026-04-02", rows: 500 });
+      const drop = await makeDrop({ folder, syncedOn: "2026-04-03", rows: 4000, first: 500 });
+      expect((await load(warehouse, before)).outcome).toBe("loaded");
+      const result = await startOwnWorker().run({ ...jobOn(warehouse), path: drop.path, dieAt: step });
+      expect(result).toEqual({ error: "the worker ended: SIGKILL" });
+      await expectFinished(warehouse, [before, drop], step === "committed");
+      const [entry] = await warehouse.query<{ direct: boolean }>(
+        "select timings ? 'insert' and not timings ? 'merge' as direct from warehouse.loads where status = 'loaded' and synced_on = $1",
+        [drop.syncedOn],
+      );
+      expect(entry?.direct).toBe(true);
+    },
+  );
+
   test("in the middle of the merge leaves a drop that the next run finishes", async () => {
     const warehouse = await createTestDatabase();
     const drops = await makeHistory(warehouse);
@@ -610,7 +629,7 @@ test("twenty loads at once, more than there are staging slots, wait for each oth
   const running = drops.map(async ({ path }) => {
     const database = openDatabase({ connection: jobOn(warehouse).connection, max: 2 });
     try {
-      return await loadDrop({ database, settings: warehouse.settings, path });
+      return await loadDrop({ database, settings: warehouse.settings, path, careful: true });
     } finally {
       await database.pool.end();
     }

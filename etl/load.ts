@@ -4,11 +4,13 @@ import { sql } from "drizzle-orm";
 import pRetry from "p-retry";
 import { type Database, type Transaction, withTransaction } from "../db/client.ts";
 import { isRetryable, RollbookError } from "../db/errors.ts";
-import { ensurePartitions, holdPartitions, partitionOf } from "../db/partitions.ts";
 import type { Settings } from "../db/schema.ts";
 import { type Course, claimLoad, type Drop, findSent } from "./claim.ts";
+import { CHUNK_LINES } from "./direct/chunk.ts";
+import { insertDirectly } from "./direct.ts";
 import { hashDrop, readDropName } from "./drop.ts";
-import { addNewVenues, mergeStaging, readStagedDates } from "./merge.ts";
+import { addStagedVenues, mergeStaging, readStagedDates } from "./merge.ts";
+import { openPartitions } from "./prepare.ts";
 import { enterLedger, recordFailure, recordRefusal, refuseStaged } from "./record.ts";
 import { type Attempt, type LineCounts, type LoadReport, NO_LINES, type Refusal } from "./report.ts";
 import { readRules } from "./rules.ts";
@@ -26,6 +28,10 @@ export interface LoadOptions {
   readonly maxRejects?: number | undefined;
   /** Totals may have a decimal comma; default false. */
   readonly decimalComma?: boolean | undefined;
+  /** Leaves the direct way out; both end in the same state. Default false. */
+  readonly careful?: boolean | undefined;
+  /** Lines that the direct way sorts at a time; default {@link CHUNK_LINES}. */
+  readonly chunkLines?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Told of each new attempt, with the reason. */
@@ -47,7 +53,7 @@ export async function loadDrop(options: LoadOptions): Promise<LoadReport> {
   const { signal } = options;
   const started = performance.now();
   const clock = startClock(options.onProgress);
-  const course: Course = { sent: [] };
+  const course: Course = { sent: [], careful: options.careful ?? false };
   const durationMs = () => Math.round(performance.now() - started);
   const report = (attempt: Attempt): LoadReport => ({
     file: options.path,
@@ -126,12 +132,33 @@ async function loadOnce(
     };
   }
   const { loadId } = claim;
-  clock.enter("stage");
   await tx.db.execute(sql`
     select set_config('TimeZone', ${options.settings.timeZone}, true),
            set_config('work_mem', greatest(pg_size_bytes(current_setting('work_mem')), ${LEAST_WORK_MEM}::bigint) / 1024 || 'kB', true)`);
-  const staging = await takeStagingSlot(tx, options.signal);
   const rules = await readRules(tx, { ...options, syncedOn: drop.syncedOn });
+  if (!course.careful) {
+    clock.enter("insert");
+    // An attempt that fails here, by a deadlock for example, is not tried again this way.
+    course.careful = true;
+    const direct = await insertDirectly({
+      ...options,
+      ...drop,
+      tx,
+      loadId,
+      rules,
+      chunkLines: options.chunkLines ?? CHUNK_LINES,
+      refuses: (rejected, read) => isTooMany(rejected, read, options),
+      onProgress: (done) => clock.progress(done),
+    });
+    if (direct !== undefined) {
+      await refuseChangedFile(direct.sha256, drop, options);
+      clock.enter("commit");
+      return enterLoaded(tx, clock, { loadId, syncedOn: drop.syncedOn, ...direct });
+    }
+  }
+
+  clock.enter("stage");
+  const staging = await takeStagingSlot(tx, options.signal);
   const staged = await stageDrop({
     tx,
     table: staging,
@@ -142,14 +169,15 @@ async function loadOnce(
     signal: options.signal,
     onProgress: (done) => clock.progress(done),
   });
-  await refuseChangedFile(staged, drop, options);
+  await refuseChangedFile(staged.sha256, drop, options);
   const refusal = staged.refusal ?? tooManyRejects(staged, options);
   if (refusal !== null) {
     return refuseStaged(tx, { loadId, staging, staged, refusal, syncedOn: drop.syncedOn });
   }
 
   clock.enter("prepare");
-  await prepare(tx, options, staging);
+  await addStagedVenues(tx, staging, options);
+  await openPartitions(tx, options, await readStagedDates(tx, staging));
   clock.enter("merge");
   const merged = await mergeStaging({ tx, staging, rows: staged.rows, loadId, syncedOn: drop.syncedOn });
   await tx.db.execute(sql.raw(`truncate ${staging}`));
@@ -162,46 +190,52 @@ async function loadOnce(
     rejected: staged.rejected,
   };
   clock.enter("commit");
-  await enterLedger(tx, loadId, { ...rows, partitions: [...merged.partitions], timings: clock.timings() });
-  const { partitions } = merged;
-  return { outcome: "loaded", loadId, syncedOn: drop.syncedOn, rows, partitions, touched: partitions };
+  return enterLoaded(tx, clock, {
+    loadId,
+    syncedOn: drop.syncedOn,
+    rows,
+    partitions: merged.partitions,
+  });
+}
+
+async function enterLoaded(
+  tx: Transaction,
+  clock: Clock,
+  loaded: {
+    readonly loadId: number;
+    readonly syncedOn: string;
+    readonly rows: LineCounts;
+    readonly partitions: readonly string[];
+  },
+): Promise<Attempt> {
+  const { loadId, syncedOn, rows, partitions } = loaded;
+  await enterLedger(tx, loadId, { ...rows, partitions: [...partitions], timings: clock.timings() });
+  return { outcome: "loaded", loadId, syncedOn, rows, partitions, touched: partitions };
 }
 
 function tooManyRejects(staged: Staged, options: LoadOptions): Refusal | null {
   const share = options.maxRejects ?? DEFAULT_MAX_REJECTS;
   const read = staged.rows + staged.rejected;
-  // In whole billionths, because 0.29 * 100 is less than 29.
-  const allowed = BigInt(Math.round(share * 1e9)) * BigInt(read);
-  if (BigInt(staged.rejected) * 1_000_000_000n <= allowed) return null;
+  if (!isTooMany(staged.rejected, read, options)) return null;
   return {
     code: "too_many_rejects",
     message: `${staged.rejected} of ${read} lines were rejected, more than the share of ${share} that is allowed. See them with: rollbook rejects; then mend the file, or allow more with --max-rejects.`,
   };
 }
 
+function isTooMany(rejected: number, read: number, options: LoadOptions): boolean {
+  // In whole billionths, because 0.29 * 100 is less than 29.
+  const allowed = BigInt(Math.round((options.maxRejects ?? DEFAULT_MAX_REJECTS) * 1e9)) * BigInt(read);
+  return BigInt(rejected) * 1_000_000_000n > allowed;
+}
+
 /** Before all else that may be wrong with a drop: of half a file nothing can be said. */
-async function refuseChangedFile(staged: Staged, drop: Drop, options: LoadOptions): Promise<void> {
+async function refuseChangedFile(read: Buffer | null, drop: Drop, options: LoadOptions): Promise<void> {
   const { path, signal } = options;
-  const sha256 = staged.sha256 ?? (await hashDrop({ path, signal })).sha256;
+  const sha256 = read ?? (await hashDrop({ path, signal })).sha256;
   if (sha256.equals(drop.sha256)) return;
   throw new RollbookError({
     code: "file_changed",
     message: `${path} changed while it was read. Let it be written completely, best under another name and then renamed, and load it again.`,
   });
-}
-
-/** Venues and partitions that the staged lines need; then no partition of theirs can be closed until this load ends. */
-async function prepare(tx: Transaction, options: LoadOptions, staging: string): Promise<void> {
-  const { database, settings, signal } = options;
-  await addNewVenues({ tx, staging, database, signal });
-  const dates = await readStagedDates(tx, staging);
-  const names = new Set(dates.map((date) => partitionOf(settings.granularity, date).partition));
-  let held = await holdPartitions(tx, [...names]);
-  if (held.length < names.size) {
-    await ensurePartitions({ database, granularity: settings.granularity, dates, signal });
-    held = await holdPartitions(tx, [...names]);
-  }
-  if (held.length === names.size && held.every((p) => p.state === "open" || p.state === "stale")) return;
-  // A partition was closed after its lines were staged: the next attempt rejects them.
-  throw Object.assign(new Error("a partition was closed meanwhile"), { code: "partitions_changed" });
 }

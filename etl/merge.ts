@@ -1,10 +1,9 @@
 /** Takes staged lines into the warehouse: venues, then invoices, corrections, deltas and pending in one statement. */
 import { type SQL, sql } from "drizzle-orm";
-import { type Database, type Transaction, withTransaction } from "../db/client.ts";
+import type { Transaction } from "../db/client.ts";
 import { errorState, SQLSTATE } from "../db/errors.ts";
+import { addVenues, type Preparation, VENUES_PER_INSERT } from "./prepare.ts";
 
-/** Venue ids per insert: each batch is a short transaction of its own. */
-const VENUES_PER_INSERT = 10_000;
 /** Lines whose keys are looked up beforehand, about: whole pages are drawn. */
 const SAMPLE_LINES = 2000;
 
@@ -26,18 +25,8 @@ export async function readStagedDates(tx: Transaction, staging: string): Promise
   return result.rows.map((row) => row.date);
 }
 
-/**
- * Makes the venues that staging has and the dimension has not, on another connection and committed before any invoice, in the
- * order of their ids, so that two loads with the same new venues wait for each other and do not deadlock.
- */
-export async function addNewVenues(options: {
-  readonly tx: Transaction;
-  readonly staging: string;
-  readonly database: Database;
-  readonly signal?: AbortSignal | undefined;
-}): Promise<number> {
-  const { tx, staging } = options;
-  let added = 0;
+/** Makes the venues that staging has and the dimension has not. */
+export async function addStagedVenues(tx: Transaction, staging: string, options: Preparation): Promise<void> {
   await tx.db.execute(sql`
     declare new_venues no scroll cursor for
     select distinct s.venue_id
@@ -49,18 +38,12 @@ export async function addNewVenues(options: {
       sql`fetch ${sql.raw(String(VENUES_PER_INSERT))} from new_venues`,
     );
     if (batch.rows.length === 0) break;
-    const ids = batch.rows.map((row) => row.venue_id);
-    await withTransaction(options, (short) =>
-      short.db.execute(sql`
-        insert into warehouse.venues (venue_id)
-        select venue_id from unnest(${sql.param(ids)}::text[]) with ordinality as ids (venue_id, position)
-        order by position
-        on conflict (venue_id) do nothing`),
+    await addVenues(
+      options,
+      batch.rows.map((row) => row.venue_id),
     );
-    added += ids.length;
   }
   await tx.db.execute(sql`close new_venues`);
-  return added;
 }
 
 export interface MergeOptions {
@@ -122,7 +105,17 @@ async function tryInsert(options: MergeOptions): Promise<MergeReport | undefined
   }
 }
 
-async function insertNew({ tx, staging, loadId, syncedOn }: MergeOptions): Promise<MergeReport> {
+/**
+ * Inserts the lines as new invoices; of two with one key the later alone.
+ *
+ * @throws the driver's error of a unique violation when one of them is not new
+ */
+export async function insertNew({
+  tx,
+  staging,
+  loadId,
+  syncedOn,
+}: Omit<MergeOptions, "rows">): Promise<MergeReport> {
   const result = await tx.db.execute<MergeRow>(sql`
     with winners as materialized (${winnersOf(staging)}),
     inserted as (

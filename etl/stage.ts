@@ -1,15 +1,21 @@
 /** Streams a drop into a staging table by COPY, and its rejects into quarantine. Memory is constant for any size of drop. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { from as copyFrom } from "pg-copy-streams";
 import { LOCK, type Transaction } from "../db/client.ts";
 import { STAGING_SLOTS } from "../db/schema.ts";
+import { type Copy, openCopy } from "./copy.ts";
+import type { CopyLayout } from "./dialect.ts";
 import { type RefusalCode, readDrop } from "./read.ts";
-import type { Column, LineRules, Reject } from "./validate.ts";
+import type { LineRules, Reject } from "./validate.ts";
 
 /** Rejects are kept in memory up to so many bytes of raw text; then COPY is interrupted to write them. */
 const MAX_REJECT_BYTES = 4 * 1024 * 1024;
 /** What a reject takes beside its raw text, roughly. */
 const REJECT_OVERHEAD = 200;
+
+/** The memory that a reject takes, in bytes, roughly. */
+export function sizeOfReject({ raw }: Reject): number {
+  return raw.length + REJECT_OVERHEAD;
+}
 
 export interface Staged {
   /** Lines that are in staging now. */
@@ -78,7 +84,7 @@ export async function stageDrop(options: {
   const onBytes = (read: number) => {
     bytes = read;
   };
-  let format: RowFormat | undefined;
+  let format: CopyLayout | undefined;
   try {
     for await (const event of readDrop({ ...options, onBytes })) {
       switch (event.kind) {
@@ -92,7 +98,7 @@ export async function stageDrop(options: {
           }
           rows += event.rows;
           rejected += event.rejects.length;
-          for (const reject of event.rejects) rejectBytes += reject.raw.length + REJECT_OVERHEAD;
+          for (const reject of event.rejects) rejectBytes += sizeOfReject(reject);
           rejects.push(...event.rejects);
           if (rejectBytes > MAX_REJECT_BYTES) {
             await copy?.close();
@@ -120,12 +126,7 @@ export async function stageDrop(options: {
   throw new Error("the reader ended without an end event");
 }
 
-interface RowFormat {
-  readonly delimiter: string;
-  readonly columns: readonly Column[];
-}
-
-function openRowCopy(tx: Transaction, table: string, format: RowFormat): Copy {
+export function openRowCopy(tx: Transaction, table: string, format: CopyLayout): Copy {
   const delimiter = format.delimiter === "\t" ? "" : `, delimiter '${format.delimiter}'`;
   return openCopy(
     tx,
@@ -133,51 +134,14 @@ function openRowCopy(tx: Transaction, table: string, format: RowFormat): Copy {
   );
 }
 
-interface Copy {
-  /** Resolves when the socket has taken the bytes: nobody reads ahead of the server. */
-  readonly write: (bytes: Buffer | string) => Promise<void>;
-  /** Resolves when the server has all rows. */
-  readonly close: () => Promise<void>;
-  /** Ends the COPY without its rows, unless it is over; resolves when the connection is free again, or gone. */
-  readonly abandon: () => Promise<void>;
-}
-
-/**
- * Begins a COPY. pg-copy-streams (7.0) emits an error of the server's, but neither keeps it nor calls back the write that it
- * meets, and may break down over buffered writes after it: so it is kept here, and there is one write at a time.
- */
-function openCopy(tx: Transaction, statement: string): Copy {
-  const stream = tx.client.query(copyFrom(statement));
-  let failure: Error | undefined;
-  let fail: ((error: Error) => void) | undefined;
-  stream.on("error", (error) => {
-    failure ??= error;
-    fail?.(failure);
-  });
-  const settle = (start: (done: () => void) => void) =>
-    new Promise<void>((resolve, reject) => {
-      if (failure !== undefined) {
-        reject(failure);
-        return;
-      }
-      fail = reject;
-      start(resolve);
-    });
-  return {
-    write: (bytes) => settle((done) => stream.write(bytes, () => done())),
-    close: () => settle((done) => stream.once("finish", done).end()),
-    abandon: () =>
-      new Promise((resolve) => {
-        if (failure !== undefined || stream.writableFinished) resolve();
-        else stream.once("close", resolve).destroy();
-      }),
-  };
-}
-
 /** Text handed over at a time. */
 const REJECTS_TEXT = 128 * 1024;
 
-async function copyRejects(tx: Transaction, loadId: number, rejects: readonly Reject[]): Promise<void> {
+export async function copyRejects(
+  tx: Transaction,
+  loadId: number,
+  rejects: readonly Reject[],
+): Promise<void> {
   if (rejects.length === 0) return;
   const copy = openCopy(tx, "copy warehouse.rejects (load_id, line, reason, column_name, raw) from stdin");
   let text = "";

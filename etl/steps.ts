@@ -1,7 +1,16 @@
 /** The steps of a load: their names, their times, and how far they are. */
 
 /** Steps of a load, in their order. `committed` is reported when the drop is in for good. */
-export const LOAD_STEPS = ["hash", "claim", "stage", "prepare", "merge", "commit", "committed"] as const;
+export const LOAD_STEPS = [
+  "hash",
+  "claim",
+  "insert",
+  "stage",
+  "prepare",
+  "merge",
+  "commit",
+  "committed",
+] as const;
 export type LoadStep = (typeof LOAD_STEPS)[number];
 
 export interface LoadProgress {

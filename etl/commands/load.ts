@@ -293,6 +293,8 @@ function share({ step, bytes, totalBytes }: LoadProgress): number {
     case "hash":
     case "claim":
       return 0;
+    case "insert":
+      return totalBytes === 0 ? 0 : (bytes / totalBytes) * 0.9;
     case "stage":
       return totalBytes === 0 ? 0 : (bytes / totalBytes) * 0.4;
     case "prepare":
@@ -315,6 +317,7 @@ function startDescription(): (progress: LoadProgress) => string {
         return `checking, ${formatBytes(bytes)}`;
       case "claim":
         return "waiting for its turn";
+      case "insert":
       case "stage": {
         began ??= performance.now();
         const seconds = (performance.now() - began) / 1000;

@@ -13,12 +13,13 @@ export interface Job {
   /** Loads this drop; refreshes when it is left out. */
   readonly path?: string;
   readonly maxRejects?: number;
+  readonly careful?: boolean;
   readonly strategy?: Strategy;
   /** The process kills itself with SIGKILL when the load, or the refresh, comes to this step. */
   readonly dieAt?: LoadStep | "refresh";
   /** The process stops itself with SIGSTOP at this step, until somebody sends SIGCONT. */
   readonly stopAt?: LoadStep | "refresh";
-  /** With `dieAt` or `stopAt` "stage": not before so many bytes of the file were read. */
+  /** With `dieAt` or `stopAt` "insert" or "stage": not before so many bytes of the file were read. */
   readonly afterBytes?: number;
 }
 
@@ -47,13 +48,14 @@ async function carryOut(job: Job): Promise<JobResult> {
   };
   try {
     if (job.path !== undefined) {
-      const { settings, path, maxRejects } = job;
+      const { settings, path, maxRejects, careful } = job;
       return {
         load: await loadDrop({
           database,
           settings,
           path,
           maxRejects,
+          careful,
           onProgress: ({ step, bytes }) => arrive(step, bytes),
         }),
       };

@@ -1,0 +1,56 @@
+/** Finds lines of a drop that may repeat the key of a line in an earlier chunk of it. */
+import { type Chunk, UUID_BYTES } from "./chunk.ts";
+
+/** What is kept of earlier chunks, in lines of 8 bytes each. */
+const MAX_LINES = 4 * 1024 * 1024;
+const TWO_TO_20 = 2 ** 20;
+
+export interface Repeats {
+  /**
+   * Those of the lines whose invoice id may be that of a line in an earlier call: all that are, and very few others. Beyond some four million lines
+   * it looks no more.
+   */
+  readonly find: (chunk: Chunk, lines: Int32Array) => readonly number[];
+}
+
+export function createRepeats(): Repeats {
+  const earlier: Float64Array[] = [];
+  let kept = 0;
+  return {
+    find: (chunk, lines) => {
+      if (kept + lines.length > MAX_LINES) return [];
+      kept += lines.length;
+      const marks = Float64Array.from(lines, (line) => markOf(chunk.invoice, line * UUID_BYTES));
+      const sorted = Float64Array.from(marks).sort();
+      const common = new Set(earlier.flatMap((others) => intersect(sorted, others)));
+      earlier.push(sorted);
+      if (common.size === 0) return [];
+      return Array.from(lines.filter((_, at) => common.has(marks[at] ?? 0)));
+    },
+  };
+}
+
+/** 52 bits of a UUID's 128. Ids that differ in one of their four words only, as time-based ones may, have different marks. */
+function markOf(ids: Buffer, at: number): number {
+  const [a, b, c, d] = [
+    ids.readInt32BE(at),
+    ids.readInt32BE(at + 4),
+    ids.readInt32BE(at + 8),
+    ids.readInt32BE(at + 12),
+  ];
+  const high = a ^ Math.imul(b, 0x85ebca6b) ^ Math.imul(c, 0xc2b2ae35) ^ Math.imul(d, 0x9e3779b1);
+  const low = d ^ Math.imul(c, 0x85ebca6b) ^ Math.imul(b, 0xc2b2ae35) ^ Math.imul(a, 0x9e3779b1);
+  return (high >>> 0) * TWO_TO_20 + (low >>> 12);
+}
+
+/** What two ascending lists have in common. */
+function intersect(left: Float64Array, right: Float64Array): number[] {
+  const common: number[] = [];
+  for (let i = 0, j = 0; i < left.length && j < right.length; ) {
+    const [a, b] = [left[i] ?? 0, right[j] ?? 0];
+    if (a === b) common.push(a);
+    if (a <= b) i++;
+    if (b <= a) j++;
+  }
+  return common;
+}
