@@ -1,0 +1,35 @@
+/** What an arm is: one way to have totals after a batch. */
+import type { ArmResult, Cell } from "../results.ts";
+import type { Run } from "../run/measure.ts";
+import type { BenchServer } from "../run/server.ts";
+import type { Site } from "../run/site.ts";
+
+export interface Arm {
+  /** For example `materialized_view`; unique. */
+  readonly name: string;
+  readonly title: string;
+  readonly group: ArmResult["group"];
+  /**
+   * - `own`: on a clone of its own, from the files of the batch on.
+   * - `batch`: the product itself, whose load brings the batch into the shared clone; the first one there.
+   * - `shared`: on the clone that holds the batch already, with the totals of before.
+   */
+  readonly site: "own" | "batch" | "shared";
+  /**
+   * Whose load precedes this refresh: its phases and counts are those of the same repetition. `ours`: of the product; `floor`: bare COPY, or, with
+   * corrections, COPY and insert on conflict. Left out: the arm brings the batch in itself.
+   */
+  readonly loadedBy?: "ours" | "floor";
+  /** The arm needs the history in `bench.summary`, or in a columnar file, or otherwise is not for this cell. Default: all cells. */
+  readonly appliesTo?: (cell: Cell) => boolean;
+  /** Why it cannot run here, or undefined. */
+  readonly unavailable?: (server: BenchServer, cell: Cell) => Promise<string | undefined>;
+  /** Connects and puts everything in place that is not measured. */
+  readonly open: (site: Site) => Promise<Run>;
+  /** SQL for the totals it ended with: created_on, venue_key, invoices, total. Left out: it keeps none. Called after the run was closed. */
+  readonly totals?: (site: Site) => string | Promise<string>;
+  /** Brings the shared clone back to the totals of before. */
+  readonly restore?: (site: Site) => Promise<void>;
+}
+
+export const totalsOf = (table: string) => `select created_on, venue_key, invoices, total from ${table}`;

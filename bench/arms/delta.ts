@@ -1,0 +1,81 @@
+/** The product as it is meant to be used: load, then apply what is pending. */
+import type { LoadReport } from "../../etl/report.ts";
+import { type LoadProcess, startLoadProcess } from "../run/load_process.ts";
+import type { Run, Work } from "../run/measure.ts";
+import type { Site } from "../run/site.ts";
+import { type Arm, totalsOf } from "./arm.ts";
+import { restorePending } from "./ours.ts";
+import { timed } from "./statements.ts";
+
+export const delta: Arm = {
+  name: "delta",
+  title: "Rollbook, delta",
+  group: "incremental",
+  site: "batch",
+  open: (site) => openLoad(site, site.batch.drops),
+  totals: () => totalsOf("warehouse.venue_day_rollup"),
+  restore: restorePending,
+};
+
+/** What many drops are compared with. */
+export const deltaSingle: Arm = {
+  name: "delta_one_file",
+  title: "Rollbook, delta, the same rows in one drop",
+  group: "incremental",
+  site: "own",
+  appliesTo: ({ files, loaders }) => files > 1 && loaders === 1,
+  open: (site) => openLoad(site, [site.batch.single]),
+  totals: () => totalsOf("warehouse.venue_day_rollup"),
+};
+
+async function openLoad(site: Site, drops: readonly string[]): Promise<Run> {
+  const processes: LoadProcess[] = [];
+  const close = async () => {
+    await Promise.all(processes.map((process) => process.close()));
+  };
+  try {
+    for (let k = 0; k < site.cell.loaders; k += 1) processes.push(await startLoadProcess(site));
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { run: (lap) => loadAndRefresh(processes, drops, lap), close };
+}
+
+async function loadAndRefresh(
+  processes: readonly LoadProcess[],
+  drops: readonly string[],
+  lap: () => Promise<void>,
+): Promise<Work> {
+  let loads: Awaited<ReturnType<LoadProcess["load"]>>[] = [];
+  const ms = await timed(async () => {
+    loads = await Promise.all(
+      processes.map((process, k) => process.load(drops.filter((_, index) => index % processes.length === k))),
+    );
+  });
+  await lap();
+  const [first] = processes;
+  if (first === undefined) throw new Error("nobody loads");
+  const refreshed = await first.refresh();
+  const reports = loads.flatMap((load) => load.reports);
+  return {
+    phases: [
+      ...(processes.length === 1 ? phasesOf(reports, loads[0]?.ms ?? ms) : [{ name: "load", ms }]),
+      { name: "refresh", ms: refreshed.ms },
+    ],
+    rows: reports.reduce((sum, { rows }) => sum + rows.inserted + rows.corrected, 0),
+    groups: refreshed.groups,
+    nodePeakBytes: Math.max(refreshed.peakBytes, ...loads.map((load) => load.peakBytes)),
+  };
+}
+
+/** The steps of all loads together; what lies between them is `other`. */
+function phasesOf(reports: readonly LoadReport[], ms: number): Work["phases"] {
+  const steps = new Map<string, number>();
+  for (const { timings } of reports) {
+    for (const [step, took] of Object.entries(timings)) steps.set(step, (steps.get(step) ?? 0) + took);
+  }
+  const phases = [...steps].filter(([, took]) => took > 0).map(([name, took]) => ({ name, ms: took }));
+  const rest = ms - phases.reduce((sum, phase) => sum + phase.ms, 0);
+  return rest > 0 ? [...phases, { name: "other", ms: rest }] : phases;
+}

@@ -1,0 +1,91 @@
+/** Brute force on a columnar copy: DuckDB appends the drops and groups everything anew; once as it comes, once with the dedupe that ours does. */
+import { copyFile as copyPlainFile, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { appendDrop, openDuckDb } from "../run/columnar.ts";
+import { SYNCED_ON } from "../run/invoices.ts";
+import type { Run } from "../run/measure.ts";
+import type { Site } from "../run/site.ts";
+import type { Arm } from "./arm.ts";
+import { totalsOf } from "./arm.ts";
+import { copyFile, timed } from "./statements.ts";
+
+export const duckdb: Arm = duckdbArm({
+  name: "duckdb",
+  title: "DuckDB, all regrouped, no dedupe",
+  invoices: "invoices",
+});
+
+/** The newest line of each invoice; of one file's lines any, for a batch has no key twice. */
+export const duckdbDedupe: Arm = duckdbArm({
+  name: "duckdb_dedupe",
+  title: "DuckDB, deduped and regrouped",
+  invoices: `(
+    select created_on, venue_key, arg_max(total, synced_on) as total
+    from invoices
+    group by created_on, venue_key, invoice_id
+  )`,
+});
+
+function duckdbArm(options: Pick<Arm, "name" | "title"> & { readonly invoices: string }): Arm {
+  const { name, title, invoices } = options;
+  return {
+    name,
+    title,
+    group: "other",
+    site: "shared",
+    appliesTo: ({ history }) => history > 0,
+    open: (site) => openDuck(site, name, invoices),
+    totals: async (site) => {
+      await fetchTotals(site, name);
+      return totalsOf(`bench.${name}`);
+    },
+  };
+}
+
+const totalsPath = ({ scratch }: Site, name: string) => join(scratch, `${name}_totals.csv`);
+
+/** On a copy of the columnar history. The file of its totals is written after the time, for PostgreSQL to compare. */
+async function openDuck(site: Site, name: string, invoices: string): Promise<Run> {
+  const { history, scratch, batch } = site;
+  const path = join(scratch, `${name}.duckdb`);
+  await copyPlainFile(history.columnar, path);
+  const before = (await stat(path)).size;
+  const { connection, close } = await openDuckDb(path);
+  const append = async () => {
+    for (const drop of batch.drops) await appendDrop(connection, drop, SYNCED_ON);
+    await connection.run("checkpoint");
+  };
+  const regroup = () =>
+    connection.run(
+      `create or replace table totals as
+       select created_on, venue_key, count(*) as invoices, sum(total) as total
+       from ${invoices}
+       group by created_on, venue_key`,
+    );
+  return {
+    run: async () => {
+      const phases = [
+        { name: "append", ms: await timed(append) },
+        { name: "refresh", ms: await timed(regroup) },
+      ];
+      await connection.run("checkpoint");
+      return { phases, rows: batch.rows, groups: null, fileBytes: (await stat(path)).size - before };
+    },
+    close: async () => {
+      await connection.run(`copy totals to '${totalsPath(site, name)}' (header false)`);
+      close();
+      await rm(path, { force: true });
+    },
+  };
+}
+
+async function fetchTotals(site: Site, name: string): Promise<void> {
+  const client = await site.database.pool.connect();
+  client.on("error", () => {});
+  try {
+    await client.query(`create table bench.${name} (like bench.summary)`);
+    await copyFile(client, `bench.${name} (created_on, venue_key, invoices, total)`, totalsPath(site, name));
+  } finally {
+    client.release();
+  }
+}

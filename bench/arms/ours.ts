@@ -1,0 +1,66 @@
+/** The product, through its own functions: a load, then a refresh by each strategy. */
+import { openDatabase } from "../../db/client.ts";
+import { type RefreshReport, refreshPartitions, type Strategy } from "../../etl/refresh.ts";
+import type { Run } from "../run/measure.ts";
+import type { Site } from "../run/site.ts";
+import { type Arm, totalsOf } from "./arm.ts";
+import { timed } from "./statements.ts";
+
+export const auto = refreshArm("auto", "Rollbook, auto", "incremental");
+export const partition = refreshArm("partition", "Rollbook, touched partitions rebuilt", "rebuild");
+export const full = refreshArm("full", "Rollbook, all rebuilt", "rebuild");
+
+function refreshArm(strategy: Strategy, title: string, group: Arm["group"]): Arm {
+  return {
+    name: strategy,
+    title,
+    group,
+    site: "shared",
+    loadedBy: "ours",
+    open: (site) => openRefresh(site, strategy),
+    totals: () => totalsOf("warehouse.venue_day_rollup"),
+    restore: restorePending,
+  };
+}
+
+const CONNECTIONS = 4;
+
+async function openRefresh(site: Site, strategy: Strategy): Promise<Run> {
+  const database = openDatabase({ connection: site.connection, max: CONNECTIONS });
+  const { pool } = database;
+  const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => pool.connect()));
+  for (const client of clients) client.release();
+  return {
+    run: async () => {
+      let reports: readonly RefreshReport[] = [];
+      const ms = await timed(async () => {
+        reports = await refreshPartitions({ database, strategy });
+      });
+      return { phases: [{ name: "refresh", ms }], rows: null, groups: groupsOf(reports) };
+    },
+    close: () => pool.end(),
+  };
+}
+
+/** Rows of the rollup that were written. */
+export function groupsOf(reports: readonly RefreshReport[]): number {
+  return reports.reduce((sum, { groups }) => sum + groups.inserted + groups.updated + groups.deleted, 0);
+}
+
+/** Takes the batch out of the rollup, by a refresh of its deltas negated, and queues them again. The invoices stay. */
+export async function restorePending({ database, lastLoad }: Site): Promise<void> {
+  const queue = (sign: string) =>
+    database.pool.query(
+      `insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)
+       select created_on, venue_key, ${sign}invoices, ${sign}total
+       from warehouse.venue_day_deltas
+       where load_id > $1
+       order by created_on, venue_key`,
+      [lastLoad],
+    );
+  await queue("-");
+  await refreshPartitions({ database, strategy: "delta", concurrency: 1 });
+  await queue("");
+  // As a load leaves it: what was deleted is not to be skipped over by the next arm.
+  await database.pool.query("vacuum (analyze) warehouse.venue_day_pending");
+}

@@ -1,0 +1,67 @@
+/**
+ * Statement triggers with transition tables, on the partitioned table itself, that keep a summary table. A row-level one would be slower;
+ * on a partition, PostgreSQL fires none for what goes in through the parent.
+ */
+import type { Arm } from "./arm.ts";
+import { totalsOf } from "./arm.ts";
+import { copyBatch, inTransaction, openSession, timed } from "./statements.ts";
+import { UPSERT } from "./upsert.ts";
+
+export const trigger: Arm = {
+  name: "trigger",
+  title: "statement trigger into a summary table",
+  group: "other",
+  site: "own",
+  appliesTo: ({ history }) => history > 0,
+  open: (site) =>
+    openSession(site, {
+      prepare: (client) => client.query(TRIGGERS),
+      run: async (client) => {
+        const { keyed, rows } = site.batch;
+        const corrects = site.cell.corrections > 0;
+        const ms = await timed(() =>
+          inTransaction(client, async () => {
+            if (!corrects) return copyBatch(client, "warehouse.invoices", keyed);
+            await client.query("create temporary table batch (like warehouse.invoices) on commit drop");
+            await copyBatch(client, "pg_temp.batch", keyed);
+            await client.query(UPSERT);
+          }),
+        );
+        return { phases: [{ name: corrects ? "upsert+trigger" : "copy+trigger", ms }], rows, groups: null };
+      },
+    }),
+  totals: () => totalsOf("bench.summary"),
+};
+
+const intoSummary = (changes: string) => `
+    insert into bench.summary as stored (created_on, venue_key, invoices, total)
+    ${changes}
+    order by created_on, venue_key
+    on conflict (created_on, venue_key) do update
+      set invoices = stored.invoices + excluded.invoices, total = stored.total + excluded.total;
+    return null;`;
+
+// A trigger with transition tables can be for one kind of event only.
+const TRIGGERS = `
+  create function bench.add_inserted() returns trigger language plpgsql as $$
+  begin
+    ${intoSummary(`
+    select created_on, venue_key, count(*), sum(total) from inserted group by created_on, venue_key`)}
+  end $$;
+  create function bench.add_updated() returns trigger language plpgsql as $$
+  begin
+    ${intoSummary(`
+    select created_on, venue_key, sum(n), sum(total)
+    from (
+      select created_on, venue_key, 1 as n, total from after_it
+      union all
+      select created_on, venue_key, -1, -total from before_it
+    ) changed
+    group by created_on, venue_key`)}
+  end $$;
+  create trigger add_inserted after insert on warehouse.invoices
+    referencing new table as inserted
+    for each statement execute function bench.add_inserted();
+  create trigger add_updated after update on warehouse.invoices
+    referencing old table as before_it new table as after_it
+    for each statement execute function bench.add_updated()`;

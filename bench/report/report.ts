@@ -1,0 +1,61 @@
+/** `report.html`, `summary.md` and `history.svg` of a run. */
+import { mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Results } from "../results.ts";
+import { findSeries } from "./measure.ts";
+import { createPage } from "./page.ts";
+import { createLooks, drawLines, drawNothing, findLines } from "./plots.ts";
+import { createSummary } from "./summary.ts";
+
+export interface ReportOptions {
+  /** Also of a run that is not through: what is missing is reported as not measured. */
+  readonly results: Results;
+  /** Made when missing. */
+  readonly folder: string;
+}
+
+/** Writes the report; each file has its name only when it is whole. Answers the paths. */
+export async function writeReport(options: ReportOptions): Promise<{ readonly files: readonly string[] }> {
+  const { results, folder } = options;
+  const contents = {
+    "report.html": createPage(results),
+    "summary.md": createSummary(results),
+    "history.svg": createHistoryPlot(results),
+  };
+  await mkdir(folder, { recursive: true });
+  const files: string[] = [];
+  for (const [name, content] of Object.entries(contents)) {
+    const path = join(folder, name);
+    await writeWhole(path, content);
+    files.push(path);
+  }
+  return { files };
+}
+
+function createHistoryPlot(results: Results): string {
+  const title = "Time from file to refreshed totals, by history";
+  const series = findSeries(results, "history")[0];
+  const lines = series === undefined ? [] : findLines(series, "refreshed");
+  if (lines.length === 0) return drawNothing(title, "The run has one size of history.");
+  const looks = createLooks(results.cells);
+  return drawLines({
+    name: "history",
+    title,
+    lines,
+    xName: "invoices in the warehouse",
+    yName: `median time from file to refreshed totals: ${series?.common}`,
+    width: "wide",
+    looks,
+  });
+}
+
+async function writeWhole(path: string, content: string): Promise<void> {
+  const part = `${path}.part`;
+  try {
+    await writeFile(part, content);
+    await rename(part, path);
+  } catch (error) {
+    await rm(part, { force: true });
+    throw error;
+  }
+}

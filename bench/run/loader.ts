@@ -1,0 +1,81 @@
+/** A process that loads drops as the product does, so that its memory is that of a load and several can load at once. */
+import type pg from "pg";
+import { type Database, openDatabase } from "../../db/client.ts";
+import type { Settings } from "../../db/schema.ts";
+import { loadDrop } from "../../etl/load.ts";
+import { refreshPartitions } from "../../etl/refresh.ts";
+import type { LoadReport } from "../../etl/report.ts";
+
+export type Order =
+  | { readonly kind: "connect"; readonly connection: pg.ClientConfig; readonly settings: Settings }
+  | { readonly kind: "load"; readonly drops: readonly string[] }
+  | { readonly kind: "refresh" };
+
+export type Answer =
+  | { readonly kind: "connected" }
+  | {
+      readonly kind: "loaded";
+      readonly reports: readonly LoadReport[];
+      readonly ms: number;
+      readonly peakBytes: number;
+    }
+  | { readonly kind: "refreshed"; readonly groups: number; readonly ms: number; readonly peakBytes: number }
+  | { readonly kind: "failed"; readonly message: string };
+
+const CONNECTIONS = 4;
+let database: Database | undefined;
+let settings: Settings | undefined;
+
+process.on("message", (order: Order) => {
+  carryOut(order).then(
+    (answer) => process.send?.(answer),
+    (error: unknown) => process.send?.({ kind: "failed", message: String(error) } satisfies Answer),
+  );
+});
+// The runner is gone, and nobody would end this process.
+process.on("disconnect", () => process.exit(1));
+
+async function carryOut(order: Order): Promise<Answer> {
+  if (order.kind === "connect") {
+    database = openDatabase({ connection: order.connection, max: CONNECTIONS });
+    settings = order.settings;
+    await warmUp(database);
+    return { kind: "connected" };
+  }
+  if (database === undefined || settings === undefined) throw new Error("not connected yet");
+  return order.kind === "load" ? load(database, settings, order.drops) : refresh(database);
+}
+
+/** Starting a process and connecting are not part of what is measured. */
+async function warmUp({ pool }: Database): Promise<void> {
+  const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => pool.connect()));
+  for (const client of clients) client.release();
+}
+
+async function load(database: Database, settings: Settings, drops: readonly string[]): Promise<Answer> {
+  const started = performance.now();
+  const reports: LoadReport[] = [];
+  for (const path of drops) reports.push(await loadDrop({ database, settings, path }));
+  const ms = performance.now() - started;
+  const failed = reports.find(({ outcome }) => outcome !== "loaded");
+  if (failed !== undefined) {
+    return { kind: "failed", message: `${failed.file}: ${failed.error?.message ?? failed.outcome}` };
+  }
+  return { kind: "loaded", reports, ms, peakBytes: peakBytes() };
+}
+
+async function refresh(database: Database): Promise<Answer> {
+  const started = performance.now();
+  const reports = await refreshPartitions({ database, strategy: "delta" });
+  const ms = performance.now() - started;
+  const groups = reports.reduce(
+    (sum, { groups: { inserted, updated, deleted } }) => sum + inserted + updated + deleted,
+    0,
+  );
+  return { kind: "refreshed", groups, ms, peakBytes: peakBytes() };
+}
+
+/** Linux counts it in KiB. */
+function peakBytes(): number {
+  return process.resourceUsage().maxRSS * 1024;
+}

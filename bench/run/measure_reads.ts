@@ -1,0 +1,65 @@
+/** Measures the arms of axis `reads`, on one clone: with the whole batch pending, or nothing. */
+
+import { openDatabase } from "../../db/client.ts";
+import { loadDrop } from "../../etl/load.ts";
+import { READ_ARMS, type ReadArm } from "../arms/reads.ts";
+import { openSession, timed } from "../arms/statements.ts";
+import type { ArmResult, Sample, Verdict } from "../results.ts";
+import { measure } from "./measure.ts";
+import type { CellOptions } from "./measure_cell.ts";
+import { type Site, withSite } from "./site.ts";
+import { compareTotals, recomputeTruth } from "./verdict.ts";
+
+/** More than for a load, for a read takes little time. */
+export const READ_REPETITIONS = 5;
+
+/** Returns one result per query. Each runs once before, so that all find the same pages in memory. */
+export async function measureReads(options: CellOptions): Promise<readonly ArmResult[]> {
+  return withSite(options, async (site) => {
+    await makePending(site);
+    await recomputeTruth(site);
+    const samples = new Map<ReadArm, Sample[]>(READ_ARMS.map((arm) => [arm, []]));
+    const verdicts = new Map<ReadArm, Verdict>();
+    for (const arm of READ_ARMS) if (arm.totals) verdicts.set(arm, await compareTotals(site, arm.totals));
+    for (let repetition = 0; repetition < READ_REPETITIONS; repetition += 1) {
+      for (const arm of READ_ARMS) {
+        options.signal.throwIfAborted();
+        options.onArm(arm.name, repetition);
+        samples.get(arm)?.push(await measureRead(site, arm));
+      }
+    }
+    return READ_ARMS.map((arm) => ({
+      arm: arm.name,
+      title: arm.title,
+      group: "read" as const,
+      samples: samples.get(arm) ?? [],
+      verdict: verdicts.get(arm) ?? null,
+    }));
+  });
+}
+
+async function makePending(site: Site): Promise<void> {
+  const { settings, batch } = site;
+  if (site.cell.batch > 0) {
+    const database = openDatabase({ connection: site.connection });
+    try {
+      for (const path of batch.drops) await loadDrop({ database, settings, path });
+    } finally {
+      await database.pool.end();
+    }
+  }
+  // As autovacuum would leave it.
+  await site.database.pool.query("vacuum (analyze) warehouse.venue_day_pending");
+}
+
+async function measureRead(site: Site, { query }: ReadArm): Promise<Sample> {
+  const run = await openSession(site, {
+    prepare: (client) => client.query(query),
+    run: async (client) => ({
+      phases: [{ name: "read", ms: await timed(() => client.query(query)) }],
+      rows: null,
+      groups: null,
+    }),
+  });
+  return (await measure(site, run)).sample;
+}

@@ -1,0 +1,119 @@
+/** Which cells a profile measures. */
+import type { Cell, Lateness, Profile } from "../results.ts";
+import { short } from "./names.ts";
+
+export interface PlannedCell {
+  readonly cell: Cell;
+  /** Names of the arms; left out: all that apply. */
+  readonly arms?: readonly string[];
+}
+
+/** Samples per arm. */
+export const REPETITIONS = 3;
+
+/** Where an axis does not change what the others would show, they are not measured again. */
+const LEAN = ["delta", "auto", "partition", "copy", "upsert", "touched_groups", "lookback", "duckdb_dedupe"];
+const LOADS = ["delta", "delta_one_file", "copy"];
+
+type Axes = Omit<Cell, "id">;
+
+const BASE = {
+  axis: "baseline",
+  lateness: "10%",
+  granularity: "month",
+  corrections: 0,
+  files: 1,
+  loaders: 1,
+} as const;
+
+/** Gives a cell its name. */
+export function nameCell(axes: Axes): Cell {
+  const { axis, history, batch, lateness, granularity, corrections, files, loaders } = axes;
+  const parts = [
+    ...(axis === "reads" || axis === "backfill" ? [axis] : []),
+    `history=${short(history)}`,
+    axis === "reads" ? `pending=${short(batch)}` : `batch=${short(batch)}`,
+    `late=${lateness}`,
+    granularity,
+    ...(corrections > 0 ? [`corrections=${corrections * 100}%`] : []),
+    ...(files > 1 ? [`files=${files}`] : []),
+    ...(axis === "loaders" ? [`loaders=${loaders}`] : []),
+  ];
+  return { id: parts.join(" "), ...axes };
+}
+
+/** One cell of each kind, in small: that all arms agree is what it is for. */
+const smoke: readonly PlannedCell[] = planAxes({
+  base: { ...BASE, history: 100_000, batch: 10_000 },
+  histories: [20_000],
+  batches: [1000],
+  lateness: ["none", "even"],
+  // By day, 100k invoices would take a minute to clone again and again.
+  partitioned: 20_000,
+  lean: ["batch=1k", "late=even", "late=none", "day", "year", "history=20k", "corrections=5%"],
+  files: { batch: 2000, files: 20 },
+  backfill: 20_000,
+  loaders: { batch: 10_000, files: 4, loaders: [2] },
+});
+
+const standard: readonly PlannedCell[] = planAxes({
+  base: { ...BASE, history: 10_000_000, batch: 100_000 },
+  histories: [1_000_000],
+  batches: [1000, 10_000, 1_000_000],
+  lateness: ["none", "50%", "even"],
+  partitioned: 10_000_000,
+  lean: ["batch=10k", "late=50%"],
+  files: { batch: 1_000_000, files: 1000 },
+  backfill: 10_000_000,
+  loaders: { batch: 400_000, files: 4, loaders: [1, 2, 4] },
+});
+
+const huge: readonly PlannedCell[] = [
+  { ...BASE, history: 100_000_000, batch: 100_000 },
+  { ...BASE, history: 100_000_000, batch: 1_000_000, axis: "batch" as const },
+  { ...BASE, history: 100_000_000, batch: 100_000, axis: "lateness" as const, lateness: "none" as const },
+].map((axes) => ({ cell: nameCell(axes) }));
+
+const PLANS: Readonly<Record<Profile, readonly PlannedCell[]>> = { smoke, standard, huge };
+
+export function planProfile(profile: Profile): readonly PlannedCell[] {
+  return PLANS[profile];
+}
+
+function planAxes(plan: {
+  readonly base: Axes;
+  readonly histories: readonly number[];
+  readonly batches: readonly number[];
+  readonly lateness: readonly Lateness[];
+  /** History of the cells that vary the granularity. */
+  readonly partitioned: number;
+  /** Parts of the names of cells that measure few arms. */
+  readonly lean: readonly string[];
+  readonly files: { readonly batch: number; readonly files: number };
+  readonly backfill: number;
+  readonly loaders: { readonly batch: number; readonly files: number; readonly loaders: readonly number[] };
+}): readonly PlannedCell[] {
+  const { base } = plan;
+  const varied: Axes[] = [
+    base,
+    ...plan.histories.map((history): Axes => ({ ...base, axis: "history", history })),
+    ...plan.batches.map((batch): Axes => ({ ...base, axis: "batch", batch })),
+    ...plan.lateness.map((lateness): Axes => ({ ...base, axis: "lateness", lateness })),
+    ...(["day", "year"] as const).map(
+      (granularity): Axes => ({ ...base, axis: "granularity", granularity, history: plan.partitioned }),
+    ),
+    { ...base, axis: "corrections", corrections: 0.05 },
+  ];
+  const loads: Axes[] = [
+    { ...base, axis: "files", ...plan.files },
+    { ...base, axis: "backfill", history: 0, batch: plan.backfill, lateness: "even" },
+    ...plan.loaders.loaders.map((loaders): Axes => ({ ...base, axis: "loaders", ...plan.loaders, loaders })),
+  ];
+  const reads = [0, base.batch].map((batch): Axes => ({ ...base, axis: "reads", batch }));
+  const isLean = ({ id }: Cell) => plan.lean.some((part) => id.split(" ").includes(part));
+  return [
+    ...varied.map(nameCell).map((cell) => (isLean(cell) ? { cell, arms: LEAN } : { cell })),
+    ...loads.map((axes) => ({ cell: nameCell(axes), arms: LOADS })),
+    ...reads.map((axes) => ({ cell: nameCell(axes) })),
+  ];
+}

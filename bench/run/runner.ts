@@ -1,0 +1,199 @@
+/** Runs a profile: cell after cell, each written when it is measured, so that an interrupted run goes on where it stopped. */
+import { once } from "node:events";
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+import { RollbookError } from "../../db/errors.ts";
+import type { Arm } from "../arms/arm.ts";
+import { ARMS } from "../arms/arms.ts";
+import type { ArmResult, Cell, Profile, Results } from "../results.ts";
+import { writeBatch } from "./batch.ts";
+import { describeEnvironment } from "./environment.ts";
+import { ensureHistory } from "./history.ts";
+import { scaleOf } from "./invoices.ts";
+import { measureCell } from "./measure_cell.ts";
+import { measureReads } from "./measure_reads.ts";
+import { short } from "./names.ts";
+import { type PlannedCell, planProfile } from "./profiles.ts";
+import { createMeter, type ProgressListener } from "./progress.ts";
+import { type BenchServer, openBenchServer } from "./server.ts";
+import { dropClones } from "./site.ts";
+import { openStore, type Store } from "./store.ts";
+
+export interface BenchOptions {
+  readonly profile: Profile;
+  /** Folder of the embedded server, the histories and the files of a run; made when missing. */
+  readonly home: string;
+  /** Folder of `results.json`. */
+  readonly out: string;
+  /** Connection string of a server to use instead of the embedded one. */
+  readonly server?: string | undefined;
+  /** Measure only cells whose name contains this text. */
+  readonly only?: string | undefined;
+  /** Begin anew, whatever was measured before. Histories are kept. */
+  readonly fresh?: boolean | undefined;
+  /** Default: all there are. */
+  readonly arms?: readonly Arm[] | undefined;
+  /** When it aborts, what is under way is given up, and clones are dropped. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ProgressListener | undefined;
+  /** Told in words of what a user should know. */
+  readonly onNote?: ((note: string) => void) | undefined;
+}
+
+export interface BenchOutcome {
+  readonly results: Results;
+  /** Of `results.json`. */
+  readonly path: string;
+  readonly interrupted: boolean;
+}
+
+/**
+ * Measures the cells of a profile that are not measured yet.
+ *
+ * @throws RollbookError `usage` when no cell has the text of `only`, or when another run uses the server
+ */
+export async function runBench(options: BenchOptions): Promise<BenchOutcome> {
+  const { home, signal = new AbortController().signal } = options;
+  const plan = planProfile(options.profile);
+  const wanted = plan.filter(({ cell }) => cell.id.includes(options.only ?? ""));
+  if (wanted.length === 0) throw unknownCell(options, plan);
+  await mkdir(home, { recursive: true });
+  const server = await openBenchServer({ home, url: options.server, signal });
+  const cutOff = () => void terminateAll(server);
+  signal.addEventListener("abort", cutOff, { once: true });
+  try {
+    await dropClones(server);
+    const environment = await describeEnvironment(server);
+    const fresh = options.fresh ?? false;
+    const store = await openStore({
+      folder: options.out,
+      profile: options.profile,
+      plan,
+      environment,
+      fresh,
+    });
+    if (store.startedAnew !== undefined) {
+      options.onNote?.(
+        `The results that were there are kept beside; this run begins anew: ${store.startedAnew}.`,
+      );
+    }
+    const interrupted = await measureAll(options, { server, store, wanted, signal });
+    return { results: store.results(), path: store.path, interrupted };
+  } finally {
+    signal.removeEventListener("abort", cutOff);
+    await rm(join(home, "scratch"), { recursive: true, force: true });
+    await dropClones(server).catch(() => {});
+    await server.close();
+  }
+}
+
+function unknownCell({ only, profile }: BenchOptions, plan: readonly PlannedCell[]): RollbookError {
+  const names = plan.map(({ cell }) => `  ${cell.id}`).join("\n");
+  return new RollbookError({
+    code: "usage",
+    message: `no cell of profile ${profile} has ${JSON.stringify(only)} in its name. They are:\n${names}`,
+  });
+}
+
+interface Course {
+  readonly server: BenchServer;
+  readonly store: Store;
+  readonly wanted: readonly PlannedCell[];
+  readonly signal: AbortSignal;
+}
+
+/** Returns whether it was interrupted. */
+async function measureAll(options: BenchOptions, course: Course): Promise<boolean> {
+  const { store, wanted, signal } = course;
+  const todo = wanted
+    .filter(({ cell }) => !store.has(cell.id))
+    .map(({ cell, arms }) => ({ cell, arms: armsOf(options, cell, arms) }));
+  if (todo.length < wanted.length) {
+    options.onNote?.(`${wanted.length - todo.length} of ${wanted.length} cells are measured already.`);
+  }
+  const meter = createMeter(todo, options.onProgress);
+  try {
+    for (const planned of todo) {
+      signal.throwIfAborted();
+      const arms = await orAborted(measurePlanned(options, course, planned, meter), signal);
+      await store.add({ cell: planned.cell, arms, finishedAt: new Date().toISOString() });
+    }
+    return false;
+  } catch (error) {
+    if (signal.aborted) return true;
+    throw error;
+  }
+}
+
+/** What is under way gets some seconds to end after an abort; then it is left behind, and its clone is dropped all the same. */
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const settled = new AbortController();
+  const tooLate = once(signal, "abort", { signal: settled.signal }).then(async () => {
+    await sleep(GRACE_MS, undefined, { signal: settled.signal });
+    return Promise.reject(signal.reason);
+  });
+  try {
+    return await Promise.race([work, tooLate]);
+  } finally {
+    tooLate.catch(() => {});
+    work.catch(() => {});
+    settled.abort();
+  }
+}
+
+const GRACE_MS = 3000;
+
+function armsOf(
+  { arms = ARMS }: BenchOptions,
+  cell: Cell,
+  names: readonly string[] | undefined,
+): readonly Arm[] {
+  if (cell.axis === "reads") return [];
+  // An arm that is not one of ours was handed in to be measured everywhere.
+  const isWanted = ({ name }: Arm) =>
+    names === undefined || names.includes(name) || !ARMS.some((arm) => arm.name === name);
+  return arms.filter((arm) => isWanted(arm) && (arm.appliesTo?.(cell) ?? true));
+}
+
+async function measurePlanned(
+  { home }: BenchOptions,
+  { server, signal }: Course,
+  { cell, arms }: { readonly cell: Cell; readonly arms: readonly Arm[] },
+  meter: ReturnType<typeof createMeter>,
+): Promise<readonly ArmResult[]> {
+  const scale = scaleOf(cell.history === 0 ? cell.batch : cell.history);
+  const name = `history of ${short(cell.history)}, by ${cell.granularity}`;
+  const { history: size, granularity } = cell;
+  const history = await ensureHistory({
+    server,
+    home,
+    history: size,
+    granularity,
+    scale,
+    signal,
+    onProgress: (rows) => meter.built(cell, rows, name),
+  });
+  meter.built(cell, size, name);
+  const scratch = join(home, "scratch");
+  const batch = await writeBatch(scale, cell, join(scratch, "batch"));
+  const onArm = (arm: string) => meter.arm(cell, arm);
+  const measuring = { server, cell, scale, history, batch, scratch, arms, signal, onArm };
+  return cell.axis === "reads" ? measureReads(measuring) : measureCell(measuring);
+}
+
+/** Ends what runs in the databases of the benchmark, from another session: the run's own may be busy there. */
+async function terminateAll({ admin, connectionTo }: BenchServer): Promise<void> {
+  const client = new pg.Client(connectionTo(admin.database ?? "postgres"));
+  client.on("error", () => {});
+  try {
+    await client.connect();
+    await client.query(`
+      select pg_terminate_backend(pid) from pg_stat_activity where starts_with(datname, 'rollbook_bench_')`);
+  } catch {
+    // Then the run ends at its next step.
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
