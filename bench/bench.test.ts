@@ -15,7 +15,7 @@ import { planProfile } from "./run/profiles.ts";
 import { runBench } from "./run/runner.ts";
 
 const BENCH = fileURLToPath(new URL("./bench.ts", import.meta.url));
-const RUN_MS = 170_000;
+const RUN_MS = 600_000;
 
 /** One home for all tests of this file, so that histories are built once. */
 let home: string;
