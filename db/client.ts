@@ -1,6 +1,6 @@
 /** Connections and transactions. One transaction is one checked-out client: COPY and locks need to stay on it. */
 import { userInfo } from "node:os";
-import type { SQL } from "drizzle-orm";
+import { type SQL, sql } from "drizzle-orm";
 import { drizzle, type NodePgDatabase } from "drizzle-orm/node-postgres";
 import { PgDialect } from "drizzle-orm/pg-core";
 import pg from "pg";
@@ -108,6 +108,14 @@ export async function* streamRows<Row>(session: Session, query: SQL): AsyncGener
   for await (const row of stream) yield row as Row;
 }
 
+/** Sorting and grouping a drop, or the invoices of a partition, goes to the disk below this. Bytes, per sort. */
+const LEAST_WORK_MEM = 128 * 1024 * 1024;
+
+/** An expression for a select list: it allows the transaction that memory for each sort, unless the server allows more. */
+export function setWorkMem(): SQL {
+  return sql`set_config('work_mem', greatest(pg_size_bytes(current_setting('work_mem')), ${LEAST_WORK_MEM}::bigint) / 1024 || 'kB', true)`;
+}
+
 function describePlace(connection: pg.ClientConfig): string {
   const host = connection.host ?? "localhost";
   const where = host.startsWith("/") ? `socket ${host}` : `${host}:${connection.port ?? 5432}`;
@@ -118,6 +126,7 @@ function describePlace(connection: pg.ClientConfig): string {
  * Runs `work` in one transaction on one connection and commits; any error rolls back.
  *
  * @param options.isolation default `read committed`: each statement sees what was committed before it
+ * @param options.opening statements to be sent along with BEGIN, which spares a round trip each
  * @param options.signal when it aborts, the connection is cut, so that a statement in progress ends and the server
  *   rolls back; the call then rejects with a RollbookError `aborted`
  */
@@ -125,12 +134,14 @@ export async function withTransaction<T>(
   options: {
     readonly database: Database;
     readonly isolation?: "read committed" | "repeatable read";
+    readonly opening?: readonly string[];
     readonly signal?: AbortSignal | undefined;
   },
   work: (tx: Transaction) => Promise<T>,
 ): Promise<T> {
   return withSession(options, async (session) => {
-    await session.client.query(`begin isolation level ${options.isolation ?? "read committed"}`);
+    const begin = `begin isolation level ${options.isolation ?? "read committed"}`;
+    await session.client.query([begin, ...(options.opening ?? [])].join(";"));
     try {
       const result = await work({ ...session, transaction: true });
       await session.client.query("commit");

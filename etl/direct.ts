@@ -71,6 +71,10 @@ const SAMPLE_LAYOUT: CopyLayout = {
   delimiter: "\t",
   columns: ["venue_id", "invoice_id", "datetime_created", "total"],
 };
+/** From so many lines on, of those of a full chunk one in so many, a chunk is written as soon as the server has nothing to do. */
+const EARLY_SHARE = 16;
+/** Groups whose changes are held back to be entered together; beyond, those so far are entered. Some 100 bytes each. */
+const MOST_GROUPS = 200_000;
 const DAY_MS = 86_400_000;
 const DAY_SECONDS = 86_400;
 /** Text handed to the socket at a time. */
@@ -105,8 +109,8 @@ interface Course {
   readonly venueKeys: number[];
   /** Seconds from UTC of each day met; null where the clock changes. */
   readonly offsets: Map<number, number | null>;
-  /** Partitions that may take rows. Null: those that are missing may be made. */
-  open: ReadonlySet<string> | null;
+  /** Partitions that take rows, and are held open until the end, each with its first date. Null: none is held yet. */
+  open: ReadonlyMap<string, string> | null;
   readonly partitionOfDay: Map<number, { readonly partition: string; readonly lower: string }>;
   readonly partitions: Map<string, string>;
   odd: (Buffer | string)[];
@@ -118,9 +122,15 @@ interface Course {
   inserted: number;
   chunks: number;
   sampled: boolean;
+  /** Whether a chunk may be written before it is full. */
+  early: boolean;
   readonly repeats: Repeats;
-  /** The write that is under way; settles with its error, if it had one. */
+  /** What the chunks written so far add to each group, by {@link groupKey}. */
+  readonly groups: Map<number, Group>;
+  /** What the server is doing; settles with its error, if it had one. */
   writing: Promise<unknown> | undefined;
+  /** The server has done it. */
+  idle: boolean;
   stopped: boolean;
 }
 
@@ -170,13 +180,19 @@ function startCourse(options: DirectOptions): Course {
     inserted: 0,
     chunks: 0,
     sampled: false,
+    early: true,
     repeats: createRepeats(),
+    groups: new Map(),
     writing: undefined,
+    idle: true,
     stopped: false,
   };
 }
 
-/** Reads the drop to its end and writes each chunk while the next is read. */
+/**
+ * Reads the drop to its end and writes each chunk while the next is read. So that the server need not wait long for the first, a chunk may be
+ * written before it is full.
+ */
 async function readAll(course: Course): Promise<Buffer> {
   const { options } = course;
   let chunk: Chunk | undefined;
@@ -186,6 +202,12 @@ async function readAll(course: Course): Promise<Buffer> {
     bytes = read;
   };
   const onOdd = (row: Buffer) => addOdd(course, row);
+  const begin = async (full: Chunk, occasion: Occasion) => {
+    if (!(await writeChunk(course, full, occasion))) return;
+    // The one before is written by now.
+    [chunk, spare] = [spare, full];
+    if (chunk !== undefined) chunk.lines = 0;
+  };
   for await (const event of readDrop({ ...options, onBytes })) {
     switch (event.kind) {
       case "dialect":
@@ -193,20 +215,25 @@ async function readAll(course: Course): Promise<Buffer> {
         break;
       case "rows":
         for (let from = 0; from < event.copy.length; ) {
-          if (chunk !== undefined && chunk.lines === options.chunkLines) {
-            await sampleOnce(course, chunk);
-            await writeChunk(course, chunk, false);
-            // The one before is written by now.
-            [chunk, spare] = [spare, chunk];
-            if (chunk !== undefined) chunk.lines = 0;
-          }
           chunk ??= createChunk(options.chunkLines);
+          if (chunk.lines === options.chunkLines) {
+            sampleOnce(course, chunk);
+            await begin(chunk, "full");
+            continue;
+          }
           const before = chunk.lines;
           from = fillChunk({ ...course, chunk, rows: event.copy, from, onOdd });
           course.taken += chunk.lines - before;
         }
-        if (chunk !== undefined) await sampleOnce(course, chunk);
+        if (chunk !== undefined) sampleOnce(course, chunk);
         keepRejects(course, event.rejects);
+        if (
+          chunk !== undefined &&
+          course.early &&
+          course.idle &&
+          chunk.lines * EARLY_SHARE >= options.chunkLines
+        )
+          await begin(chunk, "early");
         options.onProgress?.({ bytes, rows: course.taken + course.oddLines + course.rejected });
         break;
       case "refused":
@@ -214,8 +241,9 @@ async function readAll(course: Course): Promise<Buffer> {
       case "end":
         if (options.refuses(course.rejected, course.taken + course.oddLines + course.rejected))
           throw new Surprise("too many rejects");
-        await writeChunk(course, chunk ?? createChunk(0), true);
+        await writeChunk(course, chunk ?? createChunk(0), "last");
         await settle(course);
+        await enterGroups(course);
         return event.sha256;
     }
   }
@@ -237,81 +265,108 @@ function keepRejects(course: Course, rejects: readonly Reject[]): void {
   if (course.rejectBytes > MAX_REJECT_BYTES) throw new Surprise("too many rejects to hold");
 }
 
-/** Waits for the write that is under way. */
+/** Has the server begin something, for which {@link settle} waits. */
+function begin(course: Course, work: Promise<void>): void {
+  course.idle = false;
+  const done = () => {
+    course.idle = true;
+  };
+  course.writing = work.then(done, (error: unknown) => {
+    done();
+    return error;
+  });
+}
+
+/** Waits for what the server is doing. */
 async function settle(course: Course): Promise<void> {
   const error = await course.writing;
   course.writing = undefined;
   if (error !== undefined) throw error;
 }
 
+/** Why a chunk is written: it is full; or not yet, but the server waits; or the drop has no further lines. */
+type Occasion = "full" | "early" | "last";
+
 /**
- * Keys and sorts a chunk, and begins to write it once the one before is written. `last`: the drop has no further lines.
+ * Keys and sorts a chunk, and begins to write it once the one before is written.
+ *
+ * @returns false, and nothing is begun, for a first chunk that is early and needs venues or partitions that are not there: they may be made when it
+ * turns out to be the whole drop
  */
-async function writeChunk(course: Course, chunk: Chunk, last: boolean): Promise<void> {
+async function writeChunk(course: Course, chunk: Chunk, occasion: Occasion): Promise<boolean> {
   const { options } = course;
   const { tx } = options;
-  const first = course.chunks++ === 0;
+  const first = course.chunks === 0;
   // All of the drop was read, and it is not refused: now it may leave venues and partitions behind.
-  const whole = first && last;
-  if (first && !whole) await holdAllPartitions(course);
+  const whole = first && occasion === "last";
+  // Before the first chunk it is at most busy with the sample.
+  if (course.idle || first) await settle(course);
   const session = <T>(work: (session: Session) => Promise<T>) =>
     course.writing === undefined ? work(tx) : withSession(options, work);
   await session((reading) => findVenues(course, reading, whole));
   await session((reading) => findOffsets(course, reading, chunk));
-  const { keys, taken } = resolveKeys(course, chunk);
+  const held = course.open ?? (whole ? null : await session(readOpenPartitions));
+  const { keys, taken, missing } = resolveKeys(course, chunk, held);
+  if (first && occasion === "early" && missing.length > 0) {
+    course.early = false;
+    return false;
+  }
+  course.chunks++;
+  course.taken -= missing.length;
+  for (const line of missing) addOdd(course, writeRow(chunk, course.venues, course.layout, line));
   const sorted = sortChunk(chunk, keys, taken);
   if (sorted === undefined) throw new Surprise("numbers that are too large");
-  await settle(course);
-  if (whole) await openPartitions(tx, options, [...new Set(sorted.groups.map(({ day }) => toDate(day)))]);
   const rejects = course.rejects;
   course.rejects = [];
   course.rejectBytes = 0;
+  const repeated = whole ? [] : course.repeats.find(chunk, sorted.lines);
+  await settle(course);
+  if (held === null) {
+    await openPartitions(tx, options, [...new Set(sorted.groups.map(({ day }) => toDate(day)))]);
+  } else if (course.open === null) {
+    await openPartitions(tx, options, [...held.values()]);
+    course.open = held;
+  }
   course.inserted += sorted.lines.length;
-  for (const { day } of sorted.groups) notePartition(course, day);
+  addGroups(course, sorted.groups);
   const syncedOn = toDay(options.syncedOn);
   const rows = { chunk, ...keys, lines: sorted.lines, loadId: options.loadId, syncedOn };
-  const repeated = course.repeats.find(chunk, sorted.lines);
-  course.writing = write(course, rows, { groups: sorted.groups, rejects, repeated }).then(
-    () => undefined,
-    (error: unknown) => error,
-  );
+  begin(course, write(course, rows, { rejects, repeated }));
+  return true;
 }
 
-async function holdAllPartitions(course: Course): Promise<void> {
-  const { tx } = course.options;
-  const open = (await listPartitions(tx)).filter(({ state }) => state === "open" || state === "stale");
-  course.open = new Set(open.map(({ partition }) => partition));
-  await openPartitions(
-    tx,
-    course.options,
-    open.map(({ lower }) => lower),
-  );
+/** The partitions that take rows, each with its first date. */
+async function readOpenPartitions(session: Session): Promise<ReadonlyMap<string, string>> {
+  const open = (await listPartitions(session)).filter(({ state }) => state === "open" || state === "stale");
+  return new Map(open.map(({ partition, lower }) => [partition, lower]));
 }
 
-/** Looks up the keys of the venues met since; makes those that the dimension has not, where that is allowed. */
+/** Looks up the keys of the venues met since; with `add` makes those that the dimension has not. */
 async function findVenues(course: Course, session: Session, add: boolean): Promise<void> {
   const { venues, venueKeys, options } = course;
-  const ids = venues.ids.slice(venueKeys.length);
-  if (ids.length === 0) return;
-  let known = await readVenueKeys(session, ids);
-  const missing = ids.filter((id) => !known.has(id));
-  if (add && missing.length > 0) {
-    await addVenues(options, missing.sort(byBytes));
-    known = await readVenueKeys(session, ids);
-  }
-  for (const id of ids) venueKeys.push(known.get(id) ?? 0);
+  const fresh = venues.ids.slice(venueKeys.length);
+  if (fresh.length > 0) for (const key of await readVenueKeys(session, fresh)) venueKeys.push(key);
+  const missing = add ? venues.ids.filter((_, index) => venueKeys[index] === 0).toSorted(byBytes) : [];
+  if (missing.length === 0) return;
+  await addVenues(options, missing);
+  const keys = await readVenueKeys(session, missing);
+  const made = new Map(missing.map((id, index) => [id, keys[index] ?? 0]));
+  for (const [index, id] of venues.ids.entries()) venueKeys[index] ||= made.get(id) ?? 0;
 }
 
 function byBytes(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
-async function readVenueKeys(session: Session, ids: readonly string[]): Promise<ReadonlyMap<string, number>> {
-  const { rows } = await session.client.query<{ venue_id: string; venue_key: number }>(
-    "select venue_id, venue_key from warehouse.venues where venue_id = any ($1)",
+/** The key of each venue, in the order of the ids; 0 where the dimension has none. As one text: thousands of rows would cost more than the query. */
+async function readVenueKeys(session: Session, ids: readonly string[]): Promise<readonly number[]> {
+  const { rows } = await session.client.query<{ keys: string }>(
+    `select string_agg(coalesce(venue_key, 0)::text, ',' order by position) as keys
+     from unnest($1::text[]) with ordinality as wanted (venue_id, position)
+     left join warehouse.venues using (venue_id)`,
     [ids],
   );
-  return new Map(rows.map(({ venue_id, venue_key }) => [venue_id, venue_key]));
+  return (rows[0]?.keys ?? "").split(",").map(Number);
 }
 
 /** Asks for the clock of the days that the chunk has and none before had: by UTC for instants, by the wall clock for others. */
@@ -337,15 +392,18 @@ interface Resolved {
   readonly keys: Pick<InvoiceRows, "day" | "venueKey" | "instant">;
   /** 1 for the lines that have a key. */
   readonly taken: Uint8Array;
+  /** The lines without. */
+  readonly missing: readonly number[];
 }
 
-/** The keys of the chunk's lines. Lines without one become odd ones. */
-function resolveKeys(course: Course, chunk: Chunk): Resolved {
-  const { venueKeys, offsets, venues, layout } = course;
+/** The keys of the chunk's lines. `open`: partitions that take rows; null: all do. */
+function resolveKeys(course: Course, chunk: Chunk, open: ReadonlyMap<string, string> | null): Resolved {
+  const { venueKeys, offsets } = course;
   const day = new Int32Array(chunk.lines);
   const venueKey = new Int32Array(chunk.lines);
   const instant = new Float64Array(chunk.lines);
   const taken = new Uint8Array(chunk.lines);
+  const missing: number[] = [];
   for (let line = 0; line < chunk.lines; line++) {
     const second = chunk.second[line] ?? 0;
     const offset = offsets.get(Math.floor(second / DAY_SECONDS)) ?? null;
@@ -353,7 +411,7 @@ function resolveKeys(course: Course, chunk: Chunk): Resolved {
     if (offset !== null && key !== 0) {
       const wall = chunk.wall[line] === 1 ? second : second + offset;
       const createdOn = Math.floor(wall / DAY_SECONDS);
-      if (course.open === null || course.open.has(partitionOfDay(course, createdOn).partition)) {
+      if (open === null || open.has(partitionOfDay(course, createdOn).partition)) {
         day[line] = createdOn;
         venueKey[line] = key;
         instant[line] = wall - offset;
@@ -361,10 +419,9 @@ function resolveKeys(course: Course, chunk: Chunk): Resolved {
         continue;
       }
     }
-    course.taken--;
-    addOdd(course, writeRow(chunk, venues, layout, line));
+    missing.push(line);
   }
-  return { keys: { day, venueKey, instant }, taken };
+  return { keys: { day, venueKey, instant }, taken, missing };
 }
 
 function partitionOfDay(course: Course, day: number): { readonly partition: string; readonly lower: string } {
@@ -375,9 +432,28 @@ function partitionOfDay(course: Course, day: number): { readonly partition: stri
   return range;
 }
 
-function notePartition(course: Course, day: number): void {
-  const { partition, lower } = partitionOfDay(course, day);
-  course.partitions.set(partition, lower);
+/** Groups are told apart by date and venue in one number: up to 4 million days, 2 ** 31 venues. */
+function groupKey(day: number, venueKey: number): number {
+  return day * 2 ** 31 + venueKey;
+}
+
+function addGroups(course: Course, groups: readonly Group[]): void {
+  let day: number | undefined;
+  for (const group of groups) {
+    if (group.day !== day) {
+      day = group.day;
+      const { partition, lower } = partitionOfDay(course, day);
+      course.partitions.set(partition, lower);
+    }
+    const key = groupKey(day, group.venueKey);
+    const known = course.groups.get(key);
+    if (known === undefined) course.groups.set(key, group);
+    else {
+      known.invoices += group.invoices;
+      known.cents += group.cents;
+      if (!Number.isSafeInteger(known.cents)) throw new Surprise("a group's total that is too large");
+    }
+  }
 }
 
 function toDate(day: number): string {
@@ -389,14 +465,18 @@ function toDay(date: string): number {
   return dayNumber(year ?? 0, month ?? 0, day ?? 0) ?? 0;
 }
 
+/** Has the server look up a sample of the first lines, while others are read. */
+function sampleOnce(course: Course, chunk: Chunk): void {
+  if (course.sampled) return;
+  course.sampled = true;
+  begin(course, lookUpSample(course, chunk));
+}
+
 /**
  * Where a sample of the first lines is known the drop sends much again, or corrects it: the direct way would break off in the middle. The probe is
  * lateral, so that each goes by the key.
  */
-async function sampleOnce(course: Course, chunk: Chunk): Promise<void> {
-  if (course.sampled) return;
-  course.sampled = true;
-  const { options, venues } = course;
+async function lookUpSample({ options, venues }: Course, chunk: Chunk): Promise<void> {
   const step = Math.max(LINES_PER_SAMPLE, Math.ceil(chunk.lines / SAMPLE_LINES));
   const rows: string[][] = [];
   for (let line = 0; line < chunk.lines; line += step) {
@@ -424,24 +504,30 @@ async function write(
   course: Course,
   rows: InvoiceRows,
   more: {
-    readonly groups: readonly Group[];
     readonly rejects: readonly Reject[];
     /** Lines that may replace others of the drop. */
     readonly repeated: readonly number[];
   },
 ): Promise<void> {
   const { tx, loadId } = course.options;
-  const { groups } = more;
   await copyRejects(tx, loadId, more.rejects);
-  if (groups.length === 0) return;
-  await removeReplaced(course, rows, more);
+  if (rows.lines.length === 0) return;
+  await removeReplaced(course, rows, more.repeated);
   await copyAll(course, COPY_INVOICES, binaryInvoices(rows));
-  const changed = groups.filter(({ invoices, cents }) => invoices !== 0 || cents !== 0);
+  if (course.groups.size > MOST_GROUPS) await enterGroups(course);
+}
+
+/** Enters what the chunks so far changed, sorted by group, in the ledger and in the queue of the refresh. */
+async function enterGroups(course: Course): Promise<void> {
+  const changed = [...course.groups.values()].filter(({ invoices, cents }) => invoices !== 0 || cents !== 0);
+  course.groups.clear();
+  if (changed.length === 0) return;
+  changed.sort((a, b) => a.day - b.day || a.venueKey - b.venueKey);
   const columns = "created_on, venue_key, invoices, total";
   await copyAll(
     course,
     `copy warehouse.venue_day_deltas (${columns}, load_id) from stdin`,
-    groupLines(changed, `\t${loadId}\n`),
+    groupLines(changed, `\t${course.options.loadId}\n`),
   );
   await copyAll(
     course,
@@ -454,7 +540,7 @@ async function write(
 async function removeReplaced(
   course: Course,
   { chunk, day, venueKey, loadId }: InvoiceRows,
-  { groups, repeated }: { readonly groups: readonly Group[]; readonly repeated: readonly number[] },
+  repeated: readonly number[],
 ): Promise<void> {
   if (repeated.length === 0) return;
   const { rows } = await course.options.tx.client.query<{ date: string; venue_key: number; cents: string }>(
@@ -470,9 +556,8 @@ async function removeReplaced(
       loadId,
     ],
   );
-  const byKey = new Map(groups.map((group) => [`${toDate(group.day)} ${group.venueKey}`, group]));
   for (const { date, venue_key, cents } of rows) {
-    const group = byKey.get(`${date} ${venue_key}`);
+    const group = course.groups.get(groupKey(toDay(date), venue_key));
     if (group === undefined) throw new Error("a line was replaced in a group that has none");
     group.invoices--;
     group.cents -= Number(cents);

@@ -2,7 +2,7 @@
 import { basename } from "node:path";
 import { sql } from "drizzle-orm";
 import pRetry from "p-retry";
-import { type Database, type Transaction, withTransaction } from "../db/client.ts";
+import { type Database, setWorkMem, type Transaction, withTransaction } from "../db/client.ts";
 import { isRetryable, RollbookError } from "../db/errors.ts";
 import type { Settings } from "../db/schema.ts";
 import { type Course, claimLoad, type Drop, findSent } from "./claim.ts";
@@ -39,8 +39,6 @@ export interface LoadOptions {
 }
 
 export const DEFAULT_MAX_REJECTS = 0.01;
-/** A load sorts its lines and groups them; below this it does so on disk. Bytes, per sort. */
-const LEAST_WORK_MEM = 128 * 1024 * 1024;
 const RETRIES = 4;
 
 /**
@@ -132,9 +130,9 @@ async function loadOnce(
     };
   }
   const { loadId } = claim;
-  await tx.db.execute(sql`
-    select set_config('TimeZone', ${options.settings.timeZone}, true),
-           set_config('work_mem', greatest(pg_size_bytes(current_setting('work_mem')), ${LEAST_WORK_MEM}::bigint) / 1024 || 'kB', true)`);
+  await tx.db.execute(
+    sql`select set_config('TimeZone', ${options.settings.timeZone}, true), ${setWorkMem()}`,
+  );
   const rules = await readRules(tx, { ...options, syncedOn: drop.syncedOn });
   if (!course.careful) {
     clock.enter("insert");

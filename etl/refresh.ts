@@ -4,7 +4,7 @@ import pRetry from "p-retry";
 import {
   type Database,
   LOCK,
-  lockUntilEnd,
+  setWorkMem,
   type Transaction,
   withSession,
   withTransaction,
@@ -52,6 +52,22 @@ export interface RefreshOptions {
 const DELTA_MS_PER_CHANGE = 0.012;
 const REBUILD_MS_PER_INVOICE = 0.0011;
 
+/**
+ * For applying pending changes: probe the rollup's key for each changed group. A hash or merge join would read the whole partition for a few groups, and a scan,
+ * which an empty partition invites to, for each all groups that the statement has inserted so far.
+ */
+const PROBE_BY_KEY = [
+  "set local enable_hashjoin = off",
+  "set local enable_mergejoin = off",
+  "set local enable_seqscan = off",
+];
+/** For all else: as the server is set. */
+const PLAN_FREELY = [
+  "set local enable_hashjoin to default",
+  "set local enable_mergejoin to default",
+  "set local enable_seqscan to default",
+];
+
 /** Above this size an empty queue is vacuumed at once: every reader looks into it. */
 const PENDING_BYTES_WORTH_A_VACUUM = 8 * 1024 * 1024;
 
@@ -76,10 +92,11 @@ export async function refreshPartitions(options: RefreshOptions): Promise<readon
     const names = new Set(touched.rows.map((row) => row.partition));
     return wanted.filter((partition) => names.has(partition.partition));
   });
-  const live = targets.filter((partition) => partition.state !== "detached");
+  const live = targets.filter(({ state }) => state !== "detached");
   const explicit = options.partitions !== undefined || options.range !== undefined;
   const reports: RefreshReport[] = [];
-  await forEachAtOnce(live, options.concurrency ?? 2, async (partition) => {
+  // The newest first: most changes are there, and the smaller ones then fill up the time.
+  await forEachAtOnce(live.toReversed(), options.concurrency ?? 2, async (partition) => {
     const report = await retryRefresh(
       () => refreshPartition({ database, partition, strategy, explicit, signal }),
       signal,
@@ -87,6 +104,7 @@ export async function refreshPartitions(options: RefreshOptions): Promise<readon
     reports.push(report);
     options.onProgress?.(reports.length, live.length, report);
   });
+  if (reports.some(({ method }) => method !== "none")) await makeDurable(options);
   await vacuumPending(database, signal);
   return reports.sort((a, b) => (a.partition < b.partition ? -1 : 1));
 }
@@ -143,18 +161,32 @@ async function refreshPartition(
     readonly signal: AbortSignal | undefined;
   },
 ): Promise<RefreshReport> {
-  return withTransaction(options, async (tx) => {
-    await lockUntilEnd(tx, LOCK.refreshPartition, options.partition.partitionId);
-    return refreshLocked(tx, options.partition, options);
-  });
+  const opening = [
+    "set local synchronous_commit = off",
+    ...PROBE_BY_KEY,
+    `select pg_advisory_xact_lock(${LOCK.refreshPartition}, ${options.partition.partitionId})`,
+  ];
+  return withTransaction({ ...options, opening }, (tx) => refreshProbing(tx, options.partition, options));
+}
+
+/**
+ * Waits until the disk has all that was committed before. The refreshes of partitions do not wait one by one: what a crash takes back of them
+ * is pending again, as it was.
+ */
+async function makeDurable(options: Pick<RefreshOptions, "database" | "signal">): Promise<void> {
+  await withTransaction(options, (tx) => tx.client.query("select pg_current_xact_id()"));
 }
 
 /** The same for a transaction that holds the partition's refresh lock. */
-export async function refreshLocked(
-  tx: Transaction,
-  partition: Partition,
-  choice: Choice = { strategy: "auto", explicit: true },
-): Promise<RefreshReport> {
+export async function refreshLocked(tx: Transaction, partition: Partition): Promise<RefreshReport> {
+  await tx.client.query(PROBE_BY_KEY.join(";"));
+  const report = await refreshProbing(tx, partition, { strategy: "auto", explicit: true });
+  await tx.client.query(PLAN_FREELY.join(";"));
+  return report;
+}
+
+/** The same for one whose planner goes by the key. */
+async function refreshProbing(tx: Transaction, partition: Partition, choice: Choice): Promise<RefreshReport> {
   const started = performance.now();
   const plan = await choose(tx, partition, choice);
   const carriedOut = await carryOut(tx, partition, plan);
@@ -170,15 +202,17 @@ async function choose(
   { partition, lower, upper }: Partition,
   { strategy, explicit }: Choice,
 ): Promise<Plan> {
-  const result = await tx.db.execute<{ state: Partition["state"]; invoices: string; changes: string }>(sql`
-    select p.state, p.rollup_invoices + q.invoices as invoices, q.changes
-    from warehouse.partitions p
-    cross join (
-      select count(*) as changes, coalesce(sum(invoices), 0) as invoices
-      from warehouse.venue_day_pending
-      where created_on >= ${lower} and created_on < ${upper}
-    ) q
-    where p.partition = ${partition}`);
+  const result = await tx.client.query<{ state: Partition["state"]; invoices: string; changes: string }>(
+    `select p.state, p.rollup_invoices + q.invoices as invoices, q.changes
+     from warehouse.partitions p
+     cross join (
+       select count(*) as changes, coalesce(sum(invoices), 0) as invoices
+       from warehouse.venue_day_pending
+       where created_on >= $2 and created_on < $3
+     ) q
+     where p.partition = $1`,
+    [partition, lower, upper],
+  );
   const [row] = result.rows;
   if (row === undefined || row.state === "detached")
     return { method: "none", reason: "detached", predictedMs: null };
@@ -214,19 +248,15 @@ async function carryOut(tx: Transaction, partition: Partition, plan: Plan): Prom
 }
 
 /**
- * Takes what is pending into the rollup. Where that would leave a group with less than nothing, or euros without an invoice, somebody
- * changed rollup or queue by hand: then neither is built upon, the partition is rebuilt, and the report says so.
+ * Takes what is pending into the rollup. Where that leaves a group with less than nothing, or euros without an invoice, somebody changed
+ * rollup or queue by hand: then neither is built upon, the partition is rebuilt in the same transaction, and the report says so.
  */
 async function applyOrRebuild(tx: Transaction, partition: Partition, plan: Plan): Promise<Plan & Written> {
-  await tx.client.query("savepoint before_delta");
   const { impossible, ...written } = await applyPending(tx, partition);
-  if (impossible === 0) {
-    await tx.client.query("release savepoint before_delta");
-    return { ...plan, ...written };
-  }
-  await tx.client.query("rollback to savepoint before_delta");
+  if (impossible === 0) return { ...plan, ...written };
   const reason = `rollup and pending changes contradict each other in ${impossible} groups, so they were changed by hand: rebuilt from the source; run rollbook verify`;
-  return { ...plan, method: "rebuild", reason, ...(await rebuildRollup(tx, partition)) };
+  const rebuilt = await rebuildRollup(tx, partition);
+  return { ...plan, method: "rebuild", reason, ...rebuilt, changes: written.changes + rebuilt.changes };
 }
 
 interface WrittenRow extends Record<string, unknown> {
@@ -248,20 +278,18 @@ function readWritten(rows: readonly WrittenRow[]): Written {
 
 /**
  * Takes what is pending into the rollup, in one statement under the partition's lock: it deletes the pending rows that it sees, adds them up
- * by group and merges them in key order. Two statements would lose or double what commits between them. `impossible` counts the groups
- * that cannot be right afterwards.
+ * by group and merges them in key order. Two statements would lose or double what commits between them. The planner goes by the key
+ * ({@link PROBE_BY_KEY}). `impossible` counts the groups that cannot be right afterwards.
  */
 async function applyPending(
   tx: Transaction,
   partition: Partition,
 ): Promise<Written & { readonly impossible: number }> {
-  const leaf = sql.raw(leafTable("venue_day_rollup", partition.partition));
-  // Probe the rollup's key for each changed group. A hash or merge join would read the whole partition for a few groups.
-  const before = await setPlannerJoins(tx, { hash: "off", merge: "off" });
-  const result = await tx.db.execute<WrittenRow & { impossible: string }>(sql`
+  const result = await tx.client.query<WrittenRow & { impossible: string }>(
+    `
     with taken as (
       delete from warehouse.venue_day_pending
-      where created_on >= ${partition.lower} and created_on < ${partition.upper}
+      where created_on >= $2 and created_on < $3
       returning created_on, venue_key, invoices, total
     ),
     net as (
@@ -272,7 +300,7 @@ async function applyPending(
       order by created_on, venue_key
     ),
     merged as (
-      merge into ${leaf} as stored
+      merge into ${leafTable("venue_day_rollup", partition.partition)} as stored
       using net on stored.created_on = net.created_on and stored.venue_key = net.venue_key
       when matched and stored.invoices + net.invoices = 0 then delete
       when matched then update set invoices = stored.invoices + net.invoices, total = stored.total + net.total
@@ -287,37 +315,17 @@ async function applyPending(
       set rollup_invoices = rollup_invoices + (select coalesce(sum(invoices), 0) from net),
           rollup_total = rollup_total + (select coalesce(sum(total), 0) from net),
           refreshed_at = clock_timestamp()
-      where partition = ${partition.partition}
+      where partition = $1
     )
     select (select count(*) from taken) as changes,
            count(*) filter (where action = 'INSERT') as inserted,
            count(*) filter (where action = 'UPDATE') as updated,
            count(*) filter (where action = 'DELETE') as deleted,
            count(*) filter (where invoices < 0 or (invoices = 0 and total <> 0)) as impossible
-    from merged`);
-  await setPlannerJoins(tx, before);
-  return { ...readWritten(result.rows), impossible: Number(result.rows[0]?.impossible) };
-}
-
-interface PlannerJoins {
-  readonly hash: string;
-  readonly merge: string;
-}
-
-/** Sets for this transaction which joins the planner may use; returns what was set before. */
-async function setPlannerJoins(tx: Transaction, joins: PlannerJoins): Promise<PlannerJoins> {
-  // Materialized: it is read before the outer query sets it.
-  const result = await tx.client.query<PlannerJoins>(
-    `with before as materialized (
-       select current_setting('enable_hashjoin') as hash, current_setting('enable_mergejoin') as merge
-     )
-     select hash, merge, set_config('enable_hashjoin', $1, true), set_config('enable_mergejoin', $2, true)
-     from before`,
-    [joins.hash, joins.merge],
+    from merged`,
+    [partition.partition, partition.lower, partition.upper],
   );
-  const [before] = result.rows;
-  if (before === undefined) throw new Error("a query without a table returned no row");
-  return before;
+  return { ...readWritten(result.rows), impossible: Number(result.rows[0]?.impossible) };
 }
 
 /**
@@ -327,6 +335,8 @@ async function setPlannerJoins(tx: Transaction, joins: PlannerJoins): Promise<Pl
  */
 export async function rebuildRollup(tx: Transaction, partition: Partition): Promise<Written> {
   const leaf = sql.raw(leafTable("venue_day_rollup", partition.partition));
+  await tx.client.query(PLAN_FREELY.join(";"));
+  await tx.db.execute(sql`select ${setWorkMem()}`);
   const [{ state } = { state: "open" }] = (
     await tx.db.execute<{ state: Partition["state"] }>(
       sql`select state from warehouse.partitions where partition = ${partition.partition}`,
@@ -350,21 +360,25 @@ export async function rebuildRollup(tx: Transaction, partition: Partition): Prom
       returning 1
     ),
     fresh as materialized (${fresh}),
+    differing as (
+      select created_on, venue_key, fresh.invoices, fresh.total
+      from fresh
+      full join ${leaf} as stored using (created_on, venue_key)
+      where (fresh.invoices, fresh.total) is distinct from (stored.invoices, stored.total)
+    ),
     merged as (
       merge into ${leaf} as stored
-      using fresh on stored.created_on = fresh.created_on and stored.venue_key = fresh.venue_key
-      when matched and (stored.invoices, stored.total) is distinct from (fresh.invoices, fresh.total) then
-        update set invoices = fresh.invoices, total = fresh.total
-      when not matched by target then
+      using differing on stored.created_on = differing.created_on and stored.venue_key = differing.venue_key
+      when matched and differing.invoices is null then delete
+      when matched then update set invoices = differing.invoices, total = differing.total
+      when not matched then
         insert (created_on, venue_key, invoices, total)
-        values (fresh.created_on, fresh.venue_key, fresh.invoices, fresh.total)
-      when not matched by source then delete
+        values (differing.created_on, differing.venue_key, differing.invoices, differing.total)
       returning merge_action() as action
     ),
     controlled as (
       update warehouse.partitions
-      set rollup_invoices = (select coalesce(sum(invoices), 0) from fresh),
-          rollup_total = (select coalesce(sum(total), 0) from fresh),
+      set (rollup_invoices, rollup_total) = (select coalesce(sum(invoices), 0), coalesce(sum(total), 0) from fresh),
           state = case state when 'stale' then 'open' else state end,
           refreshed_at = clock_timestamp()
       where partition = ${partition.partition}

@@ -113,13 +113,18 @@ function takeRow(
   positions: Positions,
 ): boolean {
   const index = chunk.lines;
-  const end = (field: number) => (starts[field + 1] ?? 0) - 1;
-  if (!takeTime(chunk, index, rows, starts[positions.created] ?? 0, end(positions.created))) return false;
+  if (!takeTime(chunk, index, rows, starts[positions.created] ?? 0, endOf(starts, positions.created)))
+    return false;
   takeUuid(chunk.invoice, index * UUID_BYTES, rows, starts[positions.invoice] ?? 0);
-  chunk.cents[index] = readCents(rows, starts[positions.total] ?? 0, end(positions.total));
-  chunk.venue[index] = findVenue(venues, rows, starts[positions.venue] ?? 0, end(positions.venue));
+  chunk.cents[index] = readCents(rows, starts[positions.total] ?? 0, endOf(starts, positions.total));
+  chunk.venue[index] = findVenue(venues, rows, starts[positions.venue] ?? 0, endOf(starts, positions.venue));
   chunk.lines++;
   return true;
+}
+
+/** The offset after a field. No closure, because a row is the innermost loop. */
+function endOf(starts: readonly number[], field: number): number {
+  return (starts[field + 1] ?? 0) - 1;
 }
 
 function findVenue(venues: Venues, rows: Buffer, from: number, to: number): number {

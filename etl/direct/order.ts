@@ -1,4 +1,5 @@
 /** Sorts a chunk by the key of `invoices`, and adds its lines up by venue and creation date. */
+import { endianness } from "node:os";
 import { type Chunk, UUID_BYTES } from "./chunk.ts";
 
 /** Lines of one venue and creation date. */
@@ -26,98 +27,143 @@ export interface Keys {
 /**
  * Sorts those lines of a chunk that `taken` marks with 1.
  *
- * @returns undefined when a double cannot count them, or the cents of a group, exactly
+ * @returns undefined when there are too many groups to number, or the cents of one too many for a double to count exactly
  */
 export function sortChunk(chunk: Chunk, keys: Keys, taken: Uint8Array): Sorted | undefined {
-  const lines = orderByGroup(chunk, keys, taken);
+  const lines = orderLines(chunk, keys, taken);
   if (lines === undefined) return undefined;
   const groups: Group[] = [];
-  const prefix = readPrefixes(chunk);
-  let kept = 0;
-  for (let from = 0; from < lines.length; ) {
-    const first = lines[from] ?? 0;
-    const group = { day: keys.day[first] ?? 0, venueKey: keys.venueKey[first] ?? 0, invoices: 0, cents: 0 };
-    let to = from + 1;
-    while (
-      keys.day[lines[to] ?? 0] === group.day &&
-      keys.venueKey[lines[to] ?? 0] === group.venueKey &&
-      to < lines.length
-    )
-      to++;
-    const unique = sortByInvoice(lines.subarray(from, to), chunk, prefix);
-    for (const line of unique) {
-      lines[kept++] = line;
-      group.invoices++;
-      group.cents += chunk.cents[line] ?? 0;
+  let group: Group | undefined;
+  for (const line of lines) {
+    const [day, venueKey] = [keys.day[line] ?? 0, keys.venueKey[line] ?? 0];
+    if (group === undefined || group.venueKey !== venueKey || group.day !== day) {
+      if (!Number.isSafeInteger(group?.cents ?? 0)) return undefined;
+      group = { day, venueKey, invoices: 0, cents: 0 };
+      groups.push(group);
     }
-    if (!Number.isSafeInteger(group.cents)) return undefined;
-    groups.push(group);
-    from = to;
+    group.invoices++;
+    group.cents += chunk.cents[line] ?? 0;
   }
-  return { lines: lines.subarray(0, kept), groups };
+  return Number.isSafeInteger(group?.cents ?? 0) ? { lines, groups } : undefined;
 }
 
+/** Where the halves of a 64-bit number are in memory. */
+const HIGH = endianness() === "LE" ? 1 : 0;
+const LOW = 1 - HIGH;
+const WORD_BITS = 32;
+/** Bits of an invoice id that are read at once: a double holds no more whole bytes. */
+const ID_BITS = 48;
+
 /**
- * The marked lines by date and venue, in the file's order within a group. One number for each line, date and venue by their rank and then the line,
- * because a typed array of numbers is sorted without calls into JavaScript.
+ * The marked lines in the order of their keys, without those that a later line of the same key replaces. Each becomes a number of 64 bits: its group and the
+ * beginning of its invoice id in the greater half, more of the id and the line in the lesser. A typed array of numbers is sorted without calls into JavaScript.
+ *
+ * @returns undefined when there are more than 2 ** 32 pairs of a date and a venue
  */
-function orderByGroup(chunk: Chunk, keys: Keys, taken: Uint8Array): Int32Array | undefined {
-  const days = rank(keys.day, chunk.lines);
-  const venues = rank(keys.venueKey, chunk.lines);
-  if (days.size * venues.size * chunk.lines > Number.MAX_SAFE_INTEGER) return undefined;
-  const marks = new Float64Array(chunk.lines);
+function orderLines(chunk: Chunk, keys: Keys, taken: Uint8Array): Int32Array | undefined {
+  const days = rankDays(chunk, keys, taken);
+  const venues = rankVenues(chunk, keys, taken);
+  const lineBits = bitsOf(chunk.lines);
+  const highBits = WORD_BITS - bitsOf(days.count * venues.count);
+  if (highBits < 0) return undefined;
+  const lowBits = Math.min(WORD_BITS - lineBits, ID_BITS - highBits);
+  const [highUnit, lowUnit, lineUnit] = [2 ** highBits, 2 ** lowBits, 2 ** lineBits];
+  const [highScale, lowScale] = [2 ** (ID_BITS - highBits), 2 ** (ID_BITS - highBits - lowBits)];
+  const ids = new DataView(chunk.invoice.buffer, chunk.invoice.byteOffset);
+  const words = new Uint32Array(2 * chunk.lines);
   let count = 0;
   for (let line = 0; line < chunk.lines; line++) {
     if (taken[line] !== 1) continue;
-    const day = days.get(keys.day[line] ?? 0) ?? 0;
-    const venue = venues.get(keys.venueKey[line] ?? 0) ?? 0;
-    marks[count++] = (day * venues.size + venue) * chunk.lines + line;
+    const day = days.ranks[(keys.day[line] ?? 0) - days.least] ?? 0;
+    const group = day * venues.count + (venues.ranks[chunk.venue[line] ?? 0] ?? 0);
+    const id = ids.getUint32(line * UUID_BYTES) * 0x10000 + ids.getUint16(line * UUID_BYTES + 4);
+    words[2 * count + HIGH] = group * highUnit + Math.floor(id / highScale);
+    words[2 * count + LOW] = (Math.floor(id / lowScale) % lowUnit) * lineUnit + line;
+    count++;
   }
-  return Int32Array.from(marks.subarray(0, count).sort(), (mark) => mark % chunk.lines);
+  new BigUint64Array(words.buffer, 0, count).sort();
+  return settleTies({ words, count, lineUnit }, chunk);
 }
 
-/** The distinct values, each with its place among them. */
-function rank(values: Int32Array, count: number): ReadonlyMap<number, number> {
-  const distinct = Int32Array.from(new Set(values.subarray(0, count))).sort();
-  return new Map(Array.from(distinct, (value, index) => [value, index]));
+/** Lines as 64-bit numbers in order; the line itself is what its lesser half leaves, divided by `lineUnit`. */
+interface Marks {
+  readonly words: Uint32Array;
+  readonly count: number;
+  readonly lineUnit: number;
 }
 
-/** The first six bytes of each invoice id: nearly always enough to tell two apart. */
-function readPrefixes(chunk: Chunk): Float64Array {
-  const prefixes = new Float64Array(chunk.lines);
-  for (let line = 0; line < chunk.lines; line++)
-    prefixes[line] = chunk.invoice.readUIntBE(line * UUID_BYTES, 6);
-  return prefixes;
-}
-
-/** Above so many lines a group is sorted by the library: insertion takes the square of them. */
-const SMALL_GROUP = 48;
-
-/** Sorts lines of one group in place by invoice id; returns the first of them, without those that a later line of the file replaces. */
-function sortByInvoice(lines: Int32Array, chunk: Chunk, prefix: Float64Array): Int32Array {
-  const compare = (a: number, b: number): number => {
-    const difference = (prefix[a] ?? 0) - (prefix[b] ?? 0);
-    if (difference !== 0) return difference;
-    const [left, right] = [a * UUID_BYTES, b * UUID_BYTES];
-    return chunk.invoice.compare(chunk.invoice, right, right + UUID_BYTES, left, left + UUID_BYTES);
-  };
-  // Both are stable, and the lines come in the order of the file.
-  if (lines.length > SMALL_GROUP) lines.sort(compare);
-  else insertionSort(lines, compare);
+/** Reads the lines off. The few that only the rest of their ids can tell apart are compared by all of it. */
+function settleTies({ words, count, lineUnit }: Marks, chunk: Chunk): Int32Array {
+  const lines = new Int32Array(count);
   let kept = 0;
-  for (let at = 0; at < lines.length; at++) {
-    const line = lines[at] ?? 0;
-    if (kept > 0 && compare(lines[kept - 1] ?? 0, line) === 0) kept--;
-    lines[kept++] = line;
+  for (let from = 0; from < count; ) {
+    const [high, low] = [words[2 * from + HIGH] ?? 0, words[2 * from + LOW] ?? 0];
+    const start = low - (low % lineUnit);
+    let to = from + 1;
+    while (to < count && words[2 * to + HIGH] === high && (words[2 * to + LOW] ?? 0) - start < lineUnit) to++;
+    lines[kept++] = low - start;
+    if (to > from + 1) {
+      const tied = Array.from(
+        { length: to - from },
+        (_, index) => (words[2 * (from + index) + LOW] ?? 0) - start,
+      );
+      kept--;
+      for (const line of lastOfEach(tied, chunk.invoice)) lines[kept++] = line;
+    }
+    from = to;
   }
   return lines.subarray(0, kept);
 }
 
-function insertionSort(lines: Int32Array, compare: (a: number, b: number) => number): void {
-  for (let at = 1; at < lines.length; at++) {
-    const line = lines[at] ?? 0;
-    let to = at;
-    for (; to > 0 && compare(lines[to - 1] ?? 0, line) > 0; to--) lines[to] = lines[to - 1] ?? 0;
-    lines[to] = line;
+/** Lines of one group, given in the order of the file, by invoice id; of several with one id the last. */
+function lastOfEach(lines: number[], ids: Buffer): readonly number[] {
+  const idOf = (line: number) => ids.subarray(line * UUID_BYTES, (line + 1) * UUID_BYTES);
+  // Stable: lines of one id stay in the order of the file.
+  lines.sort((a, b) => idOf(a).compare(idOf(b)));
+  return lines.filter((line, at) => {
+    const next = lines[at + 1];
+    return next === undefined || !idOf(line).equals(idOf(next));
+  });
+}
+
+/** How many bits tell so many things apart. */
+function bitsOf(count: number): number {
+  return Math.ceil(Math.log2(Math.max(count, 1)));
+}
+
+/** The place of each date among those of the marked lines, by its distance from the first. */
+function rankDays(
+  chunk: Chunk,
+  { day }: Keys,
+  taken: Uint8Array,
+): { readonly least: number; readonly count: number; readonly ranks: Int32Array } {
+  let [least, greatest] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (let line = 0; line < chunk.lines; line++) {
+    if (taken[line] !== 1) continue;
+    least = Math.min(least, day[line] ?? 0);
+    greatest = Math.max(greatest, day[line] ?? 0);
   }
+  const ranks = new Int32Array(Math.max(0, greatest - least + 1));
+  for (let line = 0; line < chunk.lines; line++) if (taken[line] === 1) ranks[(day[line] ?? 0) - least] = 1;
+  let count = 0;
+  for (let at = 0; at < ranks.length; at++) ranks[at] = ranks[at] === 1 ? count++ : 0;
+  return { least, count, ranks };
+}
+
+/** The place of each venue's key among those of the marked lines, by the venue's index in the chunk. */
+function rankVenues(
+  chunk: Chunk,
+  { venueKey }: Keys,
+  taken: Uint8Array,
+): { readonly count: number; readonly ranks: Int32Array } {
+  const met = 1 + chunk.venue.subarray(0, chunk.lines).reduce((most, venue) => Math.max(most, venue), -1);
+  // Keys begin at 1.
+  const keyOf = new Int32Array(met);
+  for (let line = 0; line < chunk.lines; line++)
+    if (taken[line] === 1) keyOf[chunk.venue[line] ?? 0] = venueKey[line] ?? 0;
+  const venues = Array.from(keyOf.keys()).filter((venue) => keyOf[venue] !== 0);
+  venues.sort((a, b) => (keyOf[a] ?? 0) - (keyOf[b] ?? 0));
+  const ranks = new Int32Array(met);
+  for (const [rank, venue] of venues.entries()) ranks[venue] = rank;
+  return { count: venues.length, ranks };
 }

@@ -20,7 +20,10 @@ export function createRepeats(): Repeats {
     find: (chunk, lines) => {
       if (kept + lines.length > MAX_LINES) return [];
       kept += lines.length;
-      const marks = Float64Array.from(lines, (line) => markOf(chunk.invoice, line * UUID_BYTES));
+      const words = new Int32Array(chunk.invoice.buffer, chunk.invoice.byteOffset, chunk.invoice.length / 4);
+      const marks = new Float64Array(lines.length);
+      for (let at = 0; at < lines.length; at++)
+        marks[at] = markOf(words, ((lines[at] ?? 0) * UUID_BYTES) / 4);
       const sorted = Float64Array.from(marks).sort();
       const common = new Set(earlier.flatMap((others) => intersect(sorted, others)));
       earlier.push(sorted);
@@ -31,13 +34,11 @@ export function createRepeats(): Repeats {
 }
 
 /** 52 bits of a UUID's 128. Ids that differ in one of their four words only, as time-based ones may, have different marks. */
-function markOf(ids: Buffer, at: number): number {
-  const [a, b, c, d] = [
-    ids.readInt32BE(at),
-    ids.readInt32BE(at + 4),
-    ids.readInt32BE(at + 8),
-    ids.readInt32BE(at + 12),
-  ];
+function markOf(words: Int32Array, at: number): number {
+  const a = words[at] ?? 0;
+  const b = words[at + 1] ?? 0;
+  const c = words[at + 2] ?? 0;
+  const d = words[at + 3] ?? 0;
   const high = a ^ Math.imul(b, 0x85ebca6b) ^ Math.imul(c, 0xc2b2ae35) ^ Math.imul(d, 0x9e3779b1);
   const low = d ^ Math.imul(c, 0x85ebca6b) ^ Math.imul(b, 0xc2b2ae35) ^ Math.imul(a, 0x9e3779b1);
   return (high >>> 0) * TWO_TO_20 + (low >>> 12);
