@@ -1,6 +1,6 @@
 /** The product as it is meant to be used: load, then apply what is pending. */
 import type { LoadReport } from "../../etl/report.ts";
-import { type LoadProcess, startLoadProcess } from "../run/load_process.ts";
+import type { LoadProcess } from "../run/load_process.ts";
 import type { Run, Work } from "../run/measure.ts";
 import type { Site } from "../run/site.ts";
 import { type Arm, totalsOf } from "./arm.ts";
@@ -29,17 +29,13 @@ export const deltaSingle: Arm = {
 };
 
 async function openLoad(site: Site, drops: readonly string[]): Promise<Run> {
-  const processes: LoadProcess[] = [];
-  const close = async () => {
-    await Promise.all(processes.map((process) => process.close()));
+  const processes = await site.processes.connect(site, site.cell.loaders);
+  return {
+    run: (lap) => loadAndRefresh(processes, drops, lap),
+    close: async () => {
+      await Promise.all(processes.map((process) => process.leave()));
+    },
   };
-  try {
-    for (let k = 0; k < site.cell.loaders; k += 1) processes.push(await startLoadProcess(site));
-  } catch (error) {
-    await close();
-    throw error;
-  }
-  return { run: (lap) => loadAndRefresh(processes, drops, lap), close };
 }
 
 async function loadAndRefresh(

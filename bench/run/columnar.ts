@@ -30,9 +30,9 @@ export async function openColumnarCopy(path: string, venues: Venues): Promise<Co
       const reader = await connection.runAndReadAll("select 1 from parts where series = $series", { series });
       return reader.currentRowCount > 0;
     },
-    append: async ({ path: drop, syncedOn, series }) => {
+    append: async ({ path, syncedOn, series }) => {
       await connection.run("begin");
-      await appendDrop(connection, drop, syncedOn);
+      await appendDrop(connection, { path, syncedOn, into: "invoices", venues: "venues" });
       await connection.run("insert into parts values ($series)", { series });
       await connection.run("commit");
     },
@@ -66,19 +66,19 @@ async function fillVenues(connection: DuckDBConnection, venues: Venues): Promise
   appender.closeSync();
 }
 
-/** Reads a drop with DuckDB's own reader of CSV and gives each line its keys. */
+/** Reads a drop with DuckDB's own reader of CSV and gives each line its keys. `into` and `venues` are the tables. */
 export async function appendDrop(
   connection: DuckDBConnection,
-  path: string,
-  syncedOn: string,
+  drop: { readonly path: string; readonly syncedOn: string; readonly into: string; readonly venues: string },
 ): Promise<void> {
+  const { path, syncedOn, into, venues } = drop;
   await connection.run(
-    `insert into invoices
+    `insert into ${into}
      select d.datetime_created::date, v.venue_key, d.invoice_id, d.datetime_created, $syncedOn::date, d.total
      from read_csv($path, header = true, auto_detect = false, delim = ',', columns = {
        venue_id: 'varchar', invoice_id: 'uuid', datetime_created: 'timestamp', total: 'decimal(14, 2)'
      }) d
-     join venues v using (venue_id)`,
+     join ${venues} v using (venue_id)`,
     { path, syncedOn },
   );
 }

@@ -9,10 +9,11 @@ import type { LoadReport } from "../../etl/report.ts";
 export type Order =
   | { readonly kind: "connect"; readonly connection: pg.ClientConfig; readonly settings: Settings }
   | { readonly kind: "load"; readonly drops: readonly string[] }
-  | { readonly kind: "refresh" };
+  | { readonly kind: "refresh" }
+  | { readonly kind: "leave" };
 
 export type Answer =
-  | { readonly kind: "connected" }
+  | { readonly kind: "connected" | "left" }
   | {
       readonly kind: "loaded";
       readonly reports: readonly LoadReport[];
@@ -36,6 +37,11 @@ process.on("message", (order: Order) => {
 process.on("disconnect", () => process.exit(1));
 
 async function carryOut(order: Order): Promise<Answer> {
+  if (order.kind === "connect" || order.kind === "leave") {
+    await database?.pool.end();
+    database = undefined;
+  }
+  if (order.kind === "leave") return { kind: "left" };
   if (order.kind === "connect") {
     database = openDatabase({ connection: order.connection, max: CONNECTIONS });
     settings = order.settings;

@@ -11,9 +11,18 @@ export interface PlannedCell {
 /** Samples per arm. */
 export const REPETITIONS = 3;
 
-/** Where an axis does not change what the others would show, they are not measured again. */
-const LEAN = ["delta", "auto", "partition", "copy", "upsert", "touched_groups", "lookback", "duckdb_dedupe"];
 const LOADS = ["delta", "delta_one_file", "copy"];
+const REFRESHES = ["delta", "auto", "partition", "full", "copy", "touched_groups", "materialized_view"];
+/** Where an axis does not change what an arm shows, the arm is not measured again. An axis that is not here: all arms that apply. */
+const ARMS_OF: Partial<Record<Cell["axis"], readonly string[]>> = {
+  batch: [...REFRESHES, "upsert", "duckdb_dedupe"],
+  lateness: [...REFRESHES, "lookback"],
+  granularity: ["delta", "auto", "partition", "full", "copy"],
+  corrections: [...REFRESHES, "upsert", "trigger", "lookback", "duckdb", "duckdb_dedupe"],
+  files: LOADS,
+  backfill: LOADS,
+  loaders: LOADS,
+};
 
 type Axes = Omit<Cell, "id">;
 
@@ -50,7 +59,6 @@ const smoke: readonly PlannedCell[] = planAxes({
   lateness: ["none", "even"],
   // By day, 100k invoices would take a minute to clone again and again.
   partitioned: 20_000,
-  lean: ["batch=1k", "late=even", "late=none", "day", "year", "history=20k", "corrections=5%"],
   files: { batch: 2000, files: 20 },
   backfill: 20_000,
   loaders: { batch: 10_000, files: 4, loaders: [2] },
@@ -62,17 +70,30 @@ const standard: readonly PlannedCell[] = planAxes({
   batches: [1000, 10_000, 1_000_000],
   lateness: ["none", "50%", "even"],
   partitioned: 10_000_000,
-  lean: ["batch=10k", "late=50%"],
   files: { batch: 1_000_000, files: 1000 },
   backfill: 10_000_000,
   loaders: { batch: 400_000, files: 4, loaders: [1, 2, 4] },
 });
 
-const huge: readonly PlannedCell[] = [
-  { ...BASE, history: 100_000_000, batch: 100_000 },
-  { ...BASE, history: 100_000_000, batch: 1_000_000, axis: "batch" as const },
-  { ...BASE, history: 100_000_000, batch: 100_000, axis: "lateness" as const, lateness: "none" as const },
-].map((axes) => ({ cell: nameCell(axes) }));
+/** What grows with the history, from 1 million to 100 million. */
+const huge: readonly PlannedCell[] = planHuge({ ...BASE, history: 100_000_000, batch: 100_000 });
+
+function planHuge(base: Axes): readonly PlannedCell[] {
+  const duckdb = ["duckdb", "duckdb_dedupe"];
+  return [
+    { cell: nameCell(base) },
+    ...[1_000_000, 10_000_000].map((history) => ({
+      cell: nameCell({ ...base, axis: "history", history }),
+      arms: [...REFRESHES, ...duckdb],
+    })),
+    {
+      cell: nameCell({ ...base, axis: "batch", batch: 1_000_000 }),
+      arms: ["delta", "auto", "copy", ...duckdb],
+    },
+    { cell: nameCell({ ...base, axis: "lateness", lateness: "none" }), arms: REFRESHES },
+    ...planReads(base),
+  ];
+}
 
 const PLANS: Readonly<Record<Profile, readonly PlannedCell[]>> = { smoke, standard, huge };
 
@@ -87,8 +108,6 @@ function planAxes(plan: {
   readonly lateness: readonly Lateness[];
   /** History of the cells that vary the granularity. */
   readonly partitioned: number;
-  /** Parts of the names of cells that measure few arms. */
-  readonly lean: readonly string[];
   readonly files: { readonly batch: number; readonly files: number };
   readonly backfill: number;
   readonly loaders: { readonly batch: number; readonly files: number; readonly loaders: readonly number[] };
@@ -109,11 +128,13 @@ function planAxes(plan: {
     { ...base, axis: "backfill", history: 0, batch: plan.backfill, lateness: "even" },
     ...plan.loaders.loaders.map((loaders): Axes => ({ ...base, axis: "loaders", ...plan.loaders, loaders })),
   ];
-  const reads = [0, base.batch].map((batch): Axes => ({ ...base, axis: "reads", batch }));
-  const isLean = ({ id }: Cell) => plan.lean.some((part) => id.split(" ").includes(part));
-  return [
-    ...varied.map(nameCell).map((cell) => (isLean(cell) ? { cell, arms: LEAN } : { cell })),
-    ...loads.map((axes) => ({ cell: nameCell(axes), arms: LOADS })),
-    ...reads.map((axes) => ({ cell: nameCell(axes) })),
-  ];
+  const planned = [...varied, ...loads].map((axes) => {
+    const arms = ARMS_OF[axes.axis];
+    return { cell: nameCell(axes), ...(arms && { arms }) };
+  });
+  return [...planned, ...planReads(base)];
+}
+
+function planReads(base: Axes): readonly PlannedCell[] {
+  return [0, base.batch].map((batch) => ({ cell: nameCell({ ...base, axis: "reads", batch }) }));
 }

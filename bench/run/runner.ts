@@ -12,6 +12,7 @@ import { writeBatch } from "./batch.ts";
 import { describeEnvironment } from "./environment.ts";
 import { ensureHistory } from "./history.ts";
 import { scaleOf } from "./invoices.ts";
+import { createLoadProcesses } from "./load_process.ts";
 import { measureCell } from "./measure_cell.ts";
 import { measureReads } from "./measure_reads.ts";
 import { short } from "./names.ts";
@@ -179,8 +180,13 @@ async function measurePlanned(
   const scratch = join(home, "scratch");
   const batch = await writeBatch(scale, cell, join(scratch, "batch"));
   const onArm = (arm: string) => meter.arm(cell, arm);
-  const measuring = { server, cell, scale, history, batch, scratch, arms, signal, onArm };
-  return cell.axis === "reads" ? measureReads(measuring) : measureCell(measuring);
+  const processes = createLoadProcesses();
+  const measuring = { server, cell, scale, history, batch, scratch, processes, arms, signal, onArm };
+  try {
+    return await (cell.axis === "reads" ? measureReads(measuring) : measureCell(measuring));
+  } finally {
+    await processes.close();
+  }
 }
 
 /** Ends what runs in the databases of the benchmark, from another session: the run's own may be busy there. */

@@ -7,6 +7,7 @@ import type { Cell } from "../results.ts";
 import type { Batch } from "./batch.ts";
 import type { History } from "./history.ts";
 import type { Scale } from "./invoices.ts";
+import type { LoadProcesses } from "./load_process.ts";
 import { CLONE_PREFIX } from "./names.ts";
 import type { BenchServer } from "./server.ts";
 
@@ -23,6 +24,8 @@ export interface Site {
   readonly lastLoad: number;
   /** For files of the arms. */
   readonly scratch: string;
+  /** Those that load for us. */
+  readonly processes: LoadProcesses;
 }
 
 export interface SiteOptions {
@@ -32,13 +35,14 @@ export interface SiteOptions {
   readonly history: History;
   readonly batch: Batch;
   readonly scratch: string;
+  readonly processes: LoadProcesses;
 }
 
 let clones = 0;
 
 /** Runs `work` on a clone. It is dropped also when `work` fails. */
 export async function withSite<T>(options: SiteOptions, work: (site: Site) => Promise<T>): Promise<T> {
-  const { server, history, cell, scale, batch, scratch } = options;
+  const { server, history, cell, scale, batch, scratch, processes } = options;
   clones += 1;
   const name = `${CLONE_PREFIX}${process.pid}_${clones}`;
   // File by file: copying through the log would double what is written, and leave it to the first checkpoint to be measured.
@@ -60,6 +64,7 @@ export async function withSite<T>(options: SiteOptions, work: (site: Site) => Pr
       database,
       lastLoad: rows[0].last,
       scratch,
+      processes,
     });
   } finally {
     await database.pool.end();
