@@ -181,10 +181,14 @@ async function measurePlanned(
   const batch = await writeBatch(scale, cell, join(scratch, "batch"));
   const onArm = (arm: string) => meter.arm(cell, arm);
   const processes = createLoadProcesses();
+  // Work that is left behind would not end them.
+  const end = () => void processes.close();
+  signal.addEventListener("abort", end, { once: true });
   const measuring = { server, cell, scale, history, batch, scratch, processes, arms, signal, onArm };
   try {
     return await (cell.axis === "reads" ? measureReads(measuring) : measureCell(measuring));
   } finally {
+    signal.removeEventListener("abort", end);
     await processes.close();
   }
 }
