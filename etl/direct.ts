@@ -39,6 +39,8 @@ export interface DirectOptions extends Preparation {
   readonly loadId: number;
   readonly syncedOn: string;
   readonly path: string;
+  /** The file's size. */
+  readonly bytes: number;
   readonly gzip: boolean;
   readonly rules: LineRules;
   /** Lines sorted and written at a time. */
@@ -67,10 +69,14 @@ const MAX_REJECT_BYTES = 1024 * 1024;
 /** Keys looked up beforehand: of the first lines, which the reader hands over together, one of so many, at most so many. */
 const LINES_PER_SAMPLE = 4;
 const SAMPLE_LINES = 500;
+/** A file of no more bytes is not sampled: to find the first conflict by writing takes less time than to plan the probe. */
+const BYTES_WITHOUT_SAMPLE = 256 * 1024;
 const SAMPLE_LAYOUT: CopyLayout = {
   delimiter: "\t",
   columns: ["venue_id", "invoice_id", "datetime_created", "total"],
 };
+/** A line has a venue, a UUID, a time, a total, three delimiters and its end. */
+const LEAST_LINE_BYTES = 1 + 32 + 10 + 1 + 4;
 /** From so many lines on, of those of a full chunk one in so many, a chunk is written as soon as the server has nothing to do. */
 const EARLY_SHARE = 16;
 /** Groups whose changes are held back to be entered together; beyond, those so far are entered. Some 100 bytes each. */
@@ -121,6 +127,7 @@ interface Course {
   taken: number;
   inserted: number;
   chunks: number;
+  /** A sample was looked up, or none is needed. */
   sampled: boolean;
   /** Whether a chunk may be written before it is full. */
   early: boolean;
@@ -179,7 +186,7 @@ function startCourse(options: DirectOptions): Course {
     taken: 0,
     inserted: 0,
     chunks: 0,
-    sampled: false,
+    sampled: options.bytes <= BYTES_WITHOUT_SAMPLE,
     early: true,
     repeats: createRepeats(),
     groups: new Map(),
@@ -215,8 +222,8 @@ async function readAll(course: Course): Promise<Buffer> {
         break;
       case "rows":
         for (let from = 0; from < event.copy.length; ) {
-          chunk ??= createChunk(options.chunkLines);
-          if (chunk.lines === options.chunkLines) {
+          chunk ??= createChunk(capacityFor(options));
+          if (chunk.lines === chunk.venue.length) {
             sampleOnce(course, chunk);
             await begin(chunk, "full");
             continue;
@@ -248,6 +255,11 @@ async function readAll(course: Course): Promise<Buffer> {
     }
   }
   throw new Error("the reader ended without an end event");
+}
+
+/** No larger than the drop may need: memory has to be cleared, which would take longer than to load a small drop. */
+function capacityFor({ chunkLines, bytes, gzip }: DirectOptions): number {
+  return gzip ? chunkLines : Math.min(chunkLines, Math.ceil(bytes / LEAST_LINE_BYTES) + 1);
 }
 
 function addOdd(course: Course, row: Buffer | string): void {
@@ -322,7 +334,7 @@ async function writeChunk(course: Course, chunk: Chunk, occasion: Occasion): Pro
   const repeated = whole ? [] : course.repeats.find(chunk, sorted.lines);
   await settle(course);
   if (held === null) {
-    await openPartitions(tx, options, [...new Set(sorted.groups.map(({ day }) => toDate(day)))]);
+    await openPartitions(tx, options, [...new Set(sorted.groups.map(({ day }) => day))].map(toDate));
   } else if (course.open === null) {
     await openPartitions(tx, options, [...held.values()]);
     course.open = held;
