@@ -241,9 +241,14 @@ export const LOCK = {
   verifyPartition: 0x526f6c38,
 } as const;
 
+/** The statement of {@link lockUntilEnd}, to be sent along with others. */
+export function lockStatement(lock: number, which = 0): string {
+  return `select pg_advisory_xact_lock(${lock}, ${which})`;
+}
+
 /** Waits for an advisory lock that the end of the transaction gives back. */
 export async function lockUntilEnd(tx: Transaction, lock: number, which = 0): Promise<void> {
-  await tx.client.query("select pg_advisory_xact_lock($1, $2)", [lock, which]);
+  await tx.client.query(lockStatement(lock, which));
 }
 
 /** The same lock, shared with others who take it so. */

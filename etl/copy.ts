@@ -42,3 +42,20 @@ export function openCopy(tx: Transaction, statement: string): Copy {
       }),
   };
 }
+
+/** Copies all of the pieces; on an error, none. */
+export async function copyAll(
+  tx: Transaction,
+  statement: string,
+  pieces: Iterable<Buffer | string>,
+): Promise<void> {
+  const copy = openCopy(tx, statement);
+  try {
+    for (const piece of pieces) if (piece.length > 0) await copy.write(piece);
+    await copy.close();
+  } catch (error) {
+    // An open COPY would keep the rollback waiting for ever.
+    await copy.abandon();
+    throw error;
+  }
+}

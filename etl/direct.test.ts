@@ -277,3 +277,38 @@ test("two loads at once that conflict end as the greater load says, and nothing 
     for (const worker of workers) worker.kill();
   }
 });
+
+describe("a drop of many chunks whose venues and partitions are all new", () => {
+  const manyNew = Array.from({ length: 30 }, (_, month) =>
+    plainLines(100, {
+      venue: `opened-${month}`,
+      day: `${2022 + Math.floor(month / 12)}-${String((month % 12) + 1).padStart(2, "0")}-05`,
+    }),
+  ).flat();
+
+  test("is surveyed, and goes in directly", async () => {
+    const pair = await makePair();
+    const report = await loadBoth(pair, "all_2026-03-06.csv", manyNew, { chunkLines: 1100 });
+    expect(wentDirectly(report)).toBe(true);
+    expect(report.rows).toMatchObject({ read: 3000, inserted: 3000 });
+    expect(report.partitions).toHaveLength(30);
+  });
+
+  test("is surveyed only as far as it is sound: one with too many rejects makes nothing", async () => {
+    const pair = await makePair();
+    const lines = [...manyNew, ...Array(900).fill("a,b,c,d")];
+    expect((await loadBoth(pair, "bad_2026-03-06.csv", lines, { chunkLines: 1100 })).outcome).toBe(
+      "rejected",
+    );
+    expect(await pair.direct.query("select 1 from warehouse.venues")).toEqual([]);
+  });
+
+  test("goes the careful way when lines of it are there already", async () => {
+    const pair = await makePair();
+    const again = manyNew.slice(2900);
+    await loadBoth(pair, "before_2026-03-06.csv", again);
+    const report = await loadBoth(pair, "all_2026-03-07.csv", manyNew, { chunkLines: 1100 });
+    expect(wentDirectly(report)).toBe(false);
+    expect(report.rows).toMatchObject({ inserted: 2900, unchanged: 100 });
+  });
+});

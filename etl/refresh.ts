@@ -4,6 +4,7 @@ import pRetry from "p-retry";
 import {
   type Database,
   LOCK,
+  lockStatement,
   setWorkMem,
   type Transaction,
   withSession,
@@ -164,7 +165,7 @@ async function refreshPartition(
   const opening = [
     "set local synchronous_commit = off",
     ...PROBE_BY_KEY,
-    `select pg_advisory_xact_lock(${LOCK.refreshPartition}, ${options.partition.partitionId})`,
+    lockStatement(LOCK.refreshPartition, options.partition.partitionId),
   ];
   return withTransaction({ ...options, opening }, (tx) => refreshProbing(tx, options.partition, options));
 }

@@ -27,9 +27,11 @@ const CLI = fileURLToPath(new URL("./cli.ts", import.meta.url));
 const NODE = [process.execPath, "--import", import.meta.resolve("tsx"), CLI] as const;
 /** What is promised from the signal to the end of the process. */
 const END_WITHIN_MS = 5000;
-/** Staging them takes a while; most repeat an invoice, so that the merge does not. */
+/** Reading them takes a while; most repeat an invoice, so that the rest does not. */
 const ROWS = 300_000;
 const INVOICES = 20_000;
+/** So many of them are in beforehand where a load is to go the careful way. */
+const KNOWN = 100;
 
 interface Cli {
   readonly child: ChildProcess;
@@ -92,10 +94,18 @@ interface Scene {
   readonly warehouse: TestWarehouse;
   readonly observer: pg.Client;
   readonly path: string;
+  /** Invoices of the drop that are in beforehand, by another drop. */
+  readonly known: number;
 }
 
-async function setScene(): Promise<Scene> {
+/** @param options.known left out: none, so that the load goes the direct way */
+async function setScene({ known = 0 }: { readonly known?: number } = {}): Promise<Scene> {
   const warehouse = await createTestDatabase();
+  if (known > 0) {
+    const path = join(makeFolder(), "known_2026-03-31.csv");
+    await writeLargeDrop({ path, rows: known });
+    expect(await startCli(warehouse.environment, ["load", path]).ended).toEqual({ code: 0, signal: null });
+  }
   const observer = await observe(testConnection(warehouse.environment.PGDATABASE ?? ""));
   // The sessions that the test opened itself are none of the command's.
   await observer.query(
@@ -103,7 +113,7 @@ async function setScene(): Promise<Scene> {
   );
   const path = join(makeFolder(), "large_2026-03-31.csv");
   await writeLargeDrop({ path, rows: ROWS, distinct: INVOICES });
-  return { warehouse, observer, path };
+  return { warehouse, observer, path, known };
 }
 
 async function sessions(observer: pg.Client, query = "%"): Promise<readonly number[]> {
@@ -134,21 +144,26 @@ async function holdLock({ warehouse }: Scene, statement: string): Promise<() => 
   };
 }
 
+/** The careful way. */
 const STAGING = "copy warehouse.staging%";
+const MERGE = "%with winners%";
+/** The direct way. */
+const INSERT = "copy warehouse.invoices %";
+const QUEUE = "copy warehouse.venue_day_pending %";
 
-/** Nothing is in, and nobody is left; then the same command loads the drop. */
-async function expectRolledBack({ warehouse, observer, path }: Scene): Promise<void> {
+/** Nothing of the drop is in, and nobody is left; then the same command loads the drop. */
+async function expectRolledBack({ warehouse, observer, path, known }: Scene): Promise<void> {
   await until("no session is left", async () => (await sessions(observer)).length === 0);
   const found = await observer.query(
     `select (select count(*) from warehouse.loads) as loads, (select count(*) from warehouse.invoices) as invoices,
             (select count(*) from warehouse.venue_day_pending) as pending`,
   );
-  expect(found.rows).toEqual([{ loads: "0", invoices: "0", pending: "0" }]);
+  expect(found.rows).toEqual([{ loads: known > 0 ? "1" : "0", invoices: String(known), pending: "0" }]);
   const again = startCli(warehouse.environment, ["load", path, "--json"]);
   expect(await again.ended).toEqual({ code: 0, signal: null });
   expect(JSON.parse(again.output().stdout.split("\n")[0] ?? "")).toMatchObject({
     outcome: "loaded",
-    rows: { read: ROWS, inserted: INVOICES, superseded: ROWS - INVOICES },
+    rows: { read: ROWS, inserted: INVOICES - known, unchanged: known, superseded: ROWS - INVOICES },
   });
   expect(await disagreements(warehouse)).toEqual([]);
   const totals = await observer.query(
@@ -169,7 +184,7 @@ const SIGNALS = [
 test.each(SIGNALS)(
   "$signal in the middle of staging rolls the load back and ends with $exitCode",
   async ({ signal, exitCode }) => {
-    const scene = await setScene();
+    const scene = await setScene({ known: KNOWN });
     const cli = startCli(scene.warehouse.environment, ["load", scene.path]);
     await untilBusyWith(scene.observer, STAGING);
     await expectEnd(cli, exitCode, signal);
@@ -180,10 +195,23 @@ test.each(SIGNALS)(
 test.each(SIGNALS)(
   "$signal in the middle of the merge rolls the load back and ends with $exitCode",
   async ({ signal, exitCode }) => {
+    const scene = await setScene({ known: KNOWN });
+    const release = await holdLock(scene, "lock table warehouse.venue_day_pending in share mode");
+    const cli = startCli(scene.warehouse.environment, ["load", scene.path]);
+    await untilBusyWith(scene.observer, MERGE);
+    await expectEnd(cli, exitCode, signal);
+    await release();
+    await expectRolledBack(scene);
+  },
+);
+
+test.each(SIGNALS)(
+  "$signal in the middle of the direct way rolls the load back and ends with $exitCode",
+  async ({ signal, exitCode }) => {
     const scene = await setScene();
     const release = await holdLock(scene, "lock table warehouse.venue_day_pending in share mode");
     const cli = startCli(scene.warehouse.environment, ["load", scene.path]);
-    await untilBusyWith(scene.observer, "%with winners%");
+    await untilBusyWith(scene.observer, QUEUE);
     await expectEnd(cli, exitCode, signal);
     await release();
     await expectRolledBack(scene);
@@ -201,7 +229,7 @@ test("SIGINT while the load waits for a lock ends it in time, too", async () => 
 });
 
 test("SIGINT ends a load whose server has stopped answering", async () => {
-  const scene = await setScene();
+  const scene = await setScene({ known: KNOWN });
   const cli = startCli(scene.warehouse.environment, ["load", scene.path]);
   const backend = await untilBusyWith(scene.observer, STAGING);
   process.kill(backend, "SIGSTOP");
@@ -214,7 +242,7 @@ test("SIGINT ends a load whose server has stopped answering", async () => {
 });
 
 test("a Ctrl-C that comes twice, from the terminal and from npm, ends the load in order", async () => {
-  const scene = await setScene();
+  const scene = await setScene({ known: KNOWN });
   const cli = startCli(scene.warehouse.environment, ["load", scene.path]);
   await untilBusyWith(scene.observer, STAGING);
   cli.child.kill("SIGINT");
@@ -249,7 +277,7 @@ async function startWithParent(
 }
 
 test("with --exit-with-parent a load ends, rolled back, when its parent is killed", async () => {
-  const scene = await setScene();
+  const scene = await setScene({ known: KNOWN });
   const { parent, pid } = await startWithParent(scene.warehouse.environment, [
     "load",
     scene.path,
@@ -257,7 +285,7 @@ test("with --exit-with-parent a load ends, rolled back, when its parent is kille
   ]);
   // It stays in the merge until its parent is gone.
   const release = await holdLock(scene, "lock table warehouse.venue_day_pending in share mode");
-  await untilBusyWith(scene.observer, "%with winners%");
+  await untilBusyWith(scene.observer, MERGE);
   expect(isRunning(pid)).toBe(true);
   parent.kill("SIGKILL");
   await until("the load has ended", () => !isRunning(pid));
@@ -294,11 +322,11 @@ test.each(["SIGINT", "SIGTERM"] as const)(
   async (signal) => {
     const home = makeOwnHome();
     const path = join(makeFolder(), "large_2026-03-31.csv");
-    await writeLargeDrop({ path, rows: ROWS, distinct: INVOICES });
+    await writeLargeDrop({ path, rows: ROWS });
     const environment = { ROLLBOOK_HOME: home };
     const cli = startCli(environment, ["load", path]);
     const observer = await observeEmbedded(home);
-    await untilBusyWith(observer, STAGING);
+    await untilBusyWith(observer, INSERT);
     const postmaster = postmasterOf(home) ?? 0;
     expect(isRunning(postmaster)).toBe(true);
     const from = performance.now();
@@ -311,7 +339,7 @@ test.each(["SIGINT", "SIGTERM"] as const)(
     await expectNothingRuns(home, postmaster);
     const again = startCli(environment, ["load", path, "--json"]);
     expect(await again.ended).toEqual({ code: 0, signal: null });
-    expect(again.output().stdout).toContain(`"inserted":${INVOICES}`);
+    expect(again.output().stdout).toContain(`"inserted":${ROWS}`);
     const verified = startCli(environment, ["verify"]);
     expect(await verified.ended, verified.output().stdout).toEqual({ code: 0, signal: null });
     await expectNothingRuns(home);

@@ -93,7 +93,7 @@ export async function stageDrop(options: {
           break;
         case "rows":
           if (event.rows > 0 && format !== undefined) {
-            copy ??= openRowCopy(tx, table, format);
+            copy ??= openCopy(tx, copyRows(table, format));
             await copy.write(event.copy);
           }
           rows += event.rows;
@@ -126,12 +126,10 @@ export async function stageDrop(options: {
   throw new Error("the reader ended without an end event");
 }
 
-export function openRowCopy(tx: Transaction, table: string, format: CopyLayout): Copy {
+/** The COPY that takes rows as the reader writes them. */
+export function copyRows(table: string, format: CopyLayout): string {
   const delimiter = format.delimiter === "\t" ? "" : `, delimiter '${format.delimiter}'`;
-  return openCopy(
-    tx,
-    `copy ${table} (${format.columns.join(", ")}) from stdin with (format text${delimiter})`,
-  );
+  return `copy ${table} (${format.columns.join(", ")}) from stdin with (format text${delimiter})`;
 }
 
 /** Text handed over at a time. */

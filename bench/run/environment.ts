@@ -49,12 +49,13 @@ export async function describeEnvironment({ admin, label }: BenchServer): Promis
   };
 }
 
+/** The commit, marked as dirty, as git does, by changes to tracked files only: the results may lie in the checkout. */
 async function readCommit(): Promise<string> {
   const git = async (...args: readonly string[]) =>
     (await promisify(execFile)("git", args, { cwd: CHECKOUT })).stdout.trim();
   try {
     const commit = await git("rev-parse", "HEAD");
-    return (await git("status", "--porcelain")) === "" ? commit : `${commit}-dirty`;
+    return (await git("status", "--porcelain", "--untracked-files=no")) === "" ? commit : `${commit}-dirty`;
   } catch {
     return "unknown";
   }

@@ -101,13 +101,12 @@ function settleTies({ words, count, lineUnit }: Marks, chunk: Chunk): Int32Array
     const start = low - (low % lineUnit);
     let to = from + 1;
     while (to < count && words[2 * to + HIGH] === high && (words[2 * to + LOW] ?? 0) - start < lineUnit) to++;
-    lines[kept++] = low - start;
-    if (to > from + 1) {
+    if (to === from + 1) lines[kept++] = low - start;
+    else {
       const tied = Array.from(
         { length: to - from },
         (_, index) => (words[2 * (from + index) + LOW] ?? 0) - start,
       );
-      kept--;
       for (const line of lastOfEach(tied, chunk.invoice)) lines[kept++] = line;
     }
     from = to;
