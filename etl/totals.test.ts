@@ -68,6 +68,17 @@ test("all groupings are what SQL says, in CSV: sorted by bytes, quoted where nee
   }
 });
 
+test("a query that does not ask for venue_id is planned without the venues, and loses no euro without them", async () => {
+  const { warehouse } = await loadVaried();
+  const totals = "select sum(invoices) as invoices, sum(total) as total from reports.venue_daily_totals";
+  const plan = async (query: string) => JSON.stringify(await warehouse.query(`explain ${query}`));
+  expect(await plan(totals)).not.toContain("venues");
+  expect(await plan(`${totals} where venue_id = 'a'`)).toContain("venues");
+  const before = await warehouse.query(totals);
+  await warehouse.query("delete from warehouse.venues where venue_id = 'a'");
+  expect(await warehouse.query(totals)).toEqual(before);
+});
+
 test("--from counts, --to does not; --venue is one venue, whatever its name", async () => {
   const { warehouse, run } = await loadVaried();
   const range = await run("totals", "--from", "2025-12-05", "--to", "2025-12-20", "--format", "csv");
