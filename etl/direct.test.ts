@@ -303,6 +303,17 @@ describe("a drop of many chunks whose venues and partitions are all new", () => 
     expect(await pair.direct.query("select 1 from warehouse.venues")).toEqual([]);
   });
 
+  test("goes the careful way when it may have more groups than are counted in memory", async () => {
+    const pair = await makePair();
+    const lines = Array.from({ length: 1200 }, (_, index) => {
+      const day = new Date(Date.UTC(2023, 0, 1 + (index % 1000))).toISOString().slice(0, 10);
+      return plainLines(1, { venue: `wide-${index}`, day });
+    }).flat();
+    const report = await loadBoth(pair, "wide_2026-03-06.csv", lines, { chunkLines: 1100 });
+    expect(wentDirectly(report)).toBe(false);
+    expect(report.rows).toMatchObject({ read: 1200, inserted: 1200 });
+  });
+
   test("goes the careful way when lines of it are there already", async () => {
     const pair = await makePair();
     const again = manyNew.slice(2900);

@@ -90,7 +90,7 @@ async function insertPrepared(options: DirectOptions, maps: KeyMaps): Promise<In
     if (!(error instanceof Unprepared)) throw error;
     await options.tx.client.query("rollback to savepoint direct");
     const open = await prepareBySurvey(options, maps);
-    if (open === undefined) throw new Surprise("a drop that is refused");
+    if (open === undefined) throw new Surprise("a drop that is refused, or spread too wide");
     return await readAndInsert(options, maps, open);
   }
 }

@@ -14,11 +14,13 @@ import {
   rangeOf,
 } from "./keys.ts";
 import { createChunkFor, type DirectOptions } from "./options.ts";
+import { MOST_GROUPS } from "./write.ts";
 
 /**
  * Makes the venues and partitions that the drop needs, and holds the partitions open until the transaction ends.
  *
- * @returns the partitions; undefined, and nothing is made, for a drop that is to be refused
+ * @returns the partitions; undefined, and nothing is made, for a drop that is to be refused, and for one that may have more groups than are counted in
+ * memory: each chunk would enter its own, nearly one for each line
  */
 export async function prepareBySurvey(
   options: DirectOptions,
@@ -35,7 +37,7 @@ export async function prepareBySurvey(
   );
 }
 
-/** The creation dates of the drop's lines; their venues are added to the maps. */
+/** The creation dates of the drop's lines; their venues are added to the maps. Stops as soon as the drop is none for a survey. */
 async function surveyDays(options: DirectOptions, maps: KeyMaps): Promise<ReadonlySet<number> | undefined> {
   const days = new Set<number>();
   const chunk = createChunkFor(options);
@@ -51,6 +53,7 @@ async function surveyDays(options: DirectOptions, maps: KeyMaps): Promise<Readon
     await findOffsets(maps, options.tx, full);
     for (const day of createdOn(maps, full)) days.add(day);
     full.lines = 0;
+    return days.size * venues.ids.length <= MOST_GROUPS;
   };
   for await (const event of readDrop({ ...options, onBytes })) {
     switch (event.kind) {
@@ -60,7 +63,7 @@ async function surveyDays(options: DirectOptions, maps: KeyMaps): Promise<Readon
       case "rows":
         if (layout === undefined) throw new Error("the reader sent rows before the dialect");
         for (let from = 0; from < event.copy.length; ) {
-          if (chunk.lines === chunk.venue.length) await note(chunk);
+          if (chunk.lines === chunk.venue.length && !(await note(chunk))) return undefined;
           // Odd lines are prepared for when they are staged.
           from = fillChunk({ chunk, venues, layout, rows: event.copy, from, onOdd: () => undefined });
         }
@@ -72,8 +75,7 @@ async function surveyDays(options: DirectOptions, maps: KeyMaps): Promise<Readon
         return undefined;
       case "end":
         if (options.refuses(rejected, read)) return undefined;
-        await note(chunk);
-        return days;
+        return (await note(chunk)) ? days : undefined;
     }
   }
   throw new Error("the reader ended without an end event");

@@ -19,7 +19,7 @@ export interface Target {
 }
 
 /** Groups whose changes are held back to be entered together; beyond, those so far are entered. Some 100 bytes each. */
-const MOST_GROUPS = 200_000;
+export const MOST_GROUPS = 200_000;
 
 /**
  * Writes the lines of a chunk, whose groups the target has already.
