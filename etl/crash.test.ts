@@ -258,6 +258,17 @@ describe("PostgreSQL killed with all its processes", () => {
     await expectFinished(warehouse, drops, report.outcome === "loaded");
   });
 
+  test("right after a refresh has said that it is done takes none of it back", async () => {
+    const warehouse = await own.makeWarehouse();
+    const drops = await makeHistory(warehouse);
+    expect((await load(warehouse, drops[1])).outcome).toBe("loaded");
+    await refreshPartitions({ database: warehouse.database });
+    own.kill();
+    await untilReachable(warehouse);
+    expect(await warehouse.query("select * from warehouse.venue_day_pending")).toEqual([]);
+    await expectFinished(warehouse, drops, true);
+  });
+
   test("while a refresh is at work loses and doubles nothing", async () => {
     const warehouse = await own.makeWarehouse();
     const drops = await makeHistory(warehouse);

@@ -172,10 +172,12 @@ async function refreshPartition(
 
 /**
  * Waits until the disk has all that was committed before. The refreshes of partitions do not wait one by one: what a crash takes back of them
- * is pending again, as it was.
+ * is pending again, as it was. The message is for nobody: a commit without any WAL of its own would not wait.
  */
 async function makeDurable(options: Pick<RefreshOptions, "database" | "signal">): Promise<void> {
-  await withTransaction(options, (tx) => tx.client.query("select pg_current_xact_id()"));
+  await withSession(options, ({ client }) =>
+    client.query("select pg_logical_emit_message(true, 'rollbook', 'refreshed')"),
+  );
 }
 
 /** The same for a transaction that holds the partition's refresh lock. */
