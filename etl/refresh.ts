@@ -5,6 +5,7 @@ import {
   type Database,
   LOCK,
   lockStatement,
+  type Session,
   setWorkMem,
   type Transaction,
   withSession,
@@ -12,7 +13,7 @@ import {
 } from "../db/client.ts";
 import { isRetryable, RollbookError } from "../db/errors.ts";
 import { type DateRange, intersects, leafTable, listPartitions } from "../db/partitions.ts";
-import type { Partition } from "../db/schema.ts";
+import { type Partition, partitions } from "../db/schema.ts";
 
 export const STRATEGIES = ["auto", "delta", "partition", "full"] as const;
 /** `delta`: apply what is pending; `partition`: rebuild what it touches; `full`: rebuild all; `auto`: choose for each. */
@@ -80,19 +81,7 @@ const PENDING_BYTES_WORTH_A_VACUUM = 8 * 1024 * 1024;
  */
 export async function refreshPartitions(options: RefreshOptions): Promise<readonly RefreshReport[]> {
   const { database, signal, strategy = "auto" } = options;
-  const targets = await withSession({ database, signal }, async (session) => {
-    const all = await listPartitions(session);
-    if (options.partitions !== undefined) return options.partitions.map((name) => findPartition(all, name));
-    const wanted = all.filter((partition) => intersects(partition, options.range));
-    if (strategy === "full" || (strategy === "partition" && options.range !== undefined)) return wanted;
-    const touched = await session.db.execute<{ partition: string }>(sql`
-      select p.partition
-      from warehouse.partitions p
-      where p.state = 'stale' or exists (
-        select from warehouse.venue_day_pending d where d.created_on >= p.lower and d.created_on < p.upper)`);
-    const names = new Set(touched.rows.map((row) => row.partition));
-    return wanted.filter((partition) => names.has(partition.partition));
-  });
+  const targets = await withSession({ database, signal }, (session) => findTargets(session, options));
   const live = targets.filter(({ state }) => state !== "detached");
   const explicit = options.partitions !== undefined || options.range !== undefined;
   const reports: RefreshReport[] = [];
@@ -108,6 +97,30 @@ export async function refreshPartitions(options: RefreshOptions): Promise<readon
   if (reports.some(({ method }) => method !== "none")) await makeDurable(options);
   await vacuumPending(database, signal);
   return reports.sort((a, b) => (a.partition < b.partition ? -1 : 1));
+}
+
+async function findTargets(session: Session, options: RefreshOptions): Promise<readonly Partition[]> {
+  const { partitions: names, range, strategy } = options;
+  if (names !== undefined) {
+    const all = await listPartitions(session);
+    return names.map((name) => findPartition(all, name));
+  }
+  const all = strategy === "full" || (strategy === "partition" && range !== undefined);
+  const found = await (all ? listPartitions(session) : listTouched(session));
+  return found.filter((partition) => intersects(partition, range));
+}
+
+/** Partitions that need a refresh, oldest first. */
+function listTouched({ db }: Session): Promise<readonly Partition[]> {
+  return db
+    .select()
+    .from(partitions)
+    .where(
+      sql`${partitions.state} = 'stale' or exists (
+        select from warehouse.venue_day_pending d
+        where d.created_on >= ${partitions.lower} and d.created_on < ${partitions.upper})`,
+    )
+    .orderBy(partitions.lower);
 }
 
 function findPartition(all: readonly Partition[], name: string): Partition {
