@@ -10,7 +10,7 @@ import { listPartitions } from "../db/partitions.ts";
 import { copyAll } from "./copy.ts";
 import type { CopyLayout } from "./dialect.ts";
 import { type Background, createBackground } from "./direct/background.ts";
-import { type Chunk, createChunk, fillChunk, writeRow } from "./direct/chunk.ts";
+import { type Chunk, type Chunks, fillChunk, writeRow } from "./direct/chunk.ts";
 import { toDate, toDay } from "./direct/days.ts";
 import { addGroups } from "./direct/groups.ts";
 import {
@@ -24,7 +24,7 @@ import {
   readOpenPartitions,
   resolveKeys,
 } from "./direct/keys.ts";
-import { createChunkFor, type DirectOptions } from "./direct/options.ts";
+import { createChunksFor, type DirectOptions } from "./direct/options.ts";
 import { type Group, sortChunk } from "./direct/order.ts";
 import { createRepeats, type Repeats } from "./direct/repeats.ts";
 import { sampleIsKnown } from "./direct/sample.ts";
@@ -70,10 +70,10 @@ const EARLY_SHARE = 16;
  */
 export async function insertDirectly(options: DirectOptions): Promise<Inserted | undefined> {
   const { tx } = options;
-  const maps = createKeyMaps(options.settings);
+  const memory = { maps: createKeyMaps(options.settings), chunks: createChunksFor(options) };
   await tx.client.query("savepoint direct");
   try {
-    const inserted = await insertPrepared(options, maps);
+    const inserted = await insertPrepared(options, memory);
     await tx.client.query("release savepoint direct");
     return inserted;
   } catch (error) {
@@ -83,15 +83,21 @@ export async function insertDirectly(options: DirectOptions): Promise<Inserted |
   }
 }
 
-async function insertPrepared(options: DirectOptions, maps: KeyMaps): Promise<Inserted> {
+/** What one reading of the drop leaves to the next. */
+interface Memory {
+  readonly maps: KeyMaps;
+  readonly chunks: Chunks;
+}
+
+async function insertPrepared(options: DirectOptions, memory: Memory): Promise<Inserted> {
   try {
-    return await readAndInsert(options, maps, null);
+    return await readAndInsert(options, memory, null);
   } catch (error) {
     if (!(error instanceof Unprepared)) throw error;
     await options.tx.client.query("rollback to savepoint direct");
-    const open = await prepareBySurvey(options, maps);
+    const open = await prepareBySurvey(options, memory.maps, memory.chunks);
     if (open === undefined) throw new Surprise("a drop that is refused, or spread too wide");
-    return await readAndInsert(options, maps, open);
+    return await readAndInsert(options, memory, open);
   }
 }
 
@@ -99,6 +105,7 @@ async function insertPrepared(options: DirectOptions, maps: KeyMaps): Promise<In
 interface Course {
   readonly options: DirectOptions;
   readonly maps: KeyMaps;
+  readonly chunks: Chunks;
   readonly target: Target;
   readonly background: Background;
   readonly repeats: Repeats;
@@ -116,7 +123,8 @@ interface Course {
   /** Of the odd lines, those that only want a venue or a partition. */
   unprepared: number;
   inserted: number;
-  chunks: number;
+  /** Chunks written so far. */
+  written: number;
   /** A sample was looked up, or none is needed. */
   sampled: boolean;
   /** Whether a chunk may be written before it is full. */
@@ -126,13 +134,14 @@ interface Course {
 /** `open`: the partitions that the drop needs, when it was surveyed. */
 async function readAndInsert(
   options: DirectOptions,
-  maps: KeyMaps,
+  { maps, chunks }: Memory,
   open: OpenPartitions | null,
 ): Promise<Inserted> {
   const stop = new AbortController();
   const course: Course = {
     options,
     maps,
+    chunks,
     target: { tx: options.tx, loadId: options.loadId, groups: new Map(), stop: stop.signal },
     background: createBackground(),
     repeats: createRepeats(),
@@ -147,7 +156,7 @@ async function readAndInsert(
     taken: 0,
     unprepared: 0,
     inserted: 0,
-    chunks: 0,
+    written: 0,
     sampled: open !== null || options.bytes <= BYTES_WITHOUT_SAMPLE,
     early: true,
   };
@@ -179,9 +188,8 @@ function byLower([, a]: readonly [string, string], [, b]: readonly [string, stri
  * written before it is full.
  */
 async function readAll(course: Course): Promise<Buffer> {
-  const { options, background, maps } = course;
-  let chunk = createChunkFor(options);
-  let spare: Chunk | undefined;
+  const { options, background, maps, chunks } = course;
+  let chunk = chunks();
   let bytes = 0;
   const onBytes = (read: number) => {
     bytes = read;
@@ -189,10 +197,8 @@ async function readAll(course: Course): Promise<Buffer> {
   const onOdd = (row: Buffer) => addOdd(course, row);
   const handOver = async (occasion: Occasion) => {
     sampleOnce(course, chunk);
-    if (!(await writeChunk(course, chunk, occasion))) return;
-    // The one before is written by now.
-    [chunk, spare] = [spare ?? createChunk(chunk.venue.length), chunk];
-    chunk.lines = 0;
+    // The one before is written by then.
+    if (await writeChunk(course, chunk, occasion)) chunk = chunks();
   };
   for await (const event of readDrop({ ...options, onBytes })) {
     switch (event.kind) {
@@ -269,7 +275,7 @@ type Occasion = "full" | "early" | "last";
 async function writeChunk(course: Course, chunk: Chunk, occasion: Occasion): Promise<boolean> {
   const { options, maps, target, background } = course;
   const { tx } = options;
-  const first = course.chunks === 0;
+  const first = course.written === 0;
   const unsurveyed = first && course.open === null;
   // All of the drop was read, and it is not refused: now it may leave venues and partitions behind.
   const whole = unsurveyed && occasion === "last";
@@ -282,18 +288,18 @@ async function writeChunk(course: Course, chunk: Chunk, occasion: Occasion): Pro
   if (whole) await makeVenues(maps, tx, options);
   await session((reading) => findOffsets(maps, reading, chunk));
   const held = course.open ?? (whole ? null : await session(readOpenPartitions));
-  const { keys, taken, missing, unprepared } = resolveKeys(maps, chunk, held);
+  const { missing, unprepared } = resolveKeys(maps, chunk, held);
   if (unsurveyed && occasion === "early" && missing.length > 0) {
     course.early = false;
     return false;
   }
-  course.chunks++;
+  course.written++;
   course.taken -= missing.length;
   course.unprepared += unprepared;
   if (isTooOften(course.unprepared, course))
     throw new Unprepared("too many lines without venue or partition");
   for (const line of missing) addOdd(course, writeRow(chunk, maps.venues, course.layout, line));
-  const sorted = sortChunk(chunk, keys, taken);
+  const sorted = sortChunk(chunk);
   if (sorted === undefined) throw new Surprise("numbers that are too large");
   const rejects = course.rejects;
   course.rejects = [];
@@ -309,7 +315,7 @@ async function writeChunk(course: Course, chunk: Chunk, occasion: Occasion): Pro
   noteGroups(course, sorted.groups);
   course.inserted += sorted.lines.length;
   const { loadId } = options;
-  const rows = { chunk, ...keys, lines: sorted.lines, loadId, syncedOn: toDay(options.syncedOn) };
+  const rows = { chunk, lines: sorted.lines, loadId, syncedOn: toDay(options.syncedOn) };
   const write = async () => {
     const replaced = await writeInvoices(target, rows, { rejects, repeated });
     course.inserted -= replaced;

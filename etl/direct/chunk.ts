@@ -2,7 +2,7 @@
 import type { CopyLayout } from "../dialect.ts";
 import { dayNumber } from "../validate.ts";
 
-/** Lines that are sorted and written at a time, at most. Some 50 bytes of memory each, twice. */
+/** Lines that are sorted and written at a time, at most. Some 60 bytes of memory each, twice. */
 export const CHUNK_LINES = 256 * 1024;
 export const UUID_BYTES = 16;
 
@@ -19,6 +19,13 @@ export interface Chunk {
   /** 1 where the line shows the warehouse's wall clock, 0 where it shows an instant. */
   readonly wall: Uint8Array;
   readonly cents: Float64Array;
+  /** 1 for the lines that have a key (keys.ts), which is in the columns below. */
+  readonly taken: Uint8Array;
+  /** Creation date, in days since 1970-01-01. */
+  readonly day: Int32Array;
+  readonly venueKey: Int32Array;
+  /** Seconds since 1970-01-01, without the microseconds. */
+  readonly instant: Float64Array;
 }
 
 /** The venue ids met so far: their bytes, one character (latin1) each, and as text. */
@@ -27,7 +34,20 @@ export interface Venues {
   readonly ids: string[];
 }
 
-export function createChunk(lines: number): Chunk {
+/** Two chunks in turn, empty: while one is filled, the other may still be written. */
+export type Chunks = () => Chunk;
+
+/** `lines`: of each, at most. Both are used again and again, because what is thrown away stays in memory for a while. */
+export function createChunks(lines: number): Chunks {
+  let [given, free]: [Chunk?, Chunk?] = [];
+  return () => {
+    [given, free] = [free ?? createChunk(lines), given];
+    given.lines = 0;
+    return given;
+  };
+}
+
+function createChunk(lines: number): Chunk {
   return {
     lines: 0,
     venue: new Int32Array(lines),
@@ -36,6 +56,10 @@ export function createChunk(lines: number): Chunk {
     micros: new Int32Array(lines),
     wall: new Uint8Array(lines),
     cents: new Float64Array(lines),
+    taken: new Uint8Array(lines),
+    day: new Int32Array(lines),
+    venueKey: new Int32Array(lines),
+    instant: new Float64Array(lines),
   };
 }
 

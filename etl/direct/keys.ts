@@ -4,7 +4,6 @@ import { listPartitions, type PartitionRange, partitionOf } from "../../db/parti
 import type { Settings } from "../../db/schema.ts";
 import { readOffsets } from "../calendar.ts";
 import { addVenues, type Preparation } from "../prepare.ts";
-import type { InvoiceRows } from "./binary.ts";
 import type { Chunk, Venues } from "./chunk.ts";
 import { toDate } from "./days.ts";
 
@@ -105,24 +104,19 @@ export function createdOn(maps: KeyMaps, chunk: Chunk): ReadonlySet<number> {
 }
 
 export interface Resolved {
-  readonly keys: Pick<InvoiceRows, "day" | "venueKey" | "instant">;
-  /** 1 for the lines that have a key. */
-  readonly taken: Uint8Array;
-  /** The lines without. */
+  /** The lines without a key. */
   readonly missing: readonly number[];
   /** How many of these have none for want of a venue or a partition. */
   readonly unprepared: number;
 }
 
-/** The keys of the chunk's lines. `open`: partitions that take rows; null: all do. */
+/** Finds the keys of the chunk's lines. `open`: partitions that take rows; null: all do. */
 export function resolveKeys(maps: KeyMaps, chunk: Chunk, open: OpenPartitions | null): Resolved {
-  const day = new Int32Array(chunk.lines);
-  const venueKey = new Int32Array(chunk.lines);
-  const instant = new Float64Array(chunk.lines);
-  const taken = new Uint8Array(chunk.lines);
+  const { taken, day, venueKey, instant } = chunk;
   const missing: number[] = [];
   let unprepared = 0;
   for (let line = 0; line < chunk.lines; line++) {
+    taken[line] = 0;
     const offset = offsetOf(maps, chunk, line);
     if (offset === null) {
       missing.push(line);
@@ -141,7 +135,7 @@ export function resolveKeys(maps: KeyMaps, chunk: Chunk, open: OpenPartitions | 
     instant[line] = chunk.wall[line] === 1 ? second - offset : second;
     taken[line] = 1;
   }
-  return { keys: { day, venueKey, instant }, taken, missing, unprepared };
+  return { missing, unprepared };
 }
 
 function offsetOf({ offsets }: KeyMaps, chunk: Chunk, line: number): number | null {

@@ -2,7 +2,7 @@
 import type { Transaction } from "../../db/client.ts";
 import type { Preparation } from "../prepare.ts";
 import type { LineRules } from "../validate.ts";
-import { type Chunk, createChunk } from "./chunk.ts";
+import { type Chunks, createChunks } from "./chunk.ts";
 
 export interface DirectOptions extends Preparation {
   readonly tx: Transaction;
@@ -24,6 +24,6 @@ export interface DirectOptions extends Preparation {
 const LEAST_LINE_BYTES = 1 + 32 + 10 + 1 + 4;
 
 /** No larger than the drop may need: memory has to be cleared, which would take longer than to load a small drop. */
-export function createChunkFor({ chunkLines, bytes, gzip }: DirectOptions): Chunk {
-  return createChunk(gzip ? chunkLines : Math.min(chunkLines, Math.ceil(bytes / LEAST_LINE_BYTES) + 1));
+export function createChunksFor({ chunkLines, bytes, gzip }: DirectOptions): Chunks {
+  return createChunks(gzip ? chunkLines : Math.min(chunkLines, Math.ceil(bytes / LEAST_LINE_BYTES) + 1));
 }

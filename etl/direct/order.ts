@@ -18,24 +18,19 @@ export interface Sorted {
   readonly groups: readonly Group[];
 }
 
-/** Of a line: its creation date as days since 1970-01-01 and its venue's key. */
-export interface Keys {
-  readonly day: Int32Array;
-  readonly venueKey: Int32Array;
-}
-
 /**
- * Sorts those lines of a chunk that `taken` marks with 1.
+ * Sorts those lines of a chunk that have a key.
  *
  * @returns undefined when there are too many groups to number, or the cents of one too many for a double to count exactly
  */
-export function sortChunk(chunk: Chunk, keys: Keys, taken: Uint8Array): Sorted | undefined {
-  const lines = orderLines(chunk, keys, taken);
+export function sortChunk(chunk: Chunk): Sorted | undefined {
+  const lines = orderLines(chunk);
   if (lines === undefined) return undefined;
+  const { day: days, venueKey: venueKeys } = chunk;
   const groups: Group[] = [];
   let group: Group | undefined;
   for (const line of lines) {
-    const [day, venueKey] = [keys.day[line] ?? 0, keys.venueKey[line] ?? 0];
+    const [day, venueKey] = [days[line] ?? 0, venueKeys[line] ?? 0];
     if (group === undefined || group.venueKey !== venueKey || group.day !== day) {
       if (!Number.isSafeInteger(group?.cents ?? 0)) return undefined;
       group = { day, venueKey, invoices: 0, cents: 0 };
@@ -60,21 +55,22 @@ const ID_BITS = 48;
  *
  * @returns undefined when there are more than 2 ** 32 pairs of a date and a venue
  */
-function orderLines(chunk: Chunk, keys: Keys, taken: Uint8Array): Int32Array | undefined {
-  const days = rankDays(chunk, keys, taken);
-  const venues = rankVenues(chunk, keys, taken);
+function orderLines(chunk: Chunk): Int32Array | undefined {
+  const days = rankDays(chunk);
+  const venues = rankVenues(chunk);
   const lineBits = bitsOf(chunk.lines);
   const highBits = WORD_BITS - bitsOf(days.count * venues.count);
   if (highBits < 0) return undefined;
   const lowBits = Math.min(WORD_BITS - lineBits, ID_BITS - highBits);
   const [highUnit, lowUnit, lineUnit] = [2 ** highBits, 2 ** lowBits, 2 ** lineBits];
   const [highScale, lowScale] = [2 ** (ID_BITS - highBits), 2 ** (ID_BITS - highBits - lowBits)];
+  const { taken } = chunk;
   const ids = new DataView(chunk.invoice.buffer, chunk.invoice.byteOffset);
   const words = new Uint32Array(2 * chunk.lines);
   let count = 0;
   for (let line = 0; line < chunk.lines; line++) {
     if (taken[line] !== 1) continue;
-    const day = days.ranks[(keys.day[line] ?? 0) - days.least] ?? 0;
+    const day = days.ranks[(chunk.day[line] ?? 0) - days.least] ?? 0;
     const group = day * venues.count + (venues.ranks[chunk.venue[line] ?? 0] ?? 0);
     const id = ids.getUint32(line * UUID_BYTES) * 0x10000 + ids.getUint16(line * UUID_BYTES + 4);
     words[2 * count + HIGH] = group * highUnit + Math.floor(id / highScale);
@@ -131,35 +127,34 @@ function bitsOf(count: number): number {
 }
 
 /** The place of each date among those of the marked lines, by its distance from the first. */
-function rankDays(
-  chunk: Chunk,
-  { day }: Keys,
-  taken: Uint8Array,
-): { readonly least: number; readonly count: number; readonly ranks: Int32Array } {
+function rankDays({ lines, day, taken }: Chunk): {
+  readonly least: number;
+  readonly count: number;
+  readonly ranks: Int32Array;
+} {
   let [least, greatest] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
-  for (let line = 0; line < chunk.lines; line++) {
+  for (let line = 0; line < lines; line++) {
     if (taken[line] !== 1) continue;
     least = Math.min(least, day[line] ?? 0);
     greatest = Math.max(greatest, day[line] ?? 0);
   }
   const ranks = new Int32Array(Math.max(0, greatest - least + 1));
-  for (let line = 0; line < chunk.lines; line++) if (taken[line] === 1) ranks[(day[line] ?? 0) - least] = 1;
+  for (let line = 0; line < lines; line++) if (taken[line] === 1) ranks[(day[line] ?? 0) - least] = 1;
   let count = 0;
   for (let at = 0; at < ranks.length; at++) ranks[at] = ranks[at] === 1 ? count++ : 0;
   return { least, count, ranks };
 }
 
 /** The place of each venue's key among those of the marked lines, by the venue's index in the chunk. */
-function rankVenues(
-  chunk: Chunk,
-  { venueKey }: Keys,
-  taken: Uint8Array,
-): { readonly count: number; readonly ranks: Int32Array } {
-  const met = 1 + chunk.venue.subarray(0, chunk.lines).reduce((most, venue) => Math.max(most, venue), -1);
+function rankVenues({ lines, venue: venueOf, venueKey, taken }: Chunk): {
+  readonly count: number;
+  readonly ranks: Int32Array;
+} {
+  const met = 1 + venueOf.subarray(0, lines).reduce((most, venue) => Math.max(most, venue), -1);
   // Keys begin at 1.
   const keyOf = new Int32Array(met);
-  for (let line = 0; line < chunk.lines; line++)
-    if (taken[line] === 1) keyOf[chunk.venue[line] ?? 0] = venueKey[line] ?? 0;
+  for (let line = 0; line < lines; line++)
+    if (taken[line] === 1) keyOf[venueOf[line] ?? 0] = venueKey[line] ?? 0;
   const venues = Array.from(keyOf.keys()).filter((venue) => keyOf[venue] !== 0);
   venues.sort((a, b) => (keyOf[a] ?? 0) - (keyOf[b] ?? 0));
   const ranks = new Int32Array(met);

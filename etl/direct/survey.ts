@@ -2,7 +2,7 @@
 import type { CopyLayout } from "../dialect.ts";
 import { openPartitions } from "../prepare.ts";
 import { readDrop } from "../read.ts";
-import { type Chunk, fillChunk } from "./chunk.ts";
+import { type Chunk, type Chunks, fillChunk } from "./chunk.ts";
 import { toDate } from "./days.ts";
 import {
   createdOn,
@@ -13,7 +13,7 @@ import {
   type OpenPartitions,
   rangeOf,
 } from "./keys.ts";
-import { createChunkFor, type DirectOptions } from "./options.ts";
+import type { DirectOptions } from "./options.ts";
 import { MOST_GROUPS } from "./write.ts";
 
 /**
@@ -25,9 +25,10 @@ import { MOST_GROUPS } from "./write.ts";
 export async function prepareBySurvey(
   options: DirectOptions,
   maps: KeyMaps,
+  chunks: Chunks,
 ): Promise<OpenPartitions | undefined> {
   const { tx } = options;
-  const days = await surveyDays(options, maps);
+  const days = await surveyDays(options, maps, chunks());
   if (days === undefined) return undefined;
   await findVenues(maps, tx);
   await makeVenues(maps, tx, options);
@@ -38,9 +39,12 @@ export async function prepareBySurvey(
 }
 
 /** The creation dates of the drop's lines; their venues are added to the maps. Stops as soon as the drop is none for a survey. */
-async function surveyDays(options: DirectOptions, maps: KeyMaps): Promise<ReadonlySet<number> | undefined> {
+async function surveyDays(
+  options: DirectOptions,
+  maps: KeyMaps,
+  chunk: Chunk,
+): Promise<ReadonlySet<number> | undefined> {
   const days = new Set<number>();
-  const chunk = createChunkFor(options);
   const { venues } = maps;
   let layout: CopyLayout | undefined;
   let bytes = 0;

@@ -62,7 +62,7 @@ export async function enterGroups(target: Target): Promise<void> {
 /** Of two lines with one key the later counts: takes out those of earlier chunks that are about to be written again. */
 async function removeReplaced(
   { tx, loadId, groups }: Target,
-  { chunk, day, venueKey }: InvoiceRows,
+  { chunk }: InvoiceRows,
   repeated: readonly number[],
 ): Promise<number> {
   if (repeated.length === 0) return 0;
@@ -73,8 +73,8 @@ async function removeReplaced(
        and i.load_id = $4
      returning i.created_on::text as date, i.venue_key, (i.total * 100)::bigint as cents`,
     [
-      repeated.map((line) => toDate(day[line] ?? 0)),
-      repeated.map((line) => venueKey[line]),
+      repeated.map((line) => toDate(chunk.day[line] ?? 0)),
+      repeated.map((line) => chunk.venueKey[line]),
       repeated.map((line) => chunk.invoice.toString("hex", line * UUID_BYTES, (line + 1) * UUID_BYTES)),
       loadId,
     ],
