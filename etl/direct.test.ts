@@ -182,6 +182,22 @@ describe.each([{ chunkLines: 30 }, { chunkLines: 1000 }])(
       );
     });
 
+    test("totals and sums of all sizes", async () => {
+      const pair = await makePair();
+      await loadBoth(pair, "before_2026-03-06.csv", plainLines(100));
+      const sizes = [0, 1, 99, 100, 999_999, 1_000_000, 10 ** 10 - 1, 10 ** 10, 10 ** 14 - 100, 10 ** 14 - 1];
+      const lines = sizes.flatMap((cents, index) =>
+        ["", "-"].flatMap((sign) =>
+          plainLines(15, { venue: `size-${index}${sign}` }).map((line) =>
+            line.replace(/[^,]*$/, `${sign}${(cents / 100).toFixed(2)}`),
+          ),
+        ),
+      );
+      expect(wentDirectly(await loadBoth(pair, "sizes_2026-03-07.csv", lines, { chunkLines }))).toBe(true);
+      await refreshPartitions(pair.direct);
+      expect(await disagreements(pair.direct)).toEqual([]);
+    });
+
     test.each(PLACES)("the $place line corrects an older load", async ({ at }) => {
       const pair = await makePair();
       const before = plainLines(100);

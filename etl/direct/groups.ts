@@ -1,12 +1,7 @@
 /** What a drop changes in each group, counted while its lines are written. */
-import { writeCents } from "./chunk.ts";
-import { toDate } from "./days.ts";
 import type { Group } from "./order.ts";
 
 export type Groups = Map<number, Group>;
-
-/** Text handed over at a time. */
-const TEXT_LENGTH = 128 * 1024;
 
 /** Groups are told apart by date and venue in one number: up to 4 million days, 2 ** 31 venues. */
 function groupKey(day: number, venueKey: number): number {
@@ -44,22 +39,4 @@ export function changedGroups(groups: Groups): readonly Group[] {
   return [...groups.values()]
     .filter(({ invoices, cents }) => invoices !== 0 || cents !== 0)
     .sort((a, b) => a.day - b.day || a.venueKey - b.venueKey);
-}
-
-/** COPY text of date, venue, invoices and total, in pieces; `end` ends each row. */
-export function* groupLines(groups: readonly Group[], end: string): Generator<string> {
-  let text = "";
-  let date = "";
-  let dateOf: number | undefined;
-  for (const { day, venueKey, invoices, cents } of groups) {
-    if (day !== dateOf) {
-      date = toDate(day);
-      dateOf = day;
-    }
-    text += `${date}\t${venueKey}\t${invoices}\t${writeCents(cents)}${end}`;
-    if (text.length < TEXT_LENGTH) continue;
-    yield text;
-    text = "";
-  }
-  yield text;
 }

@@ -3,10 +3,18 @@ import type { Transaction } from "../../db/client.ts";
 import { copyAll } from "../copy.ts";
 import { copyRejects } from "../stage.ts";
 import type { Reject } from "../validate.ts";
-import { BINARY_HEADER, BINARY_TRAILER, COPY_INVOICES, encodeInvoices, type InvoiceRows } from "./binary.ts";
+import {
+  COPY_DELTAS,
+  COPY_INVOICES,
+  COPY_PENDING,
+  encodeDeltas,
+  encodeInvoices,
+  encodePending,
+  type InvoiceRows,
+} from "./binary.ts";
 import { UUID_BYTES } from "./chunk.ts";
 import { toDate, toDay } from "./days.ts";
-import { changedGroups, type Groups, groupLines, takeFromGroup } from "./groups.ts";
+import { changedGroups, type Groups, takeFromGroup } from "./groups.ts";
 
 /** Where a drop is written to. */
 export interface Target {
@@ -35,7 +43,7 @@ export async function writeInvoices(
   await copyRejects(target.tx, target.loadId, more.rejects);
   if (rows.lines.length === 0) return 0;
   const replaced = await removeReplaced(target, rows, more.repeated);
-  await copyAll(target.tx, COPY_INVOICES, untilStopped(target, binaryInvoices(rows)));
+  await copyAll(target.tx, COPY_INVOICES, untilStopped(target, encodeInvoices(rows)));
   if (target.groups.size > MOST_GROUPS) await enterGroups(target);
   return replaced;
 }
@@ -46,17 +54,8 @@ export async function enterGroups(target: Target): Promise<void> {
   const changed = changedGroups(groups);
   groups.clear();
   if (changed.length === 0) return;
-  const columns = "created_on, venue_key, invoices, total";
-  await copyAll(
-    tx,
-    `copy warehouse.venue_day_deltas (${columns}, load_id) from stdin`,
-    untilStopped(target, groupLines(changed, `\t${loadId}\n`)),
-  );
-  await copyAll(
-    tx,
-    `copy warehouse.venue_day_pending (${columns}) from stdin`,
-    untilStopped(target, groupLines(changed, "\n")),
-  );
+  await copyAll(tx, COPY_DELTAS, untilStopped(target, encodeDeltas(changed, loadId)));
+  await copyAll(tx, COPY_PENDING, untilStopped(target, encodePending(changed)));
 }
 
 /** Of two lines with one key the later counts: takes out those of earlier chunks that are about to be written again. */
@@ -83,12 +82,6 @@ async function removeReplaced(
     takeFromGroup(groups, { day: toDay(date), venueKey: venue_key, cents: Number(cents) });
   }
   return rows.length;
-}
-
-function* binaryInvoices(rows: InvoiceRows): Generator<Buffer> {
-  yield BINARY_HEADER;
-  yield* encodeInvoices(rows);
-  yield BINARY_TRAILER;
 }
 
 function* untilStopped<Piece>({ stop }: Target, pieces: Iterable<Piece>): Generator<Piece> {
