@@ -1,6 +1,6 @@
 /** Connections and transactions. One transaction is one checked-out client: COPY and locks need to stay on it. */
 import { userInfo } from "node:os";
-import { type SQL, sql } from "drizzle-orm";
+import type { SQL } from "drizzle-orm";
 import { drizzle, type NodePgDatabase } from "drizzle-orm/node-postgres";
 import { PgDialect } from "drizzle-orm/pg-core";
 import pg from "pg";
@@ -111,10 +111,8 @@ export async function* streamRows<Row>(session: Session, query: SQL): AsyncGener
 /** Sorting and grouping a drop, or the invoices of a partition, goes to the disk below this. Bytes, per sort. */
 const LEAST_WORK_MEM = 128 * 1024 * 1024;
 
-/** An expression for a select list: it allows the transaction that memory for each sort, unless the server allows more. */
-export function setWorkMem(): SQL {
-  return sql`set_config('work_mem', greatest(pg_size_bytes(current_setting('work_mem')), ${LEAST_WORK_MEM}::bigint) / 1024 || 'kB', true)`;
-}
+/** A statement that allows the transaction that memory for each sort, unless the server allows more. */
+export const ALLOW_WORK_MEM = `select set_config('work_mem', greatest(pg_size_bytes(current_setting('work_mem')), ${LEAST_WORK_MEM}) / 1024 || 'kB', true)`;
 
 function describePlace(connection: pg.ClientConfig): string {
   const host = connection.host ?? "localhost";

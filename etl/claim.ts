@@ -21,24 +21,29 @@ export type Claim =
  * until the first commits (already loaded) or rolls back (the second loads it).
  */
 export async function claimLoad(tx: Transaction, drop: Drop): Promise<Claim> {
-  const sameDrop = and(
-    eq(loads.sha256, drop.sha256),
-    eq(loads.syncedOn, drop.syncedOn),
-    eq(loads.status, "loaded"),
-  );
+  const { fileName, sha256, bytes, syncedOn } = drop;
   for (;;) {
-    const [present] = await tx.db
-      .select({ loadId: loads.loadId, partitions: loads.partitions })
-      .from(loads)
-      .where(sameDrop);
-    if (present !== undefined) return { kind: "already_loaded", ...present };
-    const claimed = await tx.db.execute<{ load_id: number }>(sql`
-      insert into warehouse.loads (file_name, sha256, bytes, synced_on, status)
-      values (${drop.fileName}, ${drop.sha256}, ${drop.bytes}, ${drop.syncedOn}, 'loaded')
-      on conflict (sha256, synced_on) where status = 'loaded' do nothing
-      returning load_id`);
-    const [row] = claimed.rows;
-    if (row !== undefined) return { kind: "claimed", loadId: row.load_id };
+    // Numbers are given to loads only: what is found present takes none.
+    const { rows } = await tx.db.execute<{ load_id: number; partitions: string[]; claimed: boolean }>(sql`
+      with present as (
+        select load_id, partitions
+        from warehouse.loads
+        where sha256 = ${sha256} and synced_on = ${syncedOn} and status = 'loaded'
+      ),
+      claimed as (
+        insert into warehouse.loads (file_name, sha256, bytes, synced_on, status)
+        select ${fileName}, ${sha256}, ${bytes}, ${syncedOn}::date, 'loaded'
+        where not exists (select from present)
+        on conflict (sha256, synced_on) where status = 'loaded' do nothing
+        returning load_id, partitions
+      )
+      select load_id, partitions, false as claimed from present
+      union all
+      select load_id, partitions, true from claimed`);
+    const [row] = rows;
+    if (row?.claimed === true) return { kind: "claimed", loadId: row.load_id };
+    if (row !== undefined) return { kind: "already_loaded", loadId: row.load_id, partitions: row.partitions };
+    // It was loaded meanwhile: this statement's snapshot cannot show it, the next one's does.
   }
 }
 

@@ -2,7 +2,8 @@
 import { basename } from "node:path";
 import { sql } from "drizzle-orm";
 import pRetry from "p-retry";
-import { type Database, setWorkMem, type Transaction, withTransaction } from "../db/client.ts";
+import pg from "pg";
+import { ALLOW_WORK_MEM, type Database, type Transaction, withTransaction } from "../db/client.ts";
 import { isRetryable, RollbookError } from "../db/errors.ts";
 import type { Settings } from "../db/schema.ts";
 import { type Course, claimLoad, type Drop, findSent } from "./claim.ts";
@@ -97,7 +98,8 @@ async function attemptLoad(options: LoadOptions, clock: Clock, course: Course): 
     return withTransaction(options, (tx) => recordRefusal(tx, { fileName, ...content }, name));
   }
   const { syncedOn, gzip } = name;
-  const attempt = await withTransaction(options, async (tx) => {
+  const opening = [`set local timezone = ${pg.escapeLiteral(options.settings.timeZone)}`, ALLOW_WORK_MEM];
+  const attempt = await withTransaction({ ...options, opening }, async (tx) => {
     const sent = await findSent(tx, course, syncedOn);
     if (sent !== undefined) return sent;
     const done = await loadOnce(tx, options, { clock, course }, { fileName, ...content, syncedOn, gzip });
@@ -130,9 +132,6 @@ async function loadOnce(
     };
   }
   const { loadId } = claim;
-  await tx.db.execute(
-    sql`select set_config('TimeZone', ${options.settings.timeZone}, true), ${setWorkMem()}`,
-  );
   const rules = await readRules(tx, { ...options, syncedOn: drop.syncedOn });
   if (!course.careful) {
     clock.enter("insert");

@@ -2,11 +2,11 @@
 import { sql } from "drizzle-orm";
 import pRetry from "p-retry";
 import {
+  ALLOW_WORK_MEM,
   type Database,
   LOCK,
   lockStatement,
   type Session,
-  setWorkMem,
   type Transaction,
   withSession,
   withTransaction,
@@ -351,8 +351,7 @@ async function applyPending(
  */
 export async function rebuildRollup(tx: Transaction, partition: Partition): Promise<Written> {
   const leaf = sql.raw(leafTable("venue_day_rollup", partition.partition));
-  await tx.client.query(PLAN_FREELY.join(";"));
-  await tx.db.execute(sql`select ${setWorkMem()}`);
+  await tx.client.query([...PLAN_FREELY, ALLOW_WORK_MEM].join(";"));
   const [{ state } = { state: "open" }] = (
     await tx.db.execute<{ state: Partition["state"] }>(
       sql`select state from warehouse.partitions where partition = ${partition.partition}`,
