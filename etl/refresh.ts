@@ -1,5 +1,5 @@
 /** Brings the rollup of partitions up to date, from what is pending or by rebuilding it. DESIGN: docs/design.md, "A refresh". */
-import { sql } from "drizzle-orm";
+import { eq, sql } from "drizzle-orm";
 import pRetry from "p-retry";
 import {
   ALLOW_WORK_MEM,
@@ -12,8 +12,8 @@ import {
   withTransaction,
 } from "../db/client.ts";
 import { isRetryable, RollbookError } from "../db/errors.ts";
-import { type DateRange, intersects, leafTable, listPartitions } from "../db/partitions.ts";
-import { type Partition, partitions } from "../db/schema.ts";
+import { type DateRange, intersects, leafTable } from "../db/partitions.ts";
+import { type Partition, partitionFreshness, partitions } from "../db/schema.ts";
 
 export const STRATEGIES = ["auto", "delta", "partition", "full"] as const;
 /** `delta`: apply what is pending; `partition`: rebuild what it touches; `full`: rebuild all; `auto`: choose for each. */
@@ -86,9 +86,9 @@ export async function refreshPartitions(options: RefreshOptions): Promise<readon
   const explicit = options.partitions !== undefined || options.range !== undefined;
   const reports: RefreshReport[] = [];
   // The newest first: most changes are there, and the smaller ones then fill up the time.
-  await forEachAtOnce(live.toReversed(), options.concurrency ?? 2, async (partition) => {
+  await forEachAtOnce(live.toReversed(), options.concurrency ?? 2, async (target) => {
     const report = await retryRefresh(
-      () => refreshPartition({ database, partition, strategy, explicit, signal }),
+      () => refreshPartition({ database, target, strategy, explicit, signal }),
       signal,
     );
     reports.push(report);
@@ -99,32 +99,36 @@ export async function refreshPartitions(options: RefreshOptions): Promise<readon
   return reports.sort((a, b) => (a.partition < b.partition ? -1 : 1));
 }
 
-async function findTargets(session: Session, options: RefreshOptions): Promise<readonly Partition[]> {
-  const { partitions: names, range, strategy } = options;
-  if (names !== undefined) {
-    const all = await listPartitions(session);
-    return names.map((name) => findPartition(all, name));
-  }
-  const all = strategy === "full" || (strategy === "partition" && range !== undefined);
-  const found = await (all ? listPartitions(session) : listTouched(session));
-  return found.filter((partition) => intersects(partition, range));
+/** A partition, with what a plan is made from: as it was when the refresh began, before the partition's lock. */
+interface Target extends Counted {
+  readonly partition: Partition;
 }
 
-/** Partitions that need a refresh, oldest first. */
-function listTouched({ db }: Session): Promise<readonly Partition[]> {
-  return db
+async function findTargets(session: Session, options: RefreshOptions): Promise<readonly Target[]> {
+  const { partitions: names, range, strategy } = options;
+  const found = await session.db
     .select()
     .from(partitions)
-    .where(
-      sql`${partitions.state} = 'stale' or exists (
-        select from warehouse.venue_day_pending d
-        where d.created_on >= ${partitions.lower} and d.created_on < ${partitions.upper})`,
-    )
+    .innerJoin(partitionFreshness, eq(partitionFreshness.partition, partitions.partition))
     .orderBy(partitions.lower);
+  const all = found.map(
+    ({ partitions: partition, partition_freshness: { pendingChanges, pendingInvoices } }) => ({
+      partition,
+      state: partition.state,
+      changes: pendingChanges,
+      invoices: partition.rollupInvoices + pendingInvoices,
+    }),
+  );
+  if (names !== undefined) return names.map((name) => findTarget(all, name));
+  const untouched = strategy === "full" || (strategy === "partition" && range !== undefined);
+  return all.filter(
+    ({ partition, state, changes }) =>
+      intersects(partition, range) && (untouched || state === "stale" || changes > 0),
+  );
 }
 
-function findPartition(all: readonly Partition[], name: string): Partition {
-  const found = all.find((partition) => partition.partition === name);
+function findTarget(all: readonly Target[], name: string): Target {
+  const found = all.find(({ partition }) => partition.partition === name);
   if (found !== undefined) return found;
   throw new RollbookError({
     code: "not_found",
@@ -171,16 +175,19 @@ interface Choice {
 async function refreshPartition(
   options: Choice & {
     readonly database: Database;
-    readonly partition: Partition;
+    readonly target: Target;
     readonly signal: AbortSignal | undefined;
   },
 ): Promise<RefreshReport> {
+  const { target } = options;
   const opening = [
     "set local synchronous_commit = off",
     ...PROBE_BY_KEY,
-    lockStatement(LOCK.refreshPartition, options.partition.partitionId),
+    lockStatement(LOCK.refreshPartition, target.partition.partitionId),
   ];
-  return withTransaction({ ...options, opening }, (tx) => refreshProbing(tx, options.partition, options));
+  return withTransaction({ ...options, opening }, (tx) =>
+    refreshProbing(tx, target.partition, options, target),
+  );
 }
 
 /**
@@ -201,23 +208,45 @@ export async function refreshLocked(tx: Transaction, partition: Partition): Prom
   return report;
 }
 
-/** The same for one whose planner goes by the key. */
-async function refreshProbing(tx: Transaction, partition: Partition, choice: Choice): Promise<RefreshReport> {
+/** The same for one whose planner goes by the key. `foreseen`: as the partition was before the lock. */
+async function refreshProbing(
+  tx: Transaction,
+  partition: Partition,
+  choice: Choice,
+  foreseen?: Counted,
+): Promise<RefreshReport> {
   const started = performance.now();
-  const plan = await choose(tx, partition, choice);
-  const carriedOut = await carryOut(tx, partition, plan);
+  const done =
+    (foreseen && (await applyAsForeseen(tx, partition, planRefresh(foreseen, choice)))) ??
+    (await carryOut(tx, partition, planRefresh(await countPending(tx, partition), choice)));
   const durationMs = Math.round(performance.now() - started);
-  return { partition: partition.partition, ...carriedOut, durationMs };
+  return { partition: partition.partition, ...done, durationMs };
+}
+
+/** Spares the rule, which is a delta, the count under the lock. Undefined where there is nothing to apply any more, or another plan. */
+async function applyAsForeseen(
+  tx: Transaction,
+  partition: Partition,
+  plan: Plan,
+): Promise<(Plan & Written) | undefined> {
+  if (plan.method !== "delta") return undefined;
+  const applied = await applyOrRebuild(tx, partition, plan);
+  return applied.changes > 0 ? applied : undefined;
 }
 
 type Plan = Pick<RefreshReport, "method" | "reason" | "predictedMs">;
 type Written = Pick<RefreshReport, "changes" | "groups">;
 
-async function choose(
-  tx: Transaction,
-  { partition, lower, upper }: Partition,
-  { strategy, explicit }: Choice,
-): Promise<Plan> {
+/** What a plan is made from. */
+interface Counted {
+  readonly state: Partition["state"];
+  /** Pending changes. */
+  readonly changes: number;
+  /** Invoices of the rollup and of what is pending. */
+  readonly invoices: number;
+}
+
+async function countPending(tx: Transaction, { partition, lower, upper }: Partition): Promise<Counted> {
   const result = await tx.client.query<{ state: Partition["state"]; invoices: string; changes: string }>(
     `select p.state, p.rollup_invoices + q.invoices as invoices, q.changes
      from warehouse.partitions p
@@ -230,17 +259,20 @@ async function choose(
     [partition, lower, upper],
   );
   const [row] = result.rows;
-  if (row === undefined || row.state === "detached")
-    return { method: "none", reason: "detached", predictedMs: null };
-  const changes = Number(row.changes);
+  if (row === undefined) return { state: "detached", changes: 0, invoices: 0 };
+  return { state: row.state, changes: Number(row.changes), invoices: Number(row.invoices) };
+}
+
+function planRefresh({ state, changes, invoices }: Counted, { strategy, explicit }: Choice): Plan {
+  if (state === "detached") return { method: "none", reason: "detached", predictedMs: null };
   const rebuild = (reason: string): Plan => ({ method: "rebuild", reason, predictedMs: null });
-  if (row.state === "stale") return rebuild("the partition is stale");
+  if (state === "stale") return rebuild("the partition is stale");
   if (strategy === "full") return rebuild("all partitions are rebuilt");
   if (strategy === "partition" && (explicit || changes > 0)) return rebuild("touched partitions are rebuilt");
   if (changes === 0) return { method: "none", reason: "nothing is pending", predictedMs: null };
   if (strategy === "delta")
     return { method: "delta", reason: "pending changes are applied", predictedMs: null };
-  return reckon(changes, Number(row.invoices), row.state === "dropped");
+  return reckon(changes, invoices, state === "dropped");
 }
 
 /** The cheaper method for so many changes in a partition of so many invoices. */
@@ -295,7 +327,8 @@ function readWritten(rows: readonly WrittenRow[]): Written {
 /**
  * Takes what is pending into the rollup, in one statement under the partition's lock: it deletes the pending rows that it sees, adds them up
  * by group and merges them in key order. Two statements would lose or double what commits between them. The planner goes by the key
- * ({@link PROBE_BY_KEY}). `impossible` counts the groups that cannot be right afterwards.
+ * ({@link PROBE_BY_KEY}). Nothing is taken where the partition is in a state that no delta is for. `impossible` counts the groups that cannot be
+ * right afterwards.
  */
 async function applyPending(
   tx: Transaction,
@@ -306,6 +339,7 @@ async function applyPending(
     with taken as (
       delete from warehouse.venue_day_pending
       where created_on >= $2 and created_on < $3
+        and exists (select from warehouse.partitions where partition = $1 and state in ('open', 'dropped'))
       returning created_on, venue_key, invoices, total
     ),
     net as (
