@@ -1,8 +1,9 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { expect, test } from "vitest";
 import { CHECKOUT } from "./checkout.ts";
@@ -140,6 +141,11 @@ test("one that is killed leaves the lock; of two at once one makes it, and the o
   const requirements = makeLocks();
   const killed = runWorker(home, requirements);
   await killed.said("making a virtual environment");
+  // What it has begun goes on writing without it.
+  const lib = join(home, "venv", "lib");
+  const versions = () => (existsSync(lib) ? readdirSync(lib) : []);
+  while (!versions().some((version) => existsSync(join(lib, version, "site-packages", "pip"))))
+    await sleep(10);
   killed.child.kill("SIGKILL");
   await killed.ended;
   const results = await Promise.all([0, 1].map(() => runWorker(home, requirements).ended));

@@ -1,9 +1,10 @@
 /** A Python for Airflow: found on this machine, with a virtual environment that holds exactly what the lock says. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter, isAbsolute, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
 import { AirflowError, aborted } from "./errors.ts";
 
 export interface Python {
@@ -77,16 +78,16 @@ export async function ensurePython(options: EnsureOptions): Promise<Python> {
     const add = dev && stamp?.plain === wanted.plain && stamp.dev === undefined;
     const began = performance.now();
     if (!add || (await probe(describe(venv, "").python, signal)).kind !== "python") {
-      await makeVenv(found, venv, options);
+      await makeVenv(found, venv, { ...options, lock });
     }
     rmSync(stampOf(venv), { force: true });
-    await install(venv, join(requirements, dev ? LOCKS.dev : LOCKS.plain), options);
+    await install(venv, join(requirements, dev ? LOCKS.dev : LOCKS.plain), { ...options, lock });
     const made2: Stamp = { plain: wanted.plain, ...(dev && { dev: wanted.dev }), version: found.version };
     writeFileSync(stampOf(venv), `${JSON.stringify(made2)}\n`);
     options.onProgress?.(`installed Airflow in ${Math.round((performance.now() - began) / 1000)} s`);
     return describe(venv, found.version);
   } finally {
-    lock.release();
+    closeSync(lock);
   }
 }
 
@@ -216,55 +217,70 @@ async function outputOf(child: ChildProcess): Promise<Output> {
   return { code, output, errors };
 }
 
-/** Holds the lock until its stdin ends, so also until we are killed: the kernel gives it back then. */
+/**
+ * Locks the file that it is given open. The lock belongs to the open file, not to a process: it lasts until the last one that has it open is gone. So
+ * the steps of an installation have it open too, and what goes on after we are killed keeps others waiting until it ends.
+ */
 const LOCK = `
-import fcntl, sys
-file = open(sys.argv[1], "w")
+import fcntl
 try:
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(3, fcntl.LOCK_EX | fcntl.LOCK_NB)
 except OSError:
     print("busy", flush=True)
-    fcntl.flock(file, fcntl.LOCK_EX)
+    fcntl.flock(3, fcntl.LOCK_EX)
 print("locked", flush=True)
-sys.stdin.read()
 `;
 
+/** Returns the descriptor of the locked file: to be handed on to what the lock is for, and to be closed. */
 async function takeLock(given: {
   readonly python: string;
   readonly file: string;
   readonly options: EnsureOptions;
-}): Promise<{ readonly release: () => void }> {
+}): Promise<number> {
   const { python, file, options } = given;
   const { signal, onProgress } = options;
-  const holder = spawn(python, ["-I", "-c", LOCK, file], { stdio: ["pipe", "pipe", "ignore"] });
+  const lock = openSync(file, "w");
+  const locker = spawn(python, ["-I", "-c", LOCK], { stdio: ["ignore", "pipe", "ignore", lock] });
   // Its end is told by the end of its lines.
-  holder.on("error", () => {});
-  holder.stdin.on("error", () => {});
-  const stop = () => holder.kill("SIGKILL");
+  locker.on("error", () => {});
+  const stop = () => locker.kill("SIGKILL");
   signal?.addEventListener("abort", stop, { once: true });
   try {
-    for await (const line of createInterface({ input: holder.stdout })) {
-      if (line === "locked") return { release: () => holder.stdin.end() };
+    // Of its four streams the one that is a pipe.
+    for await (const line of createInterface({ input: locker.stdout as Readable })) {
+      if (line === "locked") return lock;
       onProgress?.("waiting for another command that is installing Airflow");
     }
   } finally {
     signal?.removeEventListener("abort", stop);
   }
+  closeSync(lock);
   if (signal?.aborted) throw aborted(signal.reason);
   throw new AirflowError({ code: "install_failed", message: `${file} cannot be locked` });
 }
 
-async function makeVenv(found: FoundPython, venv: string, options: EnsureOptions): Promise<void> {
+/** With the descriptor of the lock. */
+type Locked = EnsureOptions & { readonly lock: number };
+
+async function makeVenv(found: FoundPython, venv: string, options: Locked): Promise<void> {
   options.onProgress?.(`making a virtual environment with Python ${found.version}`);
   rmSync(venv, { recursive: true, force: true });
   await run([found.path, "-I", "-m", "venv", venv], "python -m venv", options);
 }
 
-async function install(venv: string, lock: string, options: EnsureOptions): Promise<void> {
+async function install(venv: string, requirements: string, options: Locked): Promise<void> {
   options.onProgress?.("installing Airflow, about a minute");
   const pip = [describe(venv, "").python, "-I", "-m", "pip", "--disable-pip-version-check"];
   await run(
-    [...pip, "install", "--require-hashes", "--no-input", "--progress-bar=off", "--requirement", lock],
+    [
+      ...pip,
+      "install",
+      "--require-hashes",
+      "--no-input",
+      "--progress-bar=off",
+      "--requirement",
+      requirements,
+    ],
     "pip install",
     options,
   );
@@ -273,12 +289,12 @@ async function install(venv: string, lock: string, options: EnsureOptions): Prom
 const TELL_EVERY_MS = 10_000;
 
 /** Runs a step of the installation; tells now and then that it goes on. */
-async function run(command: readonly string[], what: string, options: EnsureOptions): Promise<void> {
-  const { environment, signal, onProgress } = options;
+async function run(command: readonly string[], what: string, options: Locked): Promise<void> {
+  const { environment, signal, onProgress, lock } = options;
   const [file = "", ...args] = command;
   // Settings of the user's own pip stay (a registry nearby), those of their Python do not.
   const { PYTHONDONTWRITEBYTECODE, PYTHONPATH, PYTHONHOME, PIP_USER, VIRTUAL_ENV, ...env } = environment;
-  const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"], env, detached: true });
+  const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe", lock], env, detached: true });
   const stop = () => {
     // The whole group: pip runs others.
     if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
