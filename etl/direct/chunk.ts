@@ -2,7 +2,7 @@
 import type { CopyLayout } from "../dialect.ts";
 import { dayNumber } from "../validate.ts";
 
-/** Lines that are sorted and written at a time, at most. Some 60 bytes of memory each, twice. */
+/** Lines that are sorted and written at a time, at most. Some 70 bytes of memory each, twice. */
 export const CHUNK_LINES = 256 * 1024;
 export const UUID_BYTES = 16;
 
@@ -26,6 +26,9 @@ export interface Chunk {
   readonly venueKey: Int32Array;
   /** Seconds since 1970-01-01, without the microseconds. */
   readonly instant: Float64Array;
+  /** What the sort works on, two words for each line, and what comes of it (order.ts). */
+  readonly words: Uint32Array;
+  readonly order: Int32Array;
 }
 
 /** The venue ids met so far: their bytes, one character (latin1) each, and as text. */
@@ -60,6 +63,8 @@ function createChunk(lines: number): Chunk {
     day: new Int32Array(lines),
     venueKey: new Int32Array(lines),
     instant: new Float64Array(lines),
+    words: new Uint32Array(2 * lines),
+    order: new Int32Array(lines),
   };
 }
 

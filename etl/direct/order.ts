@@ -64,9 +64,8 @@ function orderLines(chunk: Chunk): Int32Array | undefined {
   const lowBits = Math.min(WORD_BITS - lineBits, ID_BITS - highBits);
   const [highUnit, lowUnit, lineUnit] = [2 ** highBits, 2 ** lowBits, 2 ** lineBits];
   const [highScale, lowScale] = [2 ** (ID_BITS - highBits), 2 ** (ID_BITS - highBits - lowBits)];
-  const { taken } = chunk;
+  const { taken, words } = chunk;
   const ids = new DataView(chunk.invoice.buffer, chunk.invoice.byteOffset);
-  const words = new Uint32Array(2 * chunk.lines);
   let count = 0;
   for (let line = 0; line < chunk.lines; line++) {
     if (taken[line] !== 1) continue;
@@ -78,36 +77,31 @@ function orderLines(chunk: Chunk): Int32Array | undefined {
     count++;
   }
   new BigUint64Array(words.buffer, 0, count).sort();
-  return settleTies({ words, count, lineUnit }, chunk);
+  return settleTies(chunk, count, lineUnit);
 }
 
-/** Lines as 64-bit numbers in order; the line itself is what its lesser half leaves, divided by `lineUnit`. */
-interface Marks {
-  readonly words: Uint32Array;
-  readonly count: number;
-  readonly lineUnit: number;
-}
-
-/** Reads the lines off. The few that only the rest of their ids can tell apart are compared by all of it. */
-function settleTies({ words, count, lineUnit }: Marks, chunk: Chunk): Int32Array {
-  const lines = new Int32Array(count);
+/**
+ * Reads the lines off so many 64-bit numbers in order: what the lesser half of each leaves, divided by `lineUnit`. The few that only the rest of their
+ * ids can tell apart are compared by all of it.
+ */
+function settleTies({ words, order, invoice }: Chunk, count: number, lineUnit: number): Int32Array {
   let kept = 0;
   for (let from = 0; from < count; ) {
     const [high, low] = [words[2 * from + HIGH] ?? 0, words[2 * from + LOW] ?? 0];
     const start = low - (low % lineUnit);
     let to = from + 1;
     while (to < count && words[2 * to + HIGH] === high && (words[2 * to + LOW] ?? 0) - start < lineUnit) to++;
-    if (to === from + 1) lines[kept++] = low - start;
+    if (to === from + 1) order[kept++] = low - start;
     else {
       const tied = Array.from(
         { length: to - from },
         (_, index) => (words[2 * (from + index) + LOW] ?? 0) - start,
       );
-      for (const line of lastOfEach(tied, chunk.invoice)) lines[kept++] = line;
+      for (const line of lastOfEach(tied, invoice)) order[kept++] = line;
     }
     from = to;
   }
-  return lines.subarray(0, kept);
+  return order.subarray(0, kept);
 }
 
 /** Lines of one group, given in the order of the file, by invoice id; of several with one id the last. */

@@ -21,14 +21,14 @@ export function createRepeats(): Repeats {
       if (kept + lines.length > MAX_LINES) return [];
       kept += lines.length;
       const words = new Int32Array(chunk.invoice.buffer, chunk.invoice.byteOffset, chunk.invoice.length / 4);
-      const marks = new Float64Array(lines.length);
-      for (let at = 0; at < lines.length; at++)
-        marks[at] = markOf(words, ((lines[at] ?? 0) * UUID_BYTES) / 4);
-      const sorted = Float64Array.from(marks).sort();
+      const markAt = (line: number) => markOf(words, (line * UUID_BYTES) / 4);
+      const sorted = new Float64Array(lines.length);
+      for (let at = 0; at < lines.length; at++) sorted[at] = markAt(lines[at] ?? 0);
+      sorted.sort();
       const common = new Set(earlier.flatMap((others) => intersect(sorted, others)));
       earlier.push(sorted);
       if (common.size === 0) return [];
-      return Array.from(lines.filter((_, at) => common.has(marks[at] ?? 0)));
+      return Array.from(lines.filter((line) => common.has(markAt(line))));
     },
   };
 }
