@@ -1,5 +1,5 @@
 /** Brings the rollup of partitions up to date, from what is pending or by rebuilding it. DESIGN: docs/design.md, "A refresh". */
-import { eq, sql } from "drizzle-orm";
+import { eq, inArray, sql } from "drizzle-orm";
 import pRetry from "p-retry";
 import {
   ALLOW_WORK_MEM,
@@ -99,29 +99,12 @@ export async function refreshPartitions(options: RefreshOptions): Promise<readon
   return reports.sort((a, b) => (a.partition < b.partition ? -1 : 1));
 }
 
-/** A partition, with what a plan is made from: as it was when the refresh began, before the partition's lock. */
-interface Target extends Counted {
-  readonly partition: Partition;
-}
-
 async function findTargets(session: Session, options: RefreshOptions): Promise<readonly Target[]> {
   const { partitions: names, range, strategy } = options;
-  const found = await session.db
-    .select()
-    .from(partitions)
-    .innerJoin(partitionFreshness, eq(partitionFreshness.partition, partitions.partition))
-    .orderBy(partitions.lower);
-  const all = found.map(
-    ({ partitions: partition, partition_freshness: { pendingChanges, pendingInvoices } }) => ({
-      partition,
-      state: partition.state,
-      changes: pendingChanges,
-      invoices: partition.rollupInvoices + pendingInvoices,
-    }),
-  );
-  if (names !== undefined) return names.map((name) => findTarget(all, name));
+  const found = await countPending(session, names);
+  if (names !== undefined) return names.map((name) => findTarget(found, name));
   const untouched = strategy === "full" || (strategy === "partition" && range !== undefined);
-  return all.filter(
+  return found.filter(
     ({ partition, state, changes }) =>
       intersects(partition, range) && (untouched || state === "stale" || changes > 0),
   );
@@ -216,11 +199,15 @@ async function refreshProbing(
   foreseen?: Counted,
 ): Promise<RefreshReport> {
   const started = performance.now();
-  const done =
-    (foreseen && (await applyAsForeseen(tx, partition, planRefresh(foreseen, choice)))) ??
-    (await carryOut(tx, partition, planRefresh(await countPending(tx, partition), choice)));
+  const asForeseen = foreseen && (await applyAsForeseen(tx, partition, planRefresh(foreseen, choice)));
+  const done = asForeseen ?? (await carryOut(tx, partition, await planLocked(tx, partition, choice)));
   const durationMs = Math.round(performance.now() - started);
   return { partition: partition.partition, ...done, durationMs };
+}
+
+async function planLocked(tx: Transaction, { partition }: Partition, choice: Choice): Promise<Plan> {
+  const [counted = GONE] = await countPending(tx, [partition]);
+  return planRefresh(counted, choice);
 }
 
 /** Spares the rule, which is a delta, the count under the lock. Undefined where there is nothing to apply any more, or another plan. */
@@ -246,21 +233,27 @@ interface Counted {
   readonly invoices: number;
 }
 
-async function countPending(tx: Transaction, { partition, lower, upper }: Partition): Promise<Counted> {
-  const result = await tx.client.query<{ state: Partition["state"]; invoices: string; changes: string }>(
-    `select p.state, p.rollup_invoices + q.invoices as invoices, q.changes
-     from warehouse.partitions p
-     cross join (
-       select count(*) as changes, coalesce(sum(invoices), 0) as invoices
-       from warehouse.venue_day_pending
-       where created_on >= $2 and created_on < $3
-     ) q
-     where p.partition = $1`,
-    [partition, lower, upper],
-  );
-  const [row] = result.rows;
-  if (row === undefined) return { state: "detached", changes: 0, invoices: 0 };
-  return { state: row.state, changes: Number(row.changes), invoices: Number(row.invoices) };
+/** A partition that is gone is planned like one that is detached. */
+const GONE: Counted = { state: "detached", changes: 0, invoices: 0 };
+
+interface Target extends Counted {
+  readonly partition: Partition;
+}
+
+/** All partitions, or those of these names, oldest first. */
+async function countPending({ db }: Session, names?: readonly string[]): Promise<readonly Target[]> {
+  const found = await db
+    .select()
+    .from(partitions)
+    .innerJoin(partitionFreshness, eq(partitionFreshness.partition, partitions.partition))
+    .where(names && inArray(partitions.partition, [...names]))
+    .orderBy(partitions.lower);
+  return found.map(({ partitions: partition, partition_freshness: { pendingChanges, pendingInvoices } }) => ({
+    partition,
+    state: partition.state,
+    changes: pendingChanges,
+    invoices: partition.rollupInvoices + pendingInvoices,
+  }));
 }
 
 function planRefresh({ state, changes, invoices }: Counted, { strategy, explicit }: Choice): Plan {
