@@ -2,14 +2,13 @@
 import { realpathSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import cliProgress from "cli-progress";
 import { Command, CommanderError, Option } from "commander";
 import { RollbookError } from "../db/errors.ts";
 import { writeReport } from "./report/report.ts";
 import { PROFILES, type Profile } from "./results.ts";
-import type { ProgressListener } from "./run/progress.ts";
 import { type BenchOutcome, runBench } from "./run/runner.ts";
 import { formatSummary } from "./run/summary.ts";
+import { createProgress, listenForStop } from "./run/terminal.ts";
 
 const HOME = fileURLToPath(new URL("../.bench", import.meta.url));
 
@@ -87,46 +86,6 @@ async function run(argv: readonly string[]): Promise<number> {
     process.stderr.write(`${error.message}\n`);
     return ["usage", "configuration"].includes(error.code) ? 2 : 1;
   }
-}
-
-/** The first SIGINT or SIGTERM lets the run clean up; exit codes are those of a shell. */
-function listenForStop(): { readonly signal: AbortSignal; readonly exitCode: () => number } {
-  const stopping = new AbortController();
-  let code = 130;
-  process.once("SIGINT", () => stopping.abort());
-  process.once("SIGTERM", () => {
-    code = 143;
-    stopping.abort();
-  });
-  return { signal: stopping.signal, exitCode: () => code };
-}
-
-/** A bar on a terminal; elsewhere a line per arm. */
-function createProgress(): { readonly show: ProgressListener; readonly stop: () => void } {
-  if (!process.stderr.isTTY) {
-    return {
-      show: ({ done, total, text }) =>
-        process.stderr.write(`${Math.floor((100 * done) / total)} %  ${text}\n`),
-      stop: () => {},
-    };
-  }
-  const bar = new cliProgress.SingleBar({
-    format: "{bar} {percentage}% | {eta_formatted} to go | {text}",
-    stream: process.stderr,
-    clearOnComplete: true,
-    etaBuffer: 50,
-  });
-  let started = false;
-  return {
-    show: ({ done, total, text }) => {
-      if (!started) bar.start(total, 0, { text });
-      started = true;
-      bar.update(done, { text });
-    },
-    stop: () => {
-      if (started) bar.stop();
-    },
-  };
 }
 
 /** What was measured: a table, the report, and where they lie. */

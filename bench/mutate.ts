@@ -1,0 +1,92 @@
+/** `npm run mutate`: breaks the product in single ways, and shows that the simulation or the tests notice each. */
+import { realpathSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Command, CommanderError } from "commander";
+import { RollbookError } from "../db/errors.ts";
+import { parseWhole } from "../etl/commands/context.ts";
+import { formatTable } from "../etl/output.ts";
+import { MUTATIONS } from "./mutations/mutations.ts";
+import { type Tried, tryMutation } from "./mutations/run.ts";
+import { readCommit } from "./run/environment.ts";
+import { createProgress, listenForStop } from "./run/terminal.ts";
+
+interface Flags {
+  readonly only?: string;
+  readonly seeds: number;
+  readonly out?: string;
+  readonly list?: boolean;
+}
+
+/** The command, without its action. */
+export function createCommand(): Command {
+  return new Command("npm run mutate --")
+    .description(
+      "Break a copy of the checkout in one way after the other, and see whether the simulation notices, or else the tests. Exit code 1 when nobody notices one of them: a test is missing.",
+    )
+    .option("--only <text>", "only mutations whose name contains this text")
+    .option("--seeds <n>", "histories of the simulation for each, before the tests", parseWhole(1), 60)
+    .option("--out <file>", "write what came of each to this file, as JSON")
+    .option("--list", "list them, and do nothing")
+    .allowExcessArguments(false)
+    .exitOverride();
+}
+
+async function run(argv: readonly string[]): Promise<number> {
+  const command = createCommand();
+  try {
+    command.parse(argv, { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? 0 : 2;
+  }
+  const { only = "", seeds, out, list } = command.opts<Flags>();
+  const chosen = MUTATIONS.filter(({ name }) => name.includes(only));
+  if (list) {
+    for (const { name, file } of chosen) process.stdout.write(`${file}: ${name}\n`);
+    return 0;
+  }
+  const stop = listenForStop();
+  const progress = createProgress();
+  const tried: Tried[] = [];
+  try {
+    for (const mutation of chosen) {
+      progress.show({ done: tried.length, total: chosen.length, text: mutation.name });
+      tried.push(await tryMutation({ mutation, seeds, signal: stop.signal }));
+    }
+  } catch (error) {
+    if (stop.signal.aborted) return stop.exitCode();
+    if (!(error instanceof RollbookError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return 1;
+  } finally {
+    progress.stop();
+  }
+  if (out !== undefined) {
+    const record = { commit: await readCommit(), seeds, mutations: tried };
+    await writeFile(resolve(out), `${JSON.stringify(record, null, 2)}\n`);
+  }
+  tell(tried);
+  return tried.every(({ noticedBy }) => noticedBy !== null) ? 0 : 1;
+}
+
+function tell(tried: readonly Tried[]): void {
+  const columns = [
+    { title: "the product" },
+    { title: "noticed by" },
+    { title: "after histories", align: "right" },
+    { title: "as" },
+  ] as const;
+  const rows = tried.map(({ name, noticedBy, histories, said }) => [
+    name,
+    noticedBy ?? "NOBODY",
+    String(histories),
+    said.slice(0, 90),
+  ]);
+  process.stdout.write(`${formatTable(columns, rows)}\n`);
+}
+
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  process.exitCode = await run(process.argv.slice(2));
+}

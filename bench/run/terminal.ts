@@ -1,0 +1,43 @@
+/** What the commands of the bench have in common: how they show how far they are, and how they are stopped. */
+import cliProgress from "cli-progress";
+import type { ProgressListener } from "./progress.ts";
+
+/** The first SIGINT or SIGTERM lets the run clean up; exit codes are those of a shell. */
+export function listenForStop(): { readonly signal: AbortSignal; readonly exitCode: () => number } {
+  const stopping = new AbortController();
+  let code = 130;
+  process.once("SIGINT", () => stopping.abort());
+  process.once("SIGTERM", () => {
+    code = 143;
+    stopping.abort();
+  });
+  return { signal: stopping.signal, exitCode: () => code };
+}
+
+/** A bar on a terminal; elsewhere a line per arm. */
+export function createProgress(): { readonly show: ProgressListener; readonly stop: () => void } {
+  if (!process.stderr.isTTY) {
+    return {
+      show: ({ done, total, text }) =>
+        process.stderr.write(`${Math.floor((100 * done) / total)} %  ${text}\n`),
+      stop: () => {},
+    };
+  }
+  const bar = new cliProgress.SingleBar({
+    format: "{bar} {percentage}% | {eta_formatted} to go | {text}",
+    stream: process.stderr,
+    clearOnComplete: true,
+    etaBuffer: 50,
+  });
+  let started = false;
+  return {
+    show: ({ done, total, text }) => {
+      if (!started) bar.start(total, 0, { text });
+      started = true;
+      bar.update(done, { text });
+    },
+    stop: () => {
+      if (started) bar.stop();
+    },
+  };
+}

@@ -1,0 +1,132 @@
+/** Holds what was observed against the model. */
+import { euros } from "./drop.ts";
+import type { Applied, Groups, InvoiceRow, Model } from "./model.ts";
+import type { Observation, ObservedLoad, ObservedPartition } from "./observe.ts";
+
+/** Something is not as it must be. */
+export class Difference extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "Difference";
+  }
+}
+
+/** Both must hold the same texts, in any order. */
+export function expectSame(what: string, found: readonly string[], expected: readonly string[]): void {
+  const missing = without(expected, found);
+  const extra = without(found, expected);
+  if (missing.length === 0 && extra.length === 0) return;
+  const list = (texts: readonly string[]) => texts.slice(0, 8).map((text) => `\n    ${text}`);
+  throw new Difference(
+    [
+      what,
+      ...(missing.length > 0 ? [`\n  must be there, ${missing.length}:`, ...list(missing)] : []),
+      ...(extra.length > 0 ? [`\n  must not be there, ${extra.length}:`, ...list(extra)] : []),
+    ].join(""),
+  );
+}
+
+/** The texts of one that the other lacks, as often as it lacks them. */
+function without(texts: readonly string[], others: readonly string[]): readonly string[] {
+  const left = new Map<string, number>();
+  for (const other of others) left.set(other, (left.get(other) ?? 0) + 1);
+  return texts.filter((text) => {
+    const times = left.get(text) ?? 0;
+    left.set(text, times - 1);
+    return times <= 0;
+  });
+}
+
+export function expectTrue(what: string, condition: boolean): void {
+  if (!condition) throw new Difference(what);
+}
+
+/** Which partition a date belongs to, by the catalog. */
+export function partitionAt(
+  partitions: readonly ObservedPartition[],
+  createdOn: string,
+): ObservedPartition | undefined {
+  return partitions.find(({ lower, upper }) => createdOn >= lower && createdOn < upper);
+}
+
+/** Totals as texts, of the dates that are shown. */
+export function totalTexts(groups: Groups, isShown: (createdOn: string) => boolean): readonly string[] {
+  return [...groups]
+    .filter(([group]) => isShown(group.slice(0, 10)))
+    .map(([group, { invoices, cents }]) => `${asColumns(group)} | ${invoices} | ${euros(cents)}`);
+}
+
+/** A group's key as the queries write it. */
+function asColumns(group: string): string {
+  return `${group.slice(0, 10)} | ${group.slice(11)}`;
+}
+
+function invoiceText(row: InvoiceRow): string {
+  const { createdOn, venue, invoice, createdAt, cents, loadId, syncedOn } = row;
+  return [createdOn, venue, invoice, createdAt, euros(cents), loadId, syncedOn].join(" | ");
+}
+
+/** Holds all tables and views against the model. */
+export function compareAll(observed: Observation, model: Model): void {
+  const stateAt = (createdOn: string) => partitionAt(observed.partitions, createdOn)?.state;
+  const isLive = (createdOn: string) => stateAt(createdOn) !== "detached";
+  const hasInvoices = (createdOn: string) => isLive(createdOn) && stateAt(createdOn) !== "dropped";
+  expectSame("offenders", observed.offenders, []);
+  expectSame(
+    "invoices",
+    observed.invoices,
+    model
+      .invoices()
+      .filter(({ createdOn }) => hasInvoices(createdOn))
+      .map(invoiceText),
+  );
+  const loads = model.applied();
+  expectSame(
+    "corrections",
+    observed.corrections,
+    loads.flatMap(({ loadId, corrections }) => corrections.map((old) => `${loadId} | ${invoiceText(old)}`)),
+  );
+  expectSame(
+    "deltas",
+    observed.deltas,
+    loads.flatMap(({ loadId, deltas }) => totalTexts(deltas, isLive).map((text) => `${loadId} | ${text}`)),
+  );
+  const totals = model.totals();
+  const texts = totalTexts(totals, isLive);
+  expectSame("rollup and pending", observed.shown, texts);
+  expectSame("reports.venue_daily_totals", observed.reports, texts);
+  expectSame("reports.monthly_totals", observed.monthly, monthlyTexts(totals, isLive));
+}
+
+function monthlyTexts(groups: Groups, isShown: (createdOn: string) => boolean): readonly string[] {
+  const months = new Map<string, { invoices: number; cents: bigint }>();
+  for (const [group, { invoices, cents }] of groups) {
+    if (!isShown(group.slice(0, 10))) continue;
+    const month = `${group.slice(0, 7)}-01`;
+    const sums = months.get(month) ?? { invoices: 0, cents: 0n };
+    months.set(month, { invoices: sums.invoices + invoices, cents: sums.cents + cents });
+  }
+  return [...months].map(([month, { invoices, cents }]) => `${month} | ${invoices} | ${euros(cents)}`);
+}
+
+/** Holds the ledger entry and the quarantine of one load against what it must have done. */
+export function compareLoad(observed: Observation, load: ObservedLoad, applied: Applied): void {
+  const of = `load ${load.load_id} (${load.file_name})`;
+  for (const [name, count] of Object.entries(applied.counts)) {
+    const found = load[name as keyof Applied["counts"]];
+    expectTrue(`${of}: ${name} is ${found}, must be ${count}`, found === count);
+  }
+  expectSame(`${of}: rejects`, rejectTexts(observed, load.load_id), applied.rejects.map(rejectText));
+  const touched = [...applied.deltas.keys()].map(
+    (group) => partitionAt(observed.partitions, group.slice(0, 10))?.partition ?? "none",
+  );
+  expectSame(`${of}: partitions`, load.partitions, [...new Set(touched)]);
+}
+
+export function rejectTexts(observed: Observation, loadId: number): readonly string[] {
+  return observed.rejects.filter(({ load_id }) => load_id === loadId).map(rejectText);
+}
+
+export function rejectText({ line, reason }: { readonly line: number; readonly reason: string }): string {
+  return `line ${line}: ${reason}`;
+}

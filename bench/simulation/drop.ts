@@ -1,0 +1,196 @@
+/** A simulated drop as a file, and what is true of each of its lines by the rules of the format, found without the product's code. */
+import { createHash } from "node:crypto";
+import { gzipSync } from "node:zlib";
+import { type BadLine, type Content, type Drop, FIRST_DAY, type Line, NAMES, VENUES } from "./history.ts";
+
+const DAY_MS = 86_400_000;
+const FIRST_MS = Date.parse(`${FIRST_DAY}T00:00:00Z`);
+const NAMES_OF_COLUMNS = ["venue_id", "invoice_id", "datetime_created", "total"];
+
+/** What a line says, or why it is refused. `number` is that of the line in its file. */
+export type LineTruth =
+  | {
+      readonly kind: "statement";
+      readonly number: number;
+      readonly venue: string;
+      readonly invoice: string;
+      /** Microseconds since 1970. */
+      readonly createdAt: bigint;
+      /** Its date in the warehouse's zone. */
+      readonly createdOn: string;
+      readonly cents: bigint;
+    }
+  | { readonly kind: "refused"; readonly number: number; readonly reason: BadLine };
+
+export function dateOf(day: number): string {
+  return new Date(FIRST_MS + day * DAY_MS).toISOString().slice(0, 10);
+}
+
+/** The file's name; of a drop without a sync date one that has none. */
+export function nameOf(drop: Drop, content: Content): string {
+  const date = content.spoiled === "no_sync_date" ? "undated" : dateOf(drop.syncDay);
+  const written = drop.name % 2 === 0 ? date : date.replaceAll("-", "");
+  const name = (NAMES[drop.name] ?? NAMES[0]).replace("%", written);
+  return isPacked(content) ? `${name}.gz` : name;
+}
+
+function isPacked({ gzip, spoiled }: Content): boolean {
+  return gzip || spoiled === "truncated";
+}
+
+/** Without a header the first line tells the delimiter, so it has to be a good one. */
+function hasHeader({ header, delimiter, lines, spoiled }: Content): boolean {
+  return header || delimiter !== "," || spoiled === "bad_header" || typeof lines[0] === "string";
+}
+
+/** The bytes of the file. */
+export function writeContent(content: Content, timeZone: string): Buffer {
+  const end = content.crlf ? "\r\n" : "\n";
+  const names = content.spoiled === "bad_header" ? ["store", ...NAMES_OF_COLUMNS.slice(1)] : NAMES_OF_COLUMNS;
+  const lines = hasHeader(content) ? [names.join(content.delimiter)] : [];
+  for (const line of content.lines) lines.push(cellsOf(line, timeZone).join(content.delimiter));
+  // One byte a character but for what UTF-8 makes of them: the one bad byte is put in afterwards.
+  const text = Buffer.from(lines.map((line) => line + end).join(""));
+  const bytes = Buffer.from(text.toString("latin1").replaceAll(BAD_BYTE_MARK, "\xff"), "latin1");
+  if (!isPacked(content)) return bytes;
+  const packed = gzipSync(bytes);
+  return content.spoiled === "truncated" ? packed.subarray(0, packed.length - 6) : packed;
+}
+
+/** Stands for a byte that no UTF-8 has, until the text is bytes. */
+const BAD_BYTE_MARK = "BADBYTE";
+
+/** What is true of each line, whatever the sync date and the partitions. */
+export function readContent(content: Content, timeZone: string): readonly LineTruth[] {
+  const before = hasHeader(content) ? 1 : 0;
+  return content.lines.map((line, index): LineTruth => {
+    const number = before + index + 1;
+    if (typeof line === "string") return { kind: "refused", number, reason: line };
+    return {
+      kind: "statement",
+      number,
+      venue: VENUES[line.venue] ?? "",
+      invoice: uuidOf(line.invoice),
+      createdAt: BigInt(msOf(line)) * 1000n + (timestampForm(line) === 3 ? 123_456n : 0n),
+      createdOn: localTime(msOf(line), timeZone).slice(0, 10),
+      cents: BigInt(line.cents),
+    };
+  });
+}
+
+function msOf({ day, second }: Line): number {
+  return FIRST_MS + day * DAY_MS + second * 1000;
+}
+
+function uuidOf(invoice: number): string {
+  const hex = createHash("md5").update(String(invoice)).digest("hex");
+  return hex.replace(/(.{8})(.{4})(.{4})(.{4})(.{12})/, "$1-$2-$3-$4-$5");
+}
+
+function cellsOf(line: Line | BadLine, timeZone: string): readonly string[] {
+  if (typeof line === "string") return badCells(line);
+  return [
+    quoted(VENUES[line.venue] ?? ""),
+    writeUuid(uuidOf(line.invoice), Math.floor(line.form / 20) % 3),
+    writeTimestamp(line, timeZone),
+    writeTotal(line.cents, Math.floor(line.form / 4) % 5),
+  ];
+}
+
+function badCells(reason: BadLine): readonly string[] {
+  const uuid = uuidOf(0);
+  const at = "2026-03-20T12:00:00Z";
+  switch (reason) {
+    case "bad_encoding":
+      return [`v${BAD_BYTE_MARK}`, uuid, at, "1.00"];
+    case "broken_quotes":
+      return ['"v', uuid, at, "1.00"];
+    case "wrong_column_count":
+      return ["v", uuid];
+    case "missing_venue":
+      return ["", uuid, at, "1.00"];
+    case "venue_too_long":
+      return ["x".repeat(201), uuid, at, "1.00"];
+    case "bad_uuid":
+      return ["v", "12345", at, "1.00"];
+    case "bad_timestamp":
+      return ["v", uuid, "2026-02-30T12:00:00Z", "1.00"];
+    case "bad_total":
+      return ["v", uuid, at, "NaN"];
+    case "sub_cent_total":
+      return ["v", uuid, at, "1.005"];
+    case "created_before_earliest":
+      return ["v", uuid, "1999-12-30T12:00:00Z", "1.00"];
+  }
+}
+
+function quoted(venue: string): string {
+  return /["',;\t]/.test(venue) ? `"${venue.replaceAll('"', '""')}"` : venue;
+}
+
+function writeUuid(uuid: string, form: number): string {
+  if (form === 1) return uuid.toUpperCase();
+  return form === 2 ? `{${uuid.replaceAll("-", "")}}` : uuid;
+}
+
+function timestampForm({ form }: Line): number {
+  return form % 4;
+}
+
+function writeTimestamp(line: Line, timeZone: string): string {
+  const ms = msOf(line);
+  const utc = new Date(ms).toISOString().slice(0, 19);
+  switch (timestampForm(line)) {
+    case 1:
+      return `${new Date(ms + 2 * 3_600_000).toISOString().slice(0, 19).replace("T", " ")}+02:00`;
+    case 2:
+      return isPlain(ms, timeZone) ? localTime(ms, timeZone) : `${utc}Z`;
+    case 3:
+      return `${utc}.123456789Z`;
+    default:
+      return `${utc}Z`;
+  }
+}
+
+function writeTotal(cents: number, form: number): string {
+  switch (form) {
+    case 1:
+      return cents < 0 ? euros(BigInt(cents)) : `+${euros(BigInt(cents))}`;
+    case 2:
+      return `${cents}e-2`;
+    case 3:
+      return ` ${euros(BigInt(cents))} `;
+    case 4:
+      return `${euros(BigInt(cents))}0000`;
+    default:
+      return euros(BigInt(cents));
+  }
+}
+
+/** Cents as the warehouse prints euros. */
+export function euros(cents: bigint): string {
+  const digits = String(cents < 0n ? -cents : cents).padStart(3, "0");
+  return `${cents < 0n ? "-" : ""}${digits.slice(0, -2)}.${digits.slice(-2)}`;
+}
+
+const clocks = new Map<string, Intl.DateTimeFormat>();
+
+/** Wall-clock time, `YYYY-MM-DDTHH:MM:SS`, by the time zones that Node has, not by PostgreSQL's. */
+function localTime(ms: number, timeZone: string): string {
+  let clock = clocks.get(timeZone);
+  if (clock === undefined) {
+    clock = new Intl.DateTimeFormat("sv-SE", {
+      timeZone,
+      dateStyle: "short",
+      timeStyle: "medium",
+    });
+    clocks.set(timeZone, clock);
+  }
+  return clock.format(ms).replace(" ", "T");
+}
+
+/** No change of the clock is near, so the wall-clock time stands for one instant. */
+function isPlain(ms: number, timeZone: string): boolean {
+  const offset = (at: number) => Date.parse(`${localTime(at, timeZone)}Z`) - at;
+  return offset(ms - DAY_MS) === offset(ms + DAY_MS);
+}

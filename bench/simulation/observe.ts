@@ -1,0 +1,134 @@
+/** Everything that a warehouse holds, in one snapshot and in plain SQL, in words that the model has, too. */
+import type { SimulatedWarehouse } from "./site.ts";
+
+export interface ObservedLoad {
+  readonly load_id: number;
+  readonly file_name: string;
+  readonly sha256: string | null;
+  readonly synced_on: string | null;
+  readonly status: string;
+  readonly known_at: string | null;
+  readonly read: number;
+  readonly inserted: number;
+  readonly corrected: number;
+  readonly unchanged: number;
+  readonly superseded: number;
+  readonly rejected: number;
+  readonly partitions: readonly string[];
+  readonly error_code: string | null;
+}
+
+export interface ObservedPartition {
+  readonly partition: string;
+  readonly lower: string;
+  readonly upper: string;
+  readonly state: "open" | "stale" | "detached" | "dropped";
+}
+
+/** Sums are texts of euros, instants microseconds, so that nothing is rounded on the way. */
+export interface Observation {
+  readonly loads: readonly ObservedLoad[];
+  readonly partitions: readonly ObservedPartition[];
+  readonly rejects: readonly { readonly load_id: number; readonly line: number; readonly reason: string }[];
+  readonly invoices: readonly string[];
+  readonly corrections: readonly string[];
+  readonly deltas: readonly string[];
+  readonly shown: readonly string[];
+  readonly reports: readonly string[];
+  readonly monthly: readonly string[];
+  /** Catalog entries whose control totals are not their rollup's; leaves that are not where they belong; rows left in staging. */
+  readonly offenders: readonly string[];
+}
+
+const LOADS = `
+  select load_id, file_name, encode(sha256, 'hex') as sha256, synced_on, status, known_at,
+         read, inserted, corrected, unchanged, superseded, rejected, partitions, error_code
+  from warehouse.loads
+  order by known_at nulls last, load_id`;
+
+const MICROS = (column: string) => `(extract(epoch from ${column}) * 1000000)::bigint`;
+
+const STAGED = Array.from({ length: 16 }, (_, slot) => `select from warehouse.staging_${slot + 1}`).join(
+  " union all ",
+);
+
+/** One statement, so one snapshot. */
+const OBSERVE = `
+  select
+    (select coalesce(json_agg(l), '[]') from (${LOADS}) l) as loads,
+    (select coalesce(json_agg(p order by p.lower), '[]') from (
+       select partition, lower, upper, state from warehouse.partitions) p) as partitions,
+    (select coalesce(json_agg(r order by r.load_id, r.line), '[]') from (
+       select load_id, line, reason from warehouse.rejects) r) as rejects,
+    (select coalesce(json_agg(concat_ws(' | ', created_on, venue_id, invoice_id, ${MICROS("created_at")}, total, load_id, synced_on)), '[]')
+     from warehouse.invoices join warehouse.venues using (venue_key)) as invoices,
+    (select coalesce(json_agg(concat_ws(' | ', load_id, created_on, venue_id, invoice_id, ${MICROS("old_created_at")}, old_total, old_load_id, old_synced_on)), '[]')
+     from warehouse.corrections join warehouse.venues using (venue_key)) as corrections,
+    (select coalesce(json_agg(concat_ws(' | ', load_id, created_on, venue_id, invoices, total)), '[]') from (
+       select load_id, created_on, venue_id, sum(invoices) as invoices, sum(total) as total
+       from warehouse.venue_day_deltas join warehouse.venues using (venue_key)
+       group by 1, 2, 3 having sum(invoices) <> 0 or sum(total) <> 0) d) as deltas,
+    (select coalesce(json_agg(concat_ws(' | ', created_on, venue_id, invoices, total)), '[]') from (
+       select created_on, venue_id, sum(invoices) as invoices, sum(total) as total
+       from (select created_on, venue_key, invoices, total from warehouse.venue_day_rollup
+             union all
+             select created_on, venue_key, invoices, total from warehouse.venue_day_pending) s
+       join warehouse.venues using (venue_key)
+       group by 1, 2 having sum(invoices) <> 0 or sum(total) <> 0) s) as shown,
+    (select coalesce(json_agg(concat_ws(' | ', created_on, venue_id, invoices, total)), '[]') from reports.venue_daily_totals) as reports,
+    (select coalesce(json_agg(concat_ws(' | ', month, invoices, total)), '[]') from reports.monthly_totals) as monthly,
+    (select coalesce(json_agg(o), '[]') from (
+       select 'control totals of ' || p.partition as o
+       from warehouse.partitions p
+       left join lateral (
+         select coalesce(sum(invoices), 0) as invoices, coalesce(sum(total), 0) as total
+         from warehouse.venue_day_rollup r where r.created_on >= p.lower and r.created_on < p.upper
+       ) r on true
+       where p.state <> 'detached' and (p.rollup_invoices, p.rollup_total) is distinct from (r.invoices, r.total)
+       union all
+       select 'a leaf in the wrong place: ' || e.parent || ' of ' || e.partition
+       from (
+         select partition, state, parent, 'warehouse.' || parent || '_' || lower(replace(partition, '-', '_')) as leaf
+         from warehouse.partitions, unnest(array['invoices', 'venue_day_deltas', 'venue_day_rollup']) parent
+       ) e
+       left join pg_inherits i on i.inhrelid = to_regclass(e.leaf)
+       where case
+         when e.state = 'dropped' and e.parent = 'invoices' then to_regclass(e.leaf) is not null
+         when e.state = 'detached' then to_regclass(e.leaf) is null or i.inhparent is not null
+         else i.inhparent is distinct from ('warehouse.' || e.parent)::regclass or i.inhdetachpending
+       end
+       union all
+       select 'rows are left in staging' where exists (${STAGED})
+     ) offenders) as offenders`;
+
+/** Reads it all. */
+export async function observe(warehouse: SimulatedWarehouse): Promise<Observation> {
+  const [row] = await warehouse.query<Record<string, unknown>>(OBSERVE);
+  return row as unknown as Observation;
+}
+
+/** What a reader sees in one statement: the loads that are in, and the totals. */
+export interface Read {
+  readonly loads: readonly number[];
+  readonly reports: readonly string[];
+}
+
+export const READ = `
+  select
+    (select coalesce(json_agg(load_id order by known_at), '[]') from reports.load_history where status = 'loaded') as loads,
+    (select coalesce(json_agg(concat_ws(' | ', created_on, venue_id, invoices, total)), '[]') from reports.venue_daily_totals) as reports`;
+
+/** What the reports showed at a moment. */
+export const AS_KNOWN = `
+  select coalesce(json_agg(concat_ws(' | ', created_on, venue_id, invoices, total)), '[]') as reports
+  from reports.venue_daily_totals_as_known_on($1::timestamptz)`;
+
+/** Sessions with an open transaction and advisory locks that should not be there once all work is done. */
+export const HELD = `
+  select 'open transaction: ' || coalesce(application_name, '') || ': ' || left(query, 100) as held
+  from pg_stat_activity
+  where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend' and state <> 'idle'
+  union all
+  select 'advisory lock ' || classid || ', ' || objid
+  from pg_locks
+  where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`;
