@@ -83,7 +83,7 @@ async function hashFile({ folder, signal }: ArchiveOptions, path: string): Promi
   const file = await lookAt(path);
   if (file === undefined) return { ...stays, outcome: "missing" };
   try {
-    const { sha256 } = await hashDrop({ path, signal });
+    const { sha256 } = await hashDrop({ path, signal, listed: file, follow: false });
     // In rejected/ it may have another name, and the reason knows which date it was loaded for.
     const reason = isIn(folder, path, REJECTED) ? await findReason(path) : undefined;
     const fileName = reason?.file ?? file.name;
@@ -93,7 +93,9 @@ async function hashFile({ folder, signal }: ArchiveOptions, path: string): Promi
   } catch (error) {
     if (signal?.aborted) throw error;
     if ((await lookAt(path)) === undefined) return { ...stays, outcome: "missing" };
-    return { ...stays, outcome: "failed", error: describe(error) };
+    // Another file has come, which nobody has loaded.
+    const isAnother = error instanceof RollbookError && error.code === "file_changed";
+    return { ...stays, outcome: isAnother ? "unknown" : "failed", error: describe(error) };
   }
 }
 
