@@ -137,6 +137,21 @@ test("the same bytes under two names are one load, and both drops go; for anothe
   expect(filesIn(inbox)).toEqual(["archive", "b_2026-01-06.csv"]);
 });
 
+test("the same bytes rejected under two names have each its own name in the reason, and go back by it", async () => {
+  const { inbox, run, load, archive } = await setScene();
+  const names = ["a_2026-01-05.csv", "b_2026-01-05.csv"];
+  for (const name of names) writeDrop(inbox, name, [BAD]);
+  await load(...names);
+  await archive(...names);
+  for (const name of names) {
+    const text = readFileSync(join(inbox, "rejected", `${name}.reason.json`), "utf8");
+    expect(JSON.parse(text)).toMatchObject({ file: name });
+    expect((await run("inbox", "decide", "inbox", `inbox/rejected/${name}`, "--as", "retry")).code).toBe(0);
+  }
+  expect(filesIn(inbox)).toEqual([...names, "rejected"]);
+  expect(filesIn(join(inbox, "rejected"))).toEqual([]);
+});
+
 test("a drop that is refused by its name is known by that name, too", async () => {
   const { inbox, load, archive } = await setScene();
   writeDrop(inbox, "one.csv", [GOOD(1)]);

@@ -156,7 +156,9 @@ async function putAway(
   const stays = { file: file.path, loadId: word?.loadId ?? null, movedTo: null };
   if (word === undefined || word.status === "failed") return { ...stays, outcome: "unknown" };
   const { loadId, status } = word;
-  const reason = status === "rejected" ? reasons.get(loadId) : undefined;
+  const said = status === "rejected" ? reasons.get(loadId) : undefined;
+  // The ledger's last word may be of the same bytes under another name.
+  const reason = said && { ...said, file: drop.key.fileName };
   const report = { ...stays, outcome: status, ...(reason?.error && { error: reason.error }) };
   try {
     if (status === "rejected" && isIn(folder, file.path, REJECTED)) {
