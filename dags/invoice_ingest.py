@@ -117,6 +117,8 @@ def invoice_ingest() -> None:
             "--json",
             "--no-refresh",
             "--ignore-missing",
+            # Whoever may write to the inbox could put a link in a drop's place after it was listed.
+            "--no-follow",
             "--max-rejects",
             MAX_REJECTS,
             *decimal_comma,

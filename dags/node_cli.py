@@ -104,7 +104,8 @@ class NodeCliOperator(BaseOperator):
         if failed:
             said = failed[0].get("error", {}).get("message", "")
             complaint = f"{len(failed)} of {len(objects)} failed, the first: {said}"
-        message = f"rollbook {verb}: {complaint or 'see the log'} (exit code {exit_code})"
+        # It is logged, shown and sent as an alert, and holds names of files.
+        message = shorten(f"rollbook {verb}: {complaint or 'see the log'} (exit code {exit_code})")
         raise AirflowFailException(message) if exit_code == 2 else AirflowException(message)
 
     def on_kill(self) -> None:
@@ -236,7 +237,8 @@ def flatten(found: JsonObject, prefix: str = "") -> Iterable[tuple[str, str]]:
             yield f"{prefix}{name}", str(value)
 
 
-def shorten(text: str) -> str:
+def shorten(text: str, characters: int = LOGGED_CHARACTERS) -> str:
+    """One line of at most so many characters and three dots, all of them printable."""
     # A file name may hold line ends, which would look like lines of the log's own.
     printable = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-    return printable if len(printable) <= LOGGED_CHARACTERS else f"{printable[:LOGGED_CHARACTERS]}..."
+    return printable if len(printable) <= characters else f"{printable[:characters]}..."

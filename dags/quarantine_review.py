@@ -25,6 +25,11 @@ DECISIONS = {LOAD: "load", RETRY: "retry", KEEP: "keep"}
 ASKED_AT_ONCE = 50
 LINES_SHOWN = 10
 SHOWN_OF_A_LINE = 160
+SHOWN_OF_A_NAME = 200
+"""Airflow keeps 250 characters of what names a task in the grid, and the task fails when there are more."""
+
+# Values, not templates: what is in them is not rendered again.
+DECIDED = "{{ task.answer.chosen_options[0] }}: {{ task.drop }}"
 
 CHOICES = f"""
 - **{LOAD}**: the lines that are right count, the others stay in quarantine.
@@ -42,7 +47,7 @@ def to_review(drops: list[JsonObject]) -> list[JsonObject]:
 
 
 def name_of(drop: JsonObject) -> str:
-    return shorten(PurePath(drop["path"]).name)
+    return shorten(PurePath(drop["path"]).name, SHOWN_OF_A_NAME)
 
 
 def explain(drop: JsonObject) -> str:
@@ -77,6 +82,11 @@ class DecisionOperator(NodeCliOperator):
         super().__init__(arguments=[], **kwargs)
         self.answer = answer
         self.path = path
+
+    @property
+    def drop(self) -> str:
+        """The drop's name, for people."""
+        return name_of({"path": str(self.path)})
 
     def execute(self, context: Context) -> Any:
         chosen = self.answer["chosen_options"][0]
@@ -130,7 +140,7 @@ def quarantine_review() -> None:
             task_id="decide",
             answer=ask.output,
             path=path,
-            map_index_template="{{ task.answer.chosen_options[0] }}: {{ task.path }}",
+            map_index_template=DECIDED,
             pool=WAREHOUSE_POOL,
             execution_timeout=LONG_WORK,
             doc_md="Does what was decided.",

@@ -8,7 +8,7 @@ from airflow.sdk import CronTriggerTimetable, Param, dag
 from airflow.sdk.exceptions import AirflowFailException
 
 from deployment import DAG_ARGS, LONG_WORK, WAREHOUSE_POOL
-from node_cli import JsonObject, NodeCliOperator, describe
+from node_cli import JsonObject, NodeCliOperator, describe, shorten
 
 NAMED = 20
 
@@ -19,7 +19,7 @@ class ProofOperator(NodeCliOperator):
     def conclude(self, objects: list[JsonObject], complaint: str, exit_code: int) -> Any:
         summary = objects[-1] if objects and objects[-1].get("kind") == "summary" else {}
         if exit_code == 1 and summary.get("divergences"):
-            named = [describe(one) for one in objects if one.get("kind") != "summary"][:NAMED]
+            named = [shorten(describe(one)) for one in objects if one.get("kind") != "summary"][:NAMED]
             raise AirflowFailException(
                 f"{summary['divergences']} divergences. The files behind a group: rollbook explain-total; to mend: run this DAG "
                 f"with `repair`. {'; '.join(named)}"

@@ -83,7 +83,7 @@ async function hashFile({ folder, signal }: ArchiveOptions, path: string): Promi
   const file = await lookAt(path);
   if (file === undefined) return { ...stays, outcome: "missing" };
   try {
-    const { sha256 } = await hashDrop({ path, signal });
+    const { sha256 } = await hashDrop({ path, signal, listed: file, follow: false });
     // In rejected/ it may have another name, and the reason knows which date it was loaded for.
     const reason = isIn(folder, path, REJECTED) ? await findReason(path) : undefined;
     const fileName = reason?.file ?? file.name;
@@ -93,7 +93,9 @@ async function hashFile({ folder, signal }: ArchiveOptions, path: string): Promi
   } catch (error) {
     if (signal?.aborted) throw error;
     if ((await lookAt(path)) === undefined) return { ...stays, outcome: "missing" };
-    return { ...stays, outcome: "failed", error: describe(error) };
+    // Another file has come, which nobody has loaded.
+    const isAnother = error instanceof RollbookError && error.code === "file_changed";
+    return { ...stays, outcome: isAnother ? "unknown" : "failed", error: describe(error) };
   }
 }
 
@@ -154,7 +156,9 @@ async function putAway(
   const stays = { file: file.path, loadId: word?.loadId ?? null, movedTo: null };
   if (word === undefined || word.status === "failed") return { ...stays, outcome: "unknown" };
   const { loadId, status } = word;
-  const reason = status === "rejected" ? reasons.get(loadId) : undefined;
+  const said = status === "rejected" ? reasons.get(loadId) : undefined;
+  // The ledger's last word may be of the same bytes under another name.
+  const reason = said && { ...said, file: drop.key.fileName };
   const report = { ...stays, outcome: status, ...(reason?.error && { error: reason.error }) };
   try {
     if (status === "rejected" && isIn(folder, file.path, REJECTED)) {

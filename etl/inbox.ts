@@ -5,18 +5,15 @@ import { access, lstat, readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { errorState, RollbookError } from "../db/errors.ts";
-import { readDropName } from "./drop.ts";
+import { type FileState, isSameFile, readDropName } from "./drop.ts";
 
 /** Folders in the inbox for the drops that are done. */
 export const ARCHIVE = "archive";
 export const REJECTED = "rejected";
 
-export interface InboxFile {
+export interface InboxFile extends FileState {
   readonly name: string;
   readonly path: string;
-  readonly bytes: bigint;
-  readonly modifiedNs: bigint;
-  readonly inode: bigint;
 }
 
 /** Names of files that are still being written, or that are nobody's business. */
@@ -25,23 +22,32 @@ const UNFINISHED = /^\.|\.(part|partial|tmp|crdownload)$|~$/i;
 export interface Inbox {
   /** Regular files that may be drops, by sync date and name, so that older statements come first. */
   readonly files: readonly InboxFile[];
-  /** Names that are not UTF-8, made printable: no drop can be named by them. */
-  readonly unnamable: readonly string[];
+  /** What no drop can be: folders, links, pipes and the like, which are neither followed nor opened, and names that are not UTF-8. */
+  readonly left: readonly LeftFile[];
+}
+
+/** A file, or something else, that stays in the inbox until somebody does something about it. */
+export interface LeftFile {
+  /** Its name, which may hold anything; of one that is not UTF-8 the bytes as Latin-1. */
+  readonly name: string;
+  readonly reason: "link" | "folder" | "pipe" | "socket" | "device" | "not_utf8" | "not_csv" | "unreadable";
 }
 
 /**
- * Looks into a folder. Subfolders, links, pipes, hidden and unfinished files are left alone.
+ * Looks into a folder. Its archive/ and rejected/, hidden and unfinished files are nobody's business.
  *
  * @throws RollbookError `file_unreadable` when the folder cannot be read
  */
 export async function listInbox(folder: string): Promise<Inbox> {
   const files: InboxFile[] = [];
-  const unnamable: string[] = [];
+  const left: LeftFile[] = [];
   for (const entry of await readFolder(folder)) {
     const name = entry.name.toString("utf8");
-    if (!entry.isFile() || UNFINISHED.test(name)) continue;
-    if (!isUtf8(entry.name)) {
-      unnamable.push(entry.name.toString("latin1"));
+    if (UNFINISHED.test(name) || (entry.isDirectory() && (name === ARCHIVE || name === REJECTED))) continue;
+    const isNamable = isUtf8(entry.name);
+    const reason = entry.isFile() ? (isNamable ? undefined : "not_utf8") : kindOf(entry);
+    if (reason !== undefined) {
+      left.push({ name: isNamable ? name : entry.name.toString("latin1"), reason });
       continue;
     }
     const found = await lookAt(join(folder, name));
@@ -50,12 +56,34 @@ export async function listInbox(folder: string): Promise<Inbox> {
   const order = ({ name }: InboxFile) => `${syncDateOf(name) ?? "9999"} ${name}`;
   const keyed = files.map((file) => ({ file, key: order(file) }));
   keyed.sort((one, other) => (one.key < other.key ? -1 : 1));
-  return { files: keyed.map(({ file }) => file), unnamable };
+  return { files: keyed.map(({ file }) => file), left };
+}
+
+function kindOf(entry: Dirent<Buffer>): LeftFile["reason"] {
+  if (entry.isSymbolicLink()) return "link";
+  if (entry.isDirectory()) return "folder";
+  if (entry.isFIFO()) return "pipe";
+  return entry.isSocket() ? "socket" : "device";
 }
 
 function syncDateOf(fileName: string): string | undefined {
   const drop = readDropName({ fileName });
   return drop.kind === "named" ? drop.syncedOn : undefined;
+}
+
+/**
+ * Refuses a symbolic link in the place of archive/ or rejected/: whoever may write to the inbox could have made it, and drops, with the names that
+ * their senders gave them, would be put wherever it leads. Another disk is mounted there instead.
+ *
+ * @throws RollbookError `configuration`
+ */
+export async function refuseLinkedFolder(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found?.isSymbolicLink() !== true) return;
+  throw new RollbookError({
+    code: "configuration",
+    message: `${path} is a symbolic link, and drops are not moved through one. Make it a folder; to have it on another disk, mount that there.`,
+  });
 }
 
 async function readFolder(folder: string): Promise<Dirent<Buffer>[]> {
@@ -77,37 +105,26 @@ export async function lookAt(path: string): Promise<InboxFile | undefined> {
   return { name: basename(path), path, bytes: found.size, modifiedNs: found.mtimeNs, inode: found.ino };
 }
 
-function isSame(one: InboxFile, other: InboxFile): boolean {
-  return one.bytes === other.bytes && one.modifiedNs === other.modifiedNs && one.inode === other.inode;
-}
-
 /** The files that stood still between two looks. */
 export function settledFiles(before: readonly InboxFile[], now: readonly InboxFile[]): readonly InboxFile[] {
   const seen = new Map(before.map((file) => [file.name, file]));
   return now.filter((file) => {
     const earlier = seen.get(file.name);
-    return earlier !== undefined && isSame(earlier, file);
+    return earlier !== undefined && isSameFile(earlier, file);
   });
 }
 
 /** Whether the file is still there, the same as it was listed. */
 export async function isUntouched(file: InboxFile): Promise<boolean> {
   const now = await lookAt(file.path);
-  return now !== undefined && isSame(file, now);
-}
-
-/** A file that stays in the inbox until somebody does something about it. */
-export interface LeftFile {
-  /** Its name, which may hold anything. */
-  readonly name: string;
-  readonly reason: "not_utf8" | "not_csv" | "unreadable";
+  return now !== undefined && isSameFile(file, now);
 }
 
 /**
  * The drops that are ready: complete, named as drops are, and readable. Looks twice, `intervalMs` apart; while nothing is ready it goes on for
  * `waitMs`. A file that still grows holds up no other.
  *
- * @param options.onLeft told once of each file that is no drop, or that this user may not read
+ * @param options.onLeft told once of each file that is no drop, or that this user may not read, and of what is no file
  * @throws RollbookError `file_unreadable` when the folder cannot be read; the signal's reason when it aborts
  */
 export async function findReadyDrops(options: {
@@ -144,8 +161,8 @@ async function lookForDrops(
   folder: string,
   leave: (name: string, reason: LeftFile["reason"]) => void,
 ): Promise<readonly InboxFile[]> {
-  const { files, unnamable } = await listInbox(folder);
-  for (const name of unnamable) leave(name, "not_utf8");
+  const { files, left } = await listInbox(folder);
+  for (const { name, reason } of left) leave(name, reason);
   return files.filter(({ name }) => {
     const drop = readDropName({ fileName: name });
     const isDrop = drop.kind === "named" || drop.code !== "not_csv";

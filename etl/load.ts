@@ -9,7 +9,7 @@ import type { Settings } from "../db/schema.ts";
 import { type Course, claimLoad, type Drop, findSent } from "./claim.ts";
 import { CHUNK_LINES } from "./direct/chunk.ts";
 import { insertDirectly } from "./direct.ts";
-import { hashDrop, readDropName } from "./drop.ts";
+import { type FileGuard, hashDrop, readDropName } from "./drop.ts";
 import { addStagedVenues, mergeStaging, readStagedDates } from "./merge.ts";
 import { openPartitions } from "./prepare.ts";
 import { enterLedger, recordFailure, recordRefusal, refuseStaged } from "./record.ts";
@@ -18,7 +18,7 @@ import { readRules } from "./rules.ts";
 import { type Staged, stageDrop, takeStagingSlot } from "./stage.ts";
 import { type Clock, type LoadProgress, startClock } from "./steps.ts";
 
-export interface LoadOptions {
+export interface LoadOptions extends FileGuard {
   /** A load takes two connections of its pool at a time. */
   readonly database: Database;
   readonly settings: Settings;
@@ -89,6 +89,8 @@ async function attemptLoad(options: LoadOptions, clock: Clock, course: Course): 
   clock.enter("hash");
   const content = await hashDrop({
     path: options.path,
+    follow: options.follow,
+    listed: options.listed,
     signal: options.signal,
     onBytes: (bytes) => clock.progress({ bytes }),
   });
@@ -161,6 +163,7 @@ async function loadOnce(
     table: staging,
     loadId,
     path: options.path,
+    follow: options.follow,
     gzip: drop.gzip,
     rules,
     signal: options.signal,
@@ -228,8 +231,8 @@ function isTooMany(rejected: number, read: number, options: LoadOptions): boolea
 
 /** Before all else that may be wrong with a drop: of half a file nothing can be said. */
 async function refuseChangedFile(read: Buffer | null, drop: Drop, options: LoadOptions): Promise<void> {
-  const { path, signal } = options;
-  const sha256 = read ?? (await hashDrop({ path, signal })).sha256;
+  const { path, signal, follow } = options;
+  const sha256 = read ?? (await hashDrop({ path, signal, follow })).sha256;
   if (sha256.equals(drop.sha256)) return;
   throw new RollbookError({
     code: "file_changed",

@@ -1,6 +1,9 @@
 /** How commands speak: tables or JSON lines on stdout, progress and messages on stderr. */
 import Progress from "cli-progress";
 import Table from "cli-table3";
+import { printable, toJson } from "./escape.ts";
+
+export { printable, printableLines } from "./escape.ts";
 
 export interface Streams {
   readonly stdout: NodeJS.WriteStream;
@@ -22,7 +25,7 @@ export async function write({ stdout, signal }: Streams, text: string): Promise<
 
 /** One JSON object as one line. */
 export function writeJson(streams: Streams, value: unknown): Promise<void> {
-  return write(streams, `${JSON.stringify(value)}\n`);
+  return write(streams, `${toJson(value)}\n`);
 }
 
 export function writeLine(streams: Streams, text: string): Promise<void> {
@@ -32,22 +35,6 @@ export function writeLine(streams: Streams, text: string): Promise<void> {
 /** A message beside the output. */
 export function note(streams: Streams, text: string): void {
   streams.stderr.write(`${text}\n`);
-}
-
-/**
- * Text from strangers, safe on a terminal: control characters, line and paragraph separators and those that turn the direction of writing are
- * escaped.
- */
-export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (character) => {
-    const code = character.codePointAt(0) ?? 0;
-    return `\\u{${code.toString(16)}}`;
-  });
-}
-
-/** The same for a text of several lines. */
-export function printableLines(text: string): string {
-  return text.split("\n").map(printable).join("\n");
 }
 
 export interface Column {

@@ -13,7 +13,7 @@ import { addStatus } from "./commands/status.ts";
 import { addExplainTotal, addTotals } from "./commands/totals.ts";
 import { addVerify } from "./commands/verify.ts";
 import { addWatch } from "./commands/watch.ts";
-import { note, printableLines, type Streams } from "./output.ts";
+import { note, printable, printableLines, type Streams } from "./output.ts";
 
 /** Width of help texts, whatever the terminal: they are printed in the README, too. */
 const HELP_WIDTH = 100;
@@ -30,7 +30,7 @@ export function buildProgram(context: Context): Command {
     .configureOutput({
       writeOut: (text) => context.stdout.write(text),
       writeErr: (text) => context.stderr.write(printableLines(text)),
-      outputError: (text, write) => write(text.replace(/^error: /, "rollbook: ")),
+      outputError: (text, write) => write(sayMisuse(text)),
     })
     .showSuggestionAfterError(true)
     .showHelpAfterError("(rollbook --help lists the verbs, rollbook <verb> --help the flags)")
@@ -65,6 +65,13 @@ Exit codes: 0 done, 1 failed and worth a retry, 2 usage or configuration, 3 the 
   return program;
 }
 
+/** What commander says of a wrong command line, in our form: one line, whatever the arguments hold, and perhaps its suggestion. */
+function sayMisuse(text: string): string {
+  const [, said = text, suggestion = ""] =
+    /^(?:error: )?(.*?)(\n\(Did you mean [^\n]*\?\))?\n$/s.exec(text) ?? [];
+  return `rollbook: ${printable(said)}${suggestion}\n`;
+}
+
 function runnableVerbs(command: Command): readonly Command[] {
   return command.commands.length === 0 ? [command] : command.commands.flatMap(runnableVerbs);
 }
@@ -90,15 +97,19 @@ const CONFIGURATION: ReadonlySet<ErrorCode> = new Set([
   "permission",
 ]);
 
+/** Every problem of a configuration, or the end of the server's log. All else is one line, whatever the names in it hold. */
+const OF_SEVERAL_LINES: ReadonlySet<ErrorCode> = new Set(["configuration", "embedded_server"]);
+
 /** Says what went wrong, in words, and returns the exit code. */
 export function explainError(context: Streams & Pick<Context, "environment">, error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
   if (error instanceof RollbookError) {
-    note(context, `rollbook: ${printableLines(error.message)}`);
+    const said = OF_SEVERAL_LINES.has(error.code) ? printableLines(error.message) : printable(error.message);
+    note(context, `rollbook: ${said}`);
     return CONFIGURATION.has(error.code) ? EXIT.usage : EXIT.failed;
   }
   const cause = rootCause(error);
-  const said = printableLines(cause instanceof Error ? cause.message : String(cause));
+  const said = printable(cause instanceof Error ? cause.message : String(cause));
   if (errorState(error) === SQLSTATE.insufficientPrivilege) {
     note(
       context,
@@ -107,7 +118,8 @@ export function explainError(context: Streams & Pick<Context, "environment">, er
     return EXIT.usage;
   }
   note(context, `rollbook: ${said}`);
-  if (context.environment.ROLLBOOK_DEBUG && cause instanceof Error) note(context, cause.stack ?? "");
+  if (context.environment.ROLLBOOK_DEBUG && cause instanceof Error)
+    note(context, printableLines(cause.stack ?? ""));
   return EXIT.failed;
 }
 

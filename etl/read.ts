@@ -62,12 +62,14 @@ export type ReadEvent =
  */
 export async function* readDrop(options: {
   readonly path: string;
+  /** Whether a symbolic link is followed; default true. */
+  readonly follow?: boolean | undefined;
   readonly gzip: boolean;
   readonly rules: LineRules;
   readonly signal?: AbortSignal | undefined;
   readonly onBytes?: ((rawBytes: number) => void) | undefined;
 }): AsyncGenerator<ReadEvent, void, undefined> {
-  const { path, gzip, rules, signal, onBytes } = options;
+  const { path, follow, gzip, rules, signal, onBytes } = options;
   const hash = createHash("sha256");
   let bytes = 0;
   const onChunk = (chunk: Buffer) => {
@@ -75,7 +77,7 @@ export async function* readDrop(options: {
     bytes += chunk.length;
     onBytes?.(bytes);
   };
-  const raw = watchChunks(readFileBytes({ path, signal }), onChunk);
+  const raw = watchChunks(readFileBytes({ path, follow, signal }), onChunk);
   for await (const event of readLines({ source: gzip ? inflate(raw) : raw, rules })) {
     throwIfAborted(path, signal);
     if (event.kind === "refused") {

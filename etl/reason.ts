@@ -1,10 +1,13 @@
 /** Why a drop was rejected: a file beside it in rejected/, for people and for what asks them. */
 import { isUtf8 } from "node:buffer";
-import { readFile, rename, unlink, writeFile } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { rename, unlink, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { inArray, sql } from "drizzle-orm";
 import type { Database } from "../db/client.ts";
 import { type Load, loads, type Settings } from "../db/schema.ts";
+import { openRegularFile } from "./drop.ts";
+import { toJson } from "./escape.ts";
 import type { Refusal } from "./report.ts";
 import { inWarehouseZone, isoInstant } from "./zone.ts";
 
@@ -110,10 +113,10 @@ export function unknownReason(path: string): Reason {
 
 /** Writes the reason of the rejected file at `path` beside it: whole or not at all. */
 export async function writeReason(path: string, reason: Reason): Promise<void> {
-  // A short name: the drop's may be as long as a name can be.
-  const part = join(dirname(path), `.reason-${process.pid}-${reason.loadId ?? 0}.part`);
+  // A short name: the drop's may be as long as a name can be. One that nobody can guess, and put a link there.
+  const part = join(dirname(path), `.reason-${randomUUID()}.part`);
   try {
-    await writeFile(part, `${JSON.stringify(reason, null, 2)}\n`);
+    await writeFile(part, `${toJson(reason, 2)}\n`, { flag: "wx" });
     await rename(part, reasonPath(path));
   } catch (error) {
     await unlink(part).catch(() => {});
@@ -123,13 +126,26 @@ export async function writeReason(path: string, reason: Reason): Promise<void> {
 
 /** The reason that stands beside a rejected file; undefined where there is none that can be read. */
 export async function findReason(path: string): Promise<Reason | undefined> {
-  const text = await readFile(reasonPath(path), "utf8").catch(() => undefined);
-  if (text === undefined) return undefined;
   try {
-    const found: unknown = JSON.parse(text);
+    const found: unknown = JSON.parse(await readReason(reasonPath(path)));
     return isReasonObject(found) ? { ...unknownReason(path), ...found } : undefined;
   } catch {
     return undefined;
+  }
+}
+
+/** More than any reason takes: twenty lines of at most 1 MiB, in JSON. */
+const MOST_BYTES = 200 * 1024 * 1024;
+
+/** Never through a link, and never waiting for a pipe. */
+async function readReason(path: string): Promise<string> {
+  const file = await openRegularFile(path, { follow: false });
+  try {
+    const { size } = await file.stat();
+    if (size > MOST_BYTES) throw new Error("too large to be a reason");
+    return await file.readFile("utf8");
+  } finally {
+    await file.close();
   }
 }
 
@@ -141,10 +157,28 @@ function isReasonObject(found: unknown): found is Reason {
     typeof file === "string" &&
     (loadId === null || Number.isSafeInteger(loadId)) &&
     (syncedOn === null || (typeof syncedOn === "string" && /^\d{4}-\d\d-\d\d$/.test(syncedOn))) &&
-    typeof error === "object" &&
-    typeof rows === "object" &&
-    Array.isArray(lines)
+    (error === null || hasTexts(error, "code", "message")) &&
+    (rows === null || hasNumbers(rows, "read", "rejected")) &&
+    Array.isArray(lines) &&
+    lines.every(
+      (line) =>
+        hasNumbers(line, "line") &&
+        hasTexts(line, "reason") &&
+        (hasTexts(line, "raw") || hasTexts(line, "rawBase64")),
+    )
   );
+}
+
+function hasTexts(found: unknown, ...names: readonly string[]): boolean {
+  return names.every((name) => typeof memberOf(found, name) === "string");
+}
+
+function hasNumbers(found: unknown, ...names: readonly string[]): boolean {
+  return names.every((name) => typeof memberOf(found, name) === "number");
+}
+
+function memberOf(found: unknown, name: string): unknown {
+  return typeof found === "object" && found !== null ? (found as Record<string, unknown>)[name] : undefined;
 }
 
 export async function removeReason(path: string): Promise<void> {

@@ -103,20 +103,20 @@ export async function returnRejected({ inbox, path }: RejectedFile): Promise<Dec
  * Loads a rejected drop, as `load` does with the share of rejects that the caller allows, and archives it. Refused for another reason it stays,
  * with that reason beside it.
  *
- * @param options.load loads the file at a path for a sync date, if its name must not decide
+ * @param options.load loads the file as it was looked at, and no other, for a sync date if its name must not decide
  */
 export async function loadRejected(
   options: RejectedFile & {
     readonly warehouse: Warehouse;
     readonly signal?: AbortSignal | undefined;
-    readonly load: (path: string, syncedOn: string | undefined) => Promise<LoadReport>;
+    readonly load: (file: InboxFile, syncedOn: string | undefined) => Promise<LoadReport>;
   },
 ): Promise<DecisionReport> {
   const { inbox, path, warehouse, signal } = options;
   const file = await lookAt(path);
   if (file === undefined) return findLoaded(options);
   const reason = await findReason(path);
-  const { outcome, loadId, error } = await options.load(path, reason?.syncedOn ?? undefined);
+  const { outcome, loadId, error } = await options.load(file, reason?.syncedOn ?? undefined);
   const report = { file: path, decision: "load", outcome, loadId, movedTo: null } as const;
   if (outcome === "rejected" && loadId !== null) {
     const fresh = (await readReasons({ ...warehouse, signal }, [loadId])).get(loadId);

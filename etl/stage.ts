@@ -64,6 +64,7 @@ export async function stageDrop(options: {
   readonly table: string;
   readonly loadId: number;
   readonly path: string;
+  readonly follow?: boolean | undefined;
   readonly gzip: boolean;
   readonly rules: LineRules;
   readonly signal?: AbortSignal | undefined;

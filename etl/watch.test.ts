@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -143,8 +144,20 @@ test("unfinished and hidden files, folders, links, pipes, and names that are not
   symlinkSync(folder, join(inbox, "foldered_2026-01-05.csv"));
   execFileSync("mkfifo", [join(inbox, "pipe_2026-01-05.csv")]);
   const before = filesIn(inbox);
-  expect(await once()).toEqual({ code: 0, stdout: "", stderr: "" });
+  const left = await once();
+  expect(left).toMatchObject({ code: 0, stdout: "" });
+  const [link, stays] = ["a symbolic link", "so it stays where it is"];
+  expect(left.stderr.split("\n").sort()).toEqual([
+    "",
+    `broken_2026-01-05.csv: ${link}, ${stays}: links are not followed. Put the file itself here.`,
+    `foldered_2026-01-05.csv: ${link}, ${stays}: links are not followed. Put the file itself here.`,
+    `link_2026-01-05.csv: ${link}, ${stays}: links are not followed. Put the file itself here.`,
+    `pipe_2026-01-05.csv: a pipe and no file, ${stays}, unopened. Remove it.`,
+    `sub: a folder, ${stays}: only files directly in the inbox are loaded.`,
+  ]);
   expect(filesIn(inbox)).toEqual(before);
+  for (const name of before.filter((one) => !one.includes("a_")))
+    rmSync(join(inbox, name), { recursive: true });
   if (process.platform === "darwin") return; // Its file systems refuse such names.
   const odd = Buffer.concat([
     Buffer.from(`${inbox}/B\u001b`),
@@ -162,9 +175,8 @@ test("unfinished and hidden files, folders, links, pipes, and names that are not
 
 test("a file that cannot be moved is loaded once and tried ever more rarely; the others are not held up", async () => {
   const { warehouse, folder, inbox } = await makeInbox();
-  // rejected/ cannot be made: there is a file of that name.
-  writeFileSync(join(inbox, ".rejected"), "");
-  symlinkSync("/dev/null", join(inbox, "rejected"));
+  // rejected/ cannot be made: there is a pipe of that name.
+  execFileSync("mkfifo", [join(inbox, "rejected")]);
   writeDrop(inbox, "nodate.csv", [GOOD(1)]);
   const abort = new AbortController();
   const running = rollbookHere(["watch", "inbox", "--interval", "1"], {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import uuid
 from collections import defaultdict
@@ -9,6 +10,17 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+
+HOSTILE_TEXTS: list[str] = [
+    one["text"]
+    for one in json.loads(
+        (Path(__file__).resolve().parents[2] / "etl" / "testdata" / "hostile_names.json").read_text("utf-8")
+    )
+    if one["file"]
+]
+"""The same as in the tests of the command."""
+
+HOSTILE_NAMES = [f"{text} 2026-10-05.csv" for text in [*HOSTILE_TEXTS, "n" * 240, "\u0007" * 240]]
 
 Totals = dict[tuple[str, str], tuple[int, Decimal]]
 """(venue, creation date) to number of invoices and their sum."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from drops import Till, read_totals
+from drops import HOSTILE_NAMES, Till, read_totals
 
 from node_cli import NodeCliOperator
+from quarantine_review import to_review
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -147,6 +149,98 @@ def test_drops_become_exact_totals_and_leave_the_inbox(
     assert last_event("venue_daily_totals")["files"] == {"loaded": 0, "already_loaded": 6, "rejected": 0}
     assert len(names_in(inbox / "archive")) == 2 * len(names) + 1
     assert read_totals(rollbook("totals"), "ingest") == till.totals()
+
+
+DECIDING_DAG = """
+import json
+from pathlib import Path
+from airflow.sdk import dag, task
+from deployment import INBOX
+from quarantine_review import DECIDED, KEEP, DecisionOperator, NodeCliOperator, to_review
+
+@dag(schedule=None)
+def deciding():
+    listed = NodeCliOperator(
+        task_id="list_rejected", arguments=["inbox", "rejected", "--json"], operands=[INBOX], connection_id=None, digest=to_review
+    )
+    DecisionOperator.partial(
+        task_id="decide", answer={"chosen_options": [KEEP]}, map_index_template=DECIDED
+    ).expand_kwargs(listed.output.map(lambda drop: {"path": drop["path"]}))
+
+deciding()
+"""
+
+
+def test_hostile_names_go_through_a_whole_run_and_a_decision(
+    load_dag: Callable[[str], DAG], inbox: Path, rollbook: Rollbook, tmp_path: Path
+) -> None:
+    till = Till(seed=18, prefix="named")
+    names = [name for name in HOSTILE_NAMES if not name.startswith(".")]
+    good, bad = names[::2], names[1::2]
+    for name in good:
+        till.write(inbox / name, date(2026, 10, 5), rows=2)
+    for number, name in enumerate(bad):
+        Till(seed=100 + number, prefix="named").write(
+            inbox / name, date(2026, 10, 5), rows=1, bad_lines=1 + number
+        )
+    (inbox / "link_2026-10-05.csv").symlink_to("/etc/hostname")
+
+    assert run(load_dag("invoice_ingest"))[0] == "success"
+
+    assert read_totals(rollbook("totals"), "named") == till.totals()
+    assert names_in(inbox / "archive") == sorted(good)
+    assert [path.name for path in inbox.iterdir() if path.is_symlink()] == ["link_2026-10-05.csv"]
+    told = [Path(drop["file"]).name for drop in last_event("rejected_drops")["drops"]]
+    assert len(told) == 20
+    assert set(told) <= set(bad)
+
+    file = tmp_path / "deciding.py"
+    file.write_text(DECIDING_DAG)
+    bag = DagBag(dag_folder=str(file))
+    assert bag.import_errors == {}
+    state, states = run(bag.dags["deciding"])
+    # Of the first fifty, and no name was taken for a template, or was too long for the grid.
+    assert (state, states["decide"]) == ("success", ["success"] * min(len(bad), 50))
+    reasons = [json.loads(path.read_text()) for path in (inbox / "rejected").glob("*.reason.json")]
+    assert sorted(one["file"] for one in reasons if "reviewedAt" in one) == sorted(bad)
+    labels = map_labels("decide")
+    assert len(labels) == len(bad)
+    assert [
+        label for label in labels if not label.isprintable() or not label.startswith("Keep it out: ")
+    ] == []
+
+
+def map_labels(task: str) -> list[str]:
+    with psycopg.connect(os.environ["ROLLBOOK_TEST_METADATA"]) as connection, connection.cursor() as cursor:
+        cursor.execute("select rendered_map_index from task_instance where task_id = %s", (task,))
+        return [str(row[0]) for row in cursor.fetchall()]
+
+
+def test_what_a_person_is_asked_shows_hostile_names_without_harm() -> None:
+    drops = [
+        {
+            "path": f"/data/inbox/rejected/{name}",
+            "error": {"code": "bad_header", "message": f"{name}: no"},
+            "rows": {"read": 1, "rejected": 1},
+            "lines": [{"line": 1, "reason": "bad_uuid", "raw": name}],
+        }
+        for name in HOSTILE_NAMES
+    ]
+    asked = [one for first in range(0, len(drops), 50) for one in to_review(drops[first : first + 50])]
+    assert [one["path"] for one in asked] == [drop["path"] for drop in drops]
+    for one in asked:
+        assert len(one["subject"]) <= 250
+        assert one["subject"].isprintable()
+        assert all(line.isprintable() for line in one["body"].split("\n"))
+        facts = one["body"].split("\n")[:3]
+        # All that comes from the file stands between fences longer than any in it.
+        for fact in (facts[0], facts[2]):
+            fence = re.search("`+$", fact)
+            assert fence is not None
+            inner = (
+                fact.split(f" {fence[0]} ", 1)[-1].split(f"{fence[0]} ", 1)[-1].removesuffix(f" {fence[0]}")
+            )
+            assert max((len(ticks) for ticks in re.findall("`+", inner)), default=0) < len(fence[0])
 
 
 def test_a_run_that_finds_nothing_ready_is_skipped_and_still_refreshes_what_an_earlier_one_left(

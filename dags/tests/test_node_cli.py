@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
-from drops import Till, read_totals
+from drops import HOSTILE_NAMES, Till, read_totals
 
 from node_cli import NodeCliOperator, describe, shorten
 
@@ -111,28 +111,19 @@ def test_an_empty_result_skips_where_that_was_asked_for(inbox: Path) -> None:
         run("inbox", "list", "--json", operands=[str(inbox)], connection_id=None, skip_when_empty=True)
 
 
-HOSTILE = [
-    "with blanks 2026-10-05.csv",
-    "quote'\"2026-10-05.csv",
-    "line\nend 2026-10-05.csv",
-    "-dash 2026-10-05.csv",
-    "--json 2026-10-05.csv",
-    "$(touch pwned) 2026-10-05.csv",
-    "`id`;rm 2026-10-05.csv",
-    "{{ 7 * 7 }} 2026-10-05.csv",
-    "{% raw 2026-10-05.csv",
-    "ünïcode 餐厅 2026-10-05.csv",
-]
-
-
-def test_hostile_names_are_names_and_nothing_else(tmp_path: Path, rollbook: Rollbook) -> None:
+def test_hostile_names_are_names_and_nothing_else(
+    tmp_path: Path, rollbook: Rollbook, caplog: pytest.LogCaptureFixture
+) -> None:
     till = Till(seed=4, prefix="hostile")
-    paths = [str(till.write(tmp_path / name, date(2026, 10, 5), rows=3)) for name in HOSTILE]
-    reports = run("load", "--json", operands=paths)
+    paths = [str(till.write(tmp_path / name, date(2026, 10, 5), rows=3)) for name in HOSTILE_NAMES]
+    with caplog.at_level(logging.INFO):
+        reports = run("load", "--json", operands=paths)
     loads = [one for one in reports if "outcome" in one]
     assert [one["file"] for one in loads] == paths
     assert {one["outcome"] for one in loads} == {"loaded"}
-    assert sorted(os.listdir(tmp_path)) == sorted(HOSTILE)
+    assert sorted(os.listdir(tmp_path)) == sorted(HOSTILE_NAMES)
+    assert len(caplog.records) > len(paths)
+    assert [record.getMessage() for record in caplog.records if not record.getMessage().isprintable()] == []
     assert read_totals(rollbook("totals"), "hostile") == till.totals()
 
 
@@ -145,6 +136,20 @@ def test_a_name_cannot_forge_a_line_of_the_log(tmp_path: Path, caplog: pytest.Lo
         "\n" not in record.getMessage() and "\x1b" not in record.getMessage() for record in caplog.records
     )
     assert any("x\\n[2026-10-05] ERROR forged\\x1b" in record.getMessage() for record in caplog.records)
+
+
+def test_what_failed_is_told_without_harm(tmp_path: Path) -> None:
+    name = "x\n[now] ERROR - forged\x1b[2J \u202e\u2028{{ 7 * 7 }} 2026-10-05.csv"
+    with pytest.raises(AirflowFailException) as missing:
+        run("load", "--json", operands=[str(tmp_path / name)])
+    report = {"file": name, "outcome": "failed", "error": {"code": "file_changed", "message": name}}
+    operator = NodeCliOperator(task_id="test", arguments=["load"])
+    with pytest.raises(AirflowException) as failed:
+        operator.conclude([report], "", 1)
+    for error in (missing.value, failed.value):
+        assert str(error).isprintable()
+        assert "x\\" in str(error)
+        assert "{{ 7 * 7 }}" in str(error)
 
 
 def test_the_command_gets_the_warehouse_and_nothing_of_airflows_secrets(

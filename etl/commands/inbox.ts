@@ -3,7 +3,15 @@ import { access, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type Command, Option } from "commander";
 import { type ArchiveReport, archiveDrops } from "../archive.ts";
-import { type Batch, cutBatches, findReadyDrops, type LeftFile, REJECTED } from "../inbox.ts";
+import {
+  ARCHIVE,
+  type Batch,
+  cutBatches,
+  findReadyDrops,
+  type LeftFile,
+  REJECTED,
+  refuseLinkedFolder,
+} from "../inbox.ts";
 import {
   countOf,
   formatBytes,
@@ -120,7 +128,7 @@ interface DecideFlags extends Flags {
   readonly decimalComma?: boolean;
 }
 
-/** The path of an inbox that this user may read and move files out of. */
+/** The path of an inbox that this user may read and move files out of. Those of its folders that are there are folders. */
 export async function requireInbox(context: Context, folder: string): Promise<string> {
   const inbox = resolvePath(context, folder);
   const found = await stat(inbox).catch(() => undefined);
@@ -128,6 +136,7 @@ export async function requireInbox(context: Context, folder: string): Promise<st
     throw usageError(`${printable(folder)}: there is no such folder. Make it, and try again.`);
   if (!found.isDirectory())
     throw usageError(`${printable(folder)} is no folder. To load a file: rollbook load`);
+  for (const place of [ARCHIVE, REJECTED]) await refuseLinkedFolder(join(inbox, place));
   const { R_OK, W_OK, X_OK } = constants;
   await access(inbox, R_OK | W_OK | X_OK).catch(() => {
     throw usageError(`${printable(folder)}: this user may not both read it and move files out of it.`);
@@ -157,19 +166,25 @@ async function list(context: Context, folder: string, flags: ListFlags): Promise
   return EXIT.done;
 }
 
-function sayLeft({ name, reason }: LeftFile): string {
+/** Why something stays in the inbox, and what to do about it. */
+export function sayLeft({ name: given, reason }: LeftFile): string {
+  const name = printable(given);
   switch (reason) {
+    case "link":
+      return `${name}: a symbolic link, so it stays where it is: links are not followed. Put the file itself here.`;
+    case "folder":
+      return `${name}: a folder, so it stays where it is: only files directly in the inbox are loaded.`;
+    case "pipe":
+    case "socket":
+    case "device":
+      return `${name}: a ${reason} and no file, so it stays where it is, unopened. Remove it.`;
     case "not_utf8":
-      return sayNotUtf8(name);
+      return `${name}: its name is not UTF-8, so it stays where it is. Rename it.`;
     case "not_csv":
-      return `${printable(name)}: no drop, so it stays where it is: its name does not end in .csv or .csv.gz.`;
+      return `${name}: no drop, so it stays where it is: its name does not end in .csv or .csv.gz.`;
     case "unreadable":
-      return `${printable(name)}: this user may not read it, so it stays where it is. Let this user read it (chmod, chown).`;
+      return `${name}: this user may not read it, so it stays where it is. Let this user read it (chmod, chown).`;
   }
-}
-
-export function sayNotUtf8(name: string): string {
-  return `${printable(name)}: its name is not UTF-8, so it stays where it is. Rename it.`;
 }
 
 function jsonBatch(batch: Batch): unknown {
@@ -180,7 +195,7 @@ function jsonBatch(batch: Batch): unknown {
 /** For people: the drop's name, or how many there are, of which dates. */
 function labelOf({ files, syncedFrom, syncedTo }: Batch): string {
   const [first, ...more] = files;
-  if (first !== undefined && more.length === 0) return printable(shorten(first.name));
+  if (first !== undefined && more.length === 0) return shorten(printable(first.name));
   const drops = countOf(files.length, "drop");
   if (syncedFrom === null) return `${drops} without a sync date`;
   return `${drops} of ${syncedFrom}${syncedTo === syncedFrom ? "" : ` to ${syncedTo}`}`;
@@ -240,7 +255,7 @@ async function archive(
       onReport: async (report) => {
         const told = { ...report, file: files[done] ?? report.file };
         done += 1;
-        bar.update(done / files.length, `${done} of ${files.length}: ${printable(shorten(report.file, 40))}`);
+        bar.update(done / files.length, `${done} of ${files.length}: ${shorten(printable(report.file), 40)}`);
         if (report.outcome === "failed") failed += 1;
         if (json) await writeJson(context, jsonArchived(told));
         await tellArchived(context, told, json);
@@ -300,7 +315,7 @@ async function rejected(context: Context, folder: string, { json = false }: Flag
     );
     for (const line of lines.slice(0, SHOWN_LINES)) {
       const raw = "raw" in line ? line.raw : Buffer.from(line.rawBase64, "base64").toString("latin1");
-      await writeLine(context, `  line ${line.line}: ${line.reason}: ${printable(shorten(raw, 100))}`);
+      await writeLine(context, printable(`  line ${line.line}: ${line.reason}: ${shorten(raw, 100)}`));
     }
   }
   if (!json && drops.length > 0) await writeLine(context, "Decide with: rollbook inbox decide");
@@ -340,8 +355,14 @@ function carryOut(context: Context, file: RejectedFile, flags: DecideFlags): Pro
           ...file,
           warehouse,
           signal: context.signal,
-          load: (path, syncedOn) =>
-            loadWithProgress(context, warehouse, path, { maxRejects: 1, syncedOn, decimalComma }),
+          load: (listed, syncedOn) =>
+            loadWithProgress(context, warehouse, listed.path, {
+              maxRejects: 1,
+              syncedOn,
+              decimalComma,
+              follow: false,
+              listed,
+            }),
         }),
       );
   }

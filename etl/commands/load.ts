@@ -1,8 +1,8 @@
-import { access, constants, stat } from "node:fs/promises";
+import { access, constants, lstat, stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { type Command, Option } from "commander";
 import { errorState, RollbookError } from "../../db/errors.ts";
-import { readDropName } from "../drop.ts";
+import { type FileGuard, readDropName } from "../drop.ts";
 import { loadDrop } from "../load.ts";
 import {
   countOf,
@@ -37,6 +37,7 @@ export interface LoadFlags {
   readonly syncedOn?: string;
   readonly decimalComma?: boolean;
   readonly ignoreMissing?: boolean;
+  readonly follow: boolean;
   readonly json?: boolean;
 }
 
@@ -68,7 +69,11 @@ export function addLoad(program: Command, context: Context): void {
       "leave the refresh to a later `rollbook refresh`; the views are exact all the same",
     )
     .option("--synced-on <date>", "sync date of these drops, whatever their names say", parseDate)
-    .option("--ignore-missing", "pass over files that are not there");
+    .option("--ignore-missing", "pass over files that are not there")
+    .option(
+      "--no-follow",
+      "refuse symbolic links, for files in a folder that others may write to; with --ignore-missing they, and all else that is no file, are passed over",
+    );
   addLoadOptions(command)
     .addHelpText(
       "after",
@@ -78,13 +83,13 @@ export function addLoad(program: Command, context: Context): void {
 }
 
 async function load(context: Context, files: readonly string[], flags: LoadFlags): Promise<number> {
-  const present = await presentFiles(context, files, flags.ignoreMissing ?? false);
+  const present = await presentFiles(context, files, flags);
   if (present.length === 0) return EXIT.done;
   const tally = startTally();
   try {
     return await withWarehouse(context, { create: true }, async (warehouse) => {
       for (const [index, file] of present.entries()) {
-        if (flags.ignoreMissing && (await isGone(resolvePath(context, file)))) {
+        if (flags.ignoreMissing && (await isGone(resolvePath(context, file), flags.follow))) {
           noteMissing(context, file);
           tally.passOver();
           continue;
@@ -189,9 +194,9 @@ async function tellRejects(context: Context, { rejectedLines, withRejects }: Tal
   await writeLine(context, `${lines}; see why: rollbook rejects --load ${withRejects}`);
 }
 
-async function isGone(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => false,
+async function isGone(path: string, follow: boolean): Promise<boolean> {
+  return (follow ? stat(path) : lstat(path)).then(
+    (found) => !follow && !found.isFile(),
     (error: unknown) => isMissing(error),
   );
 }
@@ -209,25 +214,34 @@ function noteMissing(context: Context, file: string): void {
 async function presentFiles(
   context: Context,
   files: readonly string[],
-  ignoreMissing: boolean,
+  { ignoreMissing = false, follow }: Pick<LoadFlags, "ignoreMissing" | "follow">,
 ): Promise<readonly string[]> {
   const present: string[] = [];
   for (const file of files) {
     const path = resolvePath(context, file);
     const name = printable(file);
-    const found = await stat(path).catch((error: NodeJS.ErrnoException) => error);
+    const found = await (follow ? stat(path) : lstat(path)).catch((error: NodeJS.ErrnoException) => error);
     if (found instanceof Error) {
       if (!isMissing(found)) {
         throw usageError(`${name} cannot be looked at (${found.code}). Nothing was loaded.`);
       }
-      if (!ignoreMissing) throw usageError(`${name}: there is no such file. Nothing was loaded.`);
+      if (!ignoreMissing)
+        throw usageError(`${name}: there is no such file.${hintOf(file)} Nothing was loaded.`);
       noteMissing(context, file);
+      continue;
+    }
+    // What takes a drop's name after it was listed must not hold up the others.
+    if (!follow && ignoreMissing && !found.isFile()) {
+      note(context, `${name}: no regular file, passed over`);
       continue;
     }
     if (found.isDirectory()) {
       throw usageError(
         `${name} is a folder. Nothing was loaded. Name the files in it, or take it as an inbox: rollbook watch ${name}`,
       );
+    }
+    if (found.isSymbolicLink()) {
+      throw usageError(`${name} is a symbolic link, and --no-follow refuses those. Nothing was loaded.`);
     }
     if (!found.isFile()) throw usageError(`${name} is no regular file. Nothing was loaded.`);
     const readable = await access(path, constants.R_OK).then(
@@ -240,12 +254,17 @@ async function presentFiles(
   return present;
 }
 
+/** Arguments are text: of bytes that are not UTF-8 something else has come in. */
+function hintOf(file: string): string {
+  return file.includes("\ufffd") ? " If its name is not UTF-8, rename it." : "";
+}
+
 /** Loads one drop with progress on the terminal, and prints its report. */
 export async function loadAndTell(
   context: Context,
   warehouse: Warehouse,
   file: string,
-  flags: Omit<LoadFlags, "refresh">,
+  flags: Omit<LoadFlags, "refresh"> & FileGuard,
   place: { readonly number: number; readonly of: number },
 ): Promise<LoadReport> {
   const report = { ...(await loadWithProgress(context, warehouse, file, flags, place)), file };
@@ -259,7 +278,7 @@ export async function loadWithProgress(
   context: Context,
   warehouse: Warehouse,
   file: string,
-  flags: {
+  flags: FileGuard & {
     readonly maxRejects: number;
     readonly syncedOn?: string | undefined;
     readonly decimalComma?: boolean | undefined;
@@ -267,12 +286,14 @@ export async function loadWithProgress(
   place: { readonly number: number; readonly of: number } = { number: 1, of: 1 },
 ): Promise<LoadReport> {
   const bar = openProgress(context);
-  const title = `${place.of > 1 ? `${place.number} of ${place.of}: ` : ""}${printable(shorten(basename(file), 40))}`;
+  const title = `${place.of > 1 ? `${place.number} of ${place.of}: ` : ""}${shorten(printable(basename(file)), 40)}`;
   const describe = startDescription();
   return loadDrop({
     database: warehouse.database,
     settings: warehouse.settings,
     path: resolvePath(context, file),
+    follow: flags.follow,
+    listed: flags.listed,
     syncedOn: flags.syncedOn,
     maxRejects: flags.maxRejects,
     decimalComma: flags.decimalComma,

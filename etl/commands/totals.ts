@@ -18,11 +18,20 @@ import {
   type Total,
   type TotalsFilter,
 } from "../totals.ts";
-import { type Context, EXIT, jsonOption, parseDate, refuseEmptyRange, withWarehouse } from "./context.ts";
+import {
+  type Context,
+  EXIT,
+  jsonOption,
+  parseDate,
+  refuseEmptyRange,
+  usageError,
+  withWarehouse,
+} from "./context.ts";
 
 interface TotalsFlags extends TotalsFilter {
   readonly by: Grouping;
   readonly format?: "table" | "csv" | "json";
+  readonly guardFormulas?: boolean;
   readonly json?: boolean;
 }
 
@@ -54,8 +63,12 @@ export function addTotals(program: Command, context: Context): void {
     .addOption(
       new Option(
         "--format <format>",
-        "table: for people; csv: with a header, sorted; json: an object per line",
+        "table: for people; csv: with a header, sorted, venue ids exactly as they are, also those that a spreadsheet program would run as formulas; json: an object per line",
       ).choices(["table", "csv", "json"]),
+    )
+    .option(
+      "--guard-formulas",
+      "with csv, for spreadsheet programs: put an apostrophe in front of venue ids that begin with = + - @ or an apostrophe, and quote all venue ids",
     )
     .addOption(jsonOption())
     .addHelpText(
@@ -67,9 +80,14 @@ export function addTotals(program: Command, context: Context): void {
 
 async function totals(context: Context, flags: TotalsFlags): Promise<number> {
   refuseEmptyRange(flags);
-  const { by, json, format = json ? "json" : "table", ...filter } = flags;
+  const { by, json, format = json ? "json" : "table", guardFormulas = false, ...filter } = flags;
+  if (guardFormulas && format !== "csv") throw usageError("--guard-formulas goes with --format csv only.");
   return withWarehouse(context, {}, async ({ database, settings }) => {
-    const printer = { table: tablePrinter, csv: csvPrinter, json: jsonPrinter }[format](context, by);
+    const printer = { table: tablePrinter, csv: csvPrinter, json: jsonPrinter }[format](
+      context,
+      by,
+      guardFormulas,
+    );
     await readTotals({ database, settings, by, ...filter, signal: context.signal }, printer.add);
     await printer.end();
     return EXIT.done;
@@ -90,11 +108,29 @@ function jsonPrinter(context: Context): Printer {
   return { add: (total) => writeJson(context, total), end: async () => {} };
 }
 
-function csvPrinter(context: Context, by: Grouping): Printer {
+/** The start of a cell that some spreadsheet program takes for a formula, also after blanks and what has no width. */
+const FORMULA = /^[\s\p{Cf}]*[=+\-@'＝＋－＠]|^\t/u;
+
+/**
+ * A venue id that no spreadsheet program runs. The ones that begin with an apostrophe get another: who takes one away has the id. Always in quotes:
+ * else a semicolon in it would begin a new cell where that is the delimiter. Source: OWASP, "CSV Injection".
+ */
+function guardFormula(venueId: string): string {
+  return FORMULA.test(venueId) ? `'${venueId}` : venueId;
+}
+
+function csvPrinter(context: Context, by: Grouping, guarded: boolean): Printer {
   const columns = columnsOf(by);
+  const cast = {
+    string: (value: string, { column }: { readonly column?: string | number }) =>
+      column === "venue_id" ? { value: guardFormula(value), quoted: true } : value,
+  };
   let rows: Total[] = [];
   const flush = async () => {
-    await write(context, stringify(rows, { columns: [...columns], record_delimiter: "\n" }));
+    await write(
+      context,
+      stringify(rows, { columns: [...columns], record_delimiter: "\n", ...(guarded && { cast }) }),
+    );
     rows = [];
   };
   let started = false;

@@ -9,10 +9,10 @@ import { readReasons } from "../reason.ts";
 import type { LoadReport } from "../report.ts";
 import type { Warehouse } from "../warehouse.ts";
 import { type Context, EXIT, parseWhole, withWarehouse } from "./context.ts";
-import { requireInbox, sayNotUtf8 } from "./inbox.ts";
+import { requireInbox, sayLeft } from "./inbox.ts";
 import { addLoadOptions, type LoadFlags, loadAndTell, refreshTouched } from "./load.ts";
 
-interface WatchFlags extends Omit<LoadFlags, "refresh" | "syncedOn" | "ignoreMissing"> {
+interface WatchFlags extends Omit<LoadFlags, "refresh" | "syncedOn" | "ignoreMissing" | "follow"> {
   readonly interval: number;
   readonly once?: boolean;
 }
@@ -100,10 +100,10 @@ async function keepTakingIn(watching: Watching): Promise<number> {
 }
 
 async function look({ context, inbox, told }: Watching): Promise<readonly InboxFile[]> {
-  const { files, unnamable } = await listInbox(inbox);
-  for (const name of unnamable.filter((candidate) => !told.has(candidate))) {
-    told.add(name);
-    note(context, sayNotUtf8(name));
+  const { files, left } = await listInbox(inbox);
+  for (const one of left) {
+    if (!told.has(one.name)) note(context, sayLeft(one));
+    told.add(one.name);
   }
   return files;
 }
@@ -134,7 +134,8 @@ async function takeIn(watching: Watching, files: readonly InboxFile[]): Promise<
     if (!(await isUntouched(file))) continue;
     const place = { number: index + 1, of: files.length };
     const report =
-      stuck.get(file.name)?.report ?? (await loadAndTell(context, warehouse, file.path, flags, place));
+      stuck.get(file.name)?.report ??
+      (await loadAndTell(context, warehouse, file.path, { ...flags, follow: false, listed: file }, place));
     for (const partition of report.touched) owed.add(partition);
     if (report.error?.code === "connection") return { rejected, databaseAway: true };
     if (report.outcome === "rejected") rejected = true;

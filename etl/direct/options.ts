@@ -9,6 +9,7 @@ export interface DirectOptions extends Preparation {
   readonly loadId: number;
   readonly syncedOn: string;
   readonly path: string;
+  readonly follow?: boolean | undefined;
   /** The file's size. */
   readonly bytes: number;
   readonly gzip: boolean;
