@@ -179,7 +179,12 @@ def test_encryption_is_handed_on(
     stand_in(f'env > "{seen}"')
     run("status", "--json", connection_id="tls")
     variables = set(seen.read_text().splitlines())
-    assert {"PGSSLMODE=verify-full", "PGSSLROOTCERT=/ca.pem", "PGSSLCERT=/me.pem", "PGSSLKEY=/me.key"} <= variables
+    assert {
+        "PGSSLMODE=verify-full",
+        "PGSSLROOTCERT=/ca.pem",
+        "PGSSLCERT=/me.pem",
+        "PGSSLKEY=/me.key",
+    } <= variables
     assert {"PGSSLNEGOTIATION=direct", "PGSSLMINPROTOCOLVERSION=TLSv1.3"} <= variables
 
 
