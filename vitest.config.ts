@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["{db,etl,dags,bench}/**/*.test.ts"],
+    include: ["{db,etl,dags,bench,release}/**/*.test.ts"],
     globalSetup: ["db/testing_server.ts"],
     testTimeout: 120_000,
     hookTimeout: 120_000,

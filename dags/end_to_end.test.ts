@@ -6,7 +6,18 @@ import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createWriteStream, readFileSync } from "node:fs";
-import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -14,6 +25,7 @@ import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { TestWarehouse } from "../db/testing.ts";
 import { rollbook } from "../etl/testing/cli.ts";
+import { commandLines } from "../etl/testing/command_lines.ts";
 import { isRunning, type OwnServer, openOwnServer, readProcess, until } from "../etl/testing/own_server.ts";
 import { disagreements } from "../etl/testing/warehouse.ts";
 import { CHECKOUT } from "./airflow/checkout.ts";
@@ -24,6 +36,8 @@ import { INSTALLED_WITHIN_MS, installPython } from "./airflow/testing.ts";
 const MINUTE = 60_000;
 /** Far beyond what it takes, also after a kill, when the task is tried again after half a minute. */
 const TAKEN_IN_WITHIN_MS = 5 * MINUTE;
+
+const WAREHOUSE_PASSWORD = "q7Zk3vXwp@ss:w/rd%?#'\" &x9Lm2TbR";
 
 let folder: string;
 let inbox: string;
@@ -46,7 +60,14 @@ beforeAll(
       home: join(folder, "home"),
       inbox,
       python,
-      warehouse: { host: PGHOST, port: Number(PGPORT), user: PGUSER, database: PGDATABASE },
+      warehouse: {
+        host: PGHOST,
+        port: Number(PGPORT),
+        user: PGUSER,
+        database: PGDATABASE,
+        // The server does not ask for it: what counts is where it turns up.
+        password: WAREHOUSE_PASSWORD,
+      },
       environment: process.env,
     });
   },
@@ -227,23 +248,64 @@ test("locks that a dead scheduler left in Airflow's database end by themselves",
   expect(await totalsOf("locked")).toEqual(sum);
 });
 
-test("no password is in any log", async () => {
-  const secrets = Object.entries(JSON.parse(readFileSync(join(folder, "home", "secrets.json"), "utf8")));
-  expect(secrets.length).toBeGreaterThan(3);
-  const logs = await readdir(airflow.taskLogs, { recursive: true, withFileTypes: true });
-  const texts = await Promise.all(
-    logs
-      .filter((entry) => entry.isFile())
-      .map((entry) => readFile(join(entry.parentPath, entry.name), "utf8")),
+test("no password is in any log, on a command line, or in Airflow's database", async () => {
+  const home = join(folder, "home");
+  const secrets = [
+    ...Object.entries(JSON.parse(readFileSync(join(home, "secrets.json"), "utf8"))),
+    // Either end: what quotes or encodes it leaves them.
+    ["the warehouse's", WAREHOUSE_PASSWORD.slice(0, 8)],
+    ["the warehouse's", WAREHOUSE_PASSWORD.slice(-8)],
+  ];
+  expect(secrets.length).toBeGreaterThan(5);
+  const folders = [airflow.taskLogs, join(home, "logs")];
+  const logs = await Promise.all(
+    folders.map((each) => readdir(each, { recursive: true, withFileTypes: true })),
   );
+  const files = logs.flat().filter((entry) => entry.isFile());
+  const texts = await Promise.all(files.map((entry) => readFile(join(entry.parentPath, entry.name), "utf8")));
   expect(texts.length).toBeGreaterThan(10);
+  texts.push(await readFile(join(home, "postgres", "server.log"), "utf8"), commandLines());
+  texts.push(...(await metadataTexts()));
   for (const [secret, value] of secrets) {
+    const forms = [String(value), Buffer.from(String(value)).toString("hex")];
     expect(
-      texts.some((text) => text.includes(String(value))),
-      secret,
+      texts.some((text) => forms.some((form) => text.includes(form))),
+      String(secret),
     ).toBe(false);
   }
 });
+
+test("only their owner can reach secrets, Airflow's settings and logs", async () => {
+  const modeOf = async (...path: string[]) =>
+    ((await stat(join(folder, "home", ...path))).mode & 0o777).toString(8);
+  expect([await modeOf("secrets.json"), await modeOf("home"), await modeOf("logs")]).toEqual([
+    "600",
+    "700",
+    "700",
+  ]);
+  expect(await modeOf("postgres", "data")).toBe("700");
+});
+
+/** Every row of Airflow's database, XComs and rendered fields among them. */
+async function metadataTexts(): Promise<readonly string[]> {
+  const { host, port, user, database } = airflow.metadata;
+  const client = new pg.Client({ host, port, user, database, ssl: false });
+  await client.connect();
+  try {
+    const tables = await client.query("select tablename from pg_tables where schemaname = 'public'");
+    const names = tables.rows.map(({ tablename }) => String(tablename));
+    expect(names).toEqual(expect.arrayContaining(["xcom", "rendered_task_instance_fields", "log"]));
+    const texts: string[] = [];
+    for (const name of names) {
+      const { rows } = await client.query(`select t::text from ${client.escapeIdentifier(name)} t`);
+      texts.push(JSON.stringify(rows));
+    }
+    expect(texts.join("").length).toBeGreaterThan(10_000);
+    return texts;
+  } finally {
+    await client.end();
+  }
+}
 
 interface Question {
   readonly subject: string;

@@ -202,6 +202,10 @@ def libpq_variables(connection: Connection) -> dict[str, str]:
         "PGDATABASE": connection.schema,
         "PGSSLMODE": extra.get("sslmode"),
         "PGSSLROOTCERT": extra.get("sslrootcert"),
+        "PGSSLCERT": extra.get("sslcert"),
+        "PGSSLKEY": extra.get("sslkey"),
+        "PGSSLNEGOTIATION": extra.get("sslnegotiation"),
+        "PGSSLMINPROTOCOLVERSION": extra.get("ssl_min_protocol_version"),
     }
     return {name: str(value) for name, value in variables.items() if value not in (None, "")}
 

@@ -5,7 +5,15 @@ import { drizzle, type NodePgDatabase } from "drizzle-orm/node-postgres";
 import { PgDialect } from "drizzle-orm/pg-core";
 import pg from "pg";
 import QueryStream from "pg-query-stream";
-import { errorState, isConnectionLost, RollbookError, rootCause, SQLSTATE } from "./errors.ts";
+import {
+  type EncryptionFailure,
+  encryptionFailure,
+  errorState,
+  isConnectionLost,
+  RollbookError,
+  rootCause,
+  SQLSTATE,
+} from "./errors.ts";
 
 /** One connection: drizzle for statements, the client itself for COPY and cursors. */
 export interface Session {
@@ -198,22 +206,41 @@ async function connect(database: Database, signal: AbortSignal | undefined): Pro
   }
 }
 
+const AUTHORIZATION_REMEDY =
+  "Check user and password in DATABASE_URL or the PG* variables, and whether the server wants encryption (sslmode) or a certificate (sslcert, sslkey).";
+
+const ENCRYPTION_REMEDIES: Readonly<Record<EncryptionFailure, string>> = {
+  untrusted:
+    "Its certificate is not signed by an authority that is trusted here. Name the right one in sslrootcert (PGSSLROOTCERT); if it is named already, somebody may be answering in the server's place.",
+  wrong_host:
+    "Connect by a host name that its certificate has (PGHOST), or have one made for this name; if it is the right name, somebody may be answering in the server's place.",
+  expired: "Have the server's certificate renewed, and check the clock of this machine.",
+  not_offered:
+    "Encryption was asked for (sslmode), so nothing was sent. Turn ssl on in the server, or see who answers in its place.",
+  handshake:
+    "Server and client could not agree on encryption: check the certificate in sslcert and the server's ssl settings.",
+};
+
 /** Turns the driver's error at connecting into one that names the place and the remedy; others are passed on. */
 export function explainConnectionError(error: unknown, place: string): unknown {
   const state = errorState(error);
   const cause = rootCause(error);
-  const said = cause instanceof Error ? cause.message || cause.name : String(cause);
+  // A host with several addresses gives an error of several, without a message.
+  const said = cause instanceof Error ? cause.message || state || cause.name : String(cause);
   const explain = (code: "connection" | "permission" | "configuration", remedy: string) =>
     new RollbookError({ code, message: `cannot connect to the ${place}: ${said}. ${remedy}`, cause: error });
   switch (state) {
     case SQLSTATE.invalidPassword:
     case SQLSTATE.invalidAuthorization:
-      return explain("permission", "Check user and password in DATABASE_URL or the PG* variables.");
+      return explain("permission", AUTHORIZATION_REMEDY);
     case SQLSTATE.invalidCatalogName:
       return explain("configuration", "Create the database, or name another in DATABASE_URL or PGDATABASE.");
     case SQLSTATE.tooManyConnections:
       return error;
   }
+  const failure = encryptionFailure(error);
+  // No retry helps; and the connection may have been tampered with.
+  if (failure !== undefined) return explain("configuration", ENCRYPTION_REMEDIES[failure]);
   if (isConnectionLost(error) || /timeout/i.test(said)) {
     return explain("connection", "Check that the server runs and that host and port are right.");
   }

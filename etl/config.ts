@@ -1,24 +1,26 @@
 /** Where the warehouse is: flags > environment > default, as one readonly Config; all problems in one error. */
-import { existsSync, readFileSync } from "node:fs";
-import { homedir } from "node:os";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import type pg from "pg";
-import { parseIntoClientConfig } from "pg-connection-string";
 import { defaultUser } from "../db/client.ts";
 import { RollbookError } from "../db/errors.ts";
+import { type Parameters, readParameters, type Source } from "./connection_parameters.ts";
+import { readService } from "./connection_service.ts";
+import { readUrl } from "./connection_url.ts";
+import { driverOptions, type Encryption, readEncryption } from "./encryption.ts";
+import { findPassword, type Login } from "./password_file.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A server of the user's own, or the embedded one with its data in `home`. */
 export type Config =
-  | { readonly kind: "server"; readonly connection: pg.ClientConfig }
+  | { readonly kind: "server"; readonly connection: pg.ClientConfig; readonly encryption: Encryption }
   | { readonly kind: "embedded"; readonly home: string };
 
 export const DEFAULT_HOME = ".rollbook";
 
 /**
  * Reads where the warehouse is: `DATABASE_URL`; or `PGHOST` or `PGSERVICE` with the other `PG*` variables, as libpq takes them; else the
- * embedded server in `ROLLBOOK_HOME`, a path relative to `folder`.
+ * embedded server in `ROLLBOOK_HOME`. Paths are relative to `folder`. Nothing is left for the driver to find in the environment.
  *
  * @throws RollbookError `configuration`, naming every problem
  */
@@ -33,85 +35,57 @@ export function readConfig(options: { readonly environment: Environment; readonl
 }
 
 function findTarget(environment: Environment, folder: string, problems: string[]): Config {
-  if (environment.DATABASE_URL)
-    return { kind: "server", connection: readUrl(environment.DATABASE_URL, problems) };
-  if (environment.PGSERVICE || environment.PGHOST) {
-    const service = environment.PGSERVICE ? readService(environment, problems) : {};
-    return { kind: "server", connection: readVariables(environment, service, problems) };
+  const source = findSource(environment, problems);
+  if (source === undefined && !environment.PGHOST) {
+    return { kind: "embedded", home: resolve(folder, environment.ROLLBOOK_HOME || DEFAULT_HOME) };
   }
-  return { kind: "embedded", home: resolve(folder, environment.ROLLBOOK_HOME || DEFAULT_HOME) };
-}
-
-function readUrl(url: string, problems: string[]): pg.ClientConfig {
-  if (!/^postgres(ql)?:\/\//.test(url)) {
-    problems.push("DATABASE_URL must begin with postgres:// or postgresql://");
-    return {};
-  }
-  try {
-    return parseIntoClientConfig(url);
-  } catch {
-    // The parser's message repeats the URL, and with it the password.
-    problems.push("DATABASE_URL is no valid URL: postgresql://user:password@host:5432/database");
-    return {};
-  }
-}
-
-/** One service of the connection service file. Source: PostgreSQL 18 documentation, 32.17. */
-function readService(environment: Environment, problems: string[]): Readonly<Record<string, string>> {
-  const name = environment.PGSERVICE ?? "";
-  const files = [
-    environment.PGSERVICEFILE || join(environment.HOME || homedir(), ".pg_service.conf"),
-    ...(environment.PGSYSCONFDIR ? [join(environment.PGSYSCONFDIR, "pg_service.conf")] : []),
+  const parameters = readParameters(source, environment, problems);
+  const login = readLogin(parameters, problems);
+  const encryption = readEncryption({ parameters, environment, folder }, problems);
+  const password =
+    parameters("password")?.value ??
+    findPassword({ file: parameters("passfile"), login, environment, folder }, problems);
+  const [timeout, options, name] = [
+    readTimeout(parameters, problems),
+    parameters("options"),
+    parameters("application_name"),
   ];
-  for (const file of files.filter((candidate) => existsSync(candidate))) {
-    const service = findService(readFileSync(file, "utf8"), name);
-    if (service !== undefined) return service;
-  }
-  problems.push(`PGSERVICE names ${JSON.stringify(name)}, which is not in ${files.join(" or ")}`);
-  return {};
+  const connection = {
+    ...login,
+    ...(password !== undefined && { password }),
+    ...(timeout !== undefined && { connectionTimeoutMillis: timeout }),
+    ...(options !== undefined && { options: options.value }),
+    ...(name !== undefined && { application_name: name.value }),
+    // With a problem its files may not be there.
+    ...(problems.length === 0 && driverOptions(encryption, login.host)),
+  };
+  return { kind: "server", connection, encryption };
 }
 
-/** As libpq reads it: unlike in other INI files nothing is quoted, and a `#` or `;` in a password is part of it. */
-function findService(text: string, name: string): Readonly<Record<string, string>> | undefined {
-  let found: Record<string, string> | undefined;
-  for (const line of text.split("\n").map((raw) => raw.trim())) {
-    if (line === "" || line.startsWith("#")) continue;
-    if (line.startsWith("[")) {
-      if (found !== undefined) break;
-      if (line === `[${name}]`) found = {};
-    } else if (found !== undefined) {
-      const equals = line.indexOf("=");
-      if (equals > 0) found[line.slice(0, equals).trim()] = line.slice(equals + 1).trim();
-    }
-  }
-  return found;
+function findSource(environment: Environment, problems: string[]): Source | undefined {
+  if (environment.DATABASE_URL) return readUrl(environment.DATABASE_URL, problems);
+  return environment.PGSERVICE ? readService(environment, problems) : undefined;
 }
 
-/** What the service leaves open comes from the environment. Encryption (PGSSLMODE), PGPASSFILE and PGOPTIONS the driver reads itself. */
-function readVariables(
-  environment: Environment,
-  service: Readonly<Record<string, string>>,
-  problems: string[],
-): pg.ClientConfig {
-  const user = service.user ?? environment.PGUSER ?? defaultUser();
-  const port = Number(service.port ?? environment.PGPORT ?? 5432);
-  if (!Number.isInteger(port) || port < 1 || port > 65535)
-    problems.push(
-      `${service.port === undefined ? "PGPORT" : "the port of the service"} must be a number from 1 to 65535`,
-    );
-  const password = service.password ?? environment.PGPASSWORD;
+function readLogin(parameters: Parameters, problems: string[]): Login {
+  const user = parameters("user")?.value ?? defaultUser();
+  const given = parameters("port");
+  const port = given === undefined ? 5432 : Number(given.value);
+  if (!Number.isInteger(port) || port < 1 || port > 65535) {
+    problems.push(`${given?.origin} must be a number from 1 to 65535`);
+  }
   return {
-    host: service.host ?? environment.PGHOST ?? "localhost",
+    host: parameters("host")?.value ?? "localhost",
     port,
     user,
-    database: service.dbname ?? environment.PGDATABASE ?? user,
-    ...(password !== undefined && { password }),
-    ...(service.sslmode !== undefined && { ssl: encryption(service.sslmode) }),
+    database: parameters("dbname")?.value ?? user,
   };
 }
 
-/** What the driver makes of PGSSLMODE: an encrypted connection has a verified certificate, unless `no-verify` says otherwise. */
-function encryption(mode: string): NonNullable<pg.ClientConfig["ssl"]> {
-  if (mode === "no-verify") return { rejectUnauthorized: false };
-  return mode !== "disable" && mode !== "allow";
+/** Milliseconds; 0 waits for ever, as with libpq. */
+function readTimeout(parameters: Parameters, problems: string[]): number | undefined {
+  const given = parameters("connect_timeout");
+  if (given === undefined) return undefined;
+  if (!/^\d{1,6}$/.test(given.value)) problems.push(`${given.origin} must be a number of seconds`);
+  return Number(given.value) * 1000;
 }

@@ -192,7 +192,9 @@ test("embedded: a query on a new home exits 2 and makes nothing, a load makes th
   expect(loaded.code).toBe(0);
   expect(jsonLines(loaded.stdout)).toMatchObject([{ outcome: "loaded", partitions: ["2026-01"] }]);
   expect(existsSync(join(folder, "ware house/data/postmaster.pid"))).toBe(false);
-  const status = await rollbook(["status"], { environment, folder });
+  // Of another server: none of it is for the embedded one.
+  const elsewhere = { PGSSLMODE: "verify-full", PGSSLNEGOTIATION: "direct", PGSSLROOTCERT: "/nowhere" };
+  const status = await rollbook(["status"], { environment: { ...environment, ...elsewhere }, folder });
   expect([status.code, status.stderr]).toEqual([0, ""]);
   expect(status.stdout).toContain("time zone UTC, one partition per month, invoices from 2000-01-01 on");
   expect(readFileSync(join(folder, "ware house/server.log"), "utf8")).toContain(

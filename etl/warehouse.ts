@@ -37,7 +37,8 @@ export async function openConfigured(options: OpenOptions): Promise<OpenDatabase
   });
   const { host, port, user, database: name } = server;
   const database = openDatabase({
-    connection: { host, port, user, database: name, ssl: false },
+    // The driver would take what is not said from PG* variables, which belong to another server.
+    connection: { host, port, user, database: name, ssl: false, sslnegotiation: "postgres" },
     max: CONNECTIONS,
   });
   return {

@@ -13,7 +13,7 @@ const SERVER: Database = {
   user: "me@home",
   database: "turn/over",
   password: 'p"a:s@s$1',
-  sslMode: "verify-full",
+  encryption: { mode: "verify-full", rootCertificate: "/etc/ca.pem", negotiation: "postgres" },
 };
 
 const places = (database: Database) => ({
@@ -53,7 +53,7 @@ test("an Airflow connection gets the local database, its other fields stay", () 
     login: "me@home",
     password: 'p"a:s@s$1',
     schema: "turn/over",
-    extra: { sslmode: "verify-full" },
+    extra: { sslmode: "verify-full", sslrootcert: "/etc/ca.pem" },
   });
 });
 
@@ -61,7 +61,7 @@ test("SQLAlchemy's URL gets the local database, with nothing in it that must be 
   const url = "postgresql+psycopg2://airflow:secret@airflow-db:5432/airflow";
   expect(localize("URL", url)).toBe("postgresql+psycopg2://rollbook@/turnover?host=%2Frun%2Fa%20b&port=5432");
   expect(localize("URL", url, SERVER)).toBe(
-    "postgresql+psycopg2://me%40home:p%22a%3As%40s%241@/turn%2Fover?host=db.example.com&port=6543&sslmode=verify-full",
+    "postgresql+psycopg2://me%40home:p%22a%3As%40s%241@/turn%2Fover?host=db.example.com&port=6543&sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem",
   );
 });
 
@@ -87,6 +87,23 @@ test("PG* variables are the local database's, all or none", () => {
     PGUSER: "rollbook",
     PGDATABASE: "turnover",
     A: "a",
+  });
+  const encryption = {
+    mode: "verify-ca",
+    rootCertificate: "/ca",
+    certificate: "/cert",
+    key: "/key",
+    leastProtocol: "TLSv1.3",
+    negotiation: "direct",
+  } as const;
+  expect(localizeEnvironment(environment, places({ ...SERVER, encryption }))).toMatchObject({
+    PGPASSWORD: 'p"a:s@s$1',
+    PGSSLMODE: "verify-ca",
+    PGSSLROOTCERT: "/ca",
+    PGSSLCERT: "/cert",
+    PGSSLKEY: "/key",
+    PGSSLMINPROTOCOLVERSION: "TLSv1.3",
+    PGSSLNEGOTIATION: "direct",
   });
 });
 

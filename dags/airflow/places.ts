@@ -1,4 +1,6 @@
 /** From the containers' world to this machine: paths, hosts and ports in the environment that docker-compose.yml gives a service. */
+import { VARIABLES } from "../../etl/connection_parameters.ts";
+import { type Encryption, encryptionParameters } from "../../etl/encryption.ts";
 import { AirflowError } from "./errors.ts";
 
 /** A PostgreSQL server and a database of it. */
@@ -9,8 +11,8 @@ export interface Database {
   readonly user: string;
   readonly database: string;
   readonly password?: string | undefined;
-  /** As libpq's PGSSLMODE. Default: none is given. */
-  readonly sslMode?: string | undefined;
+  /** Default: nothing is said of it. */
+  readonly encryption?: Encryption | undefined;
 }
 
 export interface Places {
@@ -55,15 +57,19 @@ export function localizePaths(text: string, folders: Places["folders"]): string 
 }
 
 export function libpqVariables(database: Database): Environment {
-  const { host, port, user, database: name, password, sslMode } = database;
+  const { host, port, user, database: name, password } = database;
   return {
     PGHOST: host,
     PGPORT: String(port),
     PGUSER: user,
     PGDATABASE: name,
     ...(password !== undefined && { PGPASSWORD: password }),
-    ...(sslMode !== undefined && { PGSSLMODE: sslMode }),
+    ...Object.fromEntries(encryptionOf(database).map(([name, value]) => [VARIABLES[name], value])),
   };
+}
+
+function encryptionOf({ encryption }: Database): ReturnType<typeof encryptionParameters> {
+  return encryption === undefined ? [] : encryptionParameters(encryption);
 }
 
 function localizeValue(value: string, places: Places): string {
@@ -85,7 +91,7 @@ function localizeConnection(value: string, { databases }: Places): string | unde
     login: database.user,
     ...(database.password !== undefined && { password: database.password }),
     schema: database.database,
-    ...(database.sslMode !== undefined && { extra: { sslmode: database.sslMode } }),
+    ...(database.encryption !== undefined && { extra: Object.fromEntries(encryptionOf(database)) }),
   });
 }
 
@@ -100,13 +106,13 @@ function localizeUrl(value: string, { databases, servers }: Places): string | un
 }
 
 function sqlAlchemyUrl(protocol: string, database: Database): string {
-  const { host, port, user, password, database: name, sslMode } = database;
+  const { host, port, user, password, database: name } = database;
   const login = password === undefined ? encode(user) : `${encode(user)}:${encode(password)}`;
   // As parameters: a socket's folder can stand nowhere else.
   const parameters = [
     `host=${encode(host)}`,
     `port=${port}`,
-    ...(sslMode ? [`sslmode=${encode(sslMode)}`] : []),
+    ...encryptionOf(database).map(([name, value]) => `${name}=${encode(value)}`),
   ];
   return `${protocol}//${login}@/${encode(name)}?${parameters.join("&")}`;
 }

@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdirSync, realpathSync } from "node:fs";
+import { chmodSync, mkdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { type EmbeddedServer, openEmbeddedServer } from "../../db/embedded.ts";
 import { COMPOSE_FILE } from "./checkout.ts";
@@ -86,7 +86,12 @@ export async function startAirflow(options: AirflowOptions): Promise<Airflow> {
   if (signal?.aborted) throw aborted(signal.reason);
   mkdirSync(options.home, { recursive: true });
   const home = realpathSync(options.home);
-  for (const folder of ["home", "logs", "postgres"]) mkdirSync(join(home, folder), { recursive: true });
+  mkdirSync(join(home, "postgres"), { recursive: true });
+  // Airflow writes its settings with keys, and the password of its pages, readable for a group.
+  for (const folder of ["home", "logs"]) {
+    mkdirSync(join(home, folder), { recursive: true });
+    chmodSync(join(home, folder), 0o700);
+  }
   const undo: (() => Promise<void>)[] = [];
   let stopped: Promise<void> | undefined;
   const stop = () => {

@@ -1,8 +1,8 @@
 /** Where the warehouse is: a server that the user names, or the embedded one. */
 import type pg from "pg";
 import { openEmbeddedServer } from "../../db/embedded.ts";
-import { RollbookError } from "../../db/errors.ts";
 import { readConfig } from "../../etl/config.ts";
+import type { Encryption } from "../../etl/encryption.ts";
 import type { Variables } from "./compose.ts";
 import type { Database } from "./places.ts";
 
@@ -26,19 +26,19 @@ export async function openWarehouse(options: {
   const { environment, folder, signal, onProgress } = options;
   const config = readConfig({ environment, folder });
   if (config.kind === "server") {
-    return { database: readConnection(config.connection, environment), close: async () => {} };
+    return { database: readConnection(config.connection, config.encryption), close: async () => {} };
   }
   const server = await openEmbeddedServer({ home: config.home, signal, onProgress });
   const { host, port, user, database } = server;
   return {
-    database: { host, port, user, database, sslMode: "disable" },
+    database: { host, port, user, database, encryption: { mode: "disable", negotiation: "postgres" } },
     close: () => server.release({ withinMs: 3_000 }),
   };
 }
 
-/** What the driver understands of a connection, as libpq's settings, which the tasks get. */
-function readConnection(connection: pg.ClientConfig, environment: Variables): Database {
-  const { host, port, user, database, password, ssl } = connection;
+/** The connection as libpq's settings, which the tasks get. */
+function readConnection(connection: pg.ClientConfig, encryption: Encryption): Database {
+  const { host, port, user, database, password } = connection;
   if (typeof password === "function") throw new Error("a password is a text");
   return {
     host: host ?? "localhost",
@@ -46,19 +46,6 @@ function readConnection(connection: pg.ClientConfig, environment: Variables): Da
     user: user ?? "",
     database: database ?? user ?? "",
     password: password ?? undefined,
-    sslMode: ssl === undefined ? environment.PGSSLMODE : readEncryption(ssl),
+    encryption,
   };
-}
-
-function readEncryption(ssl: NonNullable<pg.ClientConfig["ssl"]>): string {
-  if (typeof ssl === "boolean") return ssl ? "verify-full" : "disable";
-  const { rejectUnauthorized, ...files } = ssl;
-  if (Object.values(files).some((value) => value !== undefined)) {
-    throw new RollbookError({
-      code: "configuration",
-      message:
-        "npm run airflow takes no certificates from DATABASE_URL. Name a certificate authority in NODE_EXTRA_CA_CERTS.",
-    });
-  }
-  return rejectUnauthorized === false ? "no-verify" : "verify-full";
 }

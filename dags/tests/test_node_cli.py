@@ -177,13 +177,20 @@ def test_encryption_is_handed_on(
 ) -> None:
     monkeypatch.setenv(
         "AIRFLOW_CONN_TLS",
-        '{"conn_type":"postgres","host":"db","extra":{"sslmode":"verify-full","sslrootcert":"/ca.pem"}}',
+        '{"conn_type":"postgres","host":"db","extra":{"sslmode":"verify-full","sslrootcert":"/ca.pem","sslcert":"/me.pem",'
+        '"sslkey":"/me.key","sslnegotiation":"direct","ssl_min_protocol_version":"TLSv1.3"}}',
     )
     seen = tmp_path / "seen"
     stand_in(f'env > "{seen}"')
     run("status", "--json", connection_id="tls")
-    assert "PGSSLMODE=verify-full" in seen.read_text()
-    assert "PGSSLROOTCERT=/ca.pem" in seen.read_text()
+    variables = set(seen.read_text().splitlines())
+    assert {
+        "PGSSLMODE=verify-full",
+        "PGSSLROOTCERT=/ca.pem",
+        "PGSSLCERT=/me.pem",
+        "PGSSLKEY=/me.key",
+    } <= variables
+    assert {"PGSSLNEGOTIATION=direct", "PGSSLMINPROTOCOLVERSION=TLSv1.3"} <= variables
 
 
 def test_the_password_is_on_no_command_line_and_in_no_log(

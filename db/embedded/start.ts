@@ -124,7 +124,9 @@ function staleId(place: Place): NodeJS.ProcessEnv {
 function spawnKeeper(place: Place, log: number): ChildProcess {
   const tsx = createRequire(import.meta.url).resolve("tsx");
   const script = fileURLToPath(new URL("./keeper.ts", import.meta.url));
-  const { NODE_OPTIONS, NODE_V8_COVERAGE, ...env } = process.env;
+  const { NODE_OPTIONS, NODE_V8_COVERAGE, DATABASE_URL, ...inherited } = process.env;
+  // It lives longer than the command, and has no use for the password of another server.
+  const env = Object.fromEntries(Object.entries(inherited).filter(([name]) => !name.startsWith("PG")));
   const keeper = spawn(
     process.execPath,
     ["--import", pathToFileURL(tsx).href, script, place.home, String(process.pid)],
