@@ -1,9 +1,12 @@
 /** `npm run fuzz`: holds the reader of drops against a model of its own, on mutated lines and files. docs/reliability.md */
-import { realpathSync } from "node:fs";
+import { mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import cliProgress from "cli-progress";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { RollbookError } from "../db/errors.ts";
+import { hostileDrops, runLimits } from "./fuzz/limits.ts";
 import { type FoundDifference, type FuzzProgress, type FuzzReport, runFuzz } from "./fuzz/run.ts";
 import { openFuzzServer } from "./fuzz/server.ts";
 
@@ -11,6 +14,7 @@ interface Flags {
   readonly lines: number;
   readonly files: number;
   readonly from: number;
+  readonly limits?: boolean;
   readonly json?: boolean;
 }
 
@@ -28,6 +32,7 @@ export function createCommand(): Command {
     )
     .option("--files <n>", "mutated files", parseCount, 300)
     .option("--from <seed>", "the first seed: the same seeds make the same lines and files", parseCount, 1)
+    .option("--limits", "load hostile drops of gigabytes instead, and measure the memory that each takes")
     .option("--json", "the result as one JSON object on standard output")
     .addHelpText(
       "after",
@@ -63,6 +68,7 @@ async function run(argv: readonly string[]): Promise<number> {
   const stopping = new AbortController();
   for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stopping.abort());
   const { signal } = stopping;
+  if (flags.limits) return measureLimits(flags.json ?? false, signal);
   const progress = createProgress(flags);
   try {
     const server = await openFuzzServer(signal);
@@ -87,6 +93,27 @@ async function run(argv: readonly string[]): Promise<number> {
     process.stderr.write(`${error.message}\n`);
     return 1;
   }
+}
+
+/** Loads each hostile drop in a process of its own; exit code 1 when one does not end as it must. */
+async function measureLimits(json: boolean, signal: AbortSignal): Promise<number> {
+  const server = await openFuzzServer(signal);
+  const folder = mkdtempSync(join(tmpdir(), "rollbook-limits-"));
+  let faults = 0;
+  try {
+    const drops = hostileDrops({ small: false });
+    for await (const report of runLimits({ drops, folder, environment: server.environment })) {
+      const { name, outcome, code, read, rejected, peakMb, seconds } = report;
+      faults += report.faults.length;
+      const line = `${name}: ${outcome}${code === undefined ? "" : ` (${code})`}, ${read} read, ${rejected} rejected, ${peakMb} MB, ${seconds} s`;
+      process.stdout.write(`${json ? JSON.stringify(report) : [line, ...report.faults].join("\n  ")}\n`);
+      if (signal.aborted) return 130;
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+    await server.close();
+  }
+  return faults > 0 ? 1 : 0;
 }
 
 /** A bar on a terminal; elsewhere a line now and then. */

@@ -86,20 +86,15 @@ async function compareAll(product: Product, drop: MadeDrop): Promise<Comparison>
   };
   if (taken.length === 0) return { kind: "same", keyed: 0, ...seen };
   const wanted = taken.map(meaningOf);
-  compareMeanings("reader", taken, wanted, await product.readBack(world, reading.copy, reading.pieces));
-  const direct = await product.readDirectly(world, reading.copy, reading.pieces);
-  compareMeanings("direct way", taken, wanted, direct);
-  if (otherwise.length > 0) {
-    const again = otherwise.map(({ line }) => line);
-    const written = otherwise.map(({ row }) => row);
-    compareMeanings(
-      "careful path",
-      again,
-      again.map(meaningOf),
-      await product.readBack(world, reading.copy, written),
-    );
-  }
-  return { kind: "same", keyed: direct.filter((each) => each !== undefined).length, ...seen };
+  const found = await product.readRows(world, reading.copy, {
+    pieces: reading.pieces,
+    otherwise: otherwise.map(({ row }) => row),
+  });
+  compareMeanings("reader", taken, wanted, found.stored);
+  compareMeanings("direct way", taken, wanted, found.direct);
+  const again = otherwise.map(({ line }) => line);
+  compareMeanings("careful path", again, again.map(meaningOf), found.otherwise);
+  return { kind: "same", keyed: found.direct.filter((each) => each !== undefined).length, ...seen };
 }
 
 type TakenLine = ReadLine & { readonly invoice: Invoice };

@@ -1,13 +1,14 @@
 /** What the product makes of a drop: by the reader as a whole, by the careful path alone, and by the direct way's columns. */
 import { isUtf8 } from "node:buffer";
+import pg from "pg";
 import { type Database, type Transaction, withTransaction } from "../../db/client.ts";
 import type { Settings } from "../../db/schema.ts";
 import { readThresholds } from "../../etl/calendar.ts";
 import { copyAll } from "../../etl/copy.ts";
 import { type CopyLayout, DEFAULT_DIALECT, type Dialect } from "../../etl/dialect.ts";
-import { type Chunk, createChunks, fillChunk, writeCents } from "../../etl/direct/chunk.ts";
+import { type Chunk, type Chunks, createChunks, fillChunk, writeCents } from "../../etl/direct/chunk.ts";
 import { toDate } from "../../etl/direct/days.ts";
-import { createKeyMaps, findOffsets, resolveKeys } from "../../etl/direct/keys.ts";
+import { createKeyMaps, findOffsets, type KeyMaps, resolveKeys } from "../../etl/direct/keys.ts";
 import { inflate, type Refusal, readLines } from "../../etl/read.ts";
 import { createRecogniser, NOT_CANONICAL } from "../../etl/recognise.ts";
 import { copyRows } from "../../etl/stage.ts";
@@ -88,18 +89,24 @@ export function pathsOf(bytes: Buffer, dialect: Dialect, rules: LineRules): Path
 /** The product with a warehouse behind it: what its rows mean is asked of PostgreSQL. */
 export interface Product {
   readonly rulesOf: (world: World) => Promise<LineRules>;
-  /** What PostgreSQL has of the rows of a COPY, in order, each written by {@link meaning}. */
-  readonly readBack: (
-    world: World,
-    layout: CopyLayout,
-    pieces: readonly (Buffer | string)[],
-  ) => Promise<readonly string[]>;
-  /** What the direct way has of them; undefined where it leaves a row to staging. */
-  readonly readDirectly: (
-    world: World,
-    layout: CopyLayout,
-    pieces: readonly Buffer[],
-  ) => Promise<readonly (string | undefined)[]>;
+  readonly readRows: (world: World, layout: CopyLayout, rows: RowTexts) => Promise<RowMeanings>;
+}
+
+/** Rows of COPY text. */
+export interface RowTexts {
+  /** As the reader wrote them. */
+  readonly pieces: readonly Buffer[];
+  /** Of the careful path, where it writes otherwise. */
+  readonly otherwise: readonly string[];
+}
+
+/** What the rows say, in order, each written by {@link meaning}. */
+export interface RowMeanings {
+  /** To PostgreSQL. */
+  readonly stored: readonly string[];
+  readonly otherwise: readonly string[];
+  /** To the direct way; undefined where it leaves a row to staging. */
+  readonly direct: readonly (string | undefined)[];
 }
 
 const SEPARATOR = "\u0001";
@@ -124,58 +131,74 @@ export function openProduct(database: Database): Product {
   const offsets = new Map<World, Map<number, number | null>>();
   const chunks = createChunks(MOST_ROWS);
   const inZone = <T>({ timeZone }: World, work: (tx: Transaction) => Promise<T>) =>
-    withTransaction({ database }, async (tx) => {
-      await tx.client.query("select set_config('TimeZone', $1, true)", [timeZone]);
-      return work(tx);
-    });
-
-  const rulesOf = async (world: World): Promise<LineRules> => {
-    const known = rules.get(world);
-    if (known !== undefined) return known;
-    const made = await inZone(world, (tx) => readRules(tx, world));
-    rules.set(world, made);
-    return made;
-  };
+    withTransaction({ database, opening: [`set local timezone = ${pg.escapeLiteral(timeZone)}`] }, work);
   return {
-    rulesOf,
-    readBack: (world, layout, pieces) =>
-      inZone(world, async (tx) => {
-        await tx.client.query(`truncate ${STAGING}`);
-        await copyAll(tx, copyRows(STAGING, layout), pieces);
-        // As one text: a row for each would take longer than all else.
-        const { rows } = await tx.client.query<{ all: string | null }>(
-          `select string_agg(concat_ws(E'\\x01', venue_id, invoice_id, (extract(epoch from datetime_created) * 1000000)::bigint,
-                                       datetime_created::date, total), E'\\n' order by ctid) as all from ${STAGING}`,
-        );
-        const all = rows[0]?.all ?? null;
-        return all === null ? [] : all.split("\n");
-      }),
-    readDirectly: async (world, layout, pieces) => {
-      const known = offsets.get(world) ?? new Map<number, number | null>();
-      offsets.set(world, known);
-      const settings: Settings = { timeZone: world.timeZone, granularity: "month", earliest: world.earliest };
-      const maps = { ...createKeyMaps(settings), offsets: known };
-      const found: (string | undefined)[] = [];
-      for (const rows of pieces) {
-        for (let from = 0; from < rows.length; ) {
-          const chunk = chunks();
-          const odd: number[] = [];
-          const onOdd = () => odd.push(chunk.lines);
-          from = fillChunk({ chunk, venues: maps.venues, layout, rows, from, onOdd });
-          await inZone(world, (tx) => findOffsets(maps, tx, chunk));
-          // As if all venues had a key.
-          while (maps.venueKeys.length < maps.venues.ids.length) maps.venueKeys.push(1);
-          resolveKeys(maps, chunk, null);
-          let next = 0;
-          for (let line = 0; line <= chunk.lines; line++) {
-            for (; odd[next] === line; next++) found.push(undefined);
-            if (line < chunk.lines) found.push(directMeaning(chunk, maps.venues.ids, line));
-          }
-        }
-      }
-      return found;
+    rulesOf: async (world) => {
+      const made = rules.get(world) ?? (await inZone(world, (tx) => readRules(tx, world)));
+      rules.set(world, made);
+      return made;
     },
+    readRows: (world, layout, { pieces, otherwise }) =>
+      inZone(world, async (tx) => {
+        const settings: Settings = {
+          timeZone: world.timeZone,
+          granularity: "month",
+          earliest: world.earliest,
+        };
+        const maps = createKeyMaps(settings);
+        const known = offsets.get(world) ?? maps.offsets;
+        offsets.set(world, known);
+        return {
+          stored: await readBack(tx, layout, pieces),
+          otherwise: otherwise.length === 0 ? [] : await readBack(tx, layout, otherwise),
+          direct: await readDirectly(tx, layout, pieces, { chunks, maps: { ...maps, offsets: known } }),
+        };
+      }),
   };
+}
+
+/** What PostgreSQL has of the rows once they are in staging. */
+async function readBack(
+  tx: Transaction,
+  layout: CopyLayout,
+  pieces: readonly (Buffer | string)[],
+): Promise<readonly string[]> {
+  await tx.client.query(`truncate ${STAGING}`);
+  await copyAll(tx, copyRows(STAGING, layout), pieces);
+  // As one text: a row for each would take longer than all else.
+  const { rows } = await tx.client.query<{ all: string | null }>(
+    `select string_agg(concat_ws(E'\\x01', venue_id, invoice_id, (extract(epoch from datetime_created) * 1000000)::bigint,
+                                 datetime_created::date, total), E'\\n' order by ctid) as all
+     from ${STAGING}`,
+  );
+  return rows[0]?.all?.split("\n") ?? [];
+}
+
+async function readDirectly(
+  tx: Transaction,
+  layout: CopyLayout,
+  pieces: readonly Buffer[],
+  { chunks, maps }: { readonly chunks: Chunks; readonly maps: KeyMaps },
+): Promise<readonly (string | undefined)[]> {
+  const found: (string | undefined)[] = [];
+  for (const rows of pieces) {
+    for (let from = 0; from < rows.length; ) {
+      const chunk = chunks();
+      const odd: number[] = [];
+      const onOdd = () => odd.push(chunk.lines);
+      from = fillChunk({ chunk, venues: maps.venues, layout, rows, from, onOdd });
+      await findOffsets(maps, tx, chunk);
+      // As if all venues had a key.
+      while (maps.venueKeys.length < maps.venues.ids.length) maps.venueKeys.push(1);
+      resolveKeys(maps, chunk, null);
+      let next = 0;
+      for (let line = 0; line <= chunk.lines; line++) {
+        for (; odd[next] === line; next++) found.push(undefined);
+        if (line < chunk.lines) found.push(directMeaning(chunk, maps.venues.ids, line));
+      }
+    }
+  }
+  return found;
 }
 
 function directMeaning(chunk: Chunk, venues: readonly string[], line: number): string | undefined {
