@@ -33,6 +33,8 @@ export interface LoadOptions extends FileGuard {
   readonly careful?: boolean | undefined;
   /** Lines that the direct way sorts at a time; default {@link CHUNK_LINES}. */
   readonly chunkLines?: number | undefined;
+  /** What the drop may put into quarantine; default `QUARANTINE_BYTES`. */
+  readonly quarantineBytes?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Told of each new attempt, with the reason. */
@@ -166,6 +168,7 @@ async function loadOnce(
     follow: options.follow,
     gzip: drop.gzip,
     rules,
+    quarantineBytes: options.quarantineBytes,
     signal: options.signal,
     onProgress: (done) => clock.progress(done),
   });

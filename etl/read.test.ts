@@ -409,6 +409,30 @@ describe("a gzip drop", () => {
     }
   });
 
+  test("that inflates too far is refused, after what came out before; up to there it may be small or dense", async () => {
+    const bomb = gzipSync(Buffer.alloc(1_000_000, `${ROW}\n`));
+    const limit = { bytes: 300_000, times: 100 };
+    const pieces: (Buffer | Refusal)[] = [];
+    for await (const piece of inflate(chunksOf(bomb), limit)) pieces.push(piece);
+    const refusal = pieces.pop();
+    expect(refusal).toMatchObject({ kind: "refused", code: "inflates_too_far" });
+    expect(pieces.every(Buffer.isBuffer)).toBe(true);
+    const out = pieces.filter(Buffer.isBuffer).reduce((sum, { length }) => sum + length, 0);
+    expect(out).toBeGreaterThan(100_000);
+    expect(out).toBeLessThanOrEqual(Math.max(limit.bytes, limit.times * bomb.length));
+    for (const enough of [
+      { bytes: 1_000_000, times: 1 },
+      { bytes: 0, times: 1000 },
+    ]) {
+      let whole = 0;
+      for await (const piece of inflate(chunksOf(bomb), enough)) {
+        if (Buffer.isBuffer(piece)) whole += piece.length;
+        else throw new Error(piece.message);
+      }
+      expect(whole).toBe(1_000_000);
+    }
+  });
+
   async function inflated(raw: AsyncIterable<Buffer>) {
     const chunks: Buffer[] = [];
     let refused = false;

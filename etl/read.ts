@@ -16,7 +16,18 @@ import { type LineFormat, type LineRules, lineFormat, type Reject, validateLine 
 export const MAX_LINE_BYTES = 1024 * 1024;
 
 /** Why a drop is refused as a whole. */
-export type RefusalCode = "bad_header" | "truncated" | "line_too_long";
+export type RefusalCode = "bad_header" | "truncated" | "line_too_long" | "inflates_too_far";
+
+/**
+ * How far a gzip drop may inflate: to so many bytes in any case, and beyond that to so many times its own. Invoices have random ids, so gzip makes
+ * drops some five times smaller; its format allows for a thousand times. Memory is constant anyway: this is for the disk, which has to hold what is
+ * staged, and for the hours that it would take.
+ */
+export interface InflationLimit {
+  readonly bytes: number;
+  readonly times: number;
+}
+export const INFLATION_LIMIT: InflationLimit = { bytes: 1024 ** 3, times: 100 };
 
 export interface Refusal {
   readonly kind: "refused";
@@ -104,22 +115,31 @@ export type Source = AsyncIterable<Buffer | Refusal>;
 
 /**
  * Inflates a gzip stream, which may have several members. Of a stream that is cut, or is none, all that comes
- * out is yielded, then the refusal.
+ * out is yielded, then the refusal; of one that inflates too far, what comes out before.
  *
  * One chunk at a time, because a pipeline throws away what it holds when the stream breaks, more or less of it
  * as the clock has it.
  */
 export async function* inflate(
   raw: AsyncIterable<Buffer>,
+  limit = INFLATION_LIMIT,
 ): AsyncGenerator<Buffer | Refusal, void, undefined> {
   const gunzip = createGunzip({ chunkSize: READ_BYTES });
   // An error that nobody listens for would end the process; it is looked up in `errored`.
   gunzip.on("error", () => {});
   let fed = 0;
+  let out = 0;
   try {
     for await (const chunk of raw) {
       fed += chunk.length;
-      yield* drain(gunzip, (done) => gunzip.write(chunk, done));
+      for await (const piece of drain(gunzip, (done) => gunzip.write(chunk, done))) {
+        out += piece.length;
+        if (out > Math.max(limit.bytes, limit.times * fed)) {
+          yield inflatesTooFar(limit);
+          return;
+        }
+        yield piece;
+      }
       if (gunzip.errored !== null || gunzip.readableEnded) break;
     }
     if (gunzip.errored === null && !gunzip.readableEnded) yield* drain(gunzip, () => gunzip.end());
@@ -169,6 +189,14 @@ function truncated(error: Error | null): Refusal {
     kind: "refused",
     code: "truncated",
     message: `not a whole gzip stream (${detail}): hand the drop over again, complete`,
+  };
+}
+
+function inflatesTooFar({ bytes, times }: InflationLimit): Refusal {
+  return {
+    kind: "refused",
+    code: "inflates_too_far",
+    message: `inflates to more than ${times} times its size and more than ${bytes} bytes: if it is right, unpack it and hand over the .csv`,
   };
 }
 

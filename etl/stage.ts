@@ -1,4 +1,5 @@
 /** Streams a drop into a staging table by COPY, and its rejects into quarantine. Memory is constant for any size of drop. */
+import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { LOCK, type Transaction } from "../db/client.ts";
 import { STAGING_SLOTS } from "../db/schema.ts";
@@ -9,6 +10,11 @@ import type { LineRules, Reject } from "./validate.ts";
 
 /** Rejects are kept in memory up to so many bytes of raw text; then COPY is interrupted to write them. */
 const MAX_REJECT_BYTES = 4 * 1024 * 1024;
+/**
+ * The most that one drop puts into quarantine, counted by {@link sizeOfReject}: some four million lines of usual length. A few megabytes of gzip hold a
+ * billion bad lines, which would fill the disk before their share could be known to be too great.
+ */
+export const QUARANTINE_BYTES = 1024 ** 3;
 /** What a reject takes beside its raw text, roughly. */
 const REJECT_OVERHEAD = 200;
 
@@ -25,7 +31,7 @@ export interface Staged {
   /** Hash of the bytes as they were read this time; null when reading stopped before the end. */
   readonly sha256: Buffer | null;
   /** Why the drop is refused as a whole, if it is. */
-  readonly refusal: { readonly code: RefusalCode; readonly message: string } | null;
+  readonly refusal: { readonly code: RefusalCode | "too_many_rejects"; readonly message: string } | null;
 }
 
 /** Between two looks for a free slot, when all are taken. Of several that wait none is bound to a slot that is held long. */
@@ -57,6 +63,7 @@ async function tryStagingSlots(tx: Transaction): Promise<number | undefined> {
  * Reads the drop, writes what its rules take to the staging table and what they refuse to quarantine.
  *
  * @param options.table the staging table, from {@link takeStagingSlot}
+ * @param options.quarantineBytes where reading stops; default {@link QUARANTINE_BYTES}
  * @param options.onProgress bytes of the file and lines read so far
  */
 export async function stageDrop(options: {
@@ -67,18 +74,21 @@ export async function stageDrop(options: {
   readonly follow?: boolean | undefined;
   readonly gzip: boolean;
   readonly rules: LineRules;
+  readonly quarantineBytes?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((done: { readonly bytes: number; readonly rows: number }) => void) | undefined;
 }): Promise<Staged> {
-  const { tx, table, loadId, onProgress } = options;
+  const { tx, table, loadId, quarantineBytes = QUARANTINE_BYTES, onProgress } = options;
   let bytes = 0;
   let rows = 0;
   let rejected = 0;
   let copy: Copy | undefined;
   let rejects: Reject[] = [];
   let rejectBytes = 0;
+  let quarantined = 0;
   const writeRejects = async () => {
     await copyRejects(tx, loadId, rejects);
+    quarantined += rejectBytes;
     rejects = [];
     rejectBytes = 0;
   };
@@ -107,6 +117,12 @@ export async function stageDrop(options: {
             await writeRejects();
           }
           onProgress?.({ bytes, rows: rows + rejected });
+          if (quarantined + rejectBytes > quarantineBytes) {
+            await copy?.close();
+            await writeRejects();
+            const refusal = quarantineFull(basename(options.path), { rows, rejected, quarantineBytes });
+            return { rows, rejected, sha256: null, refusal };
+          }
           break;
         case "refused":
           await copy?.close();
@@ -125,6 +141,16 @@ export async function stageDrop(options: {
     throw error;
   }
   throw new Error("the reader ended without an end event");
+}
+
+function quarantineFull(
+  fileName: string,
+  { rows, rejected, quarantineBytes }: { rows: number; rejected: number; quarantineBytes: number },
+): { readonly code: "too_many_rejects"; readonly message: string } {
+  return {
+    code: "too_many_rejects",
+    message: `${fileName}: reading stopped after ${rows + rejected} lines, because the ${rejected} that were rejected fill the ${quarantineBytes} bytes that one drop may have in quarantine. See them with: rollbook rejects; then mend the file, or divide it.`,
+  };
 }
 
 /** The COPY that takes rows as the reader writes them. */
