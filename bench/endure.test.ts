@@ -14,6 +14,7 @@ import { LEAST_MS_TO_JUDGE, percentile, summarizeGrowth } from "./endure/figures
 import { createModel } from "./endure/model.ts";
 import { type EndureResults, isSound, readEndureResults } from "./endure/results.ts";
 import { DATABASE } from "./endure/run.ts";
+import { findBloat } from "./endure/watch.ts";
 
 const ENDURE = fileURLToPath(new URL("./endure.ts", import.meta.url));
 const RUN_MS = 600_000;
@@ -96,55 +97,71 @@ test(
   RUN_MS,
 );
 
-/** Runs a statement in the warehouse of a run, on a connection of its own. */
-async function inWarehouse<T>(
-  server: { readonly host: string; readonly port: number; readonly user: string },
-  work: (client: pg.Client) => Promise<T>,
-): Promise<T> {
-  const { host, port, user } = server;
-  const client = new pg.Client({ host, port, user, ssl: false, database: DATABASE });
-  await client.connect();
-  try {
-    return await work(client);
-  } finally {
-    await client.end();
-  }
+interface RunWarehouse {
+  readonly connect: () => Promise<pg.Client>;
+  /** Runs a statement on a connection of its own; its rows, or none where the database is going away. */
+  readonly query: (text: string) => Promise<readonly Record<string, string>[]>;
 }
 
+/** The warehouse of a run, seen from outside. */
+async function openWarehouse(run: Run): Promise<RunWarehouse> {
+  const server = await openEmbeddedServer({ home: join(run.home, "postgres") });
+  onTestFinished(() => server.release({ withinMs: 5000 }));
+  const { host, port, user } = server;
+  const connect = async () => {
+    const client = new pg.Client({ host, port, user, ssl: false, database: DATABASE });
+    // Whoever drops the database cuts it.
+    client.on("error", () => {});
+    await client.connect();
+    return client;
+  };
+  const query = async (text: string) => {
+    const client = await connect();
+    try {
+      return (await client.query(text)).rows;
+    } finally {
+      await client.end();
+    }
+  };
+  return { connect, query: (text) => query(text).catch(() => []) };
+}
+
+const hasEnded = ({ child }: Run) => child.exitCode !== null || child.signalCode !== null;
+
 test(
-  "a rollup that is tampered with, and a lock that is left, are named, and the exit code is 1",
+  "a row of the rollup that is tampered with, and a lock that is left, are named, and the exit code is 1",
   async () => {
-    const run = startEndure("--minutes", "0.2", "--loaders", "2", "--readers", "2", "--largest", "2000");
+    const run = startEndure("--minutes", "60", "--loaders", "2", "--readers", "2", "--largest", "2000");
     await run.untilTold(/[1-9]\d* loads, /);
-    const server = await openEmbeddedServer({ home: join(run.home, "postgres") });
-    onTestFinished(() => server.release({ withinMs: 5000 }));
-    const { host, port, user } = server;
-    const left = new pg.Client({ host, port, user, ssl: false, database: DATABASE });
-    // The end of the run may cut it.
-    left.on("error", () => {});
-    await left.connect();
+    const warehouse = await openWarehouse(run);
+    const left = await warehouse.connect();
     onTestFinished(() => left.end().catch(() => {}));
     await left.query("select pg_advisory_lock(4711, 12)");
-    // Again and again, because a rebuild makes good what was done before it.
+    // A reader sees it: then it is enough.
+    run.untilTold(/[1-9]\d* differences/).then(
+      () => run.child.kill("SIGTERM"),
+      () => {},
+    );
     let group = "";
-    while (run.child.exitCode === null && run.child.signalCode === null) {
-      await inWarehouse(server, async (client) => {
-        const { rows } = await client.query(`
-          update warehouse.venue_day_rollup r set total = total + 0.01
-          from warehouse.venues v
-          where v.venue_key = r.venue_key
-            and (r.created_on, r.venue_key) = (select created_on, venue_key from warehouse.venue_day_rollup order by 1, 2 limit 1)
-          returning v.venue_id || ' on ' || r.created_on as "group"`);
-        group = rows[0]?.group ?? group;
-      }).catch(() => {});
+    // Again and again, because a rebuild makes good what was done before it.
+    while (!hasEnded(run)) {
+      const [tampered] = await warehouse.query(`
+        update warehouse.venue_day_rollup r set total = total + 0.01
+        from warehouse.venues v
+        where v.venue_key = r.venue_key
+          and (r.created_on, r.venue_key) = (select created_on, venue_key from warehouse.venue_day_rollup order by 1, 2 limit 1)
+        returning v.venue_id || ' on ' || r.created_on as "group"`);
+      group = tampered?.group ?? group;
       await sleep(100);
     }
     expect(await run.ended).toBe(1);
     const results = run.results();
     expect(isSound(results)).toBe(false);
     expect(group).not.toBe("");
-    // By the model and by verify, in words.
-    expect(results.differences.filter((difference) => difference.includes(group)).length).toBeGreaterThan(1);
+    // By a reader; and by the model and by verify, who name the group.
+    expect(results.differences.some((difference) => /^reader \d: /.test(difference))).toBe(true);
+    expect(results.differences.filter((difference) => difference.startsWith(group))).toHaveLength(1);
+    expect(results.differences.join("\n")).toContain(`verify: ${group}`);
     expect(results.leaks.join("\n")).toMatch(/^advisory locks: .*4711\/12/m);
     expect(results.leaks.join("\n")).toMatch(/^connections: /m);
     expect(results.failures).toEqual([]);
@@ -154,26 +171,25 @@ test(
 );
 
 test(
-  "a run that is interrupted ends in order, is checked, and reports what it measured",
+  "a run that is interrupted ends in order, is checked, and reports what it measured, a load that was cut off and tried again too",
   async () => {
     const run = startEndure(
-      "--minutes",
-      "60",
-      "--loaders",
-      "2",
-      "--readers",
-      "1",
-      "--largest",
-      "2000",
-      "--json",
+      ...["--minutes", "60", "--loaders", "2", "--readers", "1", "--largest", "20000", "--json"],
     );
     await run.untilTold(/[1-9]\d* loads, /);
+    const warehouse = await openWarehouse(run);
+    for (let cut: readonly unknown[] = []; cut.length === 0; ) {
+      cut = await warehouse.query(`
+        select pg_terminate_backend(pid) from pg_stat_activity
+        where datname = current_database() and state = 'active' and query ilike 'copy %'`);
+    }
     run.child.kill("SIGTERM");
     expect(await run.ended).toBe(143);
     const results = run.results();
     expect(results.interrupted).toBe(true);
     expect(isSound(results)).toBe(true);
     expect(results.loads.loaded).toBeGreaterThan(0);
+    expect(Object.values(results.loads.retried).reduce((sum, count) => sum + count, 0)).toBeGreaterThan(0);
     expect(JSON.parse(await run.output)).toEqual(results);
   },
   RUN_MS,
@@ -223,6 +239,14 @@ test("what grows in the second half is not flat, what only warmed up or comes an
       LEAST_MS_TO_JUDGE - 1,
     ).flat,
   ).toBeNull();
+});
+
+test("a rollup that is far larger than its rows need is named", () => {
+  const rollup = { table: "venue_day_rollup", parts: 2, rows: 10_000, deadRows: 30_000, autovacuums: 1 };
+  expect(findBloat([{ ...rollup, bytes: 3e6 }])).toEqual([]);
+  expect(findBloat([{ ...rollup, bytes: 3e7 }])).toEqual([
+    "venue_day_rollup: 30000000 bytes for 10000 rows, 30000 dead",
+  ]);
 });
 
 test("a percentile is a value that was measured", () => {

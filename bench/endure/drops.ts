@@ -42,7 +42,15 @@ const LEAST_LINES = 1000;
 const MOST_LINES = 20_000;
 /** Every so many drops a large one, after one for each loader early on. */
 const LARGE_EVERY = 60;
-const RECENT_INVOICES = 100_000;
+/** Of the drops that load: share that brings only new invoices; the others correct and repeat some. */
+const ONLY_NEW = 0.5;
+/** Share that corrects and repeats what came with the drops just before, which are still being loaded; the others take older ones. */
+const HOT = 0.1;
+const RECENT_DROPS = 120;
+/** Shares of the lines: a second one for an invoice, another total for one, one as it was first stated. */
+const TWICE = 0.002;
+const CORRECTED = 0.03;
+const SENT_AGAIN = 0.015;
 
 /** Random numbers from a seed and a place in it. */
 function randomFrom(key: number) {
@@ -64,6 +72,14 @@ export interface DropMakerOptions {
   readonly loaders: number;
 }
 
+/** The invoices, by number, that a drop corrects and repeats some of: from `from` on, below `to`. */
+interface Repeats {
+  readonly from: number;
+  readonly to: number;
+}
+
+const NO_REPEATS: Repeats = { from: 0, to: 0 };
+
 /** The same seed gives the same drops in the same order, whoever loads them. */
 export function createDropMaker(options: DropMakerOptions): DropMaker {
   const { seed, loaders } = options;
@@ -71,9 +87,20 @@ export function createDropMaker(options: DropMakerOptions): DropMaker {
   let made = 0;
   let today = FIRST_SYNC_DAY;
   let making: Promise<unknown> = Promise.resolve();
+  /** How many invoices there were before each drop. */
+  const before: number[] = [];
+  const beforeDrop = (index: number) => before[Math.max(0, index)] ?? 0;
+  const chooseRepeats = (index: number, random: Random): Repeats => {
+    const kind = random.next();
+    if (kind < HOT) return { from: beforeDrop(index - 2 * loaders), to: options.book.count() };
+    if (kind < HOT + ONLY_NEW) return NO_REPEATS;
+    const from = random.next() < 0.8 ? beforeDrop(index - RECENT_DROPS) : 0;
+    return { from, to: beforeDrop(index - 3 * loaders) };
+  };
   const makeNext = async (): Promise<EndureDrop> => {
     const index = made;
     made += 1;
+    before.push(options.book.count());
     const random = randomFrom(deriveKey(seed, 1000 + index));
     // Of every day's drops some come days after the others.
     const syncDay = FIRST_SYNC_DAY + Math.floor(index / DROPS_PER_DAY) + 4 - random.below(5);
@@ -85,7 +112,8 @@ export function createDropMaker(options: DropMakerOptions): DropMaker {
     const large = (index >= 3 * loaders && index < 4 * loaders) || index % LARGE_EVERY === LARGE_EVERY - 1;
     let drop: EndureDrop;
     if (large || kind >= 0.09 || source === undefined) {
-      drop = await writeDrop(options, { index, syncDay, large, random });
+      const repeats = chooseRepeats(index, random);
+      drop = await writeDrop(options, { index, syncDay, large, repeats, random });
     } else if (kind < 0.06) {
       drop = await sendAgain(options, { index, source, later: kind < 0.03 ? 0 : 1 + random.below(3) });
       today = Math.max(today, drop.syncDay);
@@ -142,7 +170,16 @@ interface DropPlan {
 
 async function writeDrop(
   options: DropMakerOptions,
-  { index, syncDay, large, random }: DropPlan & { readonly large: boolean },
+  {
+    index,
+    syncDay,
+    large,
+    repeats,
+    random,
+  }: DropPlan & {
+    readonly large: boolean;
+    readonly repeats: Repeats;
+  },
 ): Promise<EndureDrop> {
   const most = Math.min(options.largest, MOST_LINES);
   const least = Math.min(LEAST_LINES, most);
@@ -150,7 +187,7 @@ async function writeDrop(
   const lines = large ? options.largest : least + Math.floor((most - least) * random.next() ** 2);
   const gzip = random.below(10) === 0;
   const path = nameDrop(options.folder, index, syncDay, gzip ? ".csv.gz" : ".csv");
-  const writer = createWriter(options.book, { syncDay, lines, random, badShare: 0.001 });
+  const writer = createWriter(options.book, { syncDay, lines, repeats, random, badShare: 0.001 });
   await writeFileWhole({ path, pages: writer.pages(), gzip });
   const { statements, bad } = writer.written();
   return { index, path, syncDay, content: index, statements, lines, bad, refusal: null, large };
@@ -176,20 +213,21 @@ async function writeRefused(
 }
 
 /**
- * Writes lines in random order: most bring new invoices, some correct one that another drop brought, which may not be loaded yet, some
- * send one again as it was first stated, some say two things of one invoice, a few are bad.
+ * Writes lines in random order: most bring new invoices, some correct one of `repeats`, which may not be loaded yet, some send one again as it
+ * was first stated, some say two things of one invoice, a few are bad.
  */
 function createWriter(
   book: InvoiceBook,
   plan: {
     readonly syncDay: number;
     readonly lines: number;
+    readonly repeats?: Repeats;
     readonly random: Random;
     readonly badShare: number;
     readonly header?: string;
   },
 ) {
-  const { syncDay, lines, random, badShare, header = HEADER } = plan;
+  const { syncDay, lines, repeats = NO_REPEATS, random, badShare, header = HEADER } = plan;
   const invoices = new Uint32Array(lines);
   const cents = new Int32Array(lines);
   // A drop that must load may have one bad line in a hundred.
@@ -199,14 +237,18 @@ function createWriter(
   const invoice = createInvoice();
   const choose = (): { number: number; cents: number } => {
     const kind = random.next();
-    if (kind < 0.005 && good > 0) {
+    if (kind < TWICE && good > 0) {
       const number = invoices[random.below(good)] as number;
       book.fill(number, invoice);
       return { number, cents: otherTotal(invoice, random) };
     }
-    const earlier = kind < 0.07 ? findEarlier(book, syncDay, random, invoice) : undefined;
+    const repeated = kind < TWICE + CORRECTED + SENT_AGAIN;
+    const earlier = repeated ? findEarlier(book, { ...repeats, syncDay, random, into: invoice }) : undefined;
     if (earlier !== undefined) {
-      return { number: earlier, cents: kind < 0.05 ? otherTotal(invoice, random) : invoice.cents };
+      return {
+        number: earlier,
+        cents: kind < TWICE + CORRECTED ? otherTotal(invoice, random) : invoice.cents,
+      };
     }
     const number = book.begin(syncDay);
     book.fill(number, invoice);
@@ -251,12 +293,14 @@ function createWriter(
   };
 }
 
-/** Mostly one of the last drops, which others are about to load. Fills it in; none that was created after the sync date. */
-function findEarlier(book: InvoiceBook, syncDay: number, random: Random, into: Invoice): number | undefined {
-  const count = book.count();
-  const reach = random.next() < 0.8 ? Math.min(count, RECENT_INVOICES) : count;
-  for (let attempt = 0; attempt < 4 && count > 0; attempt += 1) {
-    const number = count - 1 - random.below(reach);
+/** An invoice of those, filled in; none that was created after the sync date. */
+function findEarlier(
+  book: InvoiceBook,
+  plan: Repeats & { readonly syncDay: number; readonly random: Random; readonly into: Invoice },
+): number | undefined {
+  const { from, to, syncDay, random, into } = plan;
+  for (let attempt = 0; attempt < 4 && to > from; attempt += 1) {
+    const number = from + random.below(to - from);
     book.fill(number, into);
     if (into.day <= syncDay) return number;
   }

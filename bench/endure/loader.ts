@@ -56,7 +56,7 @@ async function load(
 ): Promise<Loaded> {
   const retries: string[] = [];
   const started = performance.now();
-  const onRetry = (_: number, error: unknown) => retries.push(errorState(error) ?? "unknown");
+  const onRetry = (_: number, error: unknown) => retries.push(errorState(error) ?? "connection lost");
   const report = await loadDrop({ database, settings, path, onRetry });
   const commitMs = performance.now() - started;
   const told = { kind: "loaded", report, commitMs, retries } as const;

@@ -91,7 +91,7 @@ function anyMonth({ today, below }: ReadContext): { readonly from: string; reado
 
 /** Against the control totals of the catalog and what is pending. */
 async function readYear(context: ReadContext): Promise<ReadResult> {
-  const year = Number(context.today.slice(0, 4)) - context.below(3);
+  const year = Number(context.today.slice(0, 4)) - context.below(4);
   const range = [`${year}-01-01`, `${year + 1}-01-01`];
   const shown = await ask(
     context,

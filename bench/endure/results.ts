@@ -47,6 +47,8 @@ export interface Loads {
 /** A table of the warehouse, or all partitions of one, at the end of the run, before anything was tidied up. */
 export interface TableState {
   readonly table: string;
+  /** Number of tables that these are. */
+  readonly parts: number;
   readonly bytes: number;
   readonly rows: number;
   readonly deadRows: number;

@@ -20,7 +20,7 @@ import { findIdleLeaks, findLastLeaks } from "./leaks.ts";
 import type { Answer as LoaderAnswer, Order as LoaderOrder } from "./loader.ts";
 import { createModel, type Model } from "./model.ts";
 import type { Answer as ReaderAnswer, Order as ReaderOrder } from "./reader.ts";
-import type { EndureResults } from "./results.ts";
+import { type EndureResults, isSound } from "./results.ts";
 import { createTally, type Tally } from "./tally.ts";
 import { findBloat, PENDING, readTables, startWatch, type Watch } from "./watch.ts";
 
@@ -108,8 +108,7 @@ export async function endure(options: EndureOptions): Promise<EndureResults> {
         ...found,
       };
       await database.pool.end();
-      if (found.differences.length + found.leaks.length === 0)
-        await server.admin.query(`drop database ${DATABASE} with (force)`);
+      if (isSound(results)) await server.admin.query(`drop database ${DATABASE} with (force)`);
       return results;
     } finally {
       await Promise.all([...loaders, ...readers].map((process) => process.close()));
@@ -140,7 +139,7 @@ async function runAndCheck(
     readonly folder: string;
   },
 ): Promise<Found> {
-  const { options, database, settings, book, folder } = given;
+  const { options, database, book, folder } = given;
   const { seed, largest, loaders, minutes, signal } = options;
   const differences = createList("differences");
   const failures = createList("failures");
@@ -167,56 +166,47 @@ async function runAndCheck(
   clearTimeout(timer);
   const ranMs = performance.now() - started;
   await endurance.watch.stop();
-  options.onNote("the loads and reads have ended; checking what they left");
-  const tables = await readTables(database);
-  const leaks = [...(await findIdleLeaks(database))];
-  await Promise.all([
-    ...endurance.loaders.map((loader) =>
-      leave(loader.ask({ kind: "leave" }, "left"), "a loader", failures.add),
-    ),
-    ...endurance.readers.map((reader) =>
-      leave(reader.ask({ kind: "leave" }, "left"), "a reader", failures.add),
-    ),
-  ]);
-  await refreshPartitions({ database });
-  options.onNote("comparing all totals with the model");
-  for (const difference of [
-    ...endurance.tally.unsettled(),
-    ...(await compareWithModel(database, model, book.venues)),
-  ])
-    differences.add(difference);
-  options.onNote("verifying all partitions");
-  const { verified, differences: diverging } = await verifyAll(database, settings);
-  if (verified.invoices !== model.invoices())
-    differences.add(`the rollup counts ${verified.invoices} invoices, the model ${model.invoices()}`);
-  leaks.push(...(await findLastLeaks(database)));
-  const memory = summarizeWatched(endurance, ranMs, (what) => what !== PENDING);
-  const sizes = summarizeWatched(endurance, ranMs, (what) => what === PENDING);
-  for (const { what, flat, grown } of [...memory, ...sizes]) {
-    if (flat === false) leaks.push(`${what} grew by ${grown} bytes in the second half of the run`);
-  }
-  if (ranMs >= LEAST_MS_TO_JUDGE) leaks.push(...findBloat(tables));
+  const checked = await checkEnd(endurance, ranMs);
   const reads = [...endurance.readTimes].sort();
   return {
+    ...checked,
     seconds: Math.round(ranMs / 100) / 10,
     interrupted: signal.aborted,
     loads: endurance.tally.loads(ranMs / 1000),
-    reads: {
-      count: reads.reduce((sum, [, { length }]) => sum + length, 0),
-    },
+    reads: { count: reads.reduce((sum, [, { length }]) => sum + length, 0) },
     times: [
       ...[...endurance.tally.times].sort().map(([what, measured]) => summarizeTimes(what, measured)),
       ...reads.map(([what, measured]) => summarizeTimes(`read: ${what}`, measured)),
     ],
-    memory,
-    sizes,
-    tables,
     server: await readServerCounts(database),
-    verified,
-    differences: [...differences.list(), ...diverging],
-    leaks,
+    differences: [...differences.list(), ...checked.differences],
     failures: failures.list(),
   };
+}
+
+/** What the run left: first while the processes are there and idle, then when they are gone. */
+async function checkEnd(endurance: Endurance, ranMs: number) {
+  const { options, database, settings, book, model, tally } = endurance;
+  options.onNote("the loads and reads have ended; checking what they left");
+  const tables = await readTables(database);
+  const idle = await findIdleLeaks(database);
+  await leaveAll(endurance);
+  await refreshPartitions({ database });
+  options.onNote("comparing all totals with the model");
+  const differences = [...tally.unsettled(), ...(await compareWithModel(database, model, book.venues))];
+  options.onNote("verifying all partitions");
+  const { verified, differences: diverging } = await verifyAll(database, settings);
+  differences.push(...diverging);
+  if (verified.invoices !== model.invoices())
+    differences.push(`the rollup counts ${verified.invoices} invoices, the model ${model.invoices()}`);
+  const memory = summarizeWatched(endurance, ranMs, (what) => what !== PENDING);
+  const sizes = summarizeWatched(endurance, ranMs, (what) => what === PENDING);
+  const grown = [...memory, ...sizes]
+    .filter(({ flat }) => flat === false)
+    .map(({ what, grown }) => `${what} grew by ${grown} bytes in the second half of the run`);
+  const bloated = ranMs >= LEAST_MS_TO_JUDGE ? findBloat(tables) : [];
+  const leaks = [...idle, ...(await findLastLeaks(database)), ...grown, ...bloated];
+  return { tables, memory, sizes, verified, differences, leaks };
 }
 
 /** Until the time is up: each loader ends the drop that it has, and then the readers their read. */
@@ -291,14 +281,13 @@ async function tellProgress(
   }
 }
 
-async function leave(
-  left: Promise<unknown>,
-  who: string,
-  onFailure: (message: string) => void,
-): Promise<void> {
-  await left.catch((error: unknown) => {
-    onFailure(`${who} could not leave: ${String(error)}`);
-  });
+async function leaveAll({ loaders, readers, failures }: Endurance): Promise<void> {
+  const leave = (left: Promise<unknown>, who: string) =>
+    left.catch((error: unknown) => failures.add(`${who} could not leave: ${String(error)}`));
+  await Promise.all([
+    ...loaders.map(({ ask }, index) => leave(ask({ kind: "leave" }, "left"), `loader ${index + 1}`)),
+    ...readers.map(({ ask }, index) => leave(ask({ kind: "leave" }, "left"), `reader ${index + 1}`)),
+  ]);
 }
 
 function summarizeWatched({ watch }: Endurance, runMs: number, wanted: (what: string) => boolean) {

@@ -81,6 +81,7 @@ export async function readTables({ pool }: Database): Promise<readonly TableStat
                 when c.relname like 'invoices_%' then 'invoices'
                 when c.relname like 'staging_%' then 'staging'
                 else c.relname end as "table",
+           count(*)::float8 as parts,
            sum(pg_total_relation_size(c.oid))::float8 as bytes,
            sum(s.n_live_tup)::float8 as rows,
            sum(s.n_dead_tup)::float8 as "deadRows",
@@ -90,13 +91,20 @@ export async function readTables({ pool }: Database): Promise<readonly TableStat
     where c.relnamespace = 'warehouse'::regnamespace and c.relkind = 'r'
     group by 1
     having sum(pg_total_relation_size(c.oid)) > 100000
-    order by 2 desc`);
+    order by bytes desc`);
   return rows;
 }
 
-/** Tables that have more dead rows than live ones, although they are not a queue: the autovacuum does not keep up. */
+/** What a row of the rollup and its index entry need, and what a partition of it has at least, in bytes. */
+const ROW_BYTES = 120;
+const PART_BYTES = 65_536;
+/** As often as that it may be written between two visits of the autovacuum. */
+const MOST_VERSIONS = 4;
+
+/** A rollup that is larger than it need be by far: the autovacuum does not keep up. */
 export function findBloat(tables: readonly TableState[]): readonly string[] {
   return tables
-    .filter(({ table, rows, deadRows }) => table === "venue_day_rollup" && deadRows > rows)
-    .map(({ table, rows, deadRows }) => `${table} has ${deadRows} dead rows for ${rows} live ones`);
+    .filter(({ table }) => table === "venue_day_rollup")
+    .filter(({ bytes, rows, parts }) => bytes > MOST_VERSIONS * (rows * ROW_BYTES + parts * PART_BYTES))
+    .map(({ table, bytes, rows, deadRows }) => `${table}: ${bytes} bytes for ${rows} rows, ${deadRows} dead`);
 }
