@@ -148,6 +148,10 @@ test("a warehouse older than the code is told to run init, which brings it up to
   await database.pool.query("drop schema reports cascade");
   await database.pool.query("drop view warehouse.venue_day_totals");
   await database.pool.query("create schema reports");
+  await database.pool.query("drop index warehouse.venue_day_pending_group");
+  await database.pool.query(
+    "create index venue_day_pending_created_on on warehouse.venue_day_pending (created_on)",
+  );
   const [oldest, ...later] = await readJournal();
   await database.pool.query("delete from warehouse.migrations where created_at > $1", [oldest?.when]);
   const error = await errorOf(withSession({ database }, readSettings));

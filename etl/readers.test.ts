@@ -216,3 +216,59 @@ test("partitions that are being made, and are not committed yet, keep neither re
   expect(await ensured).toEqual(["2020-01", "2020-02", "2020-03"]);
   await expectReadable(warehouse, [first, second]);
 });
+
+interface PlanNode {
+  readonly "Relation Name"?: string;
+  readonly "Actual Rows": number;
+  readonly "Actual Loops": number;
+  readonly "Rows Removed by Filter"?: number;
+  readonly Plans?: readonly PlanNode[];
+}
+
+/** How many rows of a table the execution of a plan looked at. */
+function rowsLookedAt(node: PlanNode, table: string): number {
+  const below = (node.Plans ?? []).reduce((sum, plan) => sum + rowsLookedAt(plan, table), 0);
+  if (node["Relation Name"] !== table) return below;
+  return below + node["Actual Loops"] * (node["Actual Rows"] + (node["Rows Removed by Filter"] ?? 0));
+}
+
+test("with many changes pending, of which the statistics know nothing yet, a report looks at each only a few times", async () => {
+  const warehouse = await createTestDatabase();
+  const { database, settings } = warehouse;
+  await ensurePartitions({
+    database,
+    granularity: settings.granularity,
+    dates: ["2026-04-01"],
+  });
+  // As between two visits of the autovacuum.
+  await warehouse.query(`
+    alter table warehouse.venue_day_pending set (autovacuum_enabled = off);
+    alter table warehouse.venue_day_rollup_2026_04 set (autovacuum_enabled = off)`);
+  await warehouse.query(
+    "insert into warehouse.venues (venue_id) select 'venue-' || n from generate_series(1, 200) n",
+  );
+  const insert = (table: string, first: string) =>
+    warehouse.query(`
+      insert into warehouse.${table}
+      select date '${first}' + day, venue_key, 1, 10.00 from generate_series(0, 9) day, warehouse.venues`);
+  const loads = 5;
+  // Statistics of what was pending before: other dates, few changes for each.
+  await warehouse.query(`
+    insert into warehouse.venue_day_pending
+    select date '2025-01-01' + day, venue_key, 1, 10.00 from generate_series(0, 399) day, warehouse.venues where venue_key <= 20`);
+  await warehouse.query("analyze warehouse.venue_day_pending");
+  await warehouse.query("delete from warehouse.venue_day_pending");
+  await insert("venue_day_rollup", "2026-04-01");
+  for (let load = 0; load < loads; load += 1) await insert("venue_day_pending", "2026-04-01");
+  for (const venue of ["true", "venue_id = 'venue-77'"]) {
+    const [explained] = await warehouse.query<{ "QUERY PLAN": [{ readonly Plan: PlanNode }] }>(`
+      explain (analyze, format json)
+      select created_on, invoices, total from reports.venue_daily_totals
+      where ${venue} and created_on >= '2026-04-01' and created_on < '2026-05-01'`);
+    const plan = explained?.["QUERY PLAN"][0].Plan;
+    if (plan === undefined) throw new Error("no plan");
+    const looked = rowsLookedAt(plan, "venue_day_pending");
+    expect(looked).toBeGreaterThan(0);
+    expect(looked).toBeLessThanOrEqual(5 * loads * 2000);
+  }
+});

@@ -1,7 +1,6 @@
 /** Starts processes that load (loader.ts) and asks them. */
-import { fork } from "node:child_process";
-import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import { startAskedProcess } from "./asked_process.ts";
 import type { Answer, Order } from "./loader.ts";
 import type { Site } from "./site.ts";
 
@@ -45,35 +44,7 @@ export function createLoadProcesses(): LoadProcesses {
 
 /** Starts a process. What it is asked for rejects with what went wrong there. */
 function startLoadProcess(): LoadProcess {
-  const child = fork(LOADER, {
-    execArgv: ["--import", import.meta.resolve("tsx")],
-    stdio: ["ignore", "inherit", "inherit", "ipc"],
-  });
-  const ended = once(child, "exit");
-  const ask = async <Kind extends Answer["kind"]>(order: Order, kind: Kind): Promise<Told<Kind>> => {
-    const settled = new AbortController();
-    const { signal } = settled;
-    try {
-      const answered = once(child, "message", { signal }).then(([answer]) => answer as Answer);
-      const gone = once(child, "exit", { signal }).then(
-        ([code, by]): Answer => ({ kind: "failed", message: `the loading process ended: ${by ?? code}` }),
-      );
-      // The one that is not waited for is aborted, which nobody needs to hear.
-      for (const promise of [answered, gone]) promise.catch(() => {});
-      child.send(order);
-      const answer = await Promise.race([answered, gone]);
-      if (answer.kind === kind) return answer as Told<Kind>;
-      throw new Error(
-        answer.kind === "failed" ? answer.message : `${answer.kind} is no answer to ${order.kind}`,
-      );
-    } finally {
-      settled.abort();
-    }
-  };
-  const close = async () => {
-    if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
-    await ended;
-  };
+  const { ask, close } = startAskedProcess<Order, Answer>(LOADER);
   const connect = async ({ connection, settings }: Site) => {
     await ask({ kind: "connect", connection, settings }, "connected");
   };

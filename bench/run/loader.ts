@@ -5,6 +5,7 @@ import type { Settings } from "../../db/schema.ts";
 import { loadDrop } from "../../etl/load.ts";
 import { refreshPartitions } from "../../etl/refresh.ts";
 import type { LoadReport } from "../../etl/report.ts";
+import { answerOrders } from "./asked_process.ts";
 
 export type Order =
   | { readonly kind: "connect"; readonly connection: pg.ClientConfig; readonly settings: Settings }
@@ -27,14 +28,7 @@ const CONNECTIONS = 4;
 let database: Database | undefined;
 let settings: Settings | undefined;
 
-process.on("message", (order: Order) => {
-  carryOut(order).then(
-    (answer) => process.send?.(answer),
-    (error: unknown) => process.send?.({ kind: "failed", message: String(error) } satisfies Answer),
-  );
-});
-// The runner is gone, and nobody would end this process.
-process.on("disconnect", () => process.exit(1));
+answerOrders(carryOut);
 
 async function carryOut(order: Order): Promise<Answer> {
   if (order.kind === "connect" || order.kind === "leave") {
