@@ -68,7 +68,7 @@ export function addTotals(program: Command, context: Context): void {
 async function totals(context: Context, flags: TotalsFlags): Promise<number> {
   refuseEmptyRange(flags);
   const { by, json, format = json ? "json" : "table", ...filter } = flags;
-  return withWarehouse(context, {}, async ({ database, settings }) => {
+  return withWarehouse(context, { reportsOnly: true }, async ({ database, settings }) => {
     const printer = { table: tablePrinter, csv: csvPrinter, json: jsonPrinter }[format](context, by);
     await readTotals({ database, settings, by, ...filter, signal: context.signal }, printer.add);
     await printer.end();
@@ -162,7 +162,7 @@ export function addExplainTotal(program: Command, context: Context): void {
 async function explain(context: Context, flags: TotalsFilter & { readonly json?: boolean }): Promise<number> {
   refuseEmptyRange(flags);
   const { json = false, ...filter } = flags;
-  return withWarehouse(context, {}, async ({ database, settings }) => {
+  return withWarehouse(context, { reportsOnly: true }, async ({ database, settings }) => {
     const rows: string[][] = [];
     let count = 0;
     let invoices = 0;
