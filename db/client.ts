@@ -145,18 +145,28 @@ export async function withTransaction<T>(
   },
   work: (tx: Transaction) => Promise<T>,
 ): Promise<T> {
-  return withSession(options, async (session) => {
-    const begin = `begin isolation level ${options.isolation ?? "read committed"}`;
-    await session.client.query([begin, ...(options.opening ?? [])].join(";"));
-    try {
-      const result = await work({ ...session, transaction: true });
-      await session.client.query("commit");
-      return result;
-    } catch (error) {
-      await session.client.query("rollback").catch(() => {});
-      throw error;
-    }
-  });
+  return withSession(options, (session) => inTransaction(session, work, options));
+}
+
+/** The same on a session that is open already. */
+export async function inTransaction<T>(
+  session: Session,
+  work: (tx: Transaction) => Promise<T>,
+  options: {
+    readonly isolation?: "read committed" | "repeatable read";
+    readonly opening?: readonly string[];
+  } = {},
+): Promise<T> {
+  const begin = `begin isolation level ${options.isolation ?? "read committed"}`;
+  await session.client.query([begin, ...(options.opening ?? [])].join(";"));
+  try {
+    const result = await work({ ...session, transaction: true });
+    await session.client.query("commit");
+    return result;
+  } catch (error) {
+    await session.client.query("rollback").catch(() => {});
+    throw error;
+  }
 }
 
 /** The same without a transaction: each statement commits by itself. For what cannot run in a transaction. */

@@ -42,6 +42,7 @@ export const SQLSTATE = {
   undefinedTable: "42P01",
   undefinedObject: "42704",
   duplicateTable: "42P07",
+  duplicateObject: "42710",
   invalidCatalogName: "3D000",
   invalidSchemaName: "3F000",
   invalidPassword: "28P01",
@@ -58,6 +59,7 @@ export const SQLSTATE = {
   crashShutdown: "57P02",
   cannotConnectNow: "57P03",
   invalidParameterValue: "22023",
+  internalError: "XX000",
 } as const;
 
 /** Errors of the socket that mean: no server, or no longer. */

@@ -9,6 +9,7 @@ import { openDatabase, withSession } from "./client.ts";
 import { RollbookError } from "./errors.ts";
 import { initWarehouse, readJournal, readSettings, refuseOldServer } from "./migrate.ts";
 import { createEmptyDatabase, createTestDatabase, testConnection } from "./testing.ts";
+import { migrateAsFarAs } from "./testing_versions.ts";
 
 const CLI = fileURLToPath(new URL("../etl/cli.ts", import.meta.url));
 
@@ -94,7 +95,7 @@ test("a second init changes nothing, with the same settings or with none", async
   const before = await database.pool.query(SNAPSHOT);
   for (const again of [{}, wanted, { timeZone: "europe/berlin" }]) {
     const second = await initWarehouse({ database, ...again });
-    expect(second).toEqual({ settings: wanted, applied: [], created: false });
+    expect(second).toEqual({ settings: wanted, applied: [], created: false, roles: false });
   }
   const after = await database.pool.query(SNAPSHOT);
   expect(after.rows).toEqual(before.rows);
@@ -144,16 +145,9 @@ test("a warehouse newer than the code is refused, and stays as it is", async () 
 });
 
 test("a warehouse older than the code is told to run init, which brings it up to date", async () => {
-  const { database } = await createTestDatabase();
-  await database.pool.query("drop schema reports cascade");
-  await database.pool.query("drop view warehouse.venue_day_totals");
-  await database.pool.query("create schema reports");
-  await database.pool.query("drop index warehouse.venue_day_pending_group");
-  await database.pool.query(
-    "create index venue_day_pending_created_on on warehouse.venue_day_pending (created_on)",
-  );
+  const { database } = await createEmptyDatabase();
   const [oldest, ...later] = await readJournal();
-  await database.pool.query("delete from warehouse.migrations where created_at > $1", [oldest?.when]);
+  await migrateAsFarAs(database, oldest?.tag ?? "");
   const error = await errorOf(withSession({ database }, readSettings));
   expect(error.code).toBe("warehouse_missing");
   expect(error.message).toContain("rollbook init");

@@ -6,7 +6,9 @@ import { migrate as applyMigrations } from "drizzle-orm/node-postgres/migrator";
 import pg from "pg";
 import { type Database, LOCK, type Session, withSession } from "./client.ts";
 import { errorState, RollbookError, SQLSTATE } from "./errors.ts";
-import { type Granularity, type Settings, settings } from "./schema.ts";
+import { ROLES } from "./rights.ts";
+import { actAsOwner, createRoles, findOwner, grantRights, handOver } from "./roles.ts";
+import { type Granularity, type Settings, settings, warehouseSettings } from "./schema.ts";
 
 const MIGRATIONS_FOLDER = fileURLToPath(new URL("./migrations", import.meta.url));
 const OLDEST_SERVER = 180_000;
@@ -39,19 +41,61 @@ export async function initWarehouse(options: {
   readonly timeZone?: string | undefined;
   readonly granularity?: Granularity | undefined;
   readonly earliest?: string | undefined;
+  /**
+   * Makes the roles of rights.ts, hands the warehouse to their owner, and gives the others their rights. Default false: what a warehouse has of them is
+   * brought up to date.
+   */
+  readonly roles?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
-}): Promise<{ readonly settings: Settings; readonly applied: readonly string[]; readonly created: boolean }> {
+}): Promise<Initialized> {
   return withSession(options, async (session) => {
     await checkServerVersion(session);
     await session.client.query("select pg_advisory_lock($1, 0)", [LOCK.migrate]);
     try {
+      const owner = await prepareOwner(session, options);
       const applied = await migrate(session);
-      return { ...(await fixSettings(session, options)), applied };
+      const fixed = await fixSettings(session, options);
+      const roles = owner === ROLES.owner;
+      if (roles) await grantRights(session);
+      return { ...fixed, applied, roles };
     } catch (error) {
-      throw await explainPermission(error, session);
+      throw await explainPermission(error, session, ROLES.owner);
     } finally {
+      // The session goes back to the pool.
+      await session.client.query("reset role").catch(() => {});
       await session.client.query("select pg_advisory_unlock($1, 0)", [LOCK.migrate]).catch(() => {});
     }
+  });
+}
+
+export interface Initialized {
+  readonly settings: Settings;
+  /** Tags of the migrations that were applied. */
+  readonly applied: readonly string[];
+  /** Whether there was no warehouse before. */
+  readonly created: boolean;
+  /** Whether the warehouse belongs to the role of its owner, and the other roles have their rights. */
+  readonly roles: boolean;
+}
+
+/** Makes the roles where that is asked for, and has the session act as the owner of the warehouse, so that new objects belong to the owner whoever runs this. */
+async function prepareOwner(
+  session: Session,
+  {
+    roles = false,
+    signal,
+  }: { readonly roles?: boolean | undefined; readonly signal?: AbortSignal | undefined },
+): Promise<string | undefined> {
+  if (roles) {
+    await createRoles(session);
+    await handOver(session, signal);
+  }
+  const owner = roles ? ROLES.owner : await findOwner(session);
+  if (owner === undefined) return undefined;
+  const acting = await actAsOwner(session, owner);
+  if (acting || owner !== ROLES.owner) return owner;
+  throw Object.assign(new Error(`the session may not act as ${owner}`), {
+    code: SQLSTATE.insufficientPrivilege,
   });
 }
 
@@ -60,15 +104,22 @@ async function migrate(session: Session): Promise<readonly string[]> {
   const journal = await readJournal();
   const version = await readVersion(session);
   refuseNewer(version, journal);
+  const missing = journal.filter((entry) => version === undefined || entry.when > version);
+  // Where nothing is missing, drizzle's migrator would still ask for the right to create schemas.
+  if (missing.length === 0) return [];
   await applyMigrations(session.db, {
     migrationsFolder: MIGRATIONS_FOLDER,
     migrationsSchema: "warehouse",
     migrationsTable: "migrations",
   });
-  return journal.filter((entry) => version === undefined || entry.when > version).map((entry) => entry.tag);
+  return missing.map((entry) => entry.tag);
 }
 
-/** The newest migration applied, or undefined where there is no warehouse. */
+/**
+ * The newest migration applied, or undefined where there is no warehouse.
+ *
+ * @throws the driver's error where the session may not look into the schema
+ */
 async function readVersion(session: Session): Promise<number | undefined> {
   const known = await session.client.query(
     "select to_regclass('warehouse.migrations') is not null as present",
@@ -173,20 +224,47 @@ function missingWarehouse(cause?: unknown): RollbookError {
 /**
  * Reads the settings of a warehouse that is there and of this code's version.
  *
+ * @param options.reportsOnly whether nothing but the schema `reports` is going to be read: then the right to that is enough. Default false
  * @throws RollbookError `warehouse_missing`, `warehouse_newer`, `unsupported_server`, `permission`
  */
-export async function readSettings(session: Session): Promise<Settings> {
+export async function readSettings(
+  session: Session,
+  { reportsOnly = false }: { readonly reportsOnly?: boolean | undefined } = {},
+): Promise<Settings> {
   await checkServerVersion(session);
   const journal = await readJournal();
   try {
+    if (reportsOnly && (await reportsTellVersion(session)))
+      return await readReportedSettings(session, journal);
     const version = await readVersion(session);
     if (version === undefined) throw missingWarehouse();
     refuseNewer(version, journal);
     refuseOlder(version, journal);
     return await selectSettings(session);
   } catch (error) {
-    throw await explainPermission(error, session);
+    throw await explainPermission(error, session, reportsOnly ? ROLES.reader : ROLES.loader);
   }
+}
+
+/** Whether the warehouse is there and new enough for its reports to say which version it is. */
+async function reportsTellVersion({ client }: Session): Promise<boolean> {
+  const found = await client.query(
+    `select
+     from pg_attribute a
+     join pg_class c on c.oid = a.attrelid and c.relname = 'warehouse_settings'
+     join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'reports'
+     where a.attname = 'schema_version'`,
+  );
+  return found.rowCount === 1;
+}
+
+async function readReportedSettings({ db }: Session, journal: Journal["entries"]): Promise<Settings> {
+  const [row] = await db.select().from(warehouseSettings);
+  if (row === undefined) throw missingWarehouse();
+  const { schemaVersion, ...reported } = row;
+  refuseNewer(schemaVersion, journal);
+  refuseOlder(schemaVersion, journal);
+  return reported;
 }
 
 function refuseOlder(version: number, journal: Journal["entries"]): void {
@@ -198,17 +276,35 @@ function refuseOlder(version: number, journal: Journal["entries"]): void {
   });
 }
 
-/** Says which right is missing, and how it is given; other errors are passed on. */
-async function explainPermission(error: unknown, session: Session): Promise<unknown> {
-  if (errorState(error) !== SQLSTATE.insufficientPrivilege) return error;
-  const result = await session.client.query(`
-    select current_user as "user", current_database() as database,
-           (select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'warehouse') as owner`);
-  const { user, database, owner } = result.rows[0];
+/** Says which right is missing, and how it is given; other errors are passed on. `needed`: the role that has it, in a warehouse with roles. */
+async function explainPermission(error: unknown, session: Session, needed: string): Promise<unknown> {
+  if (error instanceof RollbookError || errorState(error) !== SQLSTATE.insufficientPrivilege) return error;
+  const result = await session.client.query(
+    `select session_user as "user", current_database() as database, pg_get_userbyid(n.nspowner) as owner,
+            pg_has_role(session_user, n.nspowner, 'set') and not has_database_privilege(n.nspowner, current_database(), 'create')
+              as may_not_create
+     from (select) always
+     left join pg_namespace n on n.nspname = 'warehouse'`,
+  );
+  const { user, database, owner, may_not_create: mayNotCreate } = result.rows[0];
   const name = pg.escapeIdentifier;
-  const message =
-    owner === null
-      ? `user ${user} may not create the warehouse in database ${database}. As its owner run: grant create on database ${name(database)} to ${name(user)}`
-      : `user ${user} may not use the warehouse in database ${database}, which belongs to ${owner}. As ${owner} run: grant ${name(owner)} to ${name(user)}; or connect as ${owner}.`;
-  return new RollbookError({ code: "permission", message, cause: error });
+  const explain = (message: string) => new RollbookError({ code: "permission", message, cause: error });
+  if (owner === null) {
+    return explain(
+      `user ${user} may not create the warehouse in database ${database}. As its owner run: grant create on database ${name(database)} to ${name(user)}`,
+    );
+  }
+  if (owner === ROLES.owner && needed === ROLES.owner && mayNotCreate) {
+    return explain(
+      `role ${owner} may not create in database ${database}, which a migration takes. As the owner of the database run: grant create on database ${name(database)} to ${name(owner)}`,
+    );
+  }
+  if (owner === ROLES.owner) {
+    return explain(
+      `user ${user} may not do this in database ${database}: that takes role ${needed}. As one who may, run: grant ${name(needed)} to ${name(user)}; or connect as a member of it.`,
+    );
+  }
+  return explain(
+    `user ${user} may not use the warehouse in database ${database}, which belongs to ${owner}. As ${owner} run: grant ${name(owner)} to ${name(user)}; or connect as ${owner}.`,
+  );
 }

@@ -25,6 +25,7 @@ import {
   type PartitionRange,
   retryWhileLocked,
 } from "./partitions.ts";
+import { requireOwner } from "./roles.ts";
 import { type Partition, partitions } from "./schema.ts";
 
 /**
@@ -46,6 +47,7 @@ export async function detachPartition(options: PartitionClosing): Promise<void> 
 
 /** Puts a detached partition back, all three tables and the state in one transaction. */
 export async function attachPartition(options: PartitionChange): Promise<void> {
+  await requireOwner({ ...options, deed: "attach partitions" });
   await retryWhileLocked(options, () =>
     withTransaction(options, async (tx) => {
       await limitLockWaits(tx);

@@ -5,14 +5,7 @@
 import { inArray } from "drizzle-orm";
 import pRetry from "p-retry";
 import pg from "pg";
-import {
-  type Database,
-  LOCK,
-  lockUntilEnd,
-  type Session,
-  type Transaction,
-  withTransaction,
-} from "./client.ts";
+import { type Database, LOCK, type Session, type Transaction, withTransaction } from "./client.ts";
 import { errorState, RollbookError, SQLSTATE } from "./errors.ts";
 import { type Granularity, type Partition, partitions } from "./schema.ts";
 
@@ -154,34 +147,18 @@ async function createMissing(
 ): Promise<readonly string[]> {
   return withTransaction(options, async (tx) => {
     await limitLockWaits(tx, options.lockTimeoutMs);
-    await lockUntilEnd(tx, LOCK.ensurePartitions);
-    const names = ranges.map((range) => range.partition);
-    const present = await tx.db.select().from(partitions).where(inArray(partitions.partition, names));
-    const known = new Set(present.map((row) => row.partition));
-    const missing = ranges.filter((range) => !known.has(range.partition));
-    for (const range of missing) await createSet(tx, range);
-    return missing.map((range) => range.partition);
+    // By a function, so that a role without any DDL can load. It takes the lock of {@link LOCK.ensurePartitions}.
+    const made = await tx.client.query<{ partition: string }>(
+      "select partition from warehouse.open_partitions($1::date[]) as made (partition)",
+      [ranges.map((range) => range.lower)],
+    );
+    return made.rows.map(({ partition }) => partition);
   });
 }
 
 /** No statement of this transaction waits longer for a lock. */
 export async function limitLockWaits(tx: Transaction, timeoutMs = LOCK_TIMEOUT_MS): Promise<void> {
   await tx.client.query("select set_config('lock_timeout', $1, true)", [`${timeoutMs}ms`]);
-}
-
-async function createSet(tx: Transaction, range: PartitionRange): Promise<void> {
-  const statements = PARENTS.flatMap((parent) => {
-    const leaf = leafTable(parent, range.partition);
-    // A rollup row is updated over and over: room on its page keeps the update out of the index.
-    const storage = parent === "venue_day_rollup" ? "with (fillfactor = 85)" : "";
-    return [
-      `create table ${leaf} (like warehouse.${parent} including defaults including constraints including indexes) ${storage}`,
-      attachStatement(parent, range),
-    ];
-  });
-  // One round trip: a drop may need hundreds of sets.
-  await tx.client.query(statements.join(";\n"));
-  await tx.db.insert(partitions).values(range);
 }
 
 /** ATTACH, not PARTITION OF: the latter takes ACCESS EXCLUSIVE on the parent and blocks every reader. */

@@ -165,14 +165,42 @@ export const venueDailyTotals = reports
   })
   .existing();
 
+export const warehouseSettings = reports
+  .view("warehouse_settings", {
+    timeZone: text("time_zone").notNull(),
+    granularity: text("granularity", { enum: GRANULARITIES }).notNull(),
+    earliest: day("earliest").notNull(),
+    schemaVersion: count("schema_version"),
+  })
+  .existing();
+
 export const loadHistory = reports
   .view("load_history", {
     loadId: integer("load_id").notNull(),
     fileName: text("file_name").notNull(),
+    /** In hexadecimal. */
+    sha256: text("sha256"),
+    bytes: bigint("bytes", { mode: "number" }),
     syncedOn: day("synced_on"),
     status: text("status", { enum: LOAD_STATUSES }).notNull(),
+    read: count("read"),
+    inserted: count("inserted"),
+    corrected: count("corrected"),
+    unchanged: count("unchanged"),
+    superseded: count("superseded"),
+    rejected: count("rejected"),
+    partitions: text("partitions").array().notNull(),
+    timings: jsonb("timings").$type<Readonly<Record<string, number>>>().notNull(),
+    startedAt: instant("started_at").notNull(),
+    finishedAt: instant("finished_at"),
+    knownAt: instant("known_at"),
+    errorCode: text("error_code"),
+    errorMessage: text("error_message"),
   })
   .existing();
+
+/** A load as the reports show it. */
+export type ReportedLoad = Readonly<typeof loadHistory.$inferSelect>;
 
 export const partitionFreshness = reports
   .view("partition_freshness", {

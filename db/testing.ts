@@ -28,6 +28,7 @@ export function testConnection(database: string): pg.ClientConfig {
  * Makes a database with a new warehouse in it, a clone of a migrated template, and drops it when the test has finished.
  *
  * @param options settings of the warehouse; default UTC, month, 2000-01-01
+ * @param options.roles whether it belongs to the role of its owner, and the other roles have their rights; default false
  */
 export async function createTestDatabase(
   options: {
@@ -35,14 +36,15 @@ export async function createTestDatabase(
     readonly granularity?: Granularity;
     readonly earliest?: string;
     readonly connections?: number;
+    readonly roles?: boolean;
   } = {},
 ): Promise<TestWarehouse> {
   const name = `test_${randomBytes(8).toString("hex")}`;
+  const { connections, ...wanted } = options;
   await onServer(async (client) => {
-    const template = await ensureTemplate(client);
+    const template = await ensureTemplate(client, wanted.roles === true);
     await client.query(`create database ${name} template ${template}`);
   });
-  const { connections, ...wanted } = options;
   const database = openDatabase({ connection: testConnection(name), max: connections ?? 10 });
   onTestFinished(async () => {
     await database.pool.end();
@@ -70,7 +72,8 @@ export async function createEmptyDatabase(): Promise<{ readonly database: Databa
   return { database, name };
 }
 
-async function onServer<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
+/** Runs `work` on the database `postgres` of the test server. */
+export async function onServer<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client(testConnection("postgres"));
   await client.connect();
   try {
@@ -81,19 +84,19 @@ async function onServer<T>(work: (client: pg.Client) => Promise<T>): Promise<T> 
 }
 
 /** The template, named after the migrations, so that a changed migration makes a new one. */
-async function ensureTemplate(client: pg.Client): Promise<string> {
+async function ensureTemplate(client: pg.Client, roles: boolean): Promise<string> {
   const hash = createHash("sha256");
   for (const { tag } of await readJournal()) {
     hash.update(await readFile(new URL(`./migrations/${tag}.sql`, import.meta.url)));
   }
-  const name = `template_${hash.digest("hex").slice(0, 16)}`;
+  const name = `template_${hash.digest("hex").slice(0, 16)}${roles ? "_roles" : ""}`;
   await client.query("select pg_advisory_lock(1)");
   try {
     const found = await client.query("select from pg_database where datname = $1", [name]);
     if (found.rowCount === 0) {
       await client.query(`create database ${name}_new template template0`);
       const database = openDatabase({ connection: testConnection(`${name}_new`) });
-      await initWarehouse({ database });
+      await initWarehouse({ database, roles });
       await database.pool.query("delete from warehouse.settings");
       await database.pool.end();
       await client.query(`alter database ${name}_new rename to ${name}`);

@@ -2,7 +2,7 @@
 import { and, desc, eq, sql } from "drizzle-orm";
 import { type Database, streamRows, withSession } from "../db/client.ts";
 import { RollbookError } from "../db/errors.ts";
-import { type Load, type LoadStatus, loads, type Settings } from "../db/schema.ts";
+import { type LoadStatus, loadHistory, loads, type ReportedLoad, type Settings } from "../db/schema.ts";
 import { inWarehouseZone, isoInstant } from "./zone.ts";
 
 /** The newest loads, newest first. */
@@ -13,19 +13,19 @@ export async function readLoads(options: {
   readonly status?: LoadStatus | undefined;
   readonly loadId?: number | undefined;
   readonly signal?: AbortSignal | undefined;
-}): Promise<readonly Load[]> {
+}): Promise<readonly ReportedLoad[]> {
   const { status, loadId } = options;
   const rows = await inWarehouseZone(options, ({ db }) =>
     db
       .select()
-      .from(loads)
+      .from(loadHistory)
       .where(
         and(
-          status === undefined ? undefined : eq(loads.status, status),
-          loadId === undefined ? undefined : eq(loads.loadId, loadId),
+          status === undefined ? undefined : eq(loadHistory.status, status),
+          loadId === undefined ? undefined : eq(loadHistory.loadId, loadId),
         ),
       )
-      .orderBy(desc(loads.loadId))
+      .orderBy(desc(loadHistory.loadId))
       .limit(options.limit),
   );
   return rows.map((row) => ({

@@ -2,6 +2,7 @@
 
 import { RollbookError } from "../db/errors.ts";
 import { detachPartition, dropPartition, type PartitionChange } from "../db/partition_removal.ts";
+import { requireOwner } from "../db/roles.ts";
 import type { Settings } from "../db/schema.ts";
 import { refreshLocked, refreshPartitions } from "./refresh.ts";
 import { checkPartition } from "./verify.ts";
@@ -11,6 +12,7 @@ import { checkPartition } from "./verify.ts";
  * refreshed in that moment. Restartable, as {@link detachPartition} is.
  */
 export async function detachRefreshed(options: PartitionChange): Promise<void> {
+  await requireOwner({ ...options, deed: "detach partitions" });
   await refreshPartitions({ ...options, partitions: [options.partition] });
   await detachPartition({
     ...options,
@@ -29,6 +31,7 @@ export async function dropVerified(
   options: PartitionChange & { readonly settings: Settings },
 ): Promise<void> {
   const { partition: name, settings } = options;
+  await requireOwner({ ...options, deed: "drop partitions" });
   await refreshPartitions({ ...options, partitions: [name] });
   await dropPartition({
     ...options,

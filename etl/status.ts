@@ -1,7 +1,7 @@
 /** What the warehouse says of itself: freshness, pending, last loads, and how near a limit is. */
 import { sql } from "drizzle-orm";
 import { type Database, withSession } from "../db/client.ts";
-import { type Load, partitionFreshness, type Settings } from "../db/schema.ts";
+import { partitionFreshness, type ReportedLoad, type Settings } from "../db/schema.ts";
 import { readLoads } from "./ledger.ts";
 import { inWarehouseZone, isoInstant } from "./zone.ts";
 
@@ -10,7 +10,7 @@ export type Freshness = Readonly<typeof partitionFreshness.$inferSelect>;
 export interface Status {
   readonly settings: Settings;
   readonly partitions: readonly Freshness[];
-  readonly lastLoads: readonly Load[];
+  readonly lastLoads: readonly ReportedLoad[];
   /** What an operator should do something about, in words. */
   readonly warnings: readonly string[];
 }
@@ -67,7 +67,7 @@ export async function warnOfLocks(options: {
 }): Promise<readonly string[]> {
   return withSession(options, async ({ db }) => {
     const result = await db.execute<{ partitions: number; locks: number }>(sql`
-      select (select count(*) from warehouse.partitions)::int as partitions,
+      select (select count(*) from reports.partition_freshness)::int as partitions,
              current_setting('max_locks_per_transaction')::int
              * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int) as locks`);
     const { partitions = 0, locks = 0 } = result.rows[0] ?? {};

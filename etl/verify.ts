@@ -14,6 +14,7 @@ import {
 import { RollbookError } from "../db/errors.ts";
 import { listDetachedDeltas } from "../db/partition_removal.ts";
 import { leafTable, listPartitions } from "../db/partitions.ts";
+import { requireOwner } from "../db/roles.ts";
 import { loads, type Partition, partitions, type Settings } from "../db/schema.ts";
 import { enterLedger } from "./record.ts";
 import { rebuildRollup } from "./refresh.ts";
@@ -72,10 +73,11 @@ export interface VerifyOptions {
  * Verifies the warehouse, partition by partition, each in one snapshot, while loads and refreshes go on. A partition whose rollup is wrong
  * becomes `stale`, so that the next refresh rebuilds it. Detached partitions are out of the live tables and are passed over.
  *
- * @throws RollbookError `not_found` for a partition that is not there, `usage` for a detached one
+ * @throws RollbookError `not_found` for a partition that is not there, `usage` for a detached one, `permission` to repair without being the owner
  */
 export async function verifyWarehouse(options: VerifyOptions): Promise<VerifyReport> {
   const started = performance.now();
+  if (options.repair === true) await requireOwner({ ...options, deed: "repair the warehouse" });
   let divergences = 0;
   const found = (divergence: Divergence) => {
     divergences += 1;

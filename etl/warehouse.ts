@@ -56,14 +56,14 @@ export interface Warehouse extends OpenDatabase {
 
 /**
  * Opens the warehouse. On the embedded server `create` makes or migrates it with the default settings; on a server of the user's own nothing but
- * `init` creates anything.
+ * `init` creates anything. `reportsOnly` is for who reads nothing but the schema `reports`, and may have no right to more.
  *
  * @throws RollbookError `warehouse_missing`, `warehouse_newer`, `unsupported_server`, `connection`, `permission`
  */
 export async function openWarehouse(
-  options: OpenOptions & { readonly create?: boolean },
+  options: OpenOptions & { readonly create?: boolean; readonly reportsOnly?: boolean },
 ): Promise<Warehouse> {
-  const { config, signal, create = false } = options;
+  const { config, signal, create = false, reportsOnly } = options;
   if (config.kind === "embedded" && !create && !existsSync(join(config.home, "data"))) {
     throw new RollbookError({
       code: "warehouse_missing",
@@ -76,7 +76,7 @@ export async function openWarehouse(
     const settings =
       config.kind === "embedded" && create
         ? (await initWarehouse({ database, signal })).settings
-        : await withSession({ database, signal }, readSettings);
+        : await withSession({ database, signal }, (session) => readSettings(session, { reportsOnly }));
     return { ...open, settings };
   } catch (error) {
     await open.close();

@@ -32,7 +32,7 @@ const STOP_WITHIN_MS = 3000;
 /** Runs `work` on the open warehouse, and closes it whatever happens. */
 export async function withWarehouse<T>(
   context: Context,
-  options: { readonly create?: boolean },
+  options: { readonly create?: boolean; readonly reportsOnly?: boolean },
   work: (warehouse: Warehouse) => Promise<T>,
 ): Promise<T> {
   const warehouse = await opening(context, (where) => openWarehouse({ ...where, ...options }));

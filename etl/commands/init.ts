@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import { initWarehouse } from "../../db/migrate.ts";
+import { ROLES } from "../../db/rights.ts";
 import { GRANULARITIES, type Granularity } from "../../db/schema.ts";
 import { writeJson, writeLine } from "../output.ts";
 import { type Context, EXIT, jsonOption, parseDate, withDatabase } from "./context.ts";
@@ -9,6 +10,7 @@ interface InitFlags {
   readonly timeZone?: string;
   readonly granularity?: Granularity;
   readonly earliest?: string;
+  readonly roles?: boolean;
   readonly json?: boolean;
 }
 
@@ -26,6 +28,10 @@ export function addInit(program: Command, context: Context): void {
       ),
     )
     .option("--earliest <date>", "reject invoices created before it (default: 2000-01-01)", parseDate)
+    .option(
+      "--roles",
+      "make the roles rollbook_owner, rollbook_loader and rollbook_reader, and let each do its own work only (takes the right to create roles; docs/security.md)",
+    )
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook init --time-zone Europe/Berlin --granularity month\n")
     .action(async (flags: InitFlags) => context.finish(await init(context, flags)));
@@ -34,14 +40,14 @@ export function addInit(program: Command, context: Context): void {
 async function init(context: Context, flags: InitFlags): Promise<number> {
   return withDatabase(context, async ({ database }) => {
     const { json = false, ...wanted } = flags;
-    const { settings, applied, created } = await initWarehouse({
+    const { settings, applied, created, roles } = await initWarehouse({
       database,
       ...wanted,
       signal: context.signal,
     });
     await warnAboutLocks(context, database);
     if (json) {
-      await writeJson(context, { ...settings, created, migrations: applied });
+      await writeJson(context, { ...settings, created, migrations: applied, roles });
     } else {
       const done = created
         ? "made"
@@ -52,6 +58,12 @@ async function init(context: Context, flags: InitFlags): Promise<number> {
         context,
         `The warehouse ${done}: time zone ${settings.timeZone}, one partition per ${settings.granularity}, invoices from ${settings.earliest} on.`,
       );
+      if (flags.roles === true) {
+        await writeLine(
+          context,
+          `It belongs to ${ROLES.owner}; let users load with: grant ${ROLES.loader} to "name"; and read the reports with: grant ${ROLES.reader} to "name"`,
+        );
+      }
     }
     return EXIT.done;
   });

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { LOAD_STATUSES, type Load, type LoadStatus } from "../../db/schema.ts";
+import { LOAD_STATUSES, type LoadStatus, type ReportedLoad } from "../../db/schema.ts";
 import { type QuarantinedLine, readLoads, readRejects } from "../ledger.ts";
 import {
   countOf,
@@ -38,7 +38,7 @@ async function listLoads(
   context: Context,
   { limit, load, status, json = false }: LoadsFlags,
 ): Promise<number> {
-  return withWarehouse(context, {}, async ({ database, settings }) => {
+  return withWarehouse(context, { reportsOnly: true }, async ({ database, settings }) => {
     const found = await readLoads({
       database,
       settings,
@@ -48,7 +48,7 @@ async function listLoads(
       signal: context.signal,
     });
     if (json) {
-      for (const entry of found) await writeJson(context, jsonLoad(entry));
+      for (const entry of found) await writeJson(context, entry);
     } else {
       await writeLine(context, found.length === 0 ? "No loads." : formatLoads(found));
       for (const { loadId, errorMessage } of found) {
@@ -59,13 +59,8 @@ async function listLoads(
   });
 }
 
-/** A ledger entry for programs. */
-export function jsonLoad(load: Load): unknown {
-  return { ...load, sha256: load.sha256?.toString("hex") ?? null };
-}
-
 /** A table of loads. */
-export function formatLoads(found: readonly Load[]): string {
+export function formatLoads(found: readonly ReportedLoad[]): string {
   const counts = ["read", "inserted", "corrected", "unchanged", "superseded", "rejected"] as const;
   return formatTable(
     [

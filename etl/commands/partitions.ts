@@ -113,7 +113,7 @@ async function list(
   { json = false, pending = false, ...range }: ListFlags,
 ): Promise<number> {
   refuseEmptyRange(range);
-  return withWarehouse(context, {}, async ({ database, settings }) => {
+  return withWarehouse(context, { reportsOnly: true }, async ({ database, settings }) => {
     const all = await readFreshness({ database, settings, signal: context.signal });
     const partitions = all.filter(
       (partition) => intersects(partition, range) && (!pending || awaitsRefresh(partition)),
@@ -148,6 +148,11 @@ async function ensure(context: Context, flags: EnsureFlags): Promise<number> {
             (_, index) => index <= (ahead ?? 0),
           );
     const dates = ranges.map(({ lower }) => lower);
+    if (from !== undefined && (ranges[0]?.upper ?? from) <= settings.earliest) {
+      throw usageError(
+        `--from ${from}: the warehouse takes invoices from ${settings.earliest} on, so there are no partitions before.`,
+      );
+    }
     const created = await ensurePartitions({ database, granularity, dates, signal: context.signal });
     const [first, last] = [ranges.at(0), ranges.at(-1)];
     if (json) {

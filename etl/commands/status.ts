@@ -13,7 +13,7 @@ import {
 } from "../output.ts";
 import { type Freshness, readStatus, warnOfLocks } from "../status.ts";
 import { type Context, EXIT, jsonOption, withWarehouse } from "./context.ts";
-import { formatLoads, jsonLoad } from "./ledger.ts";
+import { formatLoads } from "./ledger.ts";
 
 /** Partitions shown at most; the older ones with nothing to say are left out first. */
 const SHOWN_PARTITIONS = 24;
@@ -37,10 +37,10 @@ async function status(
   context: Context,
   { all = false, json = false }: { readonly all?: boolean; readonly json?: boolean },
 ): Promise<number> {
-  return withWarehouse(context, {}, async ({ database, settings }) => {
+  return withWarehouse(context, { reportsOnly: true }, async ({ database, settings }) => {
     const found = await readStatus({ database, settings, signal: context.signal });
     if (json) {
-      await writeJson(context, { ...found, lastLoads: found.lastLoads.map(jsonLoad) });
+      await writeJson(context, found);
       return EXIT.done;
     }
     const { timeZone, granularity, earliest } = settings;

@@ -82,7 +82,7 @@ async function totals(context: Context, flags: TotalsFlags): Promise<number> {
   refuseEmptyRange(flags);
   const { by, json, format = json ? "json" : "table", guardFormulas = false, ...filter } = flags;
   if (guardFormulas && format !== "csv") throw usageError("--guard-formulas goes with --format csv only.");
-  return withWarehouse(context, {}, async ({ database, settings }) => {
+  return withWarehouse(context, { reportsOnly: true }, async ({ database, settings }) => {
     const printer = { table: tablePrinter, csv: csvPrinter, json: jsonPrinter }[format](
       context,
       by,
@@ -198,7 +198,7 @@ export function addExplainTotal(program: Command, context: Context): void {
 async function explain(context: Context, flags: TotalsFilter & { readonly json?: boolean }): Promise<number> {
   refuseEmptyRange(flags);
   const { json = false, ...filter } = flags;
-  return withWarehouse(context, {}, async ({ database, settings }) => {
+  return withWarehouse(context, { reportsOnly: true }, async ({ database, settings }) => {
     const rows: string[][] = [];
     let count = 0;
     let invoices = 0;
