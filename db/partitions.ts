@@ -170,18 +170,20 @@ export async function limitLockWaits(tx: Transaction, timeoutMs = LOCK_TIMEOUT_M
 }
 
 async function createSet(tx: Transaction, range: PartitionRange): Promise<void> {
-  const statements = PARENTS.flatMap((parent) => {
-    const leaf = leafTable(parent, range.partition);
-    // A rollup row is updated over and over: room on its page keeps the update out of the index.
-    const storage = parent === "venue_day_rollup" ? "with (fillfactor = 85)" : "";
-    return [
-      `create table ${leaf} (like warehouse.${parent} including defaults including constraints including indexes) ${storage}`,
-      attachStatement(parent, range),
-    ];
-  });
+  const statements = PARENTS.flatMap((parent) => [
+    createStatement(parent, range.partition),
+    attachStatement(parent, range),
+  ]);
   // One round trip: a drop may need hundreds of sets.
   await tx.client.query(statements.join(";\n"));
   await tx.db.insert(partitions).values(range);
+}
+
+/** Makes the table of a partition, beside its parent. */
+export function createStatement(parent: Parent, partition: string): string {
+  // A rollup row is updated over and over: room on its page keeps the update out of the index.
+  const storage = parent === "venue_day_rollup" ? "with (fillfactor = 85)" : "";
+  return `create table ${leafTable(parent, partition)} (like warehouse.${parent} including defaults including constraints including indexes) ${storage}`;
 }
 
 /** ATTACH, not PARTITION OF: the latter takes ACCESS EXCLUSIVE on the parent and blocks every reader. */

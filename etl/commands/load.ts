@@ -37,6 +37,7 @@ export interface LoadFlags {
   readonly syncedOn?: string;
   readonly decimalComma?: boolean;
   readonly ignoreMissing?: boolean;
+  readonly again?: boolean;
   readonly json?: boolean;
 }
 
@@ -68,7 +69,11 @@ export function addLoad(program: Command, context: Context): void {
       "leave the refresh to a later `rollbook refresh`; the views are exact all the same",
     )
     .option("--synced-on <date>", "sync date of these drops, whatever their names say", parseDate)
-    .option("--ignore-missing", "pass over files that are not there");
+    .option("--ignore-missing", "pass over files that are not there")
+    .option(
+      "--again",
+      "load drops that the ledger says are in: what they brought was lost (docs/recovery.md). What is there still does not change",
+    );
   addLoadOptions(command)
     .addHelpText(
       "after",
@@ -263,6 +268,7 @@ export async function loadWithProgress(
     readonly maxRejects: number;
     readonly syncedOn?: string | undefined;
     readonly decimalComma?: boolean | undefined;
+    readonly again?: boolean | undefined;
   },
   place: { readonly number: number; readonly of: number } = { number: 1, of: 1 },
 ): Promise<LoadReport> {
@@ -276,6 +282,7 @@ export async function loadWithProgress(
     syncedOn: flags.syncedOn,
     maxRejects: flags.maxRejects,
     decimalComma: flags.decimalComma,
+    again: flags.again,
     signal: context.signal,
     onProgress: (progress) =>
       bar.update((place.number - 1 + share(progress)) / place.of, `${title}: ${describe(progress)}`),
