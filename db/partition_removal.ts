@@ -296,9 +296,24 @@ export async function listDetachable(session: Session, before: string): Promise<
 
 /**
  * The deltas tables of detached partitions: those that a query of `venue_day_deltas` leaves out, all of them or, while a detach is
- * going on, some.
+ * going on, some. And the names of the partitions whose table is not in the database any more: somebody archived it.
  */
-export async function listDetachedDeltas(session: Session): Promise<readonly string[]> {
-  const detached = (await listPartitions(session)).filter(({ state }) => state === "detached");
-  return detached.map(({ partition }) => leafTable("venue_day_deltas", partition));
+export async function listDetachedDeltas(
+  session: Session,
+): Promise<{ readonly tables: readonly string[]; readonly archived: readonly string[] }> {
+  const result = await session.client.query<{ partition: string; there: boolean }>(
+    `select p.partition, c.oid is not null as there
+     from warehouse.partitions p
+     left join pg_class c
+       on c.relnamespace = 'warehouse'::regnamespace
+       and c.relname = 'venue_day_deltas_' || lower(replace(p.partition, '-', '_'))
+     where p.state = 'detached'
+     order by p.lower`,
+  );
+  const named = (there: boolean) =>
+    result.rows.filter((row) => row.there === there).map(({ partition }) => partition);
+  return {
+    tables: named(true).map((partition) => leafTable("venue_day_deltas", partition)),
+    archived: named(false),
+  };
 }

@@ -407,7 +407,7 @@ const REPAIR_OF_LOAD = "verify --repair load";
  * then pass for the old ones, and lose to them.
  */
 async function passLoadIds(tx: Transaction): Promise<void> {
-  const apart = (await listDetachedDeltas(tx)).map(
+  const apart = (await listDetachedDeltas(tx)).tables.map(
     (leaf) => sql` union all select max(load_id) from ${sql.raw(leaf)}`,
   );
   await tx.db.execute(sql`
@@ -449,8 +449,9 @@ interface Unknown {
 }
 
 /**
- * The counts of each load add up (of one whose drop was loaded again nothing more is asked: what it brought was lost), its deltas bring as many invoices as it inserted, what it overwrote is kept, and its quarantine is complete. In a
- * REPEATABLE READ transaction: catalog, live and detached deltas must be seen as of one moment.
+ * The counts of each load add up, its deltas bring as many invoices as it inserted, what it overwrote is kept, and its quarantine is complete. Of a
+ * load whose drop was loaded again only the first is asked, for what it brought was lost; of one with deltas in an archive all but the
+ * second. In a REPEATABLE READ transaction: catalog, live and detached deltas must be seen as of one moment.
  */
 async function checkLedger(
   tx: Transaction,
@@ -458,7 +459,7 @@ async function checkLedger(
 ): Promise<LedgerFindings> {
   // Before the snapshot: a detach that this snapshot does not see waits for this lock before it takes the table away.
   await tx.client.query("lock table only warehouse.venue_day_deltas in access share mode");
-  const detached = await listDetachedDeltas(tx);
+  const { tables: detached, archived } = await listDetachedDeltas(tx);
   const apart = detached.map((leaf) => sql` union all select load_id, invoices from ${sql.raw(leaf)}`);
   const rows = streamRows<{
     load_id: number;
@@ -493,7 +494,8 @@ async function checkLedger(
                coalesce(o.invoices, 0) as kept,
                l.inserted - coalesce(c.invoices, 0) - coalesce(a.invoices, 0) as brought_less,
                l.corrected - coalesce(o.invoices, 0) - coalesce(a.corrections, 0) as kept_less,
-               l.status = 'repair' or l.error_code = ${LOADED_AGAIN} as excused
+               l.status = 'repair' or l.error_code = ${LOADED_AGAIN} as excused,
+               l.partitions && ${sql.param(archived)}::text[] as archived
         from warehouse.loads l
         full join changes c using (load_id)
         full join refused r using (load_id)
@@ -504,7 +506,7 @@ async function checkLedger(
       from compared
       cross join lateral (values
         ('unknown', status is null, 'there are deltas, corrections or quarantined lines of a load that the ledger does not know'),
-        ('deltas', excused is not true and status is not null and brought_less <> 0,
+        ('deltas', (excused or archived) is not true and status is not null and brought_less <> 0,
          format('its deltas bring %s invoices, its ledger entry says %s', brought, inserted)),
         ('corrections', excused is not true and status is not null and kept_less <> 0,
          format('%s of its corrections are kept, its ledger entry says %s', kept, corrected)),
