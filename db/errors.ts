@@ -17,6 +17,8 @@ export type ErrorCode =
   | "file_changed"
   | "file_unreadable"
   | "partition_busy"
+  | "table_missing"
+  | "corrupted"
   | "partitions_changed"
   | "aborted"
   | "embedded_server"
@@ -60,6 +62,8 @@ export const SQLSTATE = {
   cannotConnectNow: "57P03",
   invalidParameterValue: "22023",
   internalError: "XX000",
+  dataCorrupted: "XX001",
+  indexCorrupted: "XX002",
 } as const;
 
 /** Errors of the socket that mean: no server, or no longer. */
@@ -88,6 +92,16 @@ export function errorState(error: unknown): string | undefined {
   if (typeof cause !== "object" || cause === null || !("code" in cause)) return undefined;
   return typeof cause.code === "string" ? cause.code : undefined;
 }
+
+/** True where PostgreSQL read a page, or an index, that cannot be as it was written: by a checksum, for example. */
+export function isCorrupted(error: unknown): boolean {
+  const state = errorState(error);
+  return state === SQLSTATE.dataCorrupted || state === SQLSTATE.indexCorrupted;
+}
+
+/** What is to be done then. */
+export const CORRUPTED_REMEDY =
+  "The disk, or what lies between, has changed what was written. Do not write to this server any more than you must; docs/recovery.md says how to restore a partition, or all of it, from a backup.";
 
 /** True when the connection, or the server behind it, went away. */
 export function isConnectionLost(error: unknown): boolean {

@@ -16,6 +16,7 @@ import {
 import { RollbookError } from "./errors.ts";
 import {
   attachStatement,
+  createStatement,
   leafName,
   leafTable,
   limitLockWaits,
@@ -25,8 +26,8 @@ import {
   type PartitionRange,
   retryWhileLocked,
 } from "./partitions.ts";
-import { requireOwner } from "./roles.ts";
-import { type Partition, partitions } from "./schema.ts";
+import { requireOwner, restoreRights } from "./roles.ts";
+import { type Partition, type PartitionState, partitions } from "./schema.ts";
 
 /**
  * Takes a partition out of the live tables: the catalog's state first, then one table after the other, each without blocking
@@ -45,29 +46,77 @@ export async function detachPartition(options: PartitionClosing): Promise<void> 
   });
 }
 
-/** Puts a detached partition back, all three tables and the state in one transaction. */
-export async function attachPartition(options: PartitionChange): Promise<void> {
+export interface Attached {
+  readonly state: PartitionState;
+  /** Tables that were gone, and are made anew: empty. */
+  readonly madeAnew: readonly Parent[];
+}
+
+/**
+ * Puts a detached partition back, all its tables and the state in one transaction; and those tables of any other that were dropped or detached
+ * by hand. A rollup that is gone is made anew, and the partition is `stale` then, or its control totals tell. Invoices and deltas that are gone
+ * are in a backup at best: they are made anew, empty, only where `anew` says so.
+ *
+ * @throws RollbookError `not_found`; `usage` where there is nothing to attach; `table_missing` for invoices or deltas that are gone
+ */
+export async function attachPartition(
+  options: PartitionChange & { readonly anew?: boolean | undefined },
+): Promise<Attached> {
   await requireOwner({ ...options, deed: "attach partitions" });
-  await retryWhileLocked(options, () =>
+  const attached = await attachTables(options);
+  await restoreRights(options);
+  return attached;
+}
+
+function attachTables(options: PartitionChange & { readonly anew?: boolean | undefined }): Promise<Attached> {
+  return retryWhileLocked(options, () =>
     withTransaction(options, async (tx) => {
       await limitLockWaits(tx);
       await lockUntilEnd(tx, LOCK.removePartition);
       await lockUntilEnd(tx, LOCK.ensurePartitions);
       const found = await findPartition(tx, options.partition);
-      if (found.state !== "detached") {
+      const wanted = found.state === "dropped" ? PARENTS.filter((parent) => parent !== "invoices") : PARENTS;
+      const states = new Map<Parent, LeafState>();
+      for (const parent of wanted) states.set(parent, await leafState(tx, parent, options.partition));
+      if (found.state !== "detached" && [...states.values()].every((state) => state === "attached")) {
         throw new RollbookError({
           code: "usage",
-          message: `partition ${options.partition} is ${found.state}, not detached: there is nothing to attach.`,
+          message: `partition ${options.partition} is ${found.state}, and its tables are attached: there is nothing to attach.`,
         });
       }
-      for (const parent of PARENTS) {
-        const state = await leafState(tx, parent, options.partition);
+      const madeAnew = wanted.filter((parent) => states.get(parent) === "gone");
+      refuseLostTables(found, madeAnew, options.anew === true);
+      for (const [parent, state] of states) {
         if (state === "pending") await finalizeDetach(tx, parent, leafTable(parent, options.partition));
+        if (state === "gone") await tx.client.query(createStatement(parent, options.partition));
         if (state !== "attached") await attachAgain(tx, parent, found);
       }
-      await setState(tx, options.partition, "open");
+      const mended = found.state !== "detached" || madeAnew.length > 0;
+      const state = found.state === "dropped" ? "dropped" : mended ? "stale" : "open";
+      await setState(tx, options.partition, state);
+      return { state, madeAnew };
     }),
   );
+}
+
+/** What no other table can make up for is not replaced by nothing, unless somebody says so. */
+function refuseLostTables({ partition, state }: Partition, gone: readonly Parent[], anew: boolean): void {
+  const lost = gone.filter((parent) => parent !== "venue_day_rollup");
+  if (lost.length === 0) return;
+  const tables = lost.map((parent) => `warehouse.${leafName(parent, partition)}`).join(" and ");
+  const restore = `Restore from a backup or an archive what is gone (pg_restore --table), and attach again.`;
+  if (state === "dropped") {
+    // The invoices went before: the rollup would be set to nothing, and it is the last that is known.
+    throw new RollbookError({
+      code: "table_missing",
+      message: `${tables} is gone, and nothing else can prove the totals of a dropped partition. ${restore}`,
+    });
+  }
+  if (anew) return;
+  throw new RollbookError({
+    code: "table_missing",
+    message: `${tables} ${lost.length === 1 ? "is" : "are"} gone. ${restore} Without a backup: rollbook partitions attach ${partition} --anew makes it empty; docs/recovery.md says what to do then.`,
+  });
 }
 
 /**
@@ -255,9 +304,24 @@ export async function listDetachable(session: Session, before: string): Promise<
 
 /**
  * The deltas tables of detached partitions: those that a query of `venue_day_deltas` leaves out, all of them or, while a detach is
- * going on, some.
+ * going on, some. And the names of the partitions whose table is not in the database any more: somebody archived it.
  */
-export async function listDetachedDeltas(session: Session): Promise<readonly string[]> {
-  const detached = (await listPartitions(session)).filter(({ state }) => state === "detached");
-  return detached.map(({ partition }) => leafTable("venue_day_deltas", partition));
+export async function listDetachedDeltas(
+  session: Session,
+): Promise<{ readonly tables: readonly string[]; readonly archived: readonly string[] }> {
+  const result = await session.client.query<{ partition: string; there: boolean }>(
+    `select p.partition, c.oid is not null as there
+     from warehouse.partitions p
+     left join pg_class c
+       on c.relnamespace = 'warehouse'::regnamespace
+       and c.relname = 'venue_day_deltas_' || lower(replace(p.partition, '-', '_'))
+     where p.state = 'detached'
+     order by p.lower`,
+  );
+  const named = (there: boolean) =>
+    result.rows.filter((row) => row.there === there).map(({ partition }) => partition);
+  return {
+    tables: named(true).map((partition) => leafTable("venue_day_deltas", partition)),
+    archived: named(false),
+  };
 }

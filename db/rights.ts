@@ -25,7 +25,7 @@ const NONE: Rights = { loader: [], reader: [] };
 const forLoader = (...loader: readonly string[]): Rights => ({ loader, reader: [] });
 const forBoth = (...rights: readonly string[]): Rights => ({ loader: rights, reader: rights });
 
-/** Of an entry of the ledger everything may be set but what it is an entry of; a policy keeps finished ones (migration 0003). */
+/** Of an entry of the ledger everything may be set but what it is an entry of; a policy keeps finished ones (migration 0004). */
 const LEDGER_COLUMNS = [
   "status",
   "read",
@@ -42,7 +42,7 @@ const LEDGER_COLUMNS = [
   "error_message",
 ];
 const CORRECTED_COLUMNS = ["created_at", "total", "load_id", "synced_on"];
-/** `state`, because a refresh ends that a partition is stale; a trigger keeps the loader from others (migration 0003). */
+/** `state`, because a refresh ends that a partition is stale; a trigger keeps the loader from others (migration 0004). */
 const CATALOG_COLUMNS = ["state", "rollup_invoices", "rollup_total", "refreshed_at"];
 
 const updateOf = (columns: readonly string[]) => columns.map((column) => `update(${column})`);

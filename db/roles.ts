@@ -205,6 +205,23 @@ export async function grantRights(session: Session): Promise<number> {
   return statements.length;
 }
 
+/** Gives the tables that were made anew, or restored, to their owner and their rights to all others; nothing to do where no roles are in use. */
+export async function restoreRights(options: {
+  readonly database: Database;
+  readonly signal?: AbortSignal | undefined;
+}): Promise<void> {
+  await withSession(options, async (session) => {
+    if ((await findOwner(session)) !== ROLES.owner) return;
+    await handOver(session, options.signal);
+    if (!(await actAsOwner(session, ROLES.owner))) return;
+    try {
+      await grantRights(session);
+    } finally {
+      await session.client.query("reset role");
+    }
+  });
+}
+
 function correctionsOf(object: Owned): readonly string[] {
   const rights = rightsTo(object);
   const wanted = GUESTS.flatMap((guest) =>

@@ -16,6 +16,24 @@ export type Claim =
   | { readonly kind: "claimed"; readonly loadId: number }
   | { readonly kind: "already_loaded"; readonly loadId: number; readonly partitions: readonly string[] };
 
+/** Error code of a load that was lost, and whose drop was loaded again: its ledger entry is history. */
+export const LOADED_AGAIN = "loaded_again";
+
+/**
+ * Gives the drop free, so that it can be claimed again: what it brought was lost, and the ledger does not know. The entry of before stays, as a
+ * failed one; deltas that are left of it stay its own.
+ */
+export async function releaseClaim(tx: Transaction, { sha256, syncedOn }: Drop): Promise<void> {
+  await tx.db
+    .update(loads)
+    .set({
+      status: "failed",
+      errorCode: LOADED_AGAIN,
+      errorMessage: "What it brought was lost, and its drop was loaded again (load --again).",
+    })
+    .where(and(eq(loads.sha256, sha256), eq(loads.syncedOn, syncedOn), eq(loads.status, "loaded")));
+}
+
 /**
  * Takes the drop for this transaction. The unique index on loaded drops decides: of two processes with the same drop the second waits here
  * until the first commits (already loaded) or rolls back (the second loads it).

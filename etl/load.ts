@@ -6,7 +6,7 @@ import pg from "pg";
 import { ALLOW_WORK_MEM, type Database, type Transaction, withTransaction } from "../db/client.ts";
 import { isRetryable, RollbookError } from "../db/errors.ts";
 import type { Settings } from "../db/schema.ts";
-import { type Course, claimLoad, type Drop, findSent } from "./claim.ts";
+import { type Course, claimLoad, type Drop, findSent, releaseClaim } from "./claim.ts";
 import { CHUNK_LINES } from "./direct/chunk.ts";
 import { insertDirectly } from "./direct.ts";
 import { type FileGuard, hashDrop, readDropName } from "./drop.ts";
@@ -29,6 +29,8 @@ export interface LoadOptions extends FileGuard {
   readonly maxRejects?: number | undefined;
   /** Totals may have a decimal comma; default false. */
   readonly decimalComma?: boolean | undefined;
+  /** Loads the drop although the ledger has it: after a loss of data that the ledger does not know of. Default false. */
+  readonly again?: boolean | undefined;
   /** Leaves the direct way out; both end in the same state. Default false. */
   readonly careful?: boolean | undefined;
   /** Lines that the direct way sorts at a time; default {@link CHUNK_LINES}. */
@@ -121,6 +123,7 @@ async function loadOnce(
   drop: Drop & { readonly gzip: boolean },
 ): Promise<Attempt> {
   clock.enter("claim");
+  if (options.again === true) await releaseClaim(tx, drop);
   const claim = await claimLoad(tx, drop);
   if (claim.kind === "already_loaded") {
     // The server may have been at the commit still, when the attempt began.

@@ -1,11 +1,16 @@
-/** How a partition leaves: its rollup is brought up to date and proved in the very transaction that closes it to loads. */
+/** How a partition leaves: its rollup is brought up to date and proved in the very transaction that closes it to loads. And how it comes back. */
 
 import { RollbookError } from "../db/errors.ts";
-import { detachPartition, dropPartition, type PartitionChange } from "../db/partition_removal.ts";
+import {
+  attachPartition,
+  detachPartition,
+  dropPartition,
+  type PartitionChange,
+} from "../db/partition_removal.ts";
 import { requireOwner } from "../db/roles.ts";
-import type { Settings } from "../db/schema.ts";
+import type { PartitionState, Settings } from "../db/schema.ts";
 import { refreshLocked, refreshPartitions } from "./refresh.ts";
-import { checkPartition } from "./verify.ts";
+import { checkPartition, verifyWarehouse } from "./verify.ts";
 
 /**
  * Refreshes a partition and detaches it, also while loads keep coming for it: what they leave pending until the moment it closes is
@@ -45,4 +50,23 @@ export async function dropVerified(
       });
     },
   });
+}
+
+/**
+ * Attaches a partition as {@link attachPartition} does, and rebuilds its rollup where that is not known to be right: it was made anew, or a
+ * table was out of the live tables without the catalog knowing. Where invoices or deltas were made anew, the partition is repaired as
+ * `verify --repair` does, so that its tables agree about what is left.
+ *
+ * @returns the state of the partition
+ */
+export async function attachRebuilt(
+  options: PartitionChange & { readonly settings: Settings; readonly anew?: boolean | undefined },
+): Promise<PartitionState> {
+  const { state, madeAnew } = await attachPartition(options);
+  if (madeAnew.some((parent) => parent !== "venue_day_rollup")) {
+    await verifyWarehouse({ ...options, repair: true });
+  } else if (state === "stale" || madeAnew.length > 0) {
+    await refreshPartitions({ ...options, partitions: [options.partition], strategy: "partition" });
+  }
+  return state === "stale" ? "open" : state;
 }

@@ -1,7 +1,15 @@
 /** The command line: all verbs, for the CLI and for the usage text of the README. */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { type ErrorCode, errorState, RollbookError, rootCause, SQLSTATE } from "../db/errors.ts";
+import {
+  CORRUPTED_REMEDY,
+  type ErrorCode,
+  errorState,
+  isCorrupted,
+  RollbookError,
+  rootCause,
+  SQLSTATE,
+} from "../db/errors.ts";
 import { type Context, EXIT } from "./commands/context.ts";
 import { addInbox } from "./commands/inbox.ts";
 import { addInit } from "./commands/init.ts";
@@ -95,6 +103,7 @@ const CONFIGURATION: ReadonlySet<ErrorCode> = new Set([
   "warehouse_missing",
   "warehouse_newer",
   "permission",
+  "table_missing",
 ]);
 
 /** Every problem of a configuration, or the end of the server's log. All else is one line, whatever the names in it hold. */
@@ -117,7 +126,7 @@ export function explainError(context: Streams & Pick<Context, "environment">, er
     );
     return EXIT.usage;
   }
-  note(context, `rollbook: ${said}`);
+  note(context, `rollbook: ${said}${isCorrupted(error) ? `. ${CORRUPTED_REMEDY}` : ""}`);
   if (context.environment.ROLLBOOK_DEBUG && cause instanceof Error)
     note(context, printableLines(cause.stack ?? ""));
   return EXIT.failed;

@@ -2,7 +2,15 @@
 import { basename } from "node:path";
 import { eq, sql } from "drizzle-orm";
 import { type Database, LOCK, lockUntilEnd, type Transaction, withTransaction } from "../db/client.ts";
-import { errorState, isConnectionLost, RollbookError, rootCause, SQLSTATE } from "../db/errors.ts";
+import {
+  CORRUPTED_REMEDY,
+  errorState,
+  isConnectionLost,
+  RollbookError,
+  rootCause,
+  SQLSTATE,
+} from "../db/errors.ts";
+import { explainAmiss } from "../db/partition_tables.ts";
 import { loads } from "../db/schema.ts";
 import { type Course, findSent } from "./claim.ts";
 import { readDropName } from "./drop.ts";
@@ -91,7 +99,8 @@ export async function recordFailure(
   course: Course,
   failure: { readonly error: unknown; readonly durationMs: number },
 ): Promise<Attempt> {
-  const error = describeFailure(failure.error, options.path, course);
+  const explained = await explainAmiss(failure.error, options.database);
+  const error = describeFailure(explained, options.path, course);
   const fileName = basename(options.path);
   const name = readDropName({ fileName, syncedOn: options.syncedOn });
   const syncedOn = name.kind === "named" ? name.syncedOn : null;
@@ -136,6 +145,12 @@ function describeFailure(error: unknown, path: string, course: Course): Refusal 
       };
     case SQLSTATE.insufficientPrivilege:
       return { code: "permission", message: `${path}: ${said}. The load was rolled back.` };
+    case SQLSTATE.dataCorrupted:
+    case SQLSTATE.indexCorrupted:
+      return {
+        code: "corrupted",
+        message: `${path}: ${said}. The load was rolled back. ${CORRUPTED_REMEDY}`,
+      };
     case "partitions_changed":
       return {
         code: state,

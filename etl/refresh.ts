@@ -12,6 +12,7 @@ import {
   withTransaction,
 } from "../db/client.ts";
 import { isRetryable, RollbookError } from "../db/errors.ts";
+import { explainAmiss } from "../db/partition_tables.ts";
 import { type DateRange, intersects, leafTable } from "../db/partitions.ts";
 import { type Partition, partitionFreshness, partitions } from "../db/schema.ts";
 
@@ -77,7 +78,7 @@ const PENDING_BYTES_WORTH_A_VACUUM = 8 * 1024 * 1024;
  * Refreshes partitions, each in a transaction of its own. All strategies end in the same rollup; readers are never blocked and see
  * each partition before or after, never between.
  *
- * @throws RollbookError `not_found` for a partition that is not there
+ * @throws RollbookError `not_found` for a partition that is not there, `table_missing` for one whose tables were dropped by hand
  */
 export async function refreshPartitions(options: RefreshOptions): Promise<readonly RefreshReport[]> {
   const { database, signal, strategy = "auto" } = options;
@@ -90,7 +91,9 @@ export async function refreshPartitions(options: RefreshOptions): Promise<readon
     const report = await retryRefresh(
       () => refreshPartition({ database, target, strategy, explicit, signal }),
       signal,
-    );
+    ).catch(async (error: unknown) => {
+      throw await explainAmiss(error, database);
+    });
     reports.push(report);
     options.onProgress?.(reports.length, live.length, report);
   });

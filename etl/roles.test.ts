@@ -124,6 +124,17 @@ test("a load that fails is entered in the ledger by the loader, too", async () =
   expect(entry).toEqual({ status: "failed" });
 });
 
+test("to load a drop again that is in is the owner's", async () => {
+  const place = await makePlace();
+  const path = writeDrop(place.folder, "a_2026-04-01.csv", [line("v", 1, "2026-03-01", "1.00")]);
+  expect((await run(place, "loader", "load", path)).code).toBe(0);
+  const again = await run(place, "loader", "load", path, "--again");
+  expect(again.code).toBe(2);
+  expect(again.stderr).toContain("may not load drops again: that is for role rollbook_owner");
+  expect((await run(place, "owner", "load", path, "--again")).code).toBe(0);
+  await expectExact(place);
+});
+
 test("what was changed by hand the loader finds, marks stale and rebuilds; to repair is the owner's", async () => {
   const place = await makePlace();
   const path = writeDrop(place.folder, "a_2026-04-01.csv", [line("v", 1, "2026-03-01", "1.00")]);

@@ -13,9 +13,11 @@ import {
 } from "../db/client.ts";
 import { RollbookError } from "../db/errors.ts";
 import { listDetachedDeltas } from "../db/partition_removal.ts";
+import { type AmissTable, listAmissTables } from "../db/partition_tables.ts";
 import { leafTable, listPartitions } from "../db/partitions.ts";
 import { requireOwner } from "../db/roles.ts";
 import { loads, type Partition, partitions, type Settings } from "../db/schema.ts";
+import { LOADED_AGAIN } from "./claim.ts";
 import { enterLedger } from "./record.ts";
 import { rebuildRollup } from "./refresh.ts";
 
@@ -40,6 +42,8 @@ export type Divergence =
       /** Invoices stand under a date that is not the date of their creation instant. */
       readonly misdated: boolean;
     }
+  /** A table of the partition is not where it should be: what the partition says cannot be verified. */
+  | ({ readonly kind: "table" } & Omit<AmissTable, "parent">)
   | { readonly kind: "control"; readonly partition: string; readonly catalog: Sums; readonly rollup: Sums }
   | { readonly kind: "orphan"; readonly createdOn: string; readonly venueId: string; readonly pending: Sums }
   | { readonly kind: "load"; readonly loadId: number; readonly message: string }
@@ -84,7 +88,9 @@ export async function verifyWarehouse(options: VerifyOptions): Promise<VerifyRep
     options.onDivergence?.(divergence);
   };
   const selected = await selectPartitions(options);
+  if (options.repair === true) await withTransaction(options, passLoadIds);
   const repaired: string[] = [];
+  let amiss = false;
   let verified = 0;
   let invoices = 0;
   let groups = 0;
@@ -98,7 +104,8 @@ export async function verifyWarehouse(options: VerifyOptions): Promise<VerifyRep
       verified += 1;
       invoices += checked.invoices;
       groups += checked.groups;
-      if (checked.diverges && options.repair === true) {
+      amiss ||= checked.amiss;
+      if (checked.diverges && !checked.amiss && options.repair === true) {
         if (await repairPartition(options, partitionId)) repaired.push(partition);
       } else if (checked.rollupDiverges) {
         await markStale(options, partitionId);
@@ -108,10 +115,11 @@ export async function verifyWarehouse(options: VerifyOptions): Promise<VerifyRep
   }
   if (options.partition === undefined) {
     await withSession(options, (session) => checkOrphans(session, options.repair === true, found));
-    const lacking = await withTransaction({ ...options, isolation: "repeatable read" }, (tx) =>
+    const findings = await withTransaction({ ...options, isolation: "repeatable read" }, (tx) =>
       checkLedger(tx, found),
     );
-    if (options.repair === true) await withTransaction(options, (tx) => acknowledge(tx, lacking));
+    // The deltas of a table that is amiss may come back yet.
+    if (options.repair === true && !amiss) await withTransaction(options, (tx) => acknowledge(tx, findings));
   }
   if (options.identity === true)
     await withSession(options, (session) => checkIdentity(session, options, found));
@@ -161,6 +169,15 @@ interface GroupRow {
   readonly rollup_wrong: boolean;
 }
 
+interface Checked {
+  readonly invoices: number;
+  readonly groups: number;
+  /** A table is gone or not attached: nothing was compared. */
+  readonly amiss: boolean;
+  readonly diverges: boolean;
+  readonly rollupDiverges: boolean;
+}
+
 /**
  * Names the groups of one partition that differ, and compares its control totals. The caller's lock keeps the partition from being
  * closed meanwhile.
@@ -170,7 +187,12 @@ export async function checkPartition(
   settings: Settings,
   partition: Partition,
   found: (divergence: Divergence) => void,
-): Promise<{ invoices: number; groups: number; diverges: boolean; rollupDiverges: boolean }> {
+): Promise<Checked> {
+  const tables = await listAmissTables(session, [partition.partition]);
+  for (const { parent, ...table } of tables) found({ kind: "table", ...table });
+  if (tables.length > 0) {
+    return { invoices: 0, groups: 0, amiss: true, diverges: true, rollupDiverges: false };
+  }
   let diverges = false;
   let rollupDiverges = false;
   for await (const row of streamRows<GroupRow>(session, differingGroups(settings, partition))) {
@@ -203,7 +225,7 @@ export async function checkPartition(
     rollupDiverges = true;
     found({ kind: "control", partition: partition.partition, catalog, rollup });
   }
-  return { invoices: rollup.invoices, groups: Number(row.groups), diverges, rollupDiverges };
+  return { invoices: rollup.invoices, groups: Number(row.groups), amiss: false, diverges, rollupDiverges };
 }
 
 function sums(invoices: string | undefined, total: string | undefined): Sums {
@@ -368,24 +390,87 @@ async function checkOrphans(
   if (repair) await session.db.execute(sql`delete from warehouse.venue_day_pending d where ${homeless}`);
 }
 
-/** A load whose deltas bring fewer invoices than its ledger entry says, or more (negative). */
+/** A load whose deltas bring fewer invoices than its ledger entry says, or more (negative); likewise the corrections that are kept. */
 interface Lacking {
   readonly loadId: number;
   readonly invoices: number;
+  readonly corrections: number;
+}
+
+interface LedgerFindings {
+  readonly lacking: readonly Lacking[];
+  readonly unknown: readonly Unknown[];
 }
 
 const REPAIR_OF_LOAD = "verify --repair load";
 
 /**
- * The counts of each load add up, its deltas bring as many invoices as it inserted, and its quarantine is complete. In a REPEATABLE READ
- * transaction: catalog, live and detached deltas must be seen as of one moment.
+ * No load gets a number that rows bear already. The numbering falls behind when the ledger is restored from an older backup than the data: new loads would
+ * then pass for the old ones, and lose to them.
  */
-async function checkLedger(tx: Transaction, found: (divergence: Divergence) => void): Promise<Lacking[]> {
+async function passLoadIds(tx: Transaction): Promise<void> {
+  const apart = (await listDetachedDeltas(tx)).tables.map(
+    (leaf) => sql` union all select max(load_id) from ${sql.raw(leaf)}`,
+  );
+  await tx.db.execute(sql`
+    select setval(sequence, newest)
+    from (
+      select max(load_id) as newest, pg_get_serial_sequence('warehouse.loads', 'load_id')::regclass as sequence
+      from (
+        select max(load_id) as load_id from warehouse.loads
+        union all select max(load_id) from warehouse.rejects
+        union all select max(load_id) from warehouse.corrections
+        union all select max(load_id) from warehouse.invoices
+        union all select max(load_id) from warehouse.venue_day_deltas${sql.join(apart)}
+      ) numbers
+    ) used
+    where newest > coalesce(pg_sequence_last_value(sequence), 0)`);
+}
+
+/**
+ * Enters loads that only their rows tell of: the ledger was restored from an older backup than the data. The deltas stay theirs, and count
+ * as known from now on.
+ */
+async function enterUnknown(tx: Transaction, unknown: readonly Unknown[]): Promise<void> {
+  for (const { loadId, lines } of unknown) {
+    await tx.db.insert(loads).values({
+      loadId,
+      fileName: `${REPAIR_OF_LOAD} ${loadId}`,
+      status: "repair",
+      rejected: lines,
+      startedAt: sql`clock_timestamp()`,
+    });
+    await enterLedger(tx, loadId, {});
+  }
+}
+
+/** A load that the ledger does not have, with its lines in quarantine. */
+interface Unknown {
+  readonly loadId: number;
+  readonly lines: number;
+}
+
+/**
+ * The counts of each load add up, its deltas bring as many invoices as it inserted, what it overwrote is kept, and its quarantine is complete. Of a
+ * load whose drop was loaded again only the first is asked, for what it brought was lost; of one with deltas in an archive all but the
+ * second. In a REPEATABLE READ transaction: catalog, live and detached deltas must be seen as of one moment.
+ */
+async function checkLedger(
+  tx: Transaction,
+  found: (divergence: Divergence) => void,
+): Promise<LedgerFindings> {
   // Before the snapshot: a detach that this snapshot does not see waits for this lock before it takes the table away.
   await tx.client.query("lock table only warehouse.venue_day_deltas in access share mode");
-  const detached = await listDetachedDeltas(tx);
+  const { tables: detached, archived } = await listDetachedDeltas(tx);
   const apart = detached.map((leaf) => sql` union all select load_id, invoices from ${sql.raw(leaf)}`);
-  const rows = streamRows<{ load_id: number; lacking: string | null; message: string }>(
+  const rows = streamRows<{
+    load_id: number;
+    kind: string;
+    brought_less: string;
+    kept_less: string;
+    lines: string;
+    message: string;
+  }>(
     tx,
     sql`
       with changes as (
@@ -397,51 +482,69 @@ async function checkLedger(tx: Transaction, found: (divergence: Divergence) => v
         group by load_id
       ),
       refused as (select load_id, count(*) as lines from warehouse.rejects group by load_id),
+      overwritten as (select load_id, count(*) as invoices from warehouse.corrections group by load_id),
       acknowledged as (
-        select substring(file_name from '[0-9]+$')::integer as load_id, sum(inserted) as invoices
+        select substring(file_name from '[0-9]+$')::integer as load_id,
+               sum(inserted) as invoices, sum(corrected) as corrections
         from warehouse.loads
         where status = 'repair' and file_name like ${`${REPAIR_OF_LOAD} %`}
         group by 1
       ),
       compared as (
-        select load_id, l.status, l.read, l.inserted, l.corrected, l.unchanged, l.superseded, l.rejected,
+        select load_id, l.status, l.read, l.inserted, l.corrected, l.unchanged, l.superseded, l.rejected, l.error_code,
                coalesce(c.invoices, 0) as brought, coalesce(r.lines, 0) as lines,
-               l.inserted - coalesce(c.invoices, 0) - coalesce(a.invoices, 0) as lacking
+               coalesce(o.invoices, 0) as kept,
+               l.inserted - coalesce(c.invoices, 0) - coalesce(a.invoices, 0) as brought_less,
+               l.corrected - coalesce(o.invoices, 0) - coalesce(a.corrections, 0) as kept_less,
+               l.status = 'repair' or l.error_code = ${LOADED_AGAIN} as excused,
+               l.partitions && ${sql.param(archived)}::text[] as archived
         from warehouse.loads l
         full join changes c using (load_id)
         full join refused r using (load_id)
+        full join overwritten o using (load_id)
         left join acknowledged a using (load_id)
       )
-      select load_id, case kind when 'deltas' then lacking end as lacking, message
+      select load_id, kind, brought_less, kept_less, lines, message
       from compared
       cross join lateral (values
-        ('unknown', status is null, 'there are deltas or quarantined lines of a load that the ledger does not know'),
-        ('deltas', status <> 'repair' and lacking <> 0,
+        ('unknown', status is null, 'there are deltas, corrections or quarantined lines of a load that the ledger does not know'),
+        ('deltas', (excused or archived) is not true and status is not null and brought_less <> 0,
          format('its deltas bring %s invoices, its ledger entry says %s', brought, inserted)),
+        ('corrections', excused is not true and status is not null and kept_less <> 0,
+         format('%s of its corrections are kept, its ledger entry says %s', kept, corrected)),
         ('lines', status = 'loaded' and read <> inserted + corrected + unchanged + superseded + rejected,
          format('%s lines read are not %s + %s + %s + %s + %s', read, inserted, corrected, unchanged, superseded, rejected)),
-        ('quarantine', lines <> rejected,
+        ('quarantine', lines <> rejected and error_code is distinct from ${LOADED_AGAIN},
          format('%s lines are in quarantine, its ledger entry says %s', lines, rejected))
       ) as checks (kind, failed, message)
       where failed
       order by load_id, kind`,
   );
-  const lacking: Lacking[] = [];
+  const lacking = new Map<number, Lacking>();
+  const unknown: Unknown[] = [];
   for await (const row of rows) {
-    found({ kind: "load", loadId: row.load_id, message: row.message });
-    if (row.lacking !== null) lacking.push({ loadId: row.load_id, invoices: Number(row.lacking) });
+    const loadId = row.load_id;
+    found({ kind: "load", loadId, message: row.message });
+    if (row.kind === "unknown") unknown.push({ loadId, lines: Number(row.lines) });
+    if (row.kind !== "deltas" && row.kind !== "corrections") continue;
+    lacking.set(loadId, {
+      loadId,
+      invoices: Number(row.brought_less),
+      corrections: Number(row.kept_less),
+    });
   }
-  return lacking;
+  return { lacking: [...lacking.values()], unknown };
 }
 
 /**
- * Enters in the ledger by how many invoices the deltas of a load are short for good: their groups were adjusted under the repair's own entry,
+ * Enters in the ledger by how much the deltas and corrections of a load are short for good: their groups were adjusted under the repair's own entry,
  * because nobody knows which of them the load had brought.
  */
-async function acknowledge(tx: Transaction, lacking: readonly Lacking[]): Promise<void> {
-  for (const { loadId, invoices } of lacking) {
+async function acknowledge(tx: Transaction, { lacking, unknown }: LedgerFindings): Promise<void> {
+  await enterUnknown(tx, unknown);
+  for (const { loadId, invoices, corrections } of lacking) {
     const repairId = await beginRepair(tx, { fileName: `${REPAIR_OF_LOAD} ${loadId}` });
-    await enterLedger(tx, repairId, { inserted: invoices });
+    await enterLedger(tx, repairId, { inserted: invoices, corrected: corrections });
   }
 }
 

@@ -226,7 +226,7 @@ export function runEnsure({ warehouse }: Stage, day: number): Promise<unknown> {
 }
 
 /** Moves a partition out of the live tables, back, or away. */
-export function runMove(
+export async function runMove(
   { warehouse }: Stage,
   move: "detach" | "attach" | "drop",
   partition: string,
@@ -234,11 +234,14 @@ export function runMove(
   const { database, settings } = warehouse;
   switch (move) {
     case "detach":
-      return detachRefreshed({ database, partition });
+      await detachRefreshed({ database, partition });
+      break;
     case "attach":
-      return attachPartition({ database, partition });
+      await attachPartition({ database, partition });
+      break;
     case "drop":
-      return dropVerified({ database, settings, partition });
+      await dropVerified({ database, settings, partition });
+      break;
   }
 }
 

@@ -38,6 +38,7 @@ export interface LoadFlags {
   readonly decimalComma?: boolean;
   readonly ignoreMissing?: boolean;
   readonly follow: boolean;
+  readonly again?: boolean;
   readonly json?: boolean;
 }
 
@@ -73,6 +74,10 @@ export function addLoad(program: Command, context: Context): void {
     .option(
       "--no-follow",
       "refuse symbolic links, for files in a folder that others may write to; with --ignore-missing they, and all else that is no file, are passed over",
+    )
+    .option(
+      "--again",
+      "load drops that the ledger says are in: what they brought was lost (docs/recovery.md). What is there still does not change",
     );
   addLoadOptions(command)
     .addHelpText(
@@ -88,6 +93,7 @@ async function load(context: Context, files: readonly string[], flags: LoadFlags
   const tally = startTally();
   try {
     return await withWarehouse(context, { create: true }, async (warehouse) => {
+      if (flags.again === true) await requireOwner({ ...warehouse, deed: "load drops again" });
       for (const [index, file] of present.entries()) {
         if (flags.ignoreMissing && (await isGone(resolvePath(context, file), flags.follow))) {
           noteMissing(context, file);
@@ -282,6 +288,7 @@ export async function loadWithProgress(
     readonly maxRejects: number;
     readonly syncedOn?: string | undefined;
     readonly decimalComma?: boolean | undefined;
+    readonly again?: boolean | undefined;
   },
   place: { readonly number: number; readonly of: number } = { number: 1, of: 1 },
 ): Promise<LoadReport> {
@@ -297,6 +304,7 @@ export async function loadWithProgress(
     syncedOn: flags.syncedOn,
     maxRejects: flags.maxRejects,
     decimalComma: flags.decimalComma,
+    again: flags.again,
     signal: context.signal,
     onProgress: (progress) =>
       bar.update((place.number - 1 + share(progress)) / place.of, `${title}: ${describe(progress)}`),

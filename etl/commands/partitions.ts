@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import { withSession } from "../../db/client.ts";
-import { attachPartition, listDetachable } from "../../db/partition_removal.ts";
+import { listDetachable } from "../../db/partition_removal.ts";
 import {
   type DateRange,
   ensurePartitions,
@@ -10,7 +10,7 @@ import {
 } from "../../db/partitions.ts";
 import type { Granularity, PartitionState } from "../../db/schema.ts";
 import { formatCount, writeJson, writeLine } from "../output.ts";
-import { detachRefreshed, dropVerified } from "../partitions.ts";
+import { attachRebuilt, detachRefreshed, dropVerified } from "../partitions.ts";
 import { awaitsRefresh, readFreshness } from "../status.ts";
 import type { Warehouse } from "../warehouse.ts";
 import { readToday } from "../zone.ts";
@@ -78,12 +78,15 @@ export function addPartitions(program: Command, context: Context): void {
     );
   partitions
     .command("attach")
-    .description("Put detached partitions back.")
+    .description(
+      "Put detached partitions back; also tables of a partition that were dropped or detached by hand. A rollup that is gone is made anew and rebuilt; invoices and deltas that are gone must be restored from a backup first.",
+    )
     .argument("<partition...>", "names, for example 2019-03")
+    .option("--anew", "there is no backup: make invoices and deltas that are gone anew, empty")
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook partitions attach 2019-03\n")
-    .action(async (names: string[], flags: Flags) =>
-      context.finish(await change(context, names, flags, attach)),
+    .action(async (names: string[], flags: Flags & { readonly anew?: boolean }) =>
+      context.finish(await change(context, names, flags, attach(flags.anew === true))),
     );
   partitions
     .command("drop")
@@ -271,10 +274,10 @@ const detach: Change = async (context, { database }, partition) => {
   return "detached";
 };
 
-const attach: Change = async (context, { database }, partition) => {
-  await attachPartition({ database, partition, signal: context.signal });
-  return "open";
-};
+const attach =
+  (anew: boolean): Change =>
+  (context, { database, settings }, partition) =>
+    attachRebuilt({ database, settings, partition, anew, signal: context.signal });
 
 const drop: Change = async (context, { database, settings }, partition) => {
   await dropVerified({ database, settings, partition, signal: context.signal });

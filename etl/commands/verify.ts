@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { describeAmiss } from "../../db/partition_tables.ts";
 import {
   countOf,
   formatCount,
@@ -94,7 +95,7 @@ async function tell(
     context,
     report.divergences === 0
       ? `Verified: rollup + pending = recompute = sum of deltas, in ${size} (${took}).`
-      : `${countOf(report.divergences, "divergence")} in ${size} (${took}). The loads behind a group: rollbook explain-total; to mend: rollbook verify --repair`,
+      : `${countOf(report.divergences, "divergence")} in ${size} (${took}). The loads behind a group: rollbook explain-total; to mend: rollbook verify --repair (after a loss of data first read docs/recovery.md)`,
   );
 }
 
@@ -105,6 +106,8 @@ function describe(divergence: Divergence): string {
       const date = misdated ? "; an invoice stands under a date that is not its own" : "";
       return `${partition}: ${venueId} on ${createdOn}: invoices say ${format(recomputed)}, rollup + pending ${format(shown)}, deltas ${format(deltas)}${date}`;
     }
+    case "table":
+      return describeAmiss(divergence);
     case "control":
       return `${divergence.partition}: the rollup holds ${format(divergence.rollup)}, its control totals say ${format(divergence.catalog)}`;
     case "orphan":

@@ -1,0 +1,103 @@
+/** For tests of the ways back: a warehouse with a past, and what must be the same after a way back. */
+import { inject } from "vitest";
+import { type Database, withSession } from "../../db/client.ts";
+import { readSettings } from "../../db/migrate.ts";
+import { createEmptyDatabase, type TestWarehouse } from "../../db/testing.ts";
+import { loadDrop } from "../load.ts";
+import { detachRefreshed, dropVerified } from "../partitions.ts";
+import { refreshPartitions } from "../refresh.ts";
+import type { LoadReport } from "../report.ts";
+import type { Connection } from "./client_programs.ts";
+import { type MadeDrop, makeDrop } from "./drops.ts";
+
+/** Loads drops, which must be loaded, in their order. */
+export async function loadAll(
+  { database, settings }: TestWarehouse,
+  drops: readonly Pick<MadeDrop, "path">[],
+  options: { readonly again?: boolean } = {},
+): Promise<readonly LoadReport[]> {
+  const reports: LoadReport[] = [];
+  for (const { path } of drops) {
+    const report = await loadDrop({ database, settings, path, maxRejects: 1, ...options });
+    if (report.outcome !== "loaded") throw new Error(JSON.stringify(report));
+    reports.push(report);
+  }
+  return reports;
+}
+
+/** A drop of each of these days, which correct and confirm each other, over four months. */
+export function makeDrops(folder: string, days: readonly string[]): Promise<readonly MadeDrop[]> {
+  return Promise.all(
+    days.map((syncedOn, index) =>
+      makeDrop({ folder, syncedOn, rows: 300, first: 150 * index, version: index }),
+    ),
+  );
+}
+
+/**
+ * Three drops: the last is pending, the second has corrections. With `leaving`, January is detached and February's invoices are dropped.
+ */
+export async function makeHistory(
+  warehouse: TestWarehouse,
+  folder: string,
+  { leaving = false }: { readonly leaving?: boolean } = {},
+): Promise<readonly MadeDrop[]> {
+  const { database, settings } = warehouse;
+  const drops = await makeDrops(folder, ["2026-04-01", "2026-04-02", "2026-04-03"]);
+  await loadAll(warehouse, drops.slice(0, 2));
+  await refreshPartitions({ database });
+  if (leaving) {
+    await detachRefreshed({ database, partition: "2026-01" });
+    await dropVerified({ database, settings, partition: "2026-02" });
+  }
+  await loadAll(warehouse, drops.slice(2));
+  return drops;
+}
+
+const CONTENTS = [
+  ...["settings", "venues", "loads", "rejects", "corrections", "partitions"],
+  ...["invoices", "venue_day_deltas", "venue_day_pending", "venue_day_rollup"],
+];
+
+/** All that a warehouse holds, as a digest of each table and of each report; its detached tables too. */
+export async function digest({ query }: TestWarehouse): Promise<Readonly<Record<string, string>>> {
+  const tables = await query<{ name: string }>(`
+    select oid::regclass::text as name from pg_class
+    where relnamespace = 'warehouse'::regnamespace and relkind in ('r', 'p') and not relispartition
+      and relname !~ '^staging_'`);
+  const digests: Record<string, string> = {};
+  const names = new Set([...CONTENTS.map((name) => `warehouse.${name}`), ...tables.map(({ name }) => name)]);
+  for (const name of [...names, "reports.venue_daily_totals", "reports.load_history"]) {
+    const [row] = await query<{ digest: string }>(`
+      select count(*) || ' ' || coalesce(md5(string_agg(t::text, E'\\n' order by t::text)), '') as digest from ${name} t`);
+    digests[name] = row?.digest ?? "";
+  }
+  return digests;
+}
+
+/** An empty database on the tests' server, to restore into; `open` opens the warehouse that is in it then. */
+export async function emptyDatabase(): Promise<{
+  readonly connection: Connection;
+  readonly open: () => Promise<TestWarehouse>;
+}> {
+  const { database, name } = await createEmptyDatabase();
+  const { host, port, user } = inject("postgres");
+  const connection = {
+    PGHOST: host,
+    PGPORT: String(port),
+    PGUSER: user,
+    PGDATABASE: name,
+    PGSSLMODE: "disable",
+  };
+  return { connection, open: () => openRestored(database, connection) };
+}
+
+/** The warehouse of a database that was not made by the test's usual means. */
+export async function openRestored(database: Database, environment: Connection): Promise<TestWarehouse> {
+  return {
+    database,
+    environment,
+    settings: await withSession({ database }, readSettings),
+    query: async (text, values) => (await database.pool.query(text, values && [...values])).rows,
+  };
+}
