@@ -2,6 +2,7 @@ import { access, constants, lstat, stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { type Command, Option } from "commander";
 import { errorState, RollbookError } from "../../db/errors.ts";
+import { requireOwner } from "../../db/roles.ts";
 import { type FileGuard, readDropName } from "../drop.ts";
 import { loadDrop } from "../load.ts";
 import {
