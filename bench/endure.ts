@@ -8,6 +8,7 @@ import { updatePage } from "./endure/page.ts";
 import { type EndureResults, isSound } from "./endure/results.ts";
 import { endure } from "./endure/run.ts";
 import { formatEndurance } from "./endure/summary.ts";
+import { listenForStop } from "./run/terminal.ts";
 
 const HOME = fileURLToPath(new URL("../.bench/endure", import.meta.url));
 
@@ -106,18 +107,6 @@ async function conclude(results: EndureResults, { out, page, json }: Flags): Pro
   if (out !== undefined) await writeFile(out, text);
   if (page !== undefined) await updatePage(page, results);
   process.stdout.write(json === true ? text : `${formatEndurance(results)}\n`);
-}
-
-/** The first SIGINT or SIGTERM ends the loads in order, a second one the process; exit codes are those of a shell. */
-function listenForStop(): { readonly signal: AbortSignal; readonly exitCode: () => number } {
-  const stopping = new AbortController();
-  let code = 130;
-  process.once("SIGINT", () => stopping.abort());
-  process.once("SIGTERM", () => {
-    code = 143;
-    stopping.abort();
-  });
-  return { signal: stopping.signal, exitCode: () => code };
 }
 
 process.exitCode = await run(process.argv.slice(2));
