@@ -8,6 +8,7 @@ import { RollbookError } from "../db/errors.ts";
 import { parseWhole } from "../etl/commands/context.ts";
 import { formatTable } from "../etl/output.ts";
 import { MUTATIONS } from "./mutations/mutations.ts";
+import { updatePage } from "./mutations/page.ts";
 import { type Tried, tryMutation } from "./mutations/run.ts";
 import { readCommit } from "./run/environment.ts";
 import { createProgress, listenForStop } from "./run/terminal.ts";
@@ -16,6 +17,7 @@ interface Flags {
   readonly only?: string;
   readonly seeds: number;
   readonly out?: string;
+  readonly page?: string;
   readonly list?: boolean;
 }
 
@@ -28,6 +30,7 @@ export function createCommand(): Command {
     .option("--only <text>", "only mutations whose name contains this text")
     .option("--seeds <n>", "histories of the simulation for each, before the tests", parseWhole(1), 60)
     .option("--out <file>", "write what came of each to this file, as JSON")
+    .option("--page <file>", "put the same into this Markdown page")
     .option("--list", "list them, and do nothing")
     .allowExcessArguments(false)
     .exitOverride();
@@ -41,7 +44,7 @@ async function run(argv: readonly string[]): Promise<number> {
     if (!(error instanceof CommanderError)) throw error;
     return error.exitCode === 0 ? 0 : 2;
   }
-  const { only = "", seeds, out, list } = command.opts<Flags>();
+  const { only = "", seeds, out, page, list } = command.opts<Flags>();
   const chosen = MUTATIONS.filter(({ name }) => name.includes(only));
   if (list) {
     for (const { name, file } of chosen) process.stdout.write(`${file}: ${name}\n`);
@@ -63,10 +66,9 @@ async function run(argv: readonly string[]): Promise<number> {
   } finally {
     progress.stop();
   }
-  if (out !== undefined) {
-    const record = { commit: await readCommit(), seeds, mutations: tried };
-    await writeFile(resolve(out), `${JSON.stringify(record, null, 2)}\n`);
-  }
+  const record = { commit: await readCommit(), seeds, mutations: tried };
+  if (out !== undefined) await writeFile(resolve(out), `${JSON.stringify(record, null, 2)}\n`);
+  if (page !== undefined) await updatePage(resolve(page), record);
   tell(tried);
   return tried.every(({ noticedBy }) => noticedBy !== null) ? 0 : 1;
 }

@@ -10,6 +10,7 @@ import { formatCount } from "../etl/output.ts";
 import { readCommit } from "./run/environment.ts";
 import { createProgress, listenForStop } from "./run/terminal.ts";
 import { addFigures, type Figures, NO_FIGURES } from "./simulation/figures.ts";
+import { updatePage } from "./simulation/page.ts";
 import { addSeed, countSeeds, isDone, readRecord, writeRecord } from "./simulation/record.ts";
 import { historyOf, type Lived, replay, simulate } from "./simulation/run.ts";
 
@@ -21,6 +22,7 @@ interface Flags {
   readonly from: number;
   readonly sites: number;
   readonly record?: string;
+  readonly page?: string;
   readonly failures: string;
   readonly shrinkMinutes: number;
   readonly history?: string;
@@ -44,6 +46,7 @@ export function createCommand(): Command {
       Math.min(4, availableParallelism()),
     )
     .option("--record <file>", "add to this record, and pass over the seeds that are in it")
+    .option("--page <file>", "put the figures of the record into this Markdown page")
     .option("--failures <dir>", "where histories that fail are kept", FAILURES)
     .option(
       "--shrink-minutes <n>",
@@ -95,6 +98,8 @@ async function run(argv: readonly string[]): Promise<number> {
 async function runSeeds(flags: Flags): Promise<number> {
   const stop = listenForStop();
   const progress = createProgress();
+  if (flags.page !== undefined && flags.record === undefined)
+    throw new RollbookError({ code: "usage", message: "--page shows a record: name it with --record FILE." });
   const path = flags.record === undefined ? undefined : resolve(flags.record);
   const commit = path === undefined ? "" : await readCommit();
   let record = path === undefined ? undefined : readRecord(path);
@@ -128,6 +133,7 @@ async function runSeeds(flags: Flags): Promise<number> {
   });
   progress.stop();
   await tell({ flags, figures, lived, failed });
+  if (record !== undefined && flags.page !== undefined) await updatePage(resolve(flags.page), record);
   if (record !== undefined) note(`${formatCount(countSeeds(record))} seeds are in ${flags.record}.`);
   if (failed.length > 0) return 1;
   return stop.signal.aborted ? stop.exitCode() : 0;

@@ -15,7 +15,7 @@ export interface AmissTable {
 
 /**
  * The tables that live partitions should have, and that are gone or not attached, oldest partition first. One statement, so that a partition that is
- * just attached, detached or made is seen before or after.
+ * just attached, detached or made is seen before or after. It asks nothing of schema warehouse, which a reader may not enter.
  *
  * @param names of the partitions to look at; left out, all
  */
@@ -25,13 +25,13 @@ export async function listAmissTables(
 ): Promise<readonly AmissTable[]> {
   const result = await client.query<{ partition: string; parent: Parent; gone: boolean }>(
     `select p.partition, parent, c.oid is null as gone
-     from warehouse.partitions p
+     from reports.partition_freshness p
      cross join unnest($1::text[]) with ordinality as parents (parent, position)
+     join pg_namespace n on n.nspname = 'warehouse'
+     left join pg_class t on t.relnamespace = n.oid and t.relname = parent
      left join pg_class c
-       on c.relnamespace = 'warehouse'::regnamespace
-       and c.relname = parent || '_' || lower(replace(p.partition, '-', '_'))
-     left join pg_inherits i
-       on i.inhrelid = c.oid and i.inhparent = to_regclass('warehouse.' || parent) and not i.inhdetachpending
+       on c.relnamespace = n.oid and c.relname = parent || '_' || lower(replace(p.partition, '-', '_'))
+     left join pg_inherits i on i.inhrelid = c.oid and i.inhparent = t.oid and not i.inhdetachpending
      where p.state <> 'detached' and not (p.state = 'dropped' and parent = 'invoices') and i.inhrelid is null
        and ($2::text[] is null or p.partition = any ($2))
      order by p.lower, position`,
@@ -51,6 +51,12 @@ export function describeAmiss({ partition, table, whereabouts }: Omit<AmissTable
   return `partition ${partition}: the table ${table} ${is}. Run: rollbook partitions attach ${partition}`;
 }
 
+/** The same in a line for any number of them. */
+export function describeFirst(first: AmissTable, others: readonly AmissTable[]): string {
+  const more = others.length === 0 ? "" : ` (and ${others.length} more: rollbook verify names all)`;
+  return describeAmiss(first) + more;
+}
+
 /** What PostgreSQL says where a table is gone: it is unknown, or a row finds no partition. */
 const OF_A_MISSING_TABLE: ReadonlySet<string | undefined> = new Set([
   SQLSTATE.undefinedTable,
@@ -64,6 +70,5 @@ export async function explainAmiss(error: unknown, database: Database): Promise<
     () => [],
   );
   if (first === undefined) return error;
-  const more = others.length === 0 ? "" : ` (and ${others.length} more: rollbook verify names all)`;
-  return new RollbookError({ code: "table_missing", message: describeAmiss(first) + more, cause: error });
+  return new RollbookError({ code: "table_missing", message: describeFirst(first, others), cause: error });
 }

@@ -55,7 +55,8 @@ const TABLES: Readonly<Record<string, Rights>> = {
   rejects: forLoader("select", "insert"),
   // Delete: of two lines with one key, which are far apart in a drop, the earlier is taken out again.
   invoices: forLoader("select", "insert", "delete", ...updateOf(CORRECTED_COLUMNS)),
-  corrections: forLoader("insert"),
+  // Select: verify counts what is kept.
+  corrections: forLoader("select", "insert"),
   venue_day_deltas: forLoader("select", "insert"),
   // Maintain: a large queue that was just emptied is vacuumed.
   venue_day_pending: forLoader("select", "insert", "delete", "maintain"),

@@ -415,13 +415,16 @@ test("status --json is one object; a stale partition and a short lock table are 
     lastLoads: [{ fileName: "a_2026-01-02.csv", sha256: expect.stringMatching(/^[0-9a-f]{64}$/), read: 1 }],
     warnings: [
       expect.stringContaining("max_locks_per_transaction"),
+      expect.stringMatching(
+        /^partition 1900-01-01: the table [^\n]* is gone\. [^\n]*\(and \d+ more: rollbook verify names all\)$/,
+      ),
       expect.stringContaining("partition 2026-01 is stale"),
     ],
   });
   const warned = await run("status");
   expect(warned.code).toBe(0);
   expect(warned.stderr).toMatch(
-    /^warning: 6501 partitions come near [^\n]*\nwarning: partition 2026-01 is stale/,
+    /^warning: 6501 partitions come near [^\n]*\nwarning: partition 1900-01-01: [^\n]*\nwarning: partition 2026-01 is stale/,
   );
   expect(warned.stdout.split("\n").length).toBeLessThan(45);
   expect(warned.stdout).toContain("more partitions; --all shows them.");

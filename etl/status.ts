@@ -1,7 +1,7 @@
 /** What the warehouse says of itself: freshness, pending, last loads, and how near a limit is. */
 import { sql } from "drizzle-orm";
 import { type Database, withSession } from "../db/client.ts";
-import { describeAmiss, listAmissTables } from "../db/partition_tables.ts";
+import { describeFirst, listAmissTables } from "../db/partition_tables.ts";
 import { partitionFreshness, type ReportedLoad, type Settings } from "../db/schema.ts";
 import { readLoads } from "./ledger.ts";
 import { inWarehouseZone, isoInstant } from "./zone.ts";
@@ -31,9 +31,10 @@ export async function readStatus(options: {
   const { settings } = options;
   const partitions = await readFreshness(options);
   const lastLoads = await readLoads({ ...options, limit: options.lastLoads ?? 10 });
+  const [first, ...others] = await withSession(options, (session) => listAmissTables(session));
   const warnings = [
     ...(await warnOfLocks(options)),
-    ...(await withSession(options, (session) => listAmissTables(session))).map(describeAmiss),
+    ...(first === undefined ? [] : [describeFirst(first, others)]),
     ...warnOfStates(partitions),
   ];
   return { settings, partitions, lastLoads, warnings };

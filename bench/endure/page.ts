@@ -1,32 +1,20 @@
 /** The figures of a run as they stand in docs/reliability.md, between two markers, so that a later run replaces them. */
-import { readFile, writeFile } from "node:fs/promises";
-import { RollbookError } from "../../db/errors.ts";
+import { type Block, readBlock, writeBlock } from "../run/page.ts";
 import type { EndureResults, Growth } from "./results.ts";
 
-const BEGIN = "<!-- load: written by npm run endure -- --page; do not edit -->";
-const END = "<!-- load: end -->";
+const BLOCK: Block = { name: "load", command: "npm run endure -- --page" };
 
 /** Puts the figures into a page that has the markers. */
-export async function updatePage(path: string, results: EndureResults): Promise<void> {
-  const [before, after] = splitPage(await readFile(path, "utf8"), path);
-  await writeFile(path, `${before}${formatFigures(results)}${after}`);
+export function updatePage(path: string, results: EndureResults): Promise<void> {
+  return writeBlock(path, BLOCK, formatFigures(results));
 }
 
-/** The figures that a page has, with the markers. */
+/** The figures that a page has. */
 export function figuresOf(page: string, path: string): string {
-  const [before, after] = splitPage(page, path);
-  return page.slice(before.length, page.length - after.length);
+  return readBlock(page, path, BLOCK);
 }
 
-function splitPage(page: string, path: string): readonly [string, string] {
-  const [begin, end] = [page.indexOf(BEGIN), page.indexOf(END)];
-  if (begin < 0 || end < begin) {
-    throw new RollbookError({ code: "usage", message: `${path} has no lines "${BEGIN}" and "${END}"` });
-  }
-  return [page.slice(0, begin), page.slice(end + END.length)];
-}
-
-/** Markdown, with the markers. */
+/** Markdown. */
 export function formatFigures(results: EndureResults): string {
   const { environment, loads, reads, server, verified } = results;
   const { cpu, cores, memoryBytes, os, node, postgres, commit } = environment;
@@ -52,7 +40,6 @@ export function formatFigures(results: EndureResults): string {
     ["not flat in the second half", flat.length === 0 ? "nothing" : flat.map(({ what }) => what).join(", ")],
   ];
   const lines = [
-    BEGIN,
     `\`${results.command}\``,
     "",
     `${machine}; commit ${commit.slice(0, 12)}. ${results.note ?? ""}`.trim(),
@@ -81,7 +68,6 @@ export function formatFigures(results: EndureResults): string {
       ({ table, bytes, rows: live, deadRows, autovacuums }) =>
         `| ${table} | ${megabytes(bytes)} | ${count(live)} | ${count(deadRows)} | ${autovacuums} |`,
     ),
-    END,
   ];
   return lines.join("\n");
 }

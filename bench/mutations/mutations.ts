@@ -175,8 +175,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "an error in a transaction commits what it did before",
     file: "db/client.ts",
-    find: '      await session.client.query("rollback").catch(() => {});',
-    replace: '      await session.client.query("commit").catch(() => {});',
+    find: '    await session.client.query("rollback").catch(() => {});',
+    replace: '    await session.client.query("commit").catch(() => {});',
     tests: [CRASH],
   },
   {

@@ -1,0 +1,33 @@
+/** Who noticed each mutation, as it stands in docs/reliability.md. */
+import { type Block, readBlock, writeBlock } from "../run/page.ts";
+import type { Tried } from "./run.ts";
+
+const BLOCK: Block = { name: "mutations", command: "npm run mutate -- --page" };
+
+/** What `--out` writes. */
+export interface MutationRecord {
+  readonly commit: string;
+  /** Histories that the simulation had for each. */
+  readonly seeds: number;
+  readonly mutations: readonly Tried[];
+}
+
+/** Puts the figures into a page that has the markers. */
+export function updatePage(path: string, record: MutationRecord): Promise<void> {
+  return writeBlock(path, BLOCK, formatFigures(record));
+}
+
+/** The figures that a page has. */
+export function figuresOf(page: string, path: string): string {
+  return readBlock(page, path, BLOCK);
+}
+
+/** Markdown. */
+export function formatFigures({ commit, seeds, mutations }: MutationRecord): string {
+  const by = (who: Tried["noticedBy"]) => mutations.filter(({ noticedBy }) => noticedBy === who).length;
+  return `${mutations.length} mutations at commit ${commit.slice(0, 12)}, each with up to ${seeds} histories: ${by("simulation")} noticed by the simulation, ${by("tests")} by the tests alone, ${by(null)} by nobody.
+
+| what the broken product does | noticed by | after histories |
+| --- | --- | ---: |
+${mutations.map(({ name, noticedBy, histories }) => `| ${name} | ${noticedBy ?? "nobody"} | ${noticedBy === "simulation" ? histories : ""} |`).join("\n")}`;
+}
