@@ -74,7 +74,11 @@ def code(text: str) -> str:
 
 
 class DecisionOperator(NodeCliOperator):
-    """Carries out what a person decided about a drop in rejected/."""
+    """Carries out what a person decided about a drop in rejected/.
+
+    `path` is a template field because only those get the arguments of a group of tasks. They are not rendered; but mapped directly, by
+    `expand`, a name that looks like a template would be.
+    """
 
     template_fields: Sequence[str] = (*NodeCliOperator.template_fields, "answer", "path")
 
