@@ -37,7 +37,9 @@ function readSources(): readonly Source[] {
 }
 
 const sources = readSources();
-const isTest = ({ path }: Source) => /(^|\/)testing[^/]*\.ts$|\/testing\/|\.(test|browser)\.ts$/.test(path);
+/** The simulation is a test, too, that runs as a program. */
+const isTest = ({ path }: Source) =>
+  /(^|\/)testing[^/]*\.ts$|\/testing\/|\.(test|browser)\.ts$|^bench\/simulat(e\.ts$|ion\/)/.test(path);
 const isProduct = (source: Source) => !isTest(source);
 
 /** Imports, as `importer -> imported`, that the rule forbids. */
