@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import type { Figures } from "./figures.ts";
 import { anyHistory, type History } from "./history.ts";
@@ -12,7 +13,9 @@ import { openSite, type Site } from "./site.ts";
 /** A seed and what came of it; `kept` is the file with the failing history. */
 export interface Lived {
   readonly seed: number;
-  readonly outcome: Figures | (Failure & { readonly kept: string; readonly steps: number });
+  readonly outcome:
+    | Figures
+    | (Failure & { readonly kept: string; readonly steps: number; readonly hangs: boolean });
 }
 
 export interface SimulationOptions {
@@ -39,71 +42,102 @@ export function historyOf(seed: number): History {
 
 /** Lives through the histories of all seeds, or until the signal aborts. */
 export async function simulate(options: SimulationOptions): Promise<void> {
-  const { signal, sabotage } = options;
   const queue = options.seeds[Symbol.iterator]();
-  await atSites(options.sites, async (whole) => {
-    const site = sabotage === undefined ? whole : sabotaged(whole, sabotage);
+  const results = await Promise.allSettled(
+    Array.from({ length: options.sites }, () => liveFrom(queue, options)),
+  );
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+}
+
+/** Lives through one seed of the queue after the other. */
+async function liveFrom(queue: Iterator<number>, options: SimulationOptions): Promise<void> {
+  const { signal, sabotage } = options;
+  let site = await openOwnSite(sabotage);
+  try {
     for (let next = queue.next(); !next.done && !signal?.aborted; next = queue.next()) {
-      await options.onLived({ seed: next.value, outcome: await liveSeed(site, next.value, options) });
+      const outcome = await liveSeed(site, next.value, options);
+      await options.onLived({ seed: next.value, outcome });
+      if (!("hangs" in outcome) || !outcome.hangs) continue;
+      // What hangs there may wake up.
+      await site.close();
+      site = await openOwnSite(sabotage);
     }
-  });
+  } finally {
+    await site.close();
+  }
 }
 
 /** Lives through one history that is given as it is. */
 export async function replay(history: History): Promise<Figures> {
-  let figures: Figures | undefined;
-  await atSites(1, async (site) => {
-    figures = await liveThrough(history, site);
-  });
-  if (figures === undefined) throw new Error("the history was not lived through");
-  return figures;
+  const site = await openOwnSite();
+  try {
+    return await liveWithin(history, site);
+  } finally {
+    await site.close();
+  }
 }
 
-function sabotaged(site: Site, statements: string): Site {
+/** In a folder with a short path, for the sockets in it. */
+async function openOwnSite(sabotage?: string): Promise<Site> {
+  const site = await openSite({ folder: mkdtempSync(join(tmpdir(), "sim-")) });
+  if (sabotage === undefined) return site;
   return {
     ...site,
     makeWarehouse: async (options) => {
       const warehouse = await site.makeWarehouse(options);
-      await warehouse.query(statements);
+      await warehouse.query(sabotage);
       return warehouse;
     },
   };
 }
 
-async function atSites(count: number, work: (site: Site) => Promise<void>): Promise<void> {
-  const results = await Promise.allSettled(
-    Array.from({ length: count }, async () => {
-      // A short path, for the sockets in it.
-      const site = await openSite({ folder: mkdtempSync(join(tmpdir(), "sim-")) });
-      try {
-        await work(site);
-      } finally {
-        await site.close();
-      }
-    }),
-  );
-  for (const result of results) if (result.status === "rejected") throw result.reason;
+/** Far more than any history takes. */
+const ENDS_WITHIN_MS = 300_000;
+
+/** It has not ended, and never will. */
+class Hanging extends Error {
+  constructor() {
+    super(`it did not end within ${ENDS_WITHIN_MS / 1000} s`);
+    this.name = "Hanging";
+  }
+}
+
+/** @throws Difference; Hanging when something waits for ever: then the site is of no use any more */
+async function liveWithin(history: History, site: Site): Promise<Figures> {
+  const ended = new AbortController();
+  const hanging = sleep(ENDS_WITHIN_MS, undefined, { signal: ended.signal, ref: false }).then(() => {
+    throw new Hanging();
+  });
+  hanging.catch(() => {});
+  try {
+    return await Promise.race([liveThrough(history, site), hanging]);
+  } finally {
+    ended.abort();
+  }
 }
 
 async function liveSeed(site: Site, seed: number, options: SimulationOptions): Promise<Lived["outcome"]> {
   const history = historyOf(seed);
   try {
-    return await liveThrough(history, site);
+    return await liveWithin(history, site);
   } catch (error) {
+    const hangs = error instanceof Hanging;
     const message = error instanceof Error ? messageOf(error) : String(error);
     options.onNote?.(`Seed ${seed} failed: ${message}`);
-    const smaller = await shrink(site, seed, options);
+    const smaller = hangs ? undefined : await shrink(site, seed, options);
     mkdirSync(options.failures, { recursive: true });
     const kept = join(options.failures, `seed-${seed}.json`);
     const told = smaller ?? { history, message };
     writeFileSync(kept, `${JSON.stringify(told.history, null, 1)}\n`);
-    return { seed, message: told.message, kept, steps: told.history.steps.length };
+    return { seed, message: told.message, kept, steps: told.history.steps.length, hangs };
   }
 }
 
 /** What a difference says is all there is to it; of other errors it matters where they come from. */
 function messageOf(error: Error): string {
-  return error.name === "Difference" ? error.message : (error.stack ?? error.message);
+  return error.name === "Difference" || error instanceof Hanging
+    ? error.message
+    : (error.stack ?? error.message);
 }
 
 /** The smallest history that was seen to fail; undefined when it did not fail again. */
@@ -121,8 +155,10 @@ async function shrink(
     fc.asyncProperty(anyHistory, async (history) => {
       if (performance.now() > until || signal?.aborted) return;
       try {
-        await liveThrough(history, site);
+        await liveWithin(history, site);
       } catch (error) {
+        // The next would meet it on its site.
+        if (error instanceof Hanging) return;
         message = error instanceof Error ? messageOf(error) : String(error);
         throw error;
       }
