@@ -136,7 +136,10 @@ function makeText(random: Random, world: World): Buffer {
     const line = makeLine();
     pieces.push(random.once(6) ? mutate(random, line, line) : line, Buffer.from(random.pick(ends)));
   }
-  if (random.once(300)) pieces.push(longLine(random, delimiter), Buffer.from(random.pick(ends)), makeLine());
+  if (random.once(60)) {
+    pieces.push(longLine(random, delimiter), Buffer.from(random.pick(ends)));
+    if (random.once(2)) pieces.push(makeLine(), Buffer.from(random.pick(ends)));
+  }
   // No end after the last line, or a lone CR, or empty lines.
   if (random.once(3)) pieces.pop();
   else if (random.once(6))
@@ -149,7 +152,7 @@ const MARK = Buffer.from("\ufeff");
 
 /** Around the longest line that is read. */
 function longLine(random: Random, delimiter: string): Buffer {
-  const length = 1024 * 1024 + random.pick([-1, 0, 1, 2, 3, 5, 6, 200_000]);
+  const length = 1024 * 1024 + random.pick([-1, 0, 0, 0, 1, 1, 2, 3, 5, 6, 200_000]);
   const unit = random.pick(["x", '"', delimiter, " ", `"",`, "😀"]);
   return Buffer.from(unit.repeat(Math.ceil(length / Buffer.byteLength(unit)))).subarray(0, length);
 }

@@ -52,6 +52,7 @@ export async function startWorkers(options: {
   });
   const free: ChildProcess[] = [];
   const all = new Set<ChildProcess>();
+  let busy = 0;
   let closed = false;
   const add = () => {
     const child = fork(bundle, { stdio: ["ignore", "ignore", "inherit", "ipc"], execArgv: [] });
@@ -64,7 +65,7 @@ export async function startWorkers(options: {
     free.push(child);
   };
   const fill = () => {
-    while (!closed && free.length < spare) add();
+    while (!closed && free.length + busy < spare) add();
   };
   fill();
   return {
@@ -72,7 +73,9 @@ export async function startWorkers(options: {
       if (free.length === 0) add();
       const child = free.shift();
       if (child?.pid === undefined) throw new Error("a worker process could not be started");
+      busy += 1;
       return run(child, job, (usable) => {
+        busy -= 1;
         if (usable && free.length < spare) free.push(child);
         else child.kill();
         fill();
