@@ -10,6 +10,7 @@ import {
   encryptionFailure,
   errorState,
   isConnectionLost,
+  LOST_CONNECTION,
   RollbookError,
   rootCause,
   SQLSTATE,
@@ -113,8 +114,8 @@ const plainTypes: pg.CustomTypesConfig = {
 const ROWS_PER_FETCH = 1000;
 
 /**
- * Reads a query's rows one by one, from a cursor: memory does not grow with the result. Not pg-query-stream, which waits for ever for the end of its cursor when the
- * connection has broken (its 4.17; the cursor itself tells).
+ * Reads a query's rows one by one, from a cursor: memory does not grow with the result. Not through pg-query-stream, which waits for ever for the end of its cursor
+ * when the connection breaks (4.17).
  */
 export async function* streamRows<Row>(session: Session, query: SQL): AsyncGenerator<Row> {
   const { sql: text, params } = new PgDialect().sqlToQuery(query);
@@ -125,7 +126,7 @@ export async function* streamRows<Row>(session: Session, query: SQL): AsyncGener
   });
   let rows: Row[];
   do {
-    rows = await cursor.read(ROWS_PER_FETCH);
+    rows = await fetchRows(session, cursor);
     let left = true;
     try {
       yield* rows;
@@ -135,6 +136,19 @@ export async function* streamRows<Row>(session: Session, query: SQL): AsyncGener
       if (left && !broken) await closeCursor(session, cursor);
     }
   } while (rows.length === ROWS_PER_FETCH);
+}
+
+/** The cursor itself does not tell of a connection that breaks after its last row, before the server is ready again (pg-cursor 2.22). */
+function fetchRows<Row>({ client }: Session, cursor: Cursor<Row>): Promise<Row[]> {
+  return new Promise((resolve, reject) => {
+    const lose = () => reject(new Error(LOST_CONNECTION));
+    client.once("end", lose);
+    cursor.read(ROWS_PER_FETCH, (error: Error | undefined, rows) => {
+      client.off("end", lose);
+      if (error) reject(error);
+      else resolve(rows);
+    });
+  });
 }
 
 /** A connection that breaks now has no answer to it. */

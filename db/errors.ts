@@ -66,6 +66,9 @@ export const SQLSTATE = {
   indexCorrupted: "XX002",
 } as const;
 
+/** What pg says of a connection that broke. */
+export const LOST_CONNECTION = "Connection terminated unexpectedly";
+
 /** Errors of the socket that mean: no server, or no longer. */
 const LOST_SOCKET: ReadonlySet<string> = new Set([
   "ECONNREFUSED",
@@ -164,7 +167,7 @@ export function encryptionFailure(error: unknown): EncryptionFailure | undefined
 
 /** pg itself gives these no code (pg 8, client.js). The third: the connection broke while nothing was asked. */
 const LOST_CLIENT: ReadonlySet<string> = new Set([
-  "Connection terminated unexpectedly",
+  LOST_CONNECTION,
   "Connection terminated",
   "Client has encountered a connection error and is not queryable",
 ]);
