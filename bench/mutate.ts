@@ -1,5 +1,5 @@
 /** `npm run mutate`: breaks the product in single ways, and shows that the simulation or the tests notice each. */
-import { realpathSync } from "node:fs";
+import { existsSync, readFileSync, realpathSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,7 +8,7 @@ import { RollbookError } from "../db/errors.ts";
 import { parseWhole } from "../etl/commands/context.ts";
 import { formatTable } from "../etl/output.ts";
 import { MUTATIONS } from "./mutations/mutations.ts";
-import { updatePage } from "./mutations/page.ts";
+import { type MutationRecord, updatePage } from "./mutations/page.ts";
 import { type Tried, tryMutation } from "./mutations/run.ts";
 import { readCommit } from "./run/environment.ts";
 import { createProgress, listenForStop } from "./run/terminal.ts";
@@ -29,7 +29,10 @@ export function createCommand(): Command {
     )
     .option("--only <text>", "only mutations whose name contains this text")
     .option("--seeds <n>", "histories of the simulation for each, before the tests", parseWhole(1), 60)
-    .option("--out <file>", "write what came of each to this file, as JSON")
+    .option(
+      "--out <file>",
+      "write what came of each to this file, as JSON; a run that was stopped goes on from it",
+    )
     .option("--page <file>", "put the same into this Markdown page")
     .option("--list", "list them, and do nothing")
     .allowExcessArguments(false)
@@ -52,11 +55,21 @@ async function run(argv: readonly string[]): Promise<number> {
   }
   const stop = listenForStop();
   const progress = createProgress();
-  const tried: Tried[] = [];
+  const commit = await readCommit();
+  const path = out === undefined ? undefined : resolve(out);
+  let record: MutationRecord = {
+    commit,
+    seeds,
+    mutations: path === undefined ? [] : readTried(path, commit),
+  };
+  const has = (name: string) => record.mutations.some((tried) => tried.name === name);
   try {
-    for (const mutation of chosen) {
-      progress.show({ done: tried.length, total: chosen.length, text: mutation.name });
-      tried.push(await tryMutation({ mutation, seeds, signal: stop.signal }));
+    for (const [index, mutation] of chosen.entries()) {
+      if (has(mutation.name)) continue;
+      progress.show({ done: index, total: chosen.length, text: mutation.name });
+      const tried = await tryMutation({ mutation, seeds, signal: stop.signal });
+      record = { ...record, mutations: [...record.mutations, tried] };
+      if (path !== undefined) await writeFile(path, `${JSON.stringify(record, null, 2)}\n`);
     }
   } catch (error) {
     if (stop.signal.aborted) return stop.exitCode();
@@ -66,11 +79,16 @@ async function run(argv: readonly string[]): Promise<number> {
   } finally {
     progress.stop();
   }
-  const record = { commit: await readCommit(), seeds, mutations: tried };
-  if (out !== undefined) await writeFile(resolve(out), `${JSON.stringify(record, null, 2)}\n`);
   if (page !== undefined) await updatePage(resolve(page), record);
-  tell(tried);
-  return tried.every(({ noticedBy }) => noticedBy !== null) ? 0 : 1;
+  tell(record.mutations);
+  return record.mutations.every(({ noticedBy }) => noticedBy !== null) ? 0 : 1;
+}
+
+/** What a run that was stopped has found so far, on the same code. */
+function readTried(path: string, commit: string): readonly Tried[] {
+  if (!existsSync(path)) return [];
+  const record: MutationRecord = JSON.parse(readFileSync(path, "utf8"));
+  return record.commit === commit ? record.mutations : [];
 }
 
 function tell(tried: readonly Tried[]): void {
