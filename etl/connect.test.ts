@@ -139,6 +139,7 @@ test("a service with dots in its name and anything in its password opens the war
       earliest: "2000-01-01",
       created: true,
       migrations: expect.arrayContaining([expect.any(String)]),
+      roles: false,
     },
   ]);
   const again = await rollbookHere(["init"], { environment, folder });
