@@ -116,3 +116,27 @@ test("two drops with the same new invoices, loaded at once, end in the statement
   expect(await stored(warehouse)).toEqual(makeRows("6.00"));
   expect(await disagreements(warehouse)).toEqual([]);
 });
+
+test.each([false, true])(
+  "a correction of the creation time alone keeps what it was before, and changes no total (careful: %s)",
+  async (careful) => {
+    const warehouse = await createTestDatabase();
+    const { database, settings } = warehouse;
+    const write = (name: string, time: string) => {
+      const path = join(makeFolder(), name);
+      writeFileSync(path, `v,00000000-0000-4000-8000-000000000001,2026-02-03T${time}Z,5.00\n`);
+      return path;
+    };
+    await load(warehouse, write("older_2026-02-04.csv", "12:00:00"));
+    const path = write("newer_2026-02-05.csv", "12:30:00");
+    const { rows, partitions } = await loadDrop({ database, settings, path, careful });
+    expect(rows).toMatchObject({ read: 1, inserted: 0, corrected: 1, unchanged: 0 });
+    expect(partitions).toEqual([]);
+    expect(
+      await warehouse.query(
+        "select load_id, old_load_id, old_total, old_created_at = '2026-02-03T12:00:00Z' as old_time from warehouse.corrections",
+      ),
+    ).toEqual([{ load_id: 2, old_load_id: 1, old_total: "5.00", old_time: true }]);
+    expect(await disagreements(warehouse)).toEqual([]);
+  },
+);
