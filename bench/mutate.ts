@@ -68,7 +68,7 @@ async function run(argv: readonly string[]): Promise<number> {
       if (has(mutation.name)) continue;
       progress.show({ done: index, total: chosen.length, text: mutation.name });
       const tried = await tryMutation({ mutation, seeds, signal: stop.signal });
-      record = { ...record, mutations: [...record.mutations, tried] };
+      record = { ...record, mutations: [...record.mutations, { ...tried, commit }] };
       if (path !== undefined) await writeFile(path, `${JSON.stringify(record, null, 2)}\n`);
     }
   } catch (error) {
@@ -84,11 +84,11 @@ async function run(argv: readonly string[]): Promise<number> {
   return record.mutations.every(({ noticedBy }) => noticedBy !== null) ? 0 : 1;
 }
 
-/** What a run that was stopped has found so far, on the same code. */
-function readTried(path: string, commit: string): readonly Tried[] {
+/** What a run that was stopped has found so far; what nobody noticed then is tried again. */
+function readTried(path: string): MutationRecord["mutations"] {
   if (!existsSync(path)) return [];
   const record: MutationRecord = JSON.parse(readFileSync(path, "utf8"));
-  return record.commit === commit ? record.mutations : [];
+  return record.mutations.filter(({ noticedBy }) => noticedBy !== null);
 }
 
 function tell(tried: readonly Tried[]): void {

@@ -17,6 +17,7 @@ const MERGE = "etl/merge.ts";
 const REFRESH = "etl/refresh.ts";
 const LOAD = "etl/load.ts";
 const HISTORY = "etl/history.test.ts";
+const MERGING = "etl/merge.test.ts";
 const CRASH = "etl/crash.test.ts";
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -25,21 +26,21 @@ export const MUTATIONS: readonly Mutation[] = [
     file: MERGE,
     find: "where (stored.synced_on, stored.load_id) < (excluded.synced_on, excluded.load_id)",
     replace: "where stored.load_id < excluded.load_id",
-    tests: [HISTORY],
+    tests: [MERGING, HISTORY],
   },
   {
     name: "of two drops of one sync date the earlier load wins",
     file: MERGE,
     find: "where (stored.synced_on, stored.load_id) < (excluded.synced_on, excluded.load_id)",
     replace: "where stored.synced_on < excluded.synced_on",
-    tests: [HISTORY],
+    tests: [MERGING, HISTORY],
   },
   {
     name: "an older drop overwrites a newer one",
     file: MERGE,
     find: "where (stored.synced_on, stored.load_id) < (excluded.synced_on, excluded.load_id)",
     replace: "where true",
-    tests: [HISTORY],
+    tests: [MERGING, HISTORY],
   },
   {
     name: "a row that is confirmed keeps its old place in the order",
@@ -47,14 +48,14 @@ export const MUTATIONS: readonly Mutation[] = [
     find: "            synced_on = excluded.synced_on\n",
     replace:
       "            synced_on = case when stored.total = excluded.total then stored.synced_on else excluded.synced_on end\n",
-    tests: [HISTORY],
+    tests: [MERGING, HISTORY],
   },
   {
     name: "the delta of a correction is the whole new total",
     file: MERGE,
     find: "             sum(total - coalesce(old_total, 0)) as total\n      from merged",
     replace: "             sum(total) as total\n      from merged",
-    tests: [HISTORY],
+    tests: [MERGING, HISTORY],
   },
   {
     name: "the delta of a correction has the wrong sign",
@@ -62,21 +63,21 @@ export const MUTATIONS: readonly Mutation[] = [
     find: "             sum(total - coalesce(old_total, 0)) as total\n      from merged",
     replace:
       "             sum(case when is_new then total else old_total - total end) as total\n      from merged",
-    tests: [HISTORY],
+    tests: [MERGING, HISTORY],
   },
   {
     name: "what a correction overwrote is not kept",
     file: MERGE,
     find: "      from merged\n      where differs and not is_new\n",
     replace: "      from merged\n      where differs and not is_new and old_total <> total\n",
-    tests: ["etl/merge.test.ts"],
+    tests: [MERGING],
   },
   {
     name: "of two lines with one key the earlier wins",
     file: MERGE,
     find: "order by created_on, venue_key, invoice_id, line desc",
     replace: "order by created_on, venue_key, invoice_id, line",
-    tests: [HISTORY],
+    tests: [MERGING, HISTORY],
   },
   {
     name: "corrections are not put into the queue of the refresh",
@@ -84,14 +85,14 @@ export const MUTATIONS: readonly Mutation[] = [
     find: "      insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)\n      select created_on, venue_key, invoices, total from net order by",
     replace:
       "      insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)\n      select created_on, venue_key, invoices, total from net where invoices <> 0 order by",
-    tests: [HISTORY],
+    tests: [MERGING, HISTORY],
   },
   {
     name: "a plain insert that met a conflict is not rolled back to its savepoint",
     file: MERGE,
     find: "    await tx.db.execute(sql`rollback to savepoint all_new`);\n",
     replace: "",
-    tests: [HISTORY],
+    tests: [MERGING, HISTORY],
   },
   {
     name: "the direct way leaves what it wrote before a surprise",
@@ -191,7 +192,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: "etl/record.ts",
     find: "sql`greatest(clock_timestamp(), (select max(known_at) from warehouse.loads) + interval '1 microsecond')`",
     replace: "sql`clock_timestamp()`",
-    tests: ["etl/load.test.ts"],
+    tests: [CRASH],
   },
   {
     name: "a partition can be closed under an open load",

@@ -6,10 +6,10 @@ const BLOCK: Block = { name: "mutations", command: "npm run mutate -- --page" };
 
 /** What `--out` writes. */
 export interface MutationRecord {
-  readonly commit: string;
   /** Histories that the simulation had for each. */
   readonly seeds: number;
-  readonly mutations: readonly Tried[];
+  /** Each with the commit of the code that was broken. */
+  readonly mutations: readonly (Tried & { readonly commit: string })[];
 }
 
 /** Puts the figures into a page that has the markers. */
@@ -23,9 +23,10 @@ export function figuresOf(page: string, path: string): string {
 }
 
 /** Markdown. */
-export function formatFigures({ commit, seeds, mutations }: MutationRecord): string {
+export function formatFigures({ seeds, mutations }: MutationRecord): string {
+  const commits = [...new Set(mutations.map(({ commit }) => commit.slice(0, 12)))].join(", ");
   const by = (who: Tried["noticedBy"]) => mutations.filter(({ noticedBy }) => noticedBy === who).length;
-  return `${mutations.length} mutations at commit ${commit.slice(0, 12)}, each with up to ${seeds} histories: ${by("simulation")} noticed by the simulation, ${by("tests")} by the tests alone, ${by(null)} by nobody.
+  return `${mutations.length} mutations at commit ${commits}, each with up to ${seeds} histories: ${by("simulation")} noticed by the simulation, ${by("tests")} by the tests alone, ${by(null)} by nobody.
 
 | what the broken product does | noticed by | after histories |
 | --- | --- | ---: |
