@@ -57,11 +57,7 @@ async function run(argv: readonly string[]): Promise<number> {
   const progress = createProgress();
   const commit = await readCommit();
   const path = out === undefined ? undefined : resolve(out);
-  let record: MutationRecord = {
-    commit,
-    seeds,
-    mutations: path === undefined ? [] : readTried(path, commit),
-  };
+  let record: MutationRecord = { seeds, mutations: path === undefined ? [] : readTried(path) };
   const has = (name: string) => record.mutations.some((tried) => tried.name === name);
   try {
     for (const [index, mutation] of chosen.entries()) {
