@@ -339,3 +339,24 @@ describe("a drop of many chunks whose venues and partitions are all new", () => 
     expect(report.rows).toMatchObject({ inserted: 2900, unchanged: 100 });
   });
 });
+
+test("a drop that is refused after chunks of it were written leaves none of them", async () => {
+  const warehouse = await createTestDatabase();
+  const { database, settings } = warehouse;
+  const path = join(makeFolder(), "refused_2026-04-02.csv");
+  const lines = Array.from({ length: 40 }, (_, index) => {
+    const id = String(index).padStart(12, "0");
+    return `v,00000000-0000-4000-8000-${id},2026-03-0${1 + (index % 9)}T12:00:00Z,1.00\n`;
+  });
+  // The first load makes the venue and the partition, so that chunks of the next are written before its end is read.
+  writeFileSync(
+    path.replace("04-02", "04-01"),
+    lines.slice(0, 9).join("").replaceAll("0000-4000", "0000-5000"),
+  );
+  await loadDrop({ database, settings, path: path.replace("04-02", "04-01") });
+  writeFileSync(path, `${lines.join("")}v,no uuid,2026-03-01T12:00:00Z,1.00\n`);
+  const report = await loadDrop({ database, settings, path, chunkLines: 5, maxRejects: 0 });
+  expect(report).toMatchObject({ outcome: "rejected", error: { code: "too_many_rejects" } });
+  expect(await warehouse.query("select distinct load_id from warehouse.invoices")).toEqual([{ load_id: 1 }]);
+  expect(await disagreements(warehouse)).toEqual([]);
+});
