@@ -2,13 +2,13 @@
 import { realpathSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Command, CommanderError, Option } from "commander";
+import { Command, Option } from "commander";
 import { RollbookError } from "../db/errors.ts";
 import { writeReport } from "./report/report.ts";
 import { PROFILES, type Profile } from "./results.ts";
 import { type BenchOutcome, runBench } from "./run/runner.ts";
 import { formatSummary } from "./run/summary.ts";
-import { createProgress, listenForStop } from "./run/terminal.ts";
+import { createProgress, listenForStop, parseArguments } from "./run/terminal.ts";
 
 const HOME = fileURLToPath(new URL("../.bench", import.meta.url));
 
@@ -54,12 +54,8 @@ Example: the cells with a batch of 1M rows
 
 async function run(argv: readonly string[]): Promise<number> {
   const command = createCommand();
-  try {
-    command.parse(argv, { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? 0 : 2;
-  }
+  const done = parseArguments(command, argv);
+  if (done !== undefined) return done;
   const flags = command.opts<Flags>();
   const home = resolve(flags.home);
   const out = resolve(flags.out ?? join(home, "results", flags.profile));

@@ -2,13 +2,13 @@
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import { RollbookError } from "../db/errors.ts";
 import { updatePage } from "./endure/page.ts";
 import { type EndureResults, isSound } from "./endure/results.ts";
 import { endure } from "./endure/run.ts";
 import { formatEndurance } from "./endure/summary.ts";
-import { listenForStop } from "./run/terminal.ts";
+import { listenForStop, parseArguments } from "./run/terminal.ts";
 
 const HOME = fileURLToPath(new URL("../.bench/endure", import.meta.url));
 
@@ -70,12 +70,8 @@ function parseCount(least: number, most: number): (text: string) => number {
 
 async function run(argv: readonly string[]): Promise<number> {
   const command = createCommand();
-  try {
-    command.parse(argv, { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? 0 : 2;
-  }
+  const done = parseArguments(command, argv);
+  if (done !== undefined) return done;
   const flags = command.opts<Flags>();
   const stop = listenForStop();
   try {

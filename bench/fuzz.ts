@@ -4,11 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import cliProgress from "cli-progress";
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import { RollbookError } from "../db/errors.ts";
 import { hostileDrops, runLimits } from "./fuzz/limits.ts";
 import { type FoundDifference, type FuzzProgress, type FuzzReport, runFuzz } from "./fuzz/run.ts";
 import { openFuzzServer } from "./fuzz/server.ts";
+import { parseArguments } from "./run/terminal.ts";
 
 interface Flags {
   readonly lines: number;
@@ -58,12 +59,8 @@ function parseCount(text: string): number {
 
 async function run(argv: readonly string[]): Promise<number> {
   const command = createCommand();
-  try {
-    command.parse(argv, { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? 0 : 2;
-  }
+  const done = parseArguments(command, argv);
+  if (done !== undefined) return done;
   const flags = command.opts<Flags>();
   const stopping = new AbortController();
   for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stopping.abort());

@@ -2,11 +2,12 @@
 import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import cliProgress from "cli-progress";
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { RollbookError } from "../db/errors.ts";
 import { generateDrops } from "./generator/drops.ts";
 import { MANIFEST, type Manifest } from "./generator/manifest.ts";
 import { DEFAULTS, type GenerateOptions, type GenerateProgress } from "./generator/options.ts";
+import { parseArguments } from "./run/terminal.ts";
 
 export { generateDrops } from "./generator/drops.ts";
 export { type Manifest, type ManifestFile, readManifest } from "./generator/manifest.ts";
@@ -114,12 +115,8 @@ function parseShare(text: string): number {
 
 async function run(argv: readonly string[]): Promise<number> {
   const command = createCommand();
-  try {
-    command.parse(argv, { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? 0 : 2;
-  }
+  const done = parseArguments(command, argv);
+  if (done !== undefined) return done;
   const options = command.opts<GenerateOptions>();
   const progress = process.stderr.isTTY ? createProgress() : undefined;
   try {

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, realpathSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Command, CommanderError } from "commander";
+import { Command } from "commander";
 import { RollbookError } from "../db/errors.ts";
 import { parseWhole } from "../etl/commands/context.ts";
 import { formatTable } from "../etl/output.ts";
@@ -11,7 +11,7 @@ import { MUTATIONS } from "./mutations/mutations.ts";
 import { type MutationRecord, updatePage } from "./mutations/page.ts";
 import { type Tried, tryMutation } from "./mutations/run.ts";
 import { readCommit } from "./run/environment.ts";
-import { createProgress, listenForStop } from "./run/terminal.ts";
+import { createProgress, listenForStop, parseArguments } from "./run/terminal.ts";
 
 interface Flags {
   readonly only?: string;
@@ -41,12 +41,8 @@ export function createCommand(): Command {
 
 async function run(argv: readonly string[]): Promise<number> {
   const command = createCommand();
-  try {
-    command.parse(argv, { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? 0 : 2;
-  }
+  const done = parseArguments(command, argv);
+  if (done !== undefined) return done;
   const { only = "", seeds, out, page, list } = command.opts<Flags>();
   const chosen = MUTATIONS.filter(({ name }) => name.includes(only));
   if (list) {

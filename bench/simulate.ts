@@ -3,12 +3,12 @@ import { readFileSync, realpathSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Command, CommanderError } from "commander";
+import { Command } from "commander";
 import { RollbookError } from "../db/errors.ts";
 import { parseWhole } from "../etl/commands/context.ts";
 import { formatCount } from "../etl/output.ts";
 import { readCommit } from "./run/environment.ts";
-import { createProgress, listenForStop } from "./run/terminal.ts";
+import { createProgress, listenForStop, parseArguments } from "./run/terminal.ts";
 import { addFigures, type Figures, NO_FIGURES } from "./simulation/figures.ts";
 import { updatePage } from "./simulation/page.ts";
 import { addSeed, countSeeds, isDone, readRecord, writeRecord } from "./simulation/record.ts";
@@ -75,12 +75,8 @@ Examples:
 
 async function run(argv: readonly string[]): Promise<number> {
   const command = createCommand();
-  try {
-    command.parse(argv, { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? 0 : 2;
-  }
+  const done = parseArguments(command, argv);
+  if (done !== undefined) return done;
   const flags = command.opts<Flags>();
   try {
     if (flags.print) {

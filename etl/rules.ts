@@ -14,9 +14,27 @@ export async function readRules(
     readonly syncedOn: string;
   },
 ): Promise<LineRules> {
-  const { timeZone, earliest } = options.settings;
+  return rulesFor(tx, {
+    ...options.settings,
+    syncedOn: options.syncedOn,
+    closed: closedRanges(await listPartitions(tx)),
+    decimalComma: options.decimalComma ?? false,
+  });
+}
+
+/** The same for bounds and closed ranges that are known. */
+export async function rulesFor(
+  tx: Transaction,
+  options: {
+    readonly timeZone: string;
+    readonly earliest: string;
+    readonly syncedOn: string;
+    readonly closed: readonly (readonly [string, string])[];
+    readonly decimalComma: boolean;
+  },
+): Promise<LineRules> {
+  const { timeZone, earliest, closed, decimalComma } = options;
   const afterSync = addDays(options.syncedOn, 1);
-  const closed = closedRanges(await listPartitions(tx));
   const dates = [...new Set([earliest, afterSync, ...closed.flat()])];
   const thresholds = await readThresholds({ session: tx, timeZone, dates });
   const at = (date: string) => {
@@ -28,7 +46,7 @@ export async function readRules(
     earliest: at(earliest),
     afterSync: at(afterSync),
     closed: closed.map(([from, to]) => ({ from: at(from), to: at(to) })),
-    decimalComma: options.decimalComma ?? false,
+    decimalComma,
   };
 }
 

@@ -3,7 +3,6 @@ import { isUtf8 } from "node:buffer";
 import pg from "pg";
 import { type Database, type Transaction, withTransaction } from "../../db/client.ts";
 import type { Settings } from "../../db/schema.ts";
-import { readThresholds } from "../../etl/calendar.ts";
 import { copyAll } from "../../etl/copy.ts";
 import { type CopyLayout, DEFAULT_DIALECT, type Dialect } from "../../etl/dialect.ts";
 import { type Chunk, type Chunks, createChunks, fillChunk, writeCents } from "../../etl/direct/chunk.ts";
@@ -11,6 +10,7 @@ import { toDate } from "../../etl/direct/days.ts";
 import { createKeyMaps, findOffsets, type KeyMaps, resolveKeys } from "../../etl/direct/keys.ts";
 import { inflate, type Refusal, readLines } from "../../etl/read.ts";
 import { createRecogniser, NOT_CANONICAL } from "../../etl/recognise.ts";
+import { rulesFor } from "../../etl/rules.ts";
 import { copyRows } from "../../etl/stage.ts";
 import {
   type LineFormat,
@@ -134,7 +134,7 @@ export function openProduct(database: Database): Product {
     withTransaction({ database, opening: [`set local timezone = ${pg.escapeLiteral(timeZone)}`] }, work);
   return {
     rulesOf: async (world) => {
-      const made = rules.get(world) ?? (await inZone(world, (tx) => readRules(tx, world)));
+      const made = rules.get(world) ?? (await inZone(world, (tx) => rulesFor(tx, world)));
       rules.set(world, made);
       return made;
     },
@@ -208,24 +208,4 @@ function directMeaning(chunk: Chunk, venues: readonly string[], line: number): s
   const micros = BigInt(chunk.instant[line] ?? 0) * 1_000_000n + BigInt(chunk.micros[line] ?? 0);
   const venue = venues[chunk.venue[line] ?? 0] ?? "";
   return meaning(venue, uuid, micros, toDate(chunk.day[line] ?? 0), writeCents(chunk.cents[line] ?? 0));
-}
-
-/** As etl/rules.ts makes them for a load. */
-async function readRules(tx: Transaction, world: World): Promise<LineRules> {
-  const { timeZone, earliest, syncedOn, closed, decimalComma } = world;
-  const { rows } = await tx.client.query<{ next: string }>("select ($1::date + 1)::text as next", [syncedOn]);
-  const afterSync = rows[0]?.next ?? "";
-  const dates = [...new Set([earliest, afterSync, ...closed.flat()])];
-  const thresholds = await readThresholds({ session: tx, timeZone, dates });
-  const at = (date: string) => {
-    const threshold = thresholds.get(date);
-    if (threshold === undefined) throw new Error(`no threshold for ${date}`);
-    return threshold;
-  };
-  return {
-    earliest: at(earliest),
-    afterSync: at(afterSync),
-    closed: closed.map(([from, to]) => ({ from: at(from), to: at(to) })),
-    decimalComma,
-  };
 }

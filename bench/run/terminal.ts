@@ -1,5 +1,6 @@
 /** What the commands of the bench have in common: how they show how far they are, and how they are stopped. */
 import cliProgress from "cli-progress";
+import { type Command, CommanderError } from "commander";
 import type { ProgressListener } from "./progress.ts";
 
 /** The first SIGINT or SIGTERM lets the run clean up; exit codes are those of a shell. */
@@ -40,4 +41,15 @@ export function createProgress(): { readonly show: ProgressListener; readonly st
       if (started) bar.stop();
     },
   };
+}
+
+/** Parses the arguments; the exit code where the command is done with that: help was shown, or a mistake was told. */
+export function parseArguments(command: Command, argv: readonly string[]): number | undefined {
+  try {
+    command.parse(argv, { from: "user" });
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? 0 : 2;
+  }
 }
