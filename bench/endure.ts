@@ -4,10 +4,11 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command, InvalidArgumentError } from "commander";
 import { RollbookError } from "../db/errors.ts";
-import { updatePage } from "./endure/page.ts";
+import { LOAD_BLOCK } from "./endure/page.ts";
 import { type EndureResults, isSound } from "./endure/results.ts";
 import { endure } from "./endure/run.ts";
 import { formatEndurance } from "./endure/summary.ts";
+import { writeBlock } from "./run/page.ts";
 import { listenForStop, parseArguments } from "./run/terminal.ts";
 
 const HOME = fileURLToPath(new URL("../.bench/endure", import.meta.url));
@@ -101,7 +102,7 @@ function quote(argument: string): string {
 async function conclude(results: EndureResults, { out, page, json }: Flags): Promise<void> {
   const text = `${JSON.stringify(results, null, 2)}\n`;
   if (out !== undefined) await writeFile(out, text);
-  if (page !== undefined) await updatePage(page, results);
+  if (page !== undefined) await writeBlock(page, LOAD_BLOCK, results);
   process.stdout.write(json === true ? text : `${formatEndurance(results)}\n`);
 }
 

@@ -3,13 +3,13 @@ import { mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import cliProgress from "cli-progress";
 import { Command, InvalidArgumentError } from "commander";
 import { RollbookError } from "../db/errors.ts";
 import { hostileDrops, runLimits } from "./fuzz/limits.ts";
 import { type FoundDifference, type FuzzProgress, type FuzzReport, runFuzz } from "./fuzz/run.ts";
 import { openFuzzServer } from "./fuzz/server.ts";
-import { parseArguments } from "./run/terminal.ts";
+import type { ProgressListener } from "./run/progress.ts";
+import { createProgress, listenForStop, parseArguments } from "./run/terminal.ts";
 
 interface Flags {
   readonly lines: number;
@@ -62,17 +62,21 @@ async function run(argv: readonly string[]): Promise<number> {
   const done = parseArguments(command, argv);
   if (done !== undefined) return done;
   const flags = command.opts<Flags>();
-  const stopping = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stopping.abort());
-  const { signal } = stopping;
-  if (flags.limits) return measureLimits(flags.json ?? false, signal);
-  const progress = createProgress(flags);
+  const stop = listenForStop();
+  const { signal } = stop;
+  if (flags.limits) return measureLimits(flags.json ?? false, stop);
+  const progress = createProgress({ everyMs: 10_000 });
   try {
     const server = await openFuzzServer(signal);
     let report: FuzzReport;
     const started = performance.now();
     try {
-      report = await runFuzz({ ...flags, database: server.database, signal, onProgress: progress.show });
+      report = await runFuzz({
+        ...flags,
+        database: server.database,
+        signal,
+        onProgress: (done) => progress.show(progressOf(done, flags)),
+      });
     } finally {
       progress.stop();
       await server.close();
@@ -82,10 +86,10 @@ async function run(argv: readonly string[]): Promise<number> {
       flags.json ? `${JSON.stringify({ ...report, seconds })}\n` : `${summarize(report, seconds)}\n`,
     );
     if (report.difference !== undefined) return 1;
-    return signal.aborted ? 130 : 0;
+    return signal.aborted ? stop.exitCode() : 0;
   } catch (error) {
     progress.stop();
-    if (signal.aborted) return 130;
+    if (signal.aborted) return stop.exitCode();
     if (!(error instanceof RollbookError)) throw error;
     process.stderr.write(`${error.message}\n`);
     return 1;
@@ -93,8 +97,8 @@ async function run(argv: readonly string[]): Promise<number> {
 }
 
 /** Loads each hostile drop in a process of its own; exit code 1 when one does not end as it must. */
-async function measureLimits(json: boolean, signal: AbortSignal): Promise<number> {
-  const server = await openFuzzServer(signal);
+async function measureLimits(json: boolean, stop: ReturnType<typeof listenForStop>): Promise<number> {
+  const server = await openFuzzServer(stop.signal);
   const folder = mkdtempSync(join(tmpdir(), "rollbook-limits-"));
   let faults = 0;
   try {
@@ -104,7 +108,7 @@ async function measureLimits(json: boolean, signal: AbortSignal): Promise<number
       faults += report.faults.length;
       const line = `${name}: ${outcome}${code === undefined ? "" : ` (${code})`}, ${read} read, ${rejected} rejected, ${peakMb} MB, ${seconds} s`;
       process.stdout.write(`${json ? JSON.stringify(report) : [line, ...report.faults].join("\n  ")}\n`);
-      if (signal.aborted) return 130;
+      if (stop.signal.aborted) return stop.exitCode();
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -113,33 +117,13 @@ async function measureLimits(json: boolean, signal: AbortSignal): Promise<number
   return faults > 0 ? 1 : 0;
 }
 
-/** A bar on a terminal; elsewhere a line now and then. */
-function createProgress({ lines, files }: Flags) {
-  let told = performance.now();
-  if (!process.stderr.isTTY) {
-    return {
-      show: (done: FuzzProgress) => {
-        if (performance.now() - told < 10_000) return;
-        told = performance.now();
-        process.stderr.write(
-          `${done.lines} of ${lines} lines, ${done.files} of ${files} files, seed ${done.seed}\n`,
-        );
-      },
-      stop: () => {},
-    };
-  }
-  const bar = new cliProgress.SingleBar({
-    format: "{bar} {percentage}% | {lines} lines, {files} files | seed {seed} | {eta_formatted} to go",
-    stream: process.stderr,
-    clearOnComplete: true,
-    etaBuffer: 50,
-  });
+function progressOf(done: FuzzProgress, { lines, files }: Flags): Parameters<ProgressListener>[0] {
   // A file takes about as long as some hundred lines.
-  const size = (done: { readonly lines: number; readonly files: number }) => done.lines + 200 * done.files;
-  bar.start(size({ lines, files }), 0, { lines: 0, files: 0, seed: 0 });
+  const size = (of: { readonly lines: number; readonly files: number }) => of.lines + 200 * of.files;
   return {
-    show: (done: FuzzProgress) => bar.update(size(done), { ...done }),
-    stop: () => bar.stop(),
+    done: size(done),
+    total: size({ lines, files }),
+    text: `${done.lines} of ${lines} lines, ${done.files} of ${files} files, seed ${done.seed}`,
   };
 }
 

@@ -8,9 +8,10 @@ import { RollbookError } from "../db/errors.ts";
 import { parseWhole } from "../etl/commands/context.ts";
 import { formatTable } from "../etl/output.ts";
 import { MUTATIONS } from "./mutations/mutations.ts";
-import { type MutationRecord, updatePage } from "./mutations/page.ts";
+import { MUTATIONS_BLOCK, type MutationRecord } from "./mutations/page.ts";
 import { type Tried, tryMutation } from "./mutations/run.ts";
 import { readCommit } from "./run/environment.ts";
+import { writeBlock } from "./run/page.ts";
 import { createProgress, listenForStop, parseArguments } from "./run/terminal.ts";
 
 interface Flags {
@@ -53,7 +54,7 @@ async function run(argv: readonly string[]): Promise<number> {
   const progress = createProgress();
   const commit = await readCommit();
   const path = out === undefined ? undefined : resolve(out);
-  let record: MutationRecord = { seeds, mutations: path === undefined ? [] : readTried(path) };
+  let record: MutationRecord = path === undefined ? { seeds, mutations: [] } : readTried(path, seeds);
   const has = (name: string) => record.mutations.some((tried) => tried.name === name);
   try {
     for (const [index, mutation] of chosen.entries()) {
@@ -71,16 +72,19 @@ async function run(argv: readonly string[]): Promise<number> {
   } finally {
     progress.stop();
   }
-  if (page !== undefined) await updatePage(resolve(page), record);
+  if (page !== undefined) await writeBlock(resolve(page), MUTATIONS_BLOCK, record);
   tell(record.mutations);
   return record.mutations.every(({ noticedBy }) => noticedBy !== null) ? 0 : 1;
 }
 
 /** What a run that was stopped has found so far; what nobody noticed then is tried again. */
-function readTried(path: string): MutationRecord["mutations"] {
-  if (!existsSync(path)) return [];
+function readTried(path: string, seeds: number): MutationRecord {
+  if (!existsSync(path)) return { seeds, mutations: [] };
   const record: MutationRecord = JSON.parse(readFileSync(path, "utf8"));
-  return record.mutations.filter(({ noticedBy }) => noticedBy !== null);
+  return {
+    seeds: Math.max(record.seeds, seeds),
+    mutations: record.mutations.filter(({ noticedBy }) => noticedBy !== null),
+  };
 }
 
 function tell(tried: readonly Tried[]): void {

@@ -8,9 +8,10 @@ import { RollbookError } from "../db/errors.ts";
 import { parseWhole } from "../etl/commands/context.ts";
 import { formatCount } from "../etl/output.ts";
 import { readCommit } from "./run/environment.ts";
+import { writeBlock } from "./run/page.ts";
 import { createProgress, listenForStop, parseArguments } from "./run/terminal.ts";
 import { addFigures, type Figures, NO_FIGURES } from "./simulation/figures.ts";
-import { updatePage } from "./simulation/page.ts";
+import { SIMULATION_BLOCK } from "./simulation/page.ts";
 import { addSeed, countSeeds, isDone, readRecord, writeRecord } from "./simulation/record.ts";
 import { historyOf, type Lived, replay, simulate } from "./simulation/run.ts";
 
@@ -129,7 +130,8 @@ async function runSeeds(flags: Flags): Promise<number> {
   });
   progress.stop();
   await tell({ flags, figures, lived, failed });
-  if (record !== undefined && flags.page !== undefined) await updatePage(resolve(flags.page), record);
+  if (record !== undefined && flags.page !== undefined)
+    await writeBlock(resolve(flags.page), SIMULATION_BLOCK, record);
   if (record !== undefined) note(`${formatCount(countSeeds(record))} seeds are in ${flags.record}.`);
   if (failed.length > 0) return 1;
   return stop.signal.aborted ? stop.exitCode() : 0;

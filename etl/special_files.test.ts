@@ -218,8 +218,10 @@ test.each(SWAPS)(
   },
 );
 
-// The other file system is /dev/shm, which other systems lack.
-test.runIf(process.platform === "linux").each(SWAPS)(
+// The other file system is /dev/shm, which systems other than Linux lack.
+const testOnTwoFileSystems = test.runIf(process.platform === "linux");
+
+testOnTwoFileSystems.each(SWAPS)(
   "nor is %s copied to another file system in its place",
   async (_, become) => {
     const folder = mkdtempSync("/dev/shm/rollbook-test-");
@@ -239,7 +241,7 @@ test.runIf(process.platform === "linux").each(SWAPS)(
   },
 );
 
-test.runIf(process.platform === "linux")("the longest name goes to another file system, too", async () => {
+testOnTwoFileSystems("the longest name goes to another file system, too", async () => {
   const folder = mkdtempSync("/dev/shm/rollbook-test-");
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const name = `${"n".repeat(240)}_2026-01-05.csv`;

@@ -1,21 +1,14 @@
 /** The figures of a run as they stand in docs/reliability.md, between two markers, so that a later run replaces them. */
-import { type Block, readBlock, writeBlock } from "../run/page.ts";
+import type { Block } from "../run/page.ts";
 import type { EndureResults, Growth } from "./results.ts";
 
-const BLOCK: Block = { name: "load", command: "npm run endure -- --page" };
+export const LOAD_BLOCK: Block<EndureResults> = {
+  name: "load",
+  command: "npm run endure -- --page",
+  format: formatFigures,
+};
 
-/** Puts the figures into a page that has the markers. */
-export function updatePage(path: string, results: EndureResults): Promise<void> {
-  return writeBlock(path, BLOCK, formatFigures(results));
-}
-
-/** The figures that a page has. */
-export function figuresOf(page: string, path: string): string {
-  return readBlock(page, path, BLOCK);
-}
-
-/** Markdown. */
-export function formatFigures(results: EndureResults): string {
+function formatFigures(results: EndureResults): string {
   const { environment, loads, reads, server, verified } = results;
   const { cpu, cores, memoryBytes, os, node, postgres, commit } = environment;
   const retried = Object.entries(loads.retried).map(([state, count]) => `${state}: ${count}`);

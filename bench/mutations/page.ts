@@ -1,8 +1,6 @@
 /** Who noticed each mutation, as it stands in docs/reliability.md. */
-import { type Block, readBlock, writeBlock } from "../run/page.ts";
+import type { Block } from "../run/page.ts";
 import type { Tried } from "./run.ts";
-
-const BLOCK: Block = { name: "mutations", command: "npm run mutate -- --page" };
 
 /** What `--out` writes. */
 export interface MutationRecord {
@@ -12,18 +10,13 @@ export interface MutationRecord {
   readonly mutations: readonly (Tried & { readonly commit: string })[];
 }
 
-/** Puts the figures into a page that has the markers. */
-export function updatePage(path: string, record: MutationRecord): Promise<void> {
-  return writeBlock(path, BLOCK, formatFigures(record));
-}
+export const MUTATIONS_BLOCK: Block<MutationRecord> = {
+  name: "mutations",
+  command: "npm run mutate -- --page",
+  format: formatFigures,
+};
 
-/** The figures that a page has. */
-export function figuresOf(page: string, path: string): string {
-  return readBlock(page, path, BLOCK);
-}
-
-/** Markdown. */
-export function formatFigures({ seeds, mutations }: MutationRecord): string {
+function formatFigures({ seeds, mutations }: MutationRecord): string {
   const commits = [...new Set(mutations.map(({ commit }) => commit.slice(0, 12)))].join(", ");
   const by = (who: Tried["noticedBy"]) => mutations.filter(({ noticedBy }) => noticedBy === who).length;
   return `${mutations.length} mutations at commit ${commits}, each with up to ${seeds} histories: ${by("simulation")} noticed by the simulation, ${by("tests")} by the tests alone, ${by(null)} by nobody.

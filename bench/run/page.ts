@@ -2,26 +2,37 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { RollbookError } from "../../db/errors.ts";
 
-export interface Block {
+/** The place of a record's figures in a page. */
+export interface Block<Figures> {
   readonly name: string;
   /** The command that writes it. */
   readonly command: string;
+  /** The figures as Markdown. */
+  readonly format: (figures: Figures) => string;
 }
 
-/** Puts text into a page that has the block's markers. */
-export async function writeBlock(path: string, block: Block, text: string): Promise<void> {
+/** Puts figures into a page that has the block's markers. */
+export async function writeBlock<Figures>(
+  path: string,
+  block: Block<Figures>,
+  figures: Figures,
+): Promise<void> {
   const [before, after] = split(await readFile(path, "utf8"), path, block);
-  await writeFile(path, `${before}\n${text}\n${after}`);
+  await writeFile(path, `${before}\n${block.format(figures)}\n${after}`);
 }
 
 /** The text between the markers. */
-export function readBlock(page: string, path: string, block: Block): string {
+export function readBlock<Figures>(page: string, path: string, block: Block<Figures>): string {
   const [before, after] = split(page, path, block);
   return page.slice(before.length, page.length - after.length).trim();
 }
 
 /** What is before the text, and after it, each with its marker. */
-function split(page: string, path: string, { name, command }: Block): readonly [string, string] {
+function split(
+  page: string,
+  path: string,
+  { name, command }: Omit<Block<never>, "format">,
+): readonly [string, string] {
   const begin = `<!-- ${name}: written by ${command}; do not edit -->`;
   const end = `<!-- ${name}: end -->`;
   const [from, to] = [page.indexOf(begin), page.indexOf(end)];

@@ -15,12 +15,23 @@ export function listenForStop(): { readonly signal: AbortSignal; readonly exitCo
   return { signal: stopping.signal, exitCode: () => code };
 }
 
-/** A bar on a terminal; elsewhere a line per arm. */
-export function createProgress(): { readonly show: ProgressListener; readonly stop: () => void } {
+/**
+ * A bar on a terminal; elsewhere lines.
+ *
+ * @param options.everyMs how long at least from one line to the next; default 0, a line each time
+ */
+export function createProgress({ everyMs = 0 }: { readonly everyMs?: number } = {}): {
+  readonly show: ProgressListener;
+  readonly stop: () => void;
+} {
   if (!process.stderr.isTTY) {
+    let told = performance.now();
     return {
-      show: ({ done, total, text }) =>
-        process.stderr.write(`${Math.floor((100 * done) / total)} %  ${text}\n`),
+      show: ({ done, total, text }) => {
+        if (performance.now() - told < everyMs) return;
+        told = performance.now();
+        process.stderr.write(`${Math.floor((100 * done) / total)} %  ${text}\n`);
+      },
       stop: () => {},
     };
   }

@@ -14,7 +14,7 @@ import type { Act, LoadFault } from "./history.ts";
 import { startProxy } from "./proxy.ts";
 import type { SimulatedWarehouse, Site } from "./site.ts";
 import type { Interference } from "./worker.ts";
-import { type JobEnd, type RunningJob, startCommand } from "./workers.ts";
+import type { JobEnd, RunningJob } from "./workers.ts";
 
 /** A drop's file, before it is written. */
 export interface DropFile {
@@ -154,7 +154,7 @@ export async function runCommand(
   const placed = placeDrop(site.folder, file);
   const { host, port, user, database } = warehouse.connection;
   try {
-    const job = startCommand(["load", "--json", "--max-rejects", "1", "--", placed.path], {
+    const job = site.workers.startCommand(["load", "--json", "--max-rejects", "1", "--", placed.path], {
       PGHOST: host ?? "",
       PGPORT: String(port),
       PGUSER: user ?? "",

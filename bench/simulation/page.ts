@@ -1,23 +1,16 @@
 /** What a simulation lived through, as it stands in docs/reliability.md. */
 import { formatCount } from "../../etl/output.ts";
-import { type Block, readBlock, writeBlock } from "../run/page.ts";
+import type { Block } from "../run/page.ts";
 import type { Counts } from "./figures.ts";
 import { countSeeds, type SimulationRecord } from "./record.ts";
 
-const BLOCK: Block = { name: "simulation", command: "npm run simulate -- --record FILE --page" };
+export const SIMULATION_BLOCK: Block<SimulationRecord> = {
+  name: "simulation",
+  command: "npm run simulate -- --record FILE --page",
+  format: formatFigures,
+};
 
-/** Puts the figures into a page that has the markers. */
-export function updatePage(path: string, record: SimulationRecord): Promise<void> {
-  return writeBlock(path, BLOCK, formatFigures(record));
-}
-
-/** The figures that a page has. */
-export function figuresOf(page: string, path: string): string {
-  return readBlock(page, path, BLOCK);
-}
-
-/** Markdown. */
-export function formatFigures(record: SimulationRecord): string {
+function formatFigures(record: SimulationRecord): string {
   const { figures, failures, seeds, commits } = record;
   const ranges = seeds.map(([from, to]) => (from === to ? `${from}` : `${from} to ${to}`)).join(", ");
   const { steps, reads, lines, acts, faults, outcomes, retries } = figures;

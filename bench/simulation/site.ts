@@ -61,7 +61,7 @@ export async function openSite(options: {
   chmodSync(folder, 0o711);
   chmodSync(home, 0o711);
   // Not safe from a power cut, for speed; a killed process loses nothing of what the system has.
-  const server = await openEmbeddedServer({ home, settings: { fsync: "off" } });
+  const server = await openEmbeddedServer({ home, settings: { fsync: "off" }, keeper: false });
   const { host, port, user } = server;
   const connectionTo = (database: string) => ({ host, port, user, database, ssl: false }) as const;
   const onServer = (statement: string) => runOnce(connectionTo("postgres"), statement);

@@ -1,5 +1,6 @@
 /** The processes of a simulation: some that wait for a job, and the command line. */
 import { type ChildProcess, fork, spawn } from "node:child_process";
+import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -7,9 +8,10 @@ import type { Job, JobResult } from "./worker.ts";
 
 const WORKER = fileURLToPath(new URL("./worker.ts", import.meta.url));
 const CLI = fileURLToPath(new URL("../../etl/cli.ts", import.meta.url));
+const PACKAGE = fileURLToPath(new URL("../../package.json", import.meta.url));
 /** What a bundle of ES modules needs for the CommonJS ones in it. */
 const REQUIRE =
-  'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
+  'import { createRequire as makeRequire } from "node:module"; const require = makeRequire(import.meta.url);';
 
 /** How a job ended: with a result, or by the end of its process. */
 export type JobEnd =
@@ -24,25 +26,31 @@ export interface RunningJob {
 
 export interface Workers {
   readonly start: (job: Job) => RunningJob;
+  /** Starts the command line. */
+  readonly startCommand: (
+    args: readonly string[],
+    environment: Readonly<Record<string, string>>,
+  ) => RunningJob;
   readonly close: () => void;
 }
 
 /**
- * Starts the processes that wait: ahead, since a load is over sooner than a process is up; and from one file, since so many are killed that
- * their starts would be most of the work.
+ * Starts the processes that wait: ahead, since a load is over sooner than a process is up; and each program from one file, since so many are
+ * killed that their starts would be most of the work.
  *
  * @param options.spare how many wait
- * @param options.folder where the file goes
+ * @param options.folder where the files go
  */
 export async function startWorkers(options: {
   readonly spare: number;
   readonly folder: string;
 }): Promise<Workers> {
   const { spare, folder } = options;
-  const bundle = join(folder, "worker.mjs");
+  const programs = join(folder, "programs");
   await build({
-    entryPoints: [WORKER],
-    outfile: bundle,
+    entryPoints: { worker: WORKER, cli: CLI },
+    outdir: programs,
+    outExtension: { ".js": ".mjs" },
     bundle: true,
     platform: "node",
     format: "esm",
@@ -50,12 +58,17 @@ export async function startWorkers(options: {
     banner: { js: REQUIRE },
     logLevel: "warning",
   });
+  // The command line reads its version from the folder above its own.
+  copyFileSync(PACKAGE, join(folder, "package.json"));
   const free: ChildProcess[] = [];
   const all = new Set<ChildProcess>();
   let busy = 0;
   let closed = false;
   const add = () => {
-    const child = fork(bundle, { stdio: ["ignore", "ignore", "inherit", "ipc"], execArgv: [] });
+    const child = fork(join(programs, "worker.mjs"), {
+      stdio: ["ignore", "ignore", "inherit", "ipc"],
+      execArgv: [],
+    });
     all.add(child);
     child.once("exit", () => {
       all.delete(child);
@@ -81,6 +94,7 @@ export async function startWorkers(options: {
         fill();
       });
     },
+    startCommand: (args, environment) => startCommand(join(programs, "cli.mjs"), args, environment),
     close() {
       closed = true;
       for (const child of all) child.kill("SIGKILL");
@@ -108,13 +122,13 @@ function run(child: ChildProcess, job: Job, giveBack: (usable: boolean) => void)
   return { pid: child.pid ?? 0, kill: (signal) => child.kill(signal), end: ended };
 }
 
-/** Starts the command line. */
-export function startCommand(
+function startCommand(
+  program: string,
   args: readonly string[],
   environment: Readonly<Record<string, string>>,
 ): RunningJob {
   const { PATH = "" } = process.env;
-  const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), CLI, ...args], {
+  const child = spawn(process.execPath, [program, ...args], {
     env: { PATH, ...environment },
     stdio: "ignore",
   });

@@ -35,6 +35,11 @@ const SETTINGS: Readonly<Record<string, string>> = {
 export interface StartOptions {
   /** Further server settings, by name. Only whoever starts the server applies them; meant for tests. */
   readonly settings?: Readonly<Record<string, string>>;
+  /**
+   * Whether the server gets a keeper, default true. Without one it runs on when all its users are killed; meant for tests that
+   * kill the server over and over, whose greatest work the starts of keepers would be.
+   */
+  readonly keeper?: boolean;
   /** Told what takes long: creating the data folder, starting, recovering. */
   readonly onProgress?: (message: string) => void;
   /** Aborts the opening. */
@@ -42,7 +47,7 @@ export interface StartOptions {
 }
 
 export interface Start {
-  readonly keeper: ChildProcess;
+  readonly keeper: ChildProcess | undefined;
   /** Whether this start made the data folder. */
   readonly created: boolean;
   /**
@@ -65,7 +70,7 @@ export async function startServer(place: Place, options: StartOptions): Promise<
   const socketDir = makeSocketDir(place, account);
   const log = openLog(place, account);
   try {
-    const keeper = spawnKeeper(place, log.fd);
+    const keeper = options.keeper === false ? undefined : spawnKeeper(place, log.fd);
     onProgress?.("starting the embedded PostgreSQL");
     const server = run(binaries.postgres, {
       args: serverArguments(place, socketDir, settings),
@@ -94,14 +99,18 @@ function serverArguments(
 }
 
 /** Ends the keeper with the server, and returns what tells the outcome. */
-function watchServer(server: ChildProcess, keeper: ChildProcess, log: () => string): Start["outcome"] {
+function watchServer(
+  server: ChildProcess,
+  keeper: ChildProcess | undefined,
+  log: () => string,
+): Start["outcome"] {
   let error: Error | undefined;
   server.once("error", (cause) => {
     error = cause;
-    keeper.kill();
+    keeper?.kill();
   });
   // It lost the race, failed, or was stopped. The server that now runs, if any, has a keeper from its own starter.
-  server.once("exit", () => keeper.kill());
+  server.once("exit", () => keeper?.kill());
   server.unref();
   return () => {
     if (error !== undefined) throw cannotRun(error);
