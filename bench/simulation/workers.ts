@@ -1,6 +1,6 @@
 /** The processes of a simulation: some that wait for a job, and the command line. */
 import { type ChildProcess, fork, spawn } from "node:child_process";
-import { copyFileSync } from "node:fs";
+import { copyFileSync, cpSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -9,6 +9,7 @@ import type { Job, JobResult } from "./worker.ts";
 const WORKER = fileURLToPath(new URL("./worker.ts", import.meta.url));
 const CLI = fileURLToPath(new URL("../../etl/cli.ts", import.meta.url));
 const PACKAGE = fileURLToPath(new URL("../../package.json", import.meta.url));
+const MIGRATIONS = fileURLToPath(new URL("../../db/migrations", import.meta.url));
 /** What a bundle of ES modules needs for the CommonJS ones in it. */
 const REQUIRE =
   'import { createRequire as makeRequire } from "node:module"; const require = makeRequire(import.meta.url);';
@@ -58,8 +59,9 @@ export async function startWorkers(options: {
     banner: { js: REQUIRE },
     logLevel: "warning",
   });
-  // The command line reads its version from the folder above its own.
+  // What the command line reads, from where its program finds it.
   copyFileSync(PACKAGE, join(folder, "package.json"));
+  cpSync(MIGRATIONS, join(programs, "migrations"), { recursive: true });
   const free: ChildProcess[] = [];
   const all = new Set<ChildProcess>();
   let busy = 0;
