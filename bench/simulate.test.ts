@@ -32,7 +32,7 @@ async function live(
     shrinkMs,
     sabotage,
     failures: makeFolder(),
-    onLived: async (one) => {
+    onLived: (one) => {
       lived.push(one);
     },
   });
@@ -106,7 +106,7 @@ test("a record keeps the seeds that were lived through, over sittings", async ()
   for (const seed of [3, 1, 2, 7])
     record = addSeed(record, { seed, commit: "a", outcome: { ...NO_FIGURES, steps: 2 } });
   record = addSeed(record, { seed: 8, commit: "b", outcome: { seed: 8, message: "differs" } });
-  await writeRecord(path, record);
+  writeRecord(path, record);
   const again = readRecord(path);
   expect(again).toEqual({
     version: 1,

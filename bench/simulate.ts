@@ -115,7 +115,7 @@ async function runSeeds(flags: Flags): Promise<number> {
     shrinkMs: flags.shrinkMinutes * 60_000,
     signal: AbortSignal.any([stop.signal, bail.signal]),
     onNote: note,
-    onLived: async ({ seed, outcome }) => {
+    onLived: ({ seed, outcome }) => {
       lived += 1;
       if ("message" in outcome) {
         failed.push({ seed, outcome });
@@ -125,7 +125,7 @@ async function runSeeds(flags: Flags): Promise<number> {
       if (record === undefined || path === undefined) return;
       const kept = "message" in outcome ? { seed, message: outcome.message } : outcome;
       record = addSeed(record, { seed, commit, outcome: kept });
-      await writeRecord(path, record);
+      writeRecord(path, record);
     },
   });
   progress.stop();

@@ -1,6 +1,5 @@
 /** What has been lived through so far, kept in a file, so that a long simulation goes on over several sittings. */
-import { existsSync, readFileSync } from "node:fs";
-import { rename, writeFile } from "node:fs/promises";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { RollbookError } from "../../db/errors.ts";
 import { addFigures, type Figures, NO_FIGURES } from "./figures.ts";
 
@@ -37,10 +36,10 @@ export function readRecord(path: string): SimulationRecord {
   });
 }
 
-/** Writes it whole, so that a cut-off leaves the old one. */
-export async function writeRecord(path: string, record: SimulationRecord): Promise<void> {
-  await writeFile(`${path}.part`, `${JSON.stringify(record, null, 2)}\n`);
-  await rename(`${path}.part`, path);
+/** Writes it whole, so that a cut-off leaves the old one; and at once, for the next site may be about to write. */
+export function writeRecord(path: string, record: SimulationRecord): void {
+  writeFileSync(`${path}.part`, `${JSON.stringify(record, null, 2)}\n`);
+  renameSync(`${path}.part`, path);
 }
 
 export function isDone({ seeds }: SimulationRecord, seed: number): boolean {

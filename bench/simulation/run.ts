@@ -29,7 +29,7 @@ export interface SimulationOptions {
   /** Statements that are run in each new warehouse: with a defect in them, the simulation itself can be tested. */
   readonly sabotage?: string | undefined;
   readonly signal?: AbortSignal | undefined;
-  readonly onLived: (lived: Lived) => Promise<void>;
+  readonly onLived: (lived: Lived) => void;
   readonly onNote?: ((note: string) => void) | undefined;
 }
 
@@ -56,7 +56,7 @@ async function liveFrom(queue: Iterator<number>, options: SimulationOptions): Pr
   try {
     for (let next = queue.next(); !next.done && !signal?.aborted; next = queue.next()) {
       const outcome = await liveSeed(site, next.value, options);
-      await options.onLived({ seed: next.value, outcome });
+      options.onLived({ seed: next.value, outcome });
       if (!("hangs" in outcome) || !outcome.hangs) continue;
       // What hangs there may wake up.
       await site.close();

@@ -42,7 +42,10 @@ export async function liveStep(life: Life, planned: readonly Act[]): Promise<voi
   };
   const loads: LoadAct[] = [];
   const results = await Promise.allSettled(
-    acts.map((act) => carryOut(life, act, { move, disturbance, loads })),
+    acts.map((act) => {
+      const rivals = acts.filter((one) => one.do === act.do).length - 1;
+      return carryOut(life, act, { move, disturbance, loads, rivals });
+    }),
   );
   makeRoom?.();
   await site.untilUp();
@@ -77,7 +80,13 @@ function crashes(act: Act): boolean {
 async function carryOut(
   life: Life,
   act: Act,
-  step: { readonly move: Move | undefined; readonly disturbance: Disturbance; readonly loads: LoadAct[] },
+  step: {
+    readonly move: Move | undefined;
+    readonly disturbance: Disturbance;
+    readonly loads: LoadAct[];
+    /** Other acts of this kind in the step. */
+    readonly rivals: number;
+  },
 ): Promise<void> {
   const { stage, drops } = life;
   const { crashed, raising, failing } = step.disturbance;
@@ -116,9 +125,13 @@ async function carryOut(
     case "detach":
     case "attach":
     case "drop":
-      // Others than the first of a step stand back.
+      // Other moves than the first of a step stand back; the same one is made by several.
       if (step.move?.act !== act.do) return;
-      return tolerate(runMove(stage, act.do, step.move.partition), crashed || raising || failing);
+      return tolerate(
+        runMove(stage, act.do, step.move.partition),
+        // Who comes second finds nothing left to attach.
+        crashed || raising || failing || (act.do === "attach" && step.rivals > 0),
+      );
     case "hold":
       return tolerate(runHold(stage, act), crashed);
     case "crash":
