@@ -1,7 +1,7 @@
 /** Readers beside loads, refreshes and new partitions: they never wait, and in one snapshot the reports are the sum of the invoices. */
 import type pg from "pg";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import { openDatabase } from "../db/client.ts";
+import { LOCK, openDatabase } from "../db/client.ts";
 import { ensurePartitions } from "../db/partitions.ts";
 import { createTestDatabase, type TestWarehouse } from "../db/testing.ts";
 import { loadDrop } from "./load.ts";
@@ -107,8 +107,13 @@ async function compareInSnapshot(session: pg.PoolClient): Promise<number> {
   return summed.rows.reduce((sum, { invoices }) => sum + Number(invoices), 0);
 }
 
-/** A lock that transactions wait for between their last statement and their COMMIT, once they have written to this table. */
-async function holdCommits(warehouse: TestWarehouse, table: string, event: "insert" | "update") {
+/** A lock that transactions wait for between their last statement and their COMMIT, once they have written such rows to this table. */
+async function holdCommits(
+  warehouse: TestWarehouse,
+  table: string,
+  event: "insert" | "update",
+  rows = "true",
+) {
   await warehouse.query(`
     create function warehouse.wait_at_commit() returns trigger language plpgsql as $$
     begin
@@ -117,7 +122,7 @@ async function holdCommits(warehouse: TestWarehouse, table: string, event: "inse
     end $$`);
   await warehouse.query(`
     create constraint trigger wait_at_commit after ${event} on warehouse.${table}
-    deferrable initially deferred for each row execute function warehouse.wait_at_commit()`);
+    deferrable initially deferred for each row when (${rows}) execute function warehouse.wait_at_commit()`);
   const holder = await warehouse.database.pool.connect();
   await holder.query("select pg_advisory_lock(42, 42)");
   let held = true;
@@ -215,6 +220,38 @@ test("partitions that are being made, and are not committed yet, keep neither re
   await commits.release();
   expect(await ensured).toEqual(["2020-01", "2020-02", "2020-03"]);
   await expectReadable(warehouse, [first, second]);
+});
+
+test("loads commit in the order of known_at: one that is later waits for one that is not in yet", async () => {
+  const warehouse = await createTestDatabase();
+  const folder = makeFolder();
+  const before = await makeDrop({ folder, syncedOn: "2026-04-01", rows: 1000 });
+  const first = await makeDrop({ folder, syncedOn: "2026-04-02", rows: 1000, first: 2000 });
+  const second = await makeDrop({ folder, syncedOn: "2026-04-03", rows: 1000, first: 4000 });
+  expect((await load(warehouse, before)).outcome).toBe("loaded");
+
+  const rows = "new.status = 'loaded' and new.synced_on = '2026-04-02'";
+  const commits = await holdCommits(warehouse, "loads", "update", rows);
+  const one = load(warehouse, first);
+  await commits.untilSomeoneWaits();
+  let over = false;
+  const other = load(warehouse, second).finally(() => {
+    over = true;
+  });
+  await until("the second load waits for the first, or is over", async () => {
+    const waiting = await warehouse.query(
+      "select from pg_locks where locktype = 'advisory' and not granted and classid::bigint = $1",
+      [LOCK.knownAt],
+    );
+    return over || waiting.length > 0;
+  });
+  expect(over).toBe(false);
+  await commits.release();
+  const loadIds = (await Promise.all([one, other])).map(({ loadId }) => loadId);
+  const ledger = await warehouse.query<{ load_id: number }>(
+    "select load_id from warehouse.loads where status = 'loaded' order by known_at",
+  );
+  expect(ledger.slice(1).map(({ load_id }) => load_id)).toEqual(loadIds);
 });
 
 interface PlanNode {
