@@ -86,13 +86,13 @@ export function checkLoad(life: Life, observed: Observation, load: LoadAct, dist
     for (const state of end.retries) life.tally.count("retries", state);
     checkReport(observed, end.report, what);
   }
+  const allowed = allowedOutcomes(life, drop, act.do === "load" && act.strict, moving);
   if (struck) {
     if (outcome === "killed" && fault?.kind === "kill" && fault.at === "committed") {
-      expectTrue(`${what} was killed after its commit, and is not in`, isIn || drop.content.spoiled !== null);
+      expectTrue(`${what} was killed after its commit, and is not in`, isIn || allowed.has("rejected"));
     }
     return;
   }
-  const allowed = allowedOutcomes(life, drop, act.do === "load" && act.strict, moving);
   if (crashed || failing) allowed.add("failed");
   expectTrue(
     `${what} came to ${outcome} (${detail}), not to ${[...allowed].join(" or ")}`,

@@ -13,9 +13,7 @@ import { openSite, type Site } from "./site.ts";
 /** A seed and what came of it; `kept` is the file with the failing history. */
 export interface Lived {
   readonly seed: number;
-  readonly outcome:
-    | Figures
-    | (Failure & { readonly kept: string; readonly steps: number; readonly hangs: boolean });
+  readonly outcome: Figures | (Failure & { readonly kept: string; readonly steps: number });
 }
 
 export interface SimulationOptions {
@@ -57,8 +55,8 @@ async function liveFrom(queue: Iterator<number>, options: SimulationOptions): Pr
     for (let next = queue.next(); !next.done && !signal?.aborted; next = queue.next()) {
       const outcome = await liveSeed(site, next.value, options);
       options.onLived({ seed: next.value, outcome });
-      if (!("hangs" in outcome) || !outcome.hangs) continue;
-      // What hangs there may wake up.
+      if (!("message" in outcome)) continue;
+      // What hangs there may wake up, and its server may be gone for good.
       await site.close();
       site = await openOwnSite(sabotage);
     }
@@ -129,7 +127,7 @@ async function liveSeed(site: Site, seed: number, options: SimulationOptions): P
     const kept = join(options.failures, `seed-${seed}.json`);
     const told = smaller ?? { history, message };
     writeFileSync(kept, `${JSON.stringify(told.history, null, 1)}\n`);
-    return { seed, message: told.message, kept, steps: told.history.steps.length, hangs };
+    return { seed, message: told.message, kept, steps: told.history.steps.length };
   }
 }
 

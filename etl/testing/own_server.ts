@@ -78,17 +78,23 @@ export function postmasterOf(home: string): number | undefined {
   }
 }
 
-/** SIGKILL to the postmaster first, so that it makes no more processes, then to those that it has. */
+/**
+ * SIGKILL to the postmaster and all that it has. It is stopped first, so that it makes no more: one that is left waits for ever for what the dead held,
+ * and no server can start until it is gone.
+ */
 export function killServer(home: string): void {
   const postmaster = postmasterOf(home);
   if (postmaster === undefined) throw new Error(`no server runs in ${home}`);
-  const children = childrenOf(postmaster);
-  for (const pid of [postmaster, ...children]) {
-    try {
-      process.kill(pid, "SIGKILL");
-    } catch {
-      // It saw the postmaster die and is gone already.
-    }
+  send(postmaster, "SIGSTOP");
+  while (isRunning(postmaster) && stateOf(postmaster) !== "T");
+  for (const pid of [postmaster, ...childrenOf(postmaster)]) send(pid, "SIGKILL");
+}
+
+function send(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It is gone already.
   }
 }
 
