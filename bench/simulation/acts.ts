@@ -245,11 +245,12 @@ export async function runMove(
   }
 }
 
+/** Rows in the order in which loads lock them, or this session were the one that a deadlock ends. */
 const HOLD: Readonly<Record<(Act & { do: "hold" })["what"], string>> = {
   pending: "lock table warehouse.venue_day_pending in share mode",
   rollup: "lock table warehouse.venue_day_rollup in share mode",
   invoices: "lock table warehouse.invoices in share mode",
-  partitions: "select from warehouse.partitions for update",
+  partitions: "select from warehouse.partitions order by partition for update",
   known_at: `select pg_advisory_xact_lock(${LOCK.knownAt}, 0)`,
 };
 
