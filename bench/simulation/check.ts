@@ -86,7 +86,7 @@ export function checkLoad(life: Life, observed: Observation, load: LoadAct, dist
     for (const state of end.retries) life.tally.count("retries", state);
     checkReport(observed, end.report, what);
   }
-  const allowed = allowedOutcomes(life, drop, act.do === "load" && act.strict, moving);
+  const allowed = allowedOutcomes(life, drop, contents, { strict: act.do === "load" && act.strict, moving });
   if (struck) {
     if (outcome === "killed" && fault?.kind === "kill" && fault.at === "committed") {
       expectTrue(`${what} was killed after its commit, and is not in`, isIn || allowed.has("rejected"));
@@ -118,17 +118,21 @@ function outcomeOf(end: LoadEnd["end"]): { readonly outcome: string; readonly de
   }
 }
 
-/** What a drop's load may come to when nothing struck it. */
-function allowedOutcomes(life: Life, drop: KnownDrop, strict: boolean, moving: boolean): Set<string> {
-  const { content, syncedOn, file } = drop;
+/** What a drop's load may come to when nothing struck it. `contents`: what its file may have held, by hash. */
+function allowedOutcomes(
+  life: Life,
+  { content, syncedOn }: KnownDrop,
+  contents: readonly string[],
+  { strict, moving }: { readonly strict: boolean; readonly moving: boolean },
+): Set<string> {
   if (content.spoiled !== null) return new Set(["rejected"]);
-  const lines = life.known.get(hashOf(file.bytes)) ?? [];
-  const sure = rejectsOf(lines, syncedOn, () => false).length > 0;
   const allowed = new Set(["loaded", "already_loaded", "done"]);
   if (!strict) return allowed;
-  const maybe = sure || moving || life.closed.size > 0;
-  if (sure) allowed.delete("loaded");
-  if (maybe) allowed.add("rejected");
+  const rejecting = contents.map(
+    (hash) => rejectsOf(life.known.get(hash) ?? [], syncedOn, () => false).length > 0,
+  );
+  if (rejecting.every(Boolean)) allowed.delete("loaded");
+  if (rejecting.some(Boolean) || moving || life.closed.size > 0) allowed.add("rejected");
   return allowed;
 }
 
