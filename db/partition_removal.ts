@@ -178,7 +178,7 @@ async function withRemovalLock(
 
 /** Waits for the loads that are open in the partition, then sets a state in which no load enters it any more. */
 async function closePartition(options: PartitionClosing, state: "detached" | "dropped"): Promise<void> {
-  await withTransaction(options, async (tx) => {
+  const close = async (tx: Transaction): Promise<void> => {
     const { partitionId } = await findPartition(tx, options.partition);
     // Verifications first, they may take long; then the turnstile of the loads; then the refreshes.
     await lockUntilEnd(tx, LOCK.verifyPartition, partitionId);
@@ -200,7 +200,8 @@ async function closePartition(options: PartitionClosing, state: "detached" | "dr
     await options.beforeClosing?.(tx, held);
     await refuseOutdated(tx, held);
     await setState(tx, options.partition, state);
-  });
+  };
+  await retryWhileLocked(options, () => withTransaction(options, close));
 }
 
 async function refuseOutdated(tx: Transaction, { partition, lower, upper }: Partition): Promise<void> {

@@ -174,7 +174,7 @@ export function attachStatement(parent: Parent, { partition, lower, upper }: Par
   return `alter table warehouse.${parent} attach partition ${leafTable(parent, partition)} for values ${bounds}`;
 }
 
-/** Tries again while other sessions hold a lock that the DDL needs; then says who to look for. */
+/** Tries again while other sessions hold a lock that the work needs, and after a deadlock; then says who to look for. */
 export async function retryWhileLocked<T>(
   options: { readonly signal?: AbortSignal | undefined },
   work: () => Promise<T>,
@@ -184,10 +184,10 @@ export async function retryWhileLocked<T>(
       retries: 5,
       minTimeout: 200,
       ...(options.signal && { signal: options.signal }),
-      shouldRetry: ({ error }) => errorState(error) === SQLSTATE.lockNotAvailable,
+      shouldRetry: ({ error }) => isLockedOut(error),
     });
   } catch (error) {
-    if (errorState(error) !== SQLSTATE.lockNotAvailable) throw error;
+    if (!isLockedOut(error)) throw error;
     throw new RollbookError({
       code: "partition_busy",
       message:
@@ -197,10 +197,15 @@ export async function retryWhileLocked<T>(
   }
 }
 
+function isLockedOut(error: unknown): boolean {
+  const state = errorState(error);
+  return state === SQLSTATE.lockNotAvailable || state === SQLSTATE.deadlockDetected;
+}
+
 /**
  * The partitions of these names, with their catalog rows locked against detach and drop until the transaction ends. Others may
  * do the same at once, and refreshes go on. Where some of them do not exist, those that do are returned and none is locked:
- * make the others, and call again. To be called once per transaction: who holds some and waits for more may be in a deadlock.
+ * make the others, and call again. Never to be called for a partition that the transaction holds already: who closes it waits for that, and lets nobody in.
  */
 export async function holdPartitions(
   tx: Transaction,

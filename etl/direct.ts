@@ -6,7 +6,7 @@
  */
 import { type Session, withSession } from "../db/client.ts";
 import { errorState, SQLSTATE } from "../db/errors.ts";
-import { listPartitions } from "../db/partitions.ts";
+import { listPartitions, partitionOf } from "../db/partitions.ts";
 import { copyAll } from "./copy.ts";
 import type { CopyLayout } from "./dialect.ts";
 import { type Background, createBackground } from "./direct/background.ts";
@@ -111,6 +111,8 @@ interface Course {
   layout: CopyLayout;
   /** Partitions that take rows, and are held open until the end. Null: none is held yet. */
   open: OpenPartitions | null;
+  /** The names of those that are held. */
+  readonly held: Set<string>;
   /** Partitions that got rows, each with its first date. */
   readonly partitions: Map<string, string>;
   odd: Buffer[];
@@ -146,6 +148,7 @@ async function readAndInsert(
     repeats: createRepeats(),
     layout: { delimiter: ",", columns: [] },
     open,
+    held: new Set(open?.keys()),
     partitions: new Map(),
     odd: [],
     oddLines: 0,
@@ -306,9 +309,9 @@ async function writeChunk(course: Course, chunk: Chunk, occasion: Occasion): Pro
   const repeated = whole ? [] : course.repeats.find(chunk, sorted.lines);
   await background.settle();
   if (held === null) {
-    await openPartitions(tx, options, [...new Set(sorted.groups.map(({ day }) => day))].map(toDate));
+    await holdOpen(course, [...new Set(sorted.groups.map(({ day }) => day))].map(toDate));
   } else if (course.open === null) {
-    await openPartitions(tx, options, [...held.values()]);
+    await holdOpen(course, [...held.values()]);
     course.open = held;
   }
   noteGroups(course, sorted.groups);
@@ -321,6 +324,14 @@ async function writeChunk(course: Course, chunk: Chunk, occasion: Occasion): Pro
   };
   background.begin(write());
   return true;
+}
+
+/** Those that are held already are not asked for again: who closes one may be waiting for this load, and let nobody in. */
+async function holdOpen({ options, held }: Course, dates: readonly string[]): Promise<void> {
+  const nameOf = (date: string) => partitionOf(options.settings.granularity, date).partition;
+  const wanted = dates.filter((date) => !held.has(nameOf(date)));
+  await openPartitions(options.tx, options, wanted);
+  for (const date of wanted) held.add(nameOf(date));
 }
 
 function noteGroups({ target, maps, partitions }: Course, groups: readonly Group[]): void {
@@ -342,7 +353,7 @@ async function writeOdd(course: Course): Promise<void> {
   const staging = await takeStagingSlot(tx, options.signal);
   await copyAll(tx, copyRows(staging, layout), course.odd);
   await addStagedVenues(tx, staging, options);
-  await openPartitions(tx, options, await readStagedDates(tx, staging));
+  await holdOpen(course, await readStagedDates(tx, staging));
   const { inserted, partitions } = await insertNew({ tx, staging, loadId, syncedOn });
   await tx.client.query(`truncate ${staging}`);
   course.inserted += inserted;

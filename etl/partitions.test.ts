@@ -228,6 +228,41 @@ test.each([detachRefreshed, dropVerified])(
   },
 );
 
+test("a load that comes back to a partition that it holds, while that is being closed, goes on", async () => {
+  const warehouse = await makeWarehouse();
+  await refreshPartitions(warehouse);
+  const { settings, folder } = warehouse;
+  const { host, port, user, database: name } = warehouse.database.pool.options;
+  // Nobody ends a deadlock.
+  const options = "-c deadlock_timeout=1h";
+  const database = openDatabase({
+    connection: { host, port, user, database: name, ssl: false, options },
+    max: 8,
+  });
+  onTestFinished(() => database.pool.end());
+  // Longer than a chunk, so the line of a new venue is left to the end.
+  const path = writeDrop(folder, "2026-03-11.csv", [
+    ...Array.from({ length: 20 }, (_, index): Invoice => ["a", 100 + index, "2026-01-10", "1.00"]),
+    ["z", 200, "2026-01-11", "2.00"],
+  ]);
+  const blocker = await warehouse.database.pool.connect();
+  onTestFinished(() => blocker.release(true));
+  await blocker.query("begin; lock table warehouse.invoices_2026_01 in share mode");
+  const loaded = loadDrop({ database, settings, path, chunkLines: 5 });
+  await until("the load waits with its first chunk", async () =>
+    (await waits(warehouse)).some(({ query }) => query.startsWith("copy")),
+  );
+  const detached = detachRefreshed({ database, partition: "2026-01" });
+  await until("the closing waits for the load", async () =>
+    (await waits(warehouse)).some(({ query }) => query.endsWith("for update")),
+  );
+  await blocker.query("rollback");
+  expect(await loaded).toMatchObject({ outcome: "loaded", rows: { inserted: 21, rejected: 0 } });
+  await detached;
+  await attachPartition(january(warehouse));
+  expect(await findDivergences(warehouse)).toEqual([]);
+});
+
 test("a detach beside a long load on another partition closes at once, and other loads go on meanwhile", async () => {
   const warehouse = await makeWarehouse();
   const { folder } = warehouse;
