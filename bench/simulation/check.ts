@@ -70,7 +70,7 @@ function closedFor(
 export function checkLoad(life: Life, observed: Observation, load: LoadAct, disturbance: Disturbance): void {
   const { act, drop, done } = load;
   const { end, struck } = done;
-  const { crashed, failing, moving } = disturbance;
+  const { crashed, failing, moving, locking } = disturbance;
   const { bytes, changed } = drop.file;
   const fault = act.do === "load" ? act.fault : null;
   // A file that changes in time, or before another attempt, is loaded as it is then.
@@ -94,6 +94,8 @@ export function checkLoad(life: Life, observed: Observation, load: LoadAct, dist
     return;
   }
   if (crashed || failing) allowed.add("failed");
+  // It has written, and needs a partition; who wants the lock waits for a load that waits for it.
+  if (locking && end.kind === "load" && end.report.error?.code === "partition_busy") allowed.add("failed");
   expectTrue(
     `${what} came to ${outcome} (${detail}), not to ${[...allowed].join(" or ")}`,
     allowed.has(outcome),

@@ -41,6 +41,8 @@ export interface Disturbance {
   readonly failing: boolean;
   readonly raising: boolean;
   readonly moving: boolean;
+  /** Another session locks tables that new partitions are attached to. */
+  readonly locking: boolean;
 }
 
 export interface LoadAct {

@@ -39,6 +39,7 @@ export async function liveStep(life: Life, planned: readonly Act[]): Promise<voi
     failing: full || errors.some(({ state }) => FAILING.has(state)),
     raising: errors.length > 0,
     moving: move !== undefined,
+    locking: acts.some((act) => act.do === "hold" && (act.what === "invoices" || act.what === "rollup")),
   };
   const loads: LoadAct[] = [];
   const results = await Promise.allSettled(
