@@ -3,11 +3,9 @@ import { execFileSync } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   renameSync,
-  rmSync,
   symlinkSync,
   unlinkSync,
   writeFileSync,
@@ -22,7 +20,7 @@ import { loadDrop } from "./load.ts";
 import { clearAway, moveAside } from "./put_away.ts";
 import { findReason, type Reason, reasonPath, unknownReason } from "./reason.ts";
 import { invoiceId, jsonLines, rollbookHere, writeDrop } from "./testing/cli.ts";
-import { makeFolder } from "./testing/warehouse.ts";
+import { makeFolder, makeFolderElsewhere } from "./testing/warehouse.ts";
 
 const GOOD = `v1,${invoiceId(1)},2026-01-01,1.00`;
 const SECRET = "root:secret:of:somebody";
@@ -218,32 +216,24 @@ test.each(SWAPS)(
   },
 );
 
-// The other file system is /dev/shm, which systems other than Linux lack.
-const testOnTwoFileSystems = test.runIf(process.platform === "linux");
+test.for(SWAPS)("nor is %s copied to another file system in its place", async ([, become], context) => {
+  const folder = makeFolderElsewhere(context);
+  const path = writeDrop(makeFolder(), NAME, ["one"]);
+  const file = await lookAtFile(path);
+  let swapped = false;
+  const reason = swappingReason(path, () => {
+    if (swapped) return;
+    swapped = true;
+    unlinkSync(path);
+    become(path);
+  });
+  expect(await clearAway({ file, folder, loadId: 1, reason })).toBeUndefined();
+  expect(readdirSync(folder)).toEqual([]);
+  expect(readFileSync(path, "utf8")).toMatch(/another|secret/);
+});
 
-testOnTwoFileSystems.each(SWAPS)(
-  "nor is %s copied to another file system in its place",
-  async (_, become) => {
-    const folder = mkdtempSync("/dev/shm/rollbook-test-");
-    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-    const path = writeDrop(makeFolder(), NAME, ["one"]);
-    const file = await lookAtFile(path);
-    let swapped = false;
-    const reason = swappingReason(path, () => {
-      if (swapped) return;
-      swapped = true;
-      unlinkSync(path);
-      become(path);
-    });
-    expect(await clearAway({ file, folder, loadId: 1, reason })).toBeUndefined();
-    expect(readdirSync(folder)).toEqual([]);
-    expect(readFileSync(path, "utf8")).toMatch(/another|secret/);
-  },
-);
-
-testOnTwoFileSystems("the longest name goes to another file system, too", async () => {
-  const folder = mkdtempSync("/dev/shm/rollbook-test-");
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+test("the longest name goes to another file system, too", async (context) => {
+  const folder = makeFolderElsewhere(context);
   const name = `${"n".repeat(240)}_2026-01-05.csv`;
   const path = writeDrop(makeFolder(), name, ["one"]);
   expect(await moveAside({ path, folder, loadId: 1 })).toBe(join(folder, name));
