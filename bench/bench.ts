@@ -4,11 +4,11 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command, Option } from "commander";
 import { RollbookError } from "../db/errors.ts";
+import { createProgress, listenForStop, parseArguments } from "./program/terminal.ts";
 import { writeReport } from "./report/report.ts";
 import { PROFILES, type Profile } from "./results.ts";
 import { type BenchOutcome, runBench } from "./run/runner.ts";
 import { formatSummary } from "./run/summary.ts";
-import { createProgress, listenForStop, parseArguments } from "./run/terminal.ts";
 
 const HOME = fileURLToPath(new URL("../.bench", import.meta.url));
 

@@ -7,7 +7,7 @@ import { RollbookError } from "../db/errors.ts";
 import { generateDrops } from "./generator/drops.ts";
 import { MANIFEST, type Manifest } from "./generator/manifest.ts";
 import { DEFAULTS, type GenerateOptions, type GenerateProgress } from "./generator/options.ts";
-import { parseArguments } from "./run/terminal.ts";
+import { parseArguments } from "./program/terminal.ts";
 
 export { generateDrops } from "./generator/drops.ts";
 export { type Manifest, type ManifestFile, readManifest } from "./generator/manifest.ts";

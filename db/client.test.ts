@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { expect, test } from "vitest";
 import { type Session, streamRows, withSession } from "./client.ts";
 import { isConnectionLost } from "./errors.ts";
-import { createTestDatabase, type TestWarehouse } from "./testing.ts";
+import { createTestDatabase, type TestWarehouse } from "./testing/database.ts";
 
 const numbers = (session: Session, to: number) =>
   streamRows<{ number: number }>(session, sql`select number from generate_series(1, ${to}::integer) number`);

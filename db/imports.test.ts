@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
 interface Source {
-  /** Relative to the checkout: `etl/load.ts`. */
+  /** Relative to the checkout: `etl/load/load.ts`. */
   readonly path: string;
   readonly text: string;
   /** The files of this project that it imports, likewise. */
@@ -39,7 +39,7 @@ function readSources(): readonly Source[] {
 const sources = readSources();
 /** The simulation is a test, too, that runs as a program. */
 const isTest = ({ path }: Source) =>
-  /(^|\/)testing[^/]*\.ts$|\/testing\/|\.(test|browser)\.ts$|^bench\/simulat(e\.ts$|ion\/)/.test(path);
+  /(^|\/)testing[^/]*\.ts$|\/testing\/|\.(test|browser)\.ts$|^bench\/proof\/simulate/.test(path);
 const isProduct = (source: Source) => !isTest(source);
 
 /** Imports, as `importer -> imported`, that the rule forbids. */
@@ -60,7 +60,9 @@ function users(of: RegExp): readonly string[] {
 }
 
 test("the imports of the project are seen", () => {
-  expect(forbidden(/^etl\/load\.ts$/, /^db\/client\.ts$/)).toEqual(["etl/load.ts -> db/client.ts"]);
+  expect(forbidden(/^etl\/load\/load\.ts$/, /^db\/client\.ts$/)).toEqual([
+    "etl/load/load.ts -> db/client.ts",
+  ]);
   const unknown = sources
     .flatMap(({ imports }) => imports)
     .filter((name) => !/^(db|etl|bench|dags)\//.test(name));
@@ -97,9 +99,9 @@ test("no product file imports a test or what supports tests", () => {
  * The files that are run as processes: `npm run airflow` and its guardian, the keeper of the embedded server, the command line, the writer of
  * docs/command-line.md.
  */
-const PRINTING = ["dags/airflow.ts", "db/embedded/keeper.ts", "etl/cli.ts", "etl/usage.ts"];
-const MAINS = ["dags/airflow.ts", "dags/airflow/guardian.ts", ...PRINTING.slice(1)];
-const COMMANDS = ["dags/airflow.ts", "etl/cli.ts"];
+const PRINTING = ["dags/local/airflow.ts", "db/embedded/keeper.ts", "etl/cli.ts", "etl/usage.ts"];
+const MAINS = ["dags/local/airflow.ts", "dags/local/guardian.ts", ...PRINTING.slice(1)];
+const COMMANDS = ["dags/local/airflow.ts", "etl/cli.ts"];
 
 test("only the main files read argv", () => {
   expect(users(/\bprocess\.argv\b/)).toEqual(MAINS);
@@ -116,7 +118,7 @@ test("only the commands set the exit code or exit", () => {
 // The embedded server hands the environment on to the processes it starts, and reads no setting there.
 test("only the commands read the environment, and the embedded server hands it on", () => {
   expect(users(/\bprocess\.env\b/)).toEqual([
-    "dags/airflow.ts",
+    "dags/local/airflow.ts",
     "db/embedded/programs.ts",
     "db/embedded/start.ts",
     "etl/cli.ts",

@@ -8,8 +8,8 @@ import { expect, inject, onTestFinished, test } from "vitest";
 import { openDatabase, withSession } from "./client.ts";
 import { RollbookError } from "./errors.ts";
 import { initWarehouse, readJournal, readSettings, refuseOldServer } from "./migrate.ts";
-import { createEmptyDatabase, createTestDatabase, testConnection } from "./testing.ts";
-import { migrateAsFarAs } from "./testing_versions.ts";
+import { createEmptyDatabase, createTestDatabase, testConnection } from "./testing/database.ts";
+import { migrateAsFarAs } from "./testing/versions.ts";
 
 const CLI = fileURLToPath(new URL("../etl/cli.ts", import.meta.url));
 

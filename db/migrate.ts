@@ -6,8 +6,8 @@ import { migrate as applyMigrations } from "drizzle-orm/node-postgres/migrator";
 import pg from "pg";
 import { type Database, LOCK, type Session, withSession } from "./client.ts";
 import { errorState, RollbookError, SQLSTATE } from "./errors.ts";
-import { ROLES } from "./rights.ts";
-import { actAsOwner, createRoles, findOwner, grantRights, handOver } from "./roles.ts";
+import { actAsOwner, createRoles, findOwner, grantRights, handOver } from "./roles/grant.ts";
+import { ROLES } from "./roles/rights.ts";
 import { type Granularity, type Settings, settings, warehouseSettings } from "./schema.ts";
 
 const MIGRATIONS_FOLDER = fileURLToPath(new URL("./migrations", import.meta.url));

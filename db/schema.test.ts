@@ -4,7 +4,7 @@ import { getTableConfig, getViewConfig, PgTable, PgView } from "drizzle-orm/pg-c
 import { expect, test } from "vitest";
 import { readJournal } from "./migrate.ts";
 import * as schema from "./schema.ts";
-import { createTestDatabase } from "./testing.ts";
+import { createTestDatabase } from "./testing/database.ts";
 
 const tables = Object.values(schema).filter((value) => is(value, PgTable));
 const views = Object.values(schema).filter((value) => is(value, PgView));

@@ -2,9 +2,10 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { createTestDatabase, type TestWarehouse } from "../db/testing.ts";
+import { createTestDatabase, type TestWarehouse } from "../db/testing/database.ts";
+import { makeFolder } from "../db/testing/folder.ts";
 import { invoiceId, jsonLines, type Run, rollbook, rollbookHere, writeDrop } from "./testing/cli.ts";
-import { disagreements, makeFolder } from "./testing/warehouse.ts";
+import { disagreements } from "./testing/warehouse.ts";
 
 const NOWHERE = { PGHOST: "/nowhere/at/all", PGUSER: "nobody" };
 const GOOD = (number: number) => `v1,${invoiceId(number)},2026-01-01,1.00`;

@@ -13,7 +13,7 @@ import {
   shorten,
   write,
 } from "./output.ts";
-import { isoInstant } from "./zone.ts";
+import { isoInstant } from "./reports/zone.ts";
 
 test("numbers, euros, bytes and durations are as people read them", () => {
   expect(formatCount(1234567)).toBe("1,234,567");

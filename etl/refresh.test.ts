@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { LOCK, openDatabase } from "../db/client.ts";
-import { ensurePartitions } from "../db/partitions.ts";
-import { createTestDatabase, type TestWarehouse } from "../db/testing.ts";
+import { ensurePartitions } from "../db/partitions/create.ts";
+import { createTestDatabase, type TestWarehouse } from "../db/testing/database.ts";
+import { makeFolder } from "../db/testing/folder.ts";
 import { refreshPartitions, STRATEGIES, type Strategy } from "./refresh.ts";
 import { findDivergences, type Invoice, idOf, load, writeDrop } from "./testing/invoices.ts";
-import { disagreements, makeFolder, startWorker, totalsOf, type Worker } from "./testing/warehouse.ts";
+import { disagreements, startWorker, totalsOf, type Worker } from "./testing/warehouse.ts";
 
 const FIRST: readonly Invoice[] = [
   ["a", 1, "2026-01-05", "10.00"],

@@ -12,8 +12,8 @@ import {
   withTransaction,
 } from "../db/client.ts";
 import { isRetryable, RollbookError } from "../db/errors.ts";
-import { explainAmiss } from "../db/partition_tables.ts";
-import { type DateRange, intersects, leafTable } from "../db/partitions.ts";
+import { type DateRange, intersects, leafTable } from "../db/partitions/create.ts";
+import { explainAmiss } from "../db/partitions/missing.ts";
 import { type Partition, partitionFreshness, partitions } from "../db/schema.ts";
 
 export const STRATEGIES = ["auto", "delta", "partition", "full"] as const;

@@ -2,11 +2,11 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Database, openDatabase, withSession } from "../db/client.ts";
-import { openEmbeddedServer } from "../db/embedded.ts";
+import type { Config } from "../db/connection/config.ts";
+import { openEmbeddedServer } from "../db/embedded/server.ts";
 import { RollbookError } from "../db/errors.ts";
 import { initWarehouse, readSettings } from "../db/migrate.ts";
 import type { Settings } from "../db/schema.ts";
-import type { Config } from "./config.ts";
 
 /** Connections of one command: a load takes two at a time, a refresh two, and one is for the rest. */
 const CONNECTIONS = 5;

@@ -1,7 +1,8 @@
 /** What an arm is: one way to have totals after a batch. */
+
+import type { BenchServer } from "../program/server.ts";
 import type { ArmResult, Cell } from "../results.ts";
 import type { Run } from "../run/measure.ts";
-import type { BenchServer } from "../run/server.ts";
 import type { Site } from "../run/site.ts";
 
 export interface Arm {

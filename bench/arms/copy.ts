@@ -1,5 +1,5 @@
 /** Floors: COPY alone, of rows that have their keys already. It keeps no totals, checks nothing and cannot correct. */
-import { ensurePartitions } from "../../db/partitions.ts";
+import { ensurePartitions } from "../../db/partitions/create.ts";
 import { MOST_SORTED } from "../run/batch.ts";
 import { datesOf, makeVenues } from "../run/history.ts";
 import type { Run } from "../run/measure.ts";

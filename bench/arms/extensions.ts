@@ -1,5 +1,5 @@
 /** What the arms of PostgreSQL extensions share: they run only where the server has the extension. */
-import type { BenchServer } from "../run/server.ts";
+import type { BenchServer } from "../program/server.ts";
 import type { Arm } from "./arm.ts";
 import { copyBatch, openSession, timed } from "./statements.ts";
 

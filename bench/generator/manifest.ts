@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { errorState, RollbookError } from "../../db/errors.ts";
-import type { LineCounts } from "../../etl/report.ts";
+import type { LineCounts } from "../../etl/load/report.ts";
 import type { BadReason } from "./line.ts";
 import type { Recipe } from "./options.ts";
 

@@ -9,16 +9,16 @@ import pg from "pg";
 import { type Database, openDatabase } from "../../db/client.ts";
 import { RollbookError } from "../../db/errors.ts";
 import { initWarehouse, readJournal } from "../../db/migrate.ts";
-import { addDays, ensurePartitions } from "../../db/partitions.ts";
+import { addDays, ensurePartitions } from "../../db/partitions/create.ts";
 import type { Granularity, Settings } from "../../db/schema.ts";
-import { loadDrop } from "../../etl/load.ts";
+import { loadDrop } from "../../etl/load/load.ts";
 import { refreshPartitions } from "../../etl/refresh.ts";
 import { isoDate } from "../generator/pattern.ts";
+import type { BenchServer } from "../program/server.ts";
 import { writePart } from "./batch.ts";
 import { type ColumnarCopy, openColumnarCopy } from "./columnar.ts";
 import type { Scale } from "./invoices.ts";
 import { historyName, short } from "./names.ts";
-import type { BenchServer } from "./server.ts";
 
 /** To be raised when the same numbers give other invoices, or schema `bench` changes. */
 const RECIPE = 1;

@@ -1,6 +1,6 @@
 /** Starts processes that load (loader.ts) and asks them. */
 import { fileURLToPath } from "node:url";
-import { startAskedProcess } from "./asked_process.ts";
+import { startAskedProcess } from "../program/asked_process.ts";
 import type { Answer, Order } from "./loader.ts";
 import type { Site } from "./site.ts";
 

@@ -2,10 +2,10 @@
 import type pg from "pg";
 import { type Database, openDatabase } from "../../db/client.ts";
 import type { Settings } from "../../db/schema.ts";
-import { loadDrop } from "../../etl/load.ts";
+import { loadDrop } from "../../etl/load/load.ts";
+import type { LoadReport } from "../../etl/load/report.ts";
 import { refreshPartitions } from "../../etl/refresh.ts";
-import type { LoadReport } from "../../etl/report.ts";
-import { answerOrders } from "./asked_process.ts";
+import { answerOrders } from "../program/asked_process.ts";
 
 export type Order =
   | { readonly kind: "connect"; readonly connection: pg.ClientConfig; readonly settings: Settings }

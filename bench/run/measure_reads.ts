@@ -1,7 +1,7 @@
 /** Measures the arms of axis `reads`, on one clone: with the whole batch pending, or nothing. */
 
 import { openDatabase } from "../../db/client.ts";
-import { loadDrop } from "../../etl/load.ts";
+import { loadDrop } from "../../etl/load/load.ts";
 import { READ_ARMS, type ReadArm } from "../arms/reads.ts";
 import { openSession, timed } from "../arms/statements.ts";
 import type { ArmResult, Sample, Verdict } from "../results.ts";

@@ -3,13 +3,13 @@
 import type pg from "pg";
 import { type Database, openDatabase } from "../../db/client.ts";
 import type { Settings } from "../../db/schema.ts";
+import type { BenchServer } from "../program/server.ts";
 import type { Cell } from "../results.ts";
 import type { Batch } from "./batch.ts";
 import type { History } from "./history.ts";
 import type { Scale } from "./invoices.ts";
 import type { LoadProcesses } from "./load_process.ts";
 import { CLONE_PREFIX } from "./names.ts";
-import type { BenchServer } from "./server.ts";
 
 export interface Site {
   readonly cell: Cell;

@@ -1,4 +1,4 @@
-"""A metadata database and a warehouse for the tests: empty ones, which `dags/dags.test.ts` makes and names in the environment."""
+"""A metadata database and a warehouse for the tests: empty ones, which `dags/tests/dags.test.ts` makes and names in the environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DAGS = Path(__file__).resolve().parents[1]
 CHECKOUT = DAGS.parent
 
 if "ROLLBOOK_TEST_WAREHOUSE" not in os.environ:
-    pytest.exit("These tests need databases, which `npx vitest run dags/dags.test.ts` makes.", returncode=2)
+    pytest.exit("These tests need databases, which `npx vitest run dags/tests/dags.test.ts` makes.", returncode=2)
 
 WAREHOUSE: dict[str, str] = json.loads(os.environ["ROLLBOOK_TEST_WAREHOUSE"])
 """The warehouse as libpq's variables."""

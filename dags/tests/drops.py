@@ -14,7 +14,7 @@ from pathlib import Path
 HOSTILE_TEXTS: list[str] = [
     one["text"]
     for one in json.loads(
-        (Path(__file__).resolve().parents[2] / "etl" / "testdata" / "hostile_names.json").read_text("utf-8")
+        (Path(__file__).resolve().parents[2] / "etl" / "testing" / "hostile_names.json").read_text("utf-8")
     )
     if one["file"]
 ]

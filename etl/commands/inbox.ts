@@ -2,7 +2,7 @@ import { constants } from "node:fs";
 import { access, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type Command, Option } from "commander";
-import { type ArchiveReport, archiveDrops } from "../archive.ts";
+import { type ArchiveReport, archiveDrops } from "../inbox/archive.ts";
 import {
   ARCHIVE,
   type Batch,
@@ -11,7 +11,17 @@ import {
   type LeftFile,
   REJECTED,
   refuseLinkedFolder,
-} from "../inbox.ts";
+} from "../inbox/list.ts";
+import {
+  DECISIONS,
+  type Decision,
+  type DecisionReport,
+  keepRejected,
+  listRejected,
+  loadRejected,
+  type RejectedFile,
+  returnRejected,
+} from "../inbox/review.ts";
 import {
   countOf,
   formatBytes,
@@ -24,16 +34,6 @@ import {
   writeJson,
   writeLine,
 } from "../output.ts";
-import {
-  DECISIONS,
-  type Decision,
-  type DecisionReport,
-  keepRejected,
-  listRejected,
-  loadRejected,
-  type RejectedFile,
-  returnRejected,
-} from "../rejected.ts";
 import {
   type Context,
   EXIT,

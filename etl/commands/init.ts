@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import { initWarehouse } from "../../db/migrate.ts";
-import { ROLES } from "../../db/rights.ts";
+import { ROLES } from "../../db/roles/rights.ts";
 import { GRANULARITIES, type Granularity } from "../../db/schema.ts";
 import { writeJson, writeLine } from "../output.ts";
 import { type Context, EXIT, jsonOption, parseDate, withDatabase } from "./context.ts";

@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import { LOAD_STATUSES, type LoadStatus, type ReportedLoad } from "../../db/schema.ts";
-import { type QuarantinedLine, readLoads, readRejects } from "../ledger.ts";
+import { rawOf } from "../inbox/rejection.ts";
 import {
   countOf,
   formatCount,
@@ -11,7 +11,7 @@ import {
   writeJson,
   writeLine,
 } from "../output.ts";
-import { rawOf } from "../reason.ts";
+import { type QuarantinedLine, readLoads, readRejects } from "../reports/loads.ts";
 import { type Context, EXIT, jsonOption, parseWhole, withWarehouse } from "./context.ts";
 
 interface LoadsFlags {

@@ -2,9 +2,11 @@ import { access, constants, lstat, stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { type Command, Option } from "commander";
 import { errorState, RollbookError } from "../../db/errors.ts";
-import { requireOwner } from "../../db/roles.ts";
-import { type FileGuard, readDropName } from "../drop.ts";
-import { loadDrop } from "../load.ts";
+import { requireOwner } from "../../db/roles/grant.ts";
+import { type FileGuard, readDropName } from "../drop/file.ts";
+import { loadDrop } from "../load/load.ts";
+import type { LineCounts, LoadReport } from "../load/report.ts";
+import type { LoadProgress } from "../load/steps.ts";
 import {
   countOf,
   formatBytes,
@@ -18,8 +20,6 @@ import {
   writeLine,
 } from "../output.ts";
 import { type RefreshReport, refreshPartitions } from "../refresh.ts";
-import type { LineCounts, LoadReport } from "../report.ts";
-import type { LoadProgress } from "../steps.ts";
 import type { Warehouse } from "../warehouse.ts";
 import {
   type Context,

@@ -1,19 +1,19 @@
 import { type Command, Option } from "commander";
 import { withSession } from "../../db/client.ts";
-import { listDetachable } from "../../db/partition_removal.ts";
 import {
   type DateRange,
   ensurePartitions,
   intersects,
   type PartitionRange,
   partitionOf,
-} from "../../db/partitions.ts";
+} from "../../db/partitions/create.ts";
+import { listDetachable } from "../../db/partitions/remove.ts";
 import type { Granularity, PartitionState } from "../../db/schema.ts";
 import { formatCount, writeJson, writeLine } from "../output.ts";
-import { attachRebuilt, detachRefreshed, dropVerified } from "../partitions.ts";
-import { awaitsRefresh, readFreshness } from "../status.ts";
+import { awaitsRefresh, readFreshness } from "../reports/status.ts";
+import { readToday } from "../reports/zone.ts";
+import { attachRebuilt, detachRefreshed, dropVerified } from "../retire.ts";
 import type { Warehouse } from "../warehouse.ts";
-import { readToday } from "../zone.ts";
 import {
   type Context,
   EXIT,

@@ -11,7 +11,7 @@ import {
   writeJson,
   writeLine,
 } from "../output.ts";
-import { type Freshness, readStatus, warnOfLocks } from "../status.ts";
+import { type Freshness, readStatus, warnOfLocks } from "../reports/status.ts";
 import { type Context, EXIT, jsonOption, withWarehouse } from "./context.ts";
 import { formatLoads } from "./ledger.ts";
 

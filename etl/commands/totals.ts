@@ -17,7 +17,7 @@ import {
   readTotals,
   type Total,
   type TotalsFilter,
-} from "../totals.ts";
+} from "../reports/totals.ts";
 import {
   type Context,
   EXIT,

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { describeAmiss } from "../../db/partition_tables.ts";
+import { describeAmiss } from "../../db/partitions/missing.ts";
 import {
   countOf,
   formatCount,
@@ -11,7 +11,7 @@ import {
   writeJson,
   writeLine,
 } from "../output.ts";
-import { type Divergence, type Sums, type VerifyReport, verifyWarehouse } from "../verify.ts";
+import { type Divergence, type Sums, type VerifyReport, verifyWarehouse } from "../verify/verify.ts";
 import type { Warehouse } from "../warehouse.ts";
 import { type Context, EXIT, jsonOption, withWarehouse } from "./context.ts";
 

@@ -4,7 +4,7 @@ import { createWriteStream } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { finished } from "node:stream/promises";
-import type { Total } from "../totals.ts";
+import type { Total } from "../reports/totals.ts";
 
 export interface Line {
   readonly venue: string;

@@ -12,7 +12,7 @@ export interface HostileText {
 
 // The tests of the DAGs read it, too.
 const TABLE: readonly HostileText[] = JSON.parse(
-  readFileSync(new URL("../testdata/hostile_names.json", import.meta.url), "utf8"),
+  readFileSync(new URL("./hostile_names.json", import.meta.url), "utf8"),
 );
 
 export const HOSTILE_TEXTS: readonly HostileText[] = [

@@ -2,10 +2,10 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
-import type { TestWarehouse } from "../../db/testing.ts";
-import { loadDrop } from "../load.ts";
-import type { LoadReport } from "../report.ts";
-import { type Divergence, type VerifyOptions, verifyWarehouse } from "../verify.ts";
+import type { TestWarehouse } from "../../db/testing/database.ts";
+import { loadDrop } from "../load/load.ts";
+import type { LoadReport } from "../load/report.ts";
+import { type Divergence, type VerifyOptions, verifyWarehouse } from "../verify/verify.ts";
 
 /** Venue, number of the invoice, creation date, total in euros. */
 export type Invoice = readonly [venue: string, number: number, createdOn: string, total: string];

@@ -11,16 +11,16 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { openDatabase } from "../../db/client.ts";
 import { initWarehouse, readJournal } from "../../db/migrate.ts";
-import { loadDrop } from "../load.ts";
-import { detachRefreshed, dropVerified } from "../partitions.ts";
+import { openOwnServer } from "../../db/testing/own_server.ts";
+import { loadDrop } from "../load/load.ts";
 import { refreshPartitions } from "../refresh.ts";
-import { readTotals, type Total } from "../totals.ts";
+import { readTotals, type Total } from "../reports/totals.ts";
+import { detachRefreshed, dropVerified } from "../retire.ts";
 import { runOk } from "./client_programs.ts";
 import { makeDrop } from "./drops.ts";
-import { openOwnServer } from "./own_server.ts";
 
 const [version = ""] = process.argv.slice(2);
-const target = join(fileURLToPath(new URL("../../db/testdata/releases", import.meta.url)), version);
+const target = join(fileURLToPath(new URL("../../db/testing/releases", import.meta.url)), version);
 if (!/^\d+\.\d+\.\d+$/.test(version) || existsSync(`${target}.sql.gz`)) {
   throw new Error("which version? One of which there is no fixture yet.");
 }

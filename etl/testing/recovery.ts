@@ -2,11 +2,11 @@
 import { inject } from "vitest";
 import { type Database, withSession } from "../../db/client.ts";
 import { readSettings } from "../../db/migrate.ts";
-import { createEmptyDatabase, type TestWarehouse } from "../../db/testing.ts";
-import { loadDrop } from "../load.ts";
-import { detachRefreshed, dropVerified } from "../partitions.ts";
+import { createEmptyDatabase, type TestWarehouse } from "../../db/testing/database.ts";
+import { loadDrop } from "../load/load.ts";
+import type { LoadReport } from "../load/report.ts";
 import { refreshPartitions } from "../refresh.ts";
-import type { LoadReport } from "../report.ts";
+import { detachRefreshed, dropVerified } from "../retire.ts";
 import type { Connection } from "./client_programs.ts";
 import { type MadeDrop, makeDrop } from "./drops.ts";
 

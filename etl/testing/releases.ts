@@ -1,14 +1,14 @@
-/** For tests: the warehouses that released versions left (db/testdata/releases, written by make_release.ts). */
+/** For tests: the warehouses that released versions left (db/testing/releases, written by make_release.ts). */
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
 import pg from "pg";
 import type { Database } from "../../db/client.ts";
 import type { Settings } from "../../db/schema.ts";
-import { createEmptyDatabase, testConnection } from "../../db/testing.ts";
-import type { Total } from "../totals.ts";
+import { createEmptyDatabase, testConnection } from "../../db/testing/database.ts";
+import type { Total } from "../reports/totals.ts";
 
-const FOLDER = fileURLToPath(new URL("../../db/testdata/releases/", import.meta.url));
+const FOLDER = fileURLToPath(new URL("../../db/testing/releases/", import.meta.url));
 
 /** What the warehouse of a release showed when its fixture was written. */
 export interface Release {

@@ -1,31 +1,10 @@
 /** For tests: worker processes, drops on disk, and queries that return offenders. */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { onTestFinished, type TestContext } from "vitest";
-import type { TestWarehouse } from "../../db/testing.ts";
-import { readTotals, type Total } from "../totals.ts";
+import type { TestWarehouse } from "../../db/testing/database.ts";
+import { readTotals, type Total } from "../reports/totals.ts";
 import type { Job, JobResult } from "./worker.ts";
-
-/** A folder of the test's own, removed when it has finished. */
-export function makeFolder(): string {
-  return makeFolderIn(tmpdir());
-}
-
-/** The same on another file system. The test is skipped, and tells why, on systems without one that is always there. */
-export function makeFolderElsewhere({ skip }: TestContext): string {
-  skip(process.platform !== "linux", "no second file system is known here: /dev/shm is of Linux");
-  return makeFolderIn("/dev/shm");
-}
-
-function makeFolderIn(parent: string): string {
-  const folder = mkdtempSync(join(parent, "rollbook-test-"));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
-}
 
 const WORKER = fileURLToPath(new URL("./worker.ts", import.meta.url));
 

@@ -2,10 +2,10 @@
 import type pg from "pg";
 import { openDatabase } from "../../db/client.ts";
 import type { Settings } from "../../db/schema.ts";
-import { loadDrop } from "../load.ts";
+import { loadDrop } from "../load/load.ts";
+import type { LoadReport } from "../load/report.ts";
+import type { LoadStep } from "../load/steps.ts";
 import { type RefreshReport, refreshPartitions, type Strategy } from "../refresh.ts";
-import type { LoadReport } from "../report.ts";
-import type { LoadStep } from "../steps.ts";
 
 export interface Job {
   readonly connection: pg.ClientConfig;

@@ -1,0 +1,163 @@
+/** `npm run fuzz`: holds the reader of drops against a model of its own, on mutated lines and files. docs/reliability.md */
+import { mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Command, InvalidArgumentError } from "commander";
+import { RollbookError } from "../../db/errors.ts";
+import { createProgress, listenForStop, parseArguments } from "../program/terminal.ts";
+import type { ProgressListener } from "../run/progress.ts";
+import { hostileDrops, runLimits } from "./fuzz/limits.ts";
+import { type FoundDifference, type FuzzProgress, type FuzzReport, runFuzz } from "./fuzz/run.ts";
+import { openFuzzServer } from "./fuzz/server.ts";
+
+interface Flags {
+  readonly lines: number;
+  readonly files: number;
+  readonly from: number;
+  readonly limits?: boolean;
+  readonly json?: boolean;
+}
+
+/** The command, without its action. */
+export function createCommand(): Command {
+  return new Command("npm run fuzz --")
+    .description(
+      "Decide mutated lines and files by the fast path, the careful path, the direct way and an independent model, and stop at the first difference.",
+    )
+    .option(
+      "--lines <n>",
+      "mutated lines, rounded up to a batch; 100k and 5M will do, too",
+      parseCount,
+      200_000,
+    )
+    .option("--files <n>", "mutated files", parseCount, 300)
+    .option("--from <seed>", "the first seed: the same seeds make the same lines and files", parseCount, 1)
+    .option("--limits", "load hostile drops of gigabytes instead, and measure the memory that each takes")
+    .option("--json", "the result as one JSON object on standard output")
+    .addHelpText(
+      "after",
+      `
+Exit codes: 0 all agree, 1 a difference was found (it is printed, made as small as can be), 2 usage.
+
+It starts a PostgreSQL of its own in a temporary folder.
+
+Example: what was found with seed 4711, once more
+  npm run fuzz -- --from 4711 --lines 1 --files 0`,
+    )
+    .allowExcessArguments(false)
+    .exitOverride();
+}
+
+/** A whole number; `k`, `M` and `G` stand for thousands, millions and thousands of millions. */
+function parseCount(text: string): number {
+  const [, digits, unit = ""] = /^(\d[\d_]*)([kMG]?)$/.exec(text) ?? [];
+  if (digits === undefined) throw new InvalidArgumentError("Give a whole number, like 500 or 100k.");
+  const size = unit === "k" ? 1e3 : unit === "M" ? 1e6 : unit === "G" ? 1e9 : 1;
+  return Number(digits.replaceAll("_", "")) * size;
+}
+
+async function run(argv: readonly string[]): Promise<number> {
+  const command = createCommand();
+  const done = parseArguments(command, argv);
+  if (done !== undefined) return done;
+  const flags = command.opts<Flags>();
+  const stop = listenForStop();
+  const { signal } = stop;
+  if (flags.limits) return measureLimits(flags.json ?? false, stop);
+  const progress = createProgress({ everyMs: 10_000 });
+  try {
+    const server = await openFuzzServer(signal);
+    let report: FuzzReport;
+    const started = performance.now();
+    try {
+      report = await runFuzz({
+        ...flags,
+        database: server.database,
+        signal,
+        onProgress: (done) => progress.show(progressOf(done, flags)),
+      });
+    } finally {
+      progress.stop();
+      await server.close();
+    }
+    const seconds = Math.round((performance.now() - started) / 1000);
+    process.stdout.write(
+      flags.json ? `${JSON.stringify({ ...report, seconds })}\n` : `${summarize(report, seconds)}\n`,
+    );
+    if (report.difference !== undefined) return 1;
+    return signal.aborted ? stop.exitCode() : 0;
+  } catch (error) {
+    progress.stop();
+    if (signal.aborted) return stop.exitCode();
+    if (!(error instanceof RollbookError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return 1;
+  }
+}
+
+/** Loads each hostile drop in a process of its own; exit code 1 when one does not end as it must. */
+async function measureLimits(json: boolean, stop: ReturnType<typeof listenForStop>): Promise<number> {
+  const server = await openFuzzServer(stop.signal);
+  const folder = mkdtempSync(join(tmpdir(), "rollbook-limits-"));
+  let faults = 0;
+  try {
+    const drops = hostileDrops({ small: false });
+    for await (const report of runLimits({ drops, folder, environment: server.environment })) {
+      const { name, outcome, code, read, rejected, peakMb, seconds } = report;
+      faults += report.faults.length;
+      const line = `${name}: ${outcome}${code === undefined ? "" : ` (${code})`}, ${read} read, ${rejected} rejected, ${peakMb} MB, ${seconds} s`;
+      process.stdout.write(`${json ? JSON.stringify(report) : [line, ...report.faults].join("\n  ")}\n`);
+      if (stop.signal.aborted) return stop.exitCode();
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+    await server.close();
+  }
+  return faults > 0 ? 1 : 0;
+}
+
+function progressOf(done: FuzzProgress, { lines, files }: Flags): Parameters<ProgressListener>[0] {
+  // A file takes about as long as some hundred lines.
+  const size = (of: { readonly lines: number; readonly files: number }) => of.lines + 200 * of.files;
+  return {
+    done: size(done),
+    total: size({ lines, files }),
+    text: `${done.lines} of ${lines} lines, ${done.files} of ${files} files, seed ${done.seed}`,
+  };
+}
+
+function summarize(report: FuzzReport, seconds: number): string {
+  const { lines, files, fileLines, taken, recognised, keyed, reasons, refusals, difference } = report;
+  const counts = (of: Readonly<Record<string, number>>) =>
+    Object.entries(of)
+      .toSorted(([, a], [, b]) => b - a)
+      .map(([name, count]) => `${count} ${name}`)
+      .join(", ") || "none";
+  const summary = [
+    `${lines} lines and ${files} files with ${fileLines} lines, from seed ${report.seed}, in ${seconds} s`,
+    `taken: ${taken}, of these ${recognised} as they are by the fast path, ${keyed} keyed by the direct way`,
+    `rejected: ${counts(reasons)}`,
+    `files refused: ${counts(refusals)}`,
+    `differences: ${report.differences}`,
+  ].join("\n");
+  return difference === undefined ? summary : `${summary}\n\n${describe(difference)}`;
+}
+
+function describe(found: FoundDifference): string {
+  const again = found.kind === "lines" ? "--lines 1 --files 0" : "--lines 0 --files 1";
+  return [
+    `${found.what} (${found.kind}, seed ${found.seed})`,
+    ...(found.line === undefined ? [] : [`line: ${JSON.stringify(found.line)}`]),
+    ...Object.entries(found.said).map(
+      ([who, said]) => `${who}: ${typeof said === "string" ? said : JSON.stringify(said)}`,
+    ),
+    `smallest drop: ${JSON.stringify(found.shrunk)}`,
+    `as text: ${JSON.stringify(Buffer.from(found.shrunk.base64, "base64").toString("latin1"))}`,
+    `again: npm run fuzz -- --from ${found.seed} ${again}`,
+  ].join("\n");
+}
+
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  process.exitCode = await run(process.argv.slice(2));
+}

@@ -1,0 +1,226 @@
+/** Holds what the product makes of a drop against the model. */
+import type { Reject } from "../../../etl/drop/validate.ts";
+import type { MadeDrop } from "./drops.ts";
+import { type ReadLine, readDrop } from "./model/drop.ts";
+import { unpack } from "./model/gzip.ts";
+import type { Invoice } from "./model/line.ts";
+import { meaning, type Paths, type Product, pathsOf, type Reading, readByProduct } from "./product.ts";
+
+/** Something that not all say alike. */
+export interface Difference {
+  readonly what: string;
+  /** The line at fault, where there is one. */
+  readonly line?: { readonly number: number; readonly text: string; readonly base64: string };
+  readonly said: Readonly<Record<string, unknown>>;
+}
+
+/** What was seen in a drop in which all agree. */
+export interface Agreement {
+  readonly lines: number;
+  readonly taken: number;
+  /** Of those taken, the ones that the fast path passes on as they are. */
+  readonly recognised: number;
+  /** Of those taken, the ones that the direct way keys in memory. */
+  readonly keyed: number;
+  readonly reasons: Readonly<Record<string, number>>;
+  readonly refusal: string | undefined;
+}
+
+export type Comparison =
+  | ({ readonly kind: "same" } & Agreement)
+  | ({ readonly kind: "different" } & Difference);
+
+/** Reads the drop all ways and compares. A crash of the product is a difference, too. */
+export async function compareDrop(product: Product, drop: MadeDrop): Promise<Comparison> {
+  try {
+    return await compareAll(product, drop);
+  } catch (error) {
+    if (error instanceof Different) return { kind: "different", ...error.difference };
+    const said = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    return { kind: "different", what: "the product broke down", said: { product: said } };
+  }
+}
+
+class Different extends Error {
+  readonly difference: Difference;
+  constructor(what: string, said: Readonly<Record<string, unknown>>, line?: ReadLine) {
+    super(what);
+    this.difference = { what, said, ...(line && { line: showLine(line) }) };
+  }
+}
+
+function showLine({ number, bytes }: ReadLine) {
+  const shown = Buffer.from(bytes.subarray(0, 4096));
+  return { number, text: shown.toString("latin1"), base64: shown.toString("base64") };
+}
+
+async function compareAll(product: Product, drop: MadeDrop): Promise<Comparison> {
+  const { world } = drop;
+  const file = drop.gzip ? unpack(drop.bytes) : { bytes: drop.bytes, isWhole: true };
+  const expected = readDrop(file.bytes, world, file.isWhole);
+  const rules = await product.rulesOf(world);
+  const reading = await readByProduct(drop, rules);
+  compareRefusals(expected.refusal, reading, file.isWhole);
+  if (file.isWhole && expected.refusal === undefined) {
+    const { delimiter, cells, positions } = reading.dialect;
+    same("dialect", expected.layout, { delimiter, cells, positions });
+  }
+  // Of a damaged file the reader may have less than what could be had.
+  const told = reading.rows + reading.rejects.length;
+  const lines = file.isWhole ? expected.lines : expected.lines.slice(0, told);
+  compareRejects(lines, reading.rejects);
+  const taken = takenOf(lines);
+  if (taken.length !== reading.rows)
+    throw new Different("number of rows", { model: taken.length, reader: reading.rows });
+
+  const rows = splitRows(reading.pieces);
+  if (rows.length !== reading.rows)
+    throw new Different("rows in COPY text", { counted: reading.rows, found: rows.length });
+  const { recognised, otherwise } = compareCareful(lines, rows, pathsOf(file.bytes, reading.dialect, rules));
+  const seen = {
+    lines: lines.length,
+    taken: taken.length,
+    recognised,
+    reasons: countReasons(lines),
+    refusal: reading.refusal?.code,
+  };
+  if (taken.length === 0) return { kind: "same", keyed: 0, ...seen };
+  const wanted = taken.map(meaningOf);
+  const found = await product.readRows(world, reading.copy, {
+    pieces: reading.pieces,
+    otherwise: otherwise.map(({ row }) => row),
+  });
+  compareMeanings("reader", taken, wanted, found.stored);
+  compareMeanings("direct way", taken, wanted, found.direct);
+  const again = otherwise.map(({ line }) => line);
+  compareMeanings("careful path", again, again.map(meaningOf), found.otherwise);
+  return { kind: "same", keyed: found.direct.filter((each) => each !== undefined).length, ...seen };
+}
+
+type TakenLine = ReadLine & { readonly invoice: Invoice };
+
+function takenOf(lines: readonly ReadLine[]): readonly TakenLine[] {
+  return lines.flatMap((line) =>
+    line.decision.kind === "taken" ? [{ ...line, invoice: line.decision.invoice }] : [],
+  );
+}
+
+function compareRefusals(
+  expected: { readonly code: string; readonly line: number } | undefined,
+  { refusal }: Reading,
+  isWhole: boolean,
+): void {
+  const said = { model: expected ?? (isWhole ? "whole" : "truncated"), reader: refusal ?? "whole" };
+  if (!isWhole && refusal?.code === "truncated") return;
+  if (!isWhole && expected === undefined) throw new Different("refusal", said);
+  if (expected?.code !== refusal?.code || expected?.line !== refusal?.line)
+    throw new Different("refusal", said);
+}
+
+function same(what: string, model: unknown, reader: unknown): void {
+  if (JSON.stringify(model) !== JSON.stringify(reader)) throw new Different(what, { model, reader });
+}
+
+function compareRejects(lines: readonly ReadLine[], rejects: readonly Reject[]): void {
+  let next = 0;
+  for (const line of lines) {
+    const found = rejects[next]?.line === line.number ? rejects[next] : undefined;
+    if (found !== undefined) next++;
+    compareReject("reader", line, found);
+  }
+  if (next < rejects.length)
+    throw new Different("a reject of no line", { reader: showReject(rejects[next]) });
+}
+
+/** `found`: what was told of the line; undefined: it was taken. */
+function compareReject(who: string, line: ReadLine, found: Reject | undefined): void {
+  const { decision } = line;
+  const agrees =
+    decision.kind === "taken"
+      ? found === undefined
+      : found !== undefined &&
+        found.reason === decision.reason &&
+        found.column === decision.column &&
+        found.line === line.number &&
+        found.raw.equals(line.bytes);
+  if (agrees) return;
+  const model = decision.kind === "taken" ? meaningOf(decision) : decision;
+  throw new Different("decision", { model, [who]: showReject(found) }, line);
+}
+
+function showReject(reject: Reject | undefined): unknown {
+  if (reject === undefined) return "taken";
+  const { line, reason, column, raw } = reject;
+  return { line, reason, column, raw: raw.subarray(0, 4096).toString("base64") };
+}
+
+interface Otherwise {
+  readonly line: TakenLine;
+  readonly row: string;
+}
+
+/**
+ * Decides by the careful path alone the lines that the fast path knows; all others went there already. Returns those whose rows are written otherwise
+ * than the reader did, for it passes them on as they are.
+ */
+function compareCareful(
+  lines: readonly ReadLine[],
+  rows: readonly string[],
+  paths: Paths,
+): { readonly recognised: number; readonly otherwise: readonly Otherwise[] } {
+  const otherwise: Otherwise[] = [];
+  let recognised = 0;
+  let next = 0;
+  for (const line of lines) {
+    const { decision } = line;
+    const row = decision.kind === "taken" ? rows[next++] : undefined;
+    if (!paths.recognise(line)) continue;
+    recognised++;
+    const decided = paths.decideCarefully(line);
+    compareReject("careful path", line, typeof decided === "string" ? undefined : decided);
+    if (decision.kind !== "taken")
+      throw new Different("decision", { model: decision, "fast path": "taken" }, line);
+    if (typeof decided === "string" && decided !== `${row}\n`) {
+      otherwise.push({ line: { ...line, invoice: decision.invoice }, row: decided });
+    }
+  }
+  return { recognised, otherwise };
+}
+
+function splitRows(pieces: readonly Buffer[]): readonly string[] {
+  const text = pieces.map((piece) => piece.toString("utf8")).join("");
+  return text === "" ? [] : text.split("\n").slice(0, -1);
+}
+
+function compareMeanings(
+  who: string,
+  taken: readonly ReadLine[],
+  wanted: readonly string[],
+  found: readonly (string | undefined)[],
+): void {
+  if (found.length !== wanted.length)
+    throw new Different("number of values", { model: wanted.length, [who]: found.length });
+  for (const [index, each] of found.entries()) {
+    // The direct way leaves some rows to staging.
+    if (each === wanted[index] || (each === undefined && who === "direct way")) continue;
+    throw new Different("values", { model: wanted[index], [who]: each }, taken[index]);
+  }
+}
+
+function meaningOf({
+  invoice: { venue, uuid, instant, createdOn, cents },
+}: {
+  readonly invoice: Invoice;
+}): string {
+  const size = String(cents < 0n ? -cents : cents).padStart(3, "0");
+  const euros = `${cents < 0n ? "-" : ""}${size.slice(0, -2)}.${size.slice(-2)}`;
+  return meaning(venue, uuid, instant, createdOn, euros);
+}
+
+function countReasons(lines: readonly ReadLine[]): Readonly<Record<string, number>> {
+  const reasons: Record<string, number> = {};
+  for (const { decision } of lines) {
+    if (decision.kind === "rejected") reasons[decision.reason] = (reasons[decision.reason] ?? 0) + 1;
+  }
+  return reasons;
+}

@@ -1,0 +1,217 @@
+/** What the product makes of a drop: by the reader as a whole, by the careful path alone, and by the direct way's columns. */
+import { isUtf8 } from "node:buffer";
+import pg from "pg";
+import { type Database, type Transaction, withTransaction } from "../../../db/client.ts";
+import type { Settings } from "../../../db/schema.ts";
+import { type CopyLayout, DEFAULT_DIALECT, type Dialect } from "../../../etl/drop/dialect.ts";
+import { inflate, type Refusal, readLines } from "../../../etl/drop/read.ts";
+import { createRecogniser, NOT_CANONICAL } from "../../../etl/drop/recognise.ts";
+import { rulesFor } from "../../../etl/drop/rules.ts";
+import {
+  type LineFormat,
+  type LineRules,
+  lineFormat,
+  type Reject,
+  validateLine,
+} from "../../../etl/drop/validate.ts";
+import { copyAll } from "../../../etl/load/copy.ts";
+import {
+  type Chunk,
+  type Chunks,
+  createChunks,
+  fillChunk,
+  writeCents,
+} from "../../../etl/load/direct/chunk.ts";
+import { toDate } from "../../../etl/load/direct/days.ts";
+import { createKeyMaps, findOffsets, type KeyMaps, resolveKeys } from "../../../etl/load/direct/keys.ts";
+import { copyRows } from "../../../etl/load/stage.ts";
+import type { MadeDrop } from "./drops.ts";
+import type { ReadLine } from "./model/drop.ts";
+import type { World } from "./model/line.ts";
+
+/** What the reader tells of a drop, however it was cut into batches. */
+export interface Reading {
+  readonly dialect: Dialect;
+  readonly copy: CopyLayout;
+  /** Rows of COPY text, a piece for each batch. */
+  readonly pieces: readonly Buffer[];
+  readonly rows: number;
+  readonly rejects: readonly Reject[];
+  readonly refusal: Refusal | undefined;
+}
+
+export async function readByProduct(drop: MadeDrop, rules: LineRules): Promise<Reading> {
+  const raw = chunksOf(drop);
+  const source = drop.gzip ? inflate(raw) : raw;
+  let [dialect, copy, rows, refusal]: [Dialect, CopyLayout, number, Refusal | undefined] = [
+    DEFAULT_DIALECT,
+    { delimiter: ",", columns: [] },
+    0,
+    undefined,
+  ];
+  const pieces: Buffer[] = [];
+  const rejects: Reject[] = [];
+  for await (const event of readLines({ source, rules })) {
+    if (event.kind === "dialect") ({ dialect, copy } = event);
+    else if (event.kind === "refused") refusal = event;
+    else {
+      pieces.push(event.copy);
+      rows += event.rows;
+      for (const reject of event.rejects) rejects.push(reject);
+    }
+  }
+  return { dialect, copy, pieces, rows, rejects, refusal };
+}
+
+async function* chunksOf({ bytes, cuts }: MadeDrop): AsyncGenerator<Buffer, void, undefined> {
+  let from = 0;
+  for (const to of [...cuts, bytes.length]) {
+    const end = Math.min(to, bytes.length);
+    if (end > from) yield Buffer.from(bytes.subarray(from, end));
+    from = Math.max(from, end);
+  }
+}
+
+/** The two paths of a line, each alone. */
+export interface Paths {
+  /** Whether the fast path knows the line. */
+  readonly recognise: (line: ReadLine) => boolean;
+  /** Its row by the careful path, or its reject. */
+  readonly decideCarefully: (line: ReadLine) => string | Reject;
+}
+
+/** `bytes`: those that the lines are of. */
+export function pathsOf(bytes: Buffer, dialect: Dialect, rules: LineRules): Paths {
+  const format: LineFormat = lineFormat({ dialect, rules });
+  const recogniser = createRecogniser({ format });
+  const batch = Buffer.concat([bytes, Buffer.from("\n")]);
+  return {
+    recognise: ({ from, bytes: line }) => recogniser(batch, from, isUtf8(line)) !== NOT_CANONICAL,
+    decideCarefully: ({ from, bytes: line, number }) =>
+      validateLine({ bytes: { batch, from, to: from + line.length, utf8: false, line: number }, format }),
+  };
+}
+
+/** The product with a warehouse behind it: what its rows mean is asked of PostgreSQL. */
+export interface Product {
+  readonly rulesOf: (world: World) => Promise<LineRules>;
+  readonly readRows: (world: World, layout: CopyLayout, rows: RowTexts) => Promise<RowMeanings>;
+}
+
+/** Rows of COPY text. */
+export interface RowTexts {
+  /** As the reader wrote them. */
+  readonly pieces: readonly Buffer[];
+  /** Of the careful path, where it writes otherwise. */
+  readonly otherwise: readonly string[];
+}
+
+/** What the rows say, in order, each written by {@link meaning}. */
+export interface RowMeanings {
+  /** To PostgreSQL. */
+  readonly stored: readonly string[];
+  readonly otherwise: readonly string[];
+  /** To the direct way; undefined where it leaves a row to staging. */
+  readonly direct: readonly (string | undefined)[];
+}
+
+const SEPARATOR = "\u0001";
+
+/** One text for what a row says. No venue holds control characters. */
+export function meaning(
+  venue: string,
+  uuid: string,
+  micros: bigint,
+  createdOn: string,
+  euros: string,
+): string {
+  return [venue, uuid, micros, createdOn, euros].join(SEPARATOR);
+}
+
+const STAGING = "warehouse.staging_1";
+const MOST_ROWS = 64 * 1024;
+
+/** `database`: one with a warehouse in it, which stays empty. */
+export function openProduct(database: Database): Product {
+  const rules = new Map<World, LineRules>();
+  const offsets = new Map<World, Map<number, number | null>>();
+  const chunks = createChunks(MOST_ROWS);
+  const inZone = <T>({ timeZone }: World, work: (tx: Transaction) => Promise<T>) =>
+    withTransaction({ database, opening: [`set local timezone = ${pg.escapeLiteral(timeZone)}`] }, work);
+  return {
+    rulesOf: async (world) => {
+      const made = rules.get(world) ?? (await inZone(world, (tx) => rulesFor(tx, world)));
+      rules.set(world, made);
+      return made;
+    },
+    readRows: (world, layout, { pieces, otherwise }) =>
+      inZone(world, async (tx) => {
+        const settings: Settings = {
+          timeZone: world.timeZone,
+          granularity: "month",
+          earliest: world.earliest,
+        };
+        const maps = createKeyMaps(settings);
+        const known = offsets.get(world) ?? maps.offsets;
+        offsets.set(world, known);
+        return {
+          stored: await readBack(tx, layout, pieces),
+          otherwise: otherwise.length === 0 ? [] : await readBack(tx, layout, otherwise),
+          direct: await readDirectly(tx, layout, pieces, { chunks, maps: { ...maps, offsets: known } }),
+        };
+      }),
+  };
+}
+
+/** What PostgreSQL has of the rows once they are in staging. */
+async function readBack(
+  tx: Transaction,
+  layout: CopyLayout,
+  pieces: readonly (Buffer | string)[],
+): Promise<readonly string[]> {
+  await tx.client.query(`truncate ${STAGING}`);
+  await copyAll(tx, copyRows(STAGING, layout), pieces);
+  // As one text: a row for each would take longer than all else.
+  const { rows } = await tx.client.query<{ all: string | null }>(
+    `select string_agg(concat_ws(E'\\x01', venue_id, invoice_id, (extract(epoch from datetime_created) * 1000000)::bigint,
+                                 datetime_created::date, total), E'\\n' order by ctid) as all
+     from ${STAGING}`,
+  );
+  return rows[0]?.all?.split("\n") ?? [];
+}
+
+async function readDirectly(
+  tx: Transaction,
+  layout: CopyLayout,
+  pieces: readonly Buffer[],
+  { chunks, maps }: { readonly chunks: Chunks; readonly maps: KeyMaps },
+): Promise<readonly (string | undefined)[]> {
+  const found: (string | undefined)[] = [];
+  for (const rows of pieces) {
+    for (let from = 0; from < rows.length; ) {
+      const chunk = chunks();
+      const odd: number[] = [];
+      const onOdd = () => odd.push(chunk.lines);
+      from = fillChunk({ chunk, venues: maps.venues, layout, rows, from, onOdd });
+      await findOffsets(maps, tx, chunk);
+      // As if all venues had a key.
+      while (maps.venueKeys.length < maps.venues.ids.length) maps.venueKeys.push(1);
+      resolveKeys(maps, chunk, null);
+      let next = 0;
+      for (let line = 0; line <= chunk.lines; line++) {
+        for (; odd[next] === line; next++) found.push(undefined);
+        if (line < chunk.lines) found.push(directMeaning(chunk, maps.venues.ids, line));
+      }
+    }
+  }
+  return found;
+}
+
+function directMeaning(chunk: Chunk, venues: readonly string[], line: number): string | undefined {
+  if (chunk.taken[line] !== 1) return undefined;
+  const hex = chunk.invoice.toString("hex", line * 16, line * 16 + 16);
+  const uuid = hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  const micros = BigInt(chunk.instant[line] ?? 0) * 1_000_000n + BigInt(chunk.micros[line] ?? 0);
+  const venue = venues[chunk.venue[line] ?? 0] ?? "";
+  return meaning(venue, uuid, micros, toDate(chunk.day[line] ?? 0), writeCents(chunk.cents[line] ?? 0));
+}

@@ -1,0 +1,313 @@
+/** Single ways to break the product. Each must be noticed by the simulation, or by the tests named with it. */
+
+export interface Mutation {
+  /** What the broken product does. */
+  readonly name: string;
+  readonly file: string;
+  /** A text that is in the file once, and what stands there instead. */
+  readonly find: string;
+  readonly replace: string;
+  /** Tests that must notice what the simulation does not. */
+  readonly tests: readonly string[];
+  /** Left out of the simulation: it has no means to notice it. */
+  readonly simulate?: false;
+}
+
+const MERGE = "etl/load/merge.ts";
+const REFRESH = "etl/refresh.ts";
+const LOAD = "etl/load/load.ts";
+const HISTORY = "etl/testing/scenarios/history.test.ts";
+const MERGING = "etl/load/merge.test.ts";
+const CRASH = "etl/testing/scenarios/crash.test.ts";
+
+export const MUTATIONS: readonly Mutation[] = [
+  {
+    name: "of two drops the later load wins, whatever their sync dates",
+    file: MERGE,
+    find: "where (stored.synced_on, stored.load_id) < (excluded.synced_on, excluded.load_id)",
+    replace: "where stored.load_id < excluded.load_id",
+    tests: [MERGING, HISTORY],
+  },
+  {
+    name: "of two drops of one sync date the earlier load wins",
+    file: MERGE,
+    find: "where (stored.synced_on, stored.load_id) < (excluded.synced_on, excluded.load_id)",
+    replace: "where stored.synced_on < excluded.synced_on",
+    tests: [MERGING, HISTORY],
+  },
+  {
+    name: "an older drop overwrites a newer one",
+    file: MERGE,
+    find: "where (stored.synced_on, stored.load_id) < (excluded.synced_on, excluded.load_id)",
+    replace: "where true",
+    tests: [MERGING, HISTORY],
+  },
+  {
+    name: "a row that is confirmed keeps its old place in the order",
+    file: MERGE,
+    find: "            synced_on = excluded.synced_on\n",
+    replace:
+      "            synced_on = case when stored.total = excluded.total then stored.synced_on else excluded.synced_on end\n",
+    tests: [MERGING, HISTORY],
+  },
+  {
+    name: "the delta of a correction is the whole new total",
+    file: MERGE,
+    find: "             sum(total - coalesce(old_total, 0)) as total\n      from merged",
+    replace: "             sum(total) as total\n      from merged",
+    tests: [MERGING, HISTORY],
+  },
+  {
+    name: "the delta of a correction has the wrong sign",
+    file: MERGE,
+    find: "             sum(total - coalesce(old_total, 0)) as total\n      from merged",
+    replace:
+      "             sum(case when is_new then total else old_total - total end) as total\n      from merged",
+    tests: [MERGING, HISTORY],
+  },
+  {
+    name: "what a correction overwrote is not kept",
+    file: MERGE,
+    find: "      from merged\n      where differs and not is_new\n",
+    replace: "      from merged\n      where differs and not is_new and old_total <> total\n",
+    tests: [MERGING],
+  },
+  {
+    name: "of two lines with one key the earlier wins",
+    file: MERGE,
+    find: "order by created_on, venue_key, invoice_id, line desc",
+    replace: "order by created_on, venue_key, invoice_id, line",
+    tests: [MERGING, HISTORY],
+  },
+  {
+    name: "corrections are not put into the queue of the refresh",
+    file: MERGE,
+    find: "      insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)\n      select created_on, venue_key, invoices, total from net order by",
+    replace:
+      "      insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)\n      select created_on, venue_key, invoices, total from net where invoices <> 0 order by",
+    tests: [MERGING, HISTORY],
+  },
+  {
+    name: "a plain insert that met a conflict is not rolled back to its savepoint",
+    file: MERGE,
+    find: "    await tx.db.execute(sql`rollback to savepoint all_new`);\n",
+    replace: "",
+    tests: [MERGING, HISTORY],
+  },
+  {
+    name: "the direct way leaves what it wrote before a surprise",
+    file: "etl/load/direct/direct.ts",
+    find: '    await tx.client.query("rollback to savepoint direct");\n    return undefined;',
+    replace:
+      '    if (!(error instanceof Surprise)) await tx.client.query("rollback to savepoint direct");\n    return undefined;',
+    tests: ["etl/load/direct/direct.test.ts"],
+  },
+  {
+    name: "the direct way does not put its changes into the queue of the refresh",
+    file: "etl/load/direct/write.ts",
+    find: "  await copyAll(tx, COPY_PENDING, untilStopped(target, encodePending(changed)));\n",
+    replace: "",
+    tests: [HISTORY],
+  },
+  {
+    name: "the direct way counts a line that a later one replaces",
+    file: "etl/load/direct/groups.ts",
+    find: "  group.invoices--;\n",
+    replace: "",
+    tests: ["etl/load/direct/direct.test.ts"],
+  },
+  {
+    name: "the direct way loses the quarantine",
+    file: "etl/load/direct/write.ts",
+    find: "  await copyRejects(target.tx, target.loadId, more.rejects);\n",
+    replace: "",
+    tests: ["etl/load/direct/direct.test.ts"],
+  },
+  {
+    name: "a drop that is sent again for another sync date counts as loaded",
+    file: "etl/load/claim.ts",
+    find: "        where sha256 = ${sha256} and synced_on = ${syncedOn} and status = 'loaded'\n      ),",
+    replace: "        where sha256 = ${sha256} and status = 'loaded'\n        limit 1\n      ),",
+    tests: [HISTORY],
+  },
+  {
+    name: "a file that changed while it was read is loaded all the same",
+    file: LOAD,
+    find: "  if (sha256.equals(drop.sha256)) return;\n",
+    replace: "  if (sha256.length > 0) return;\n",
+    tests: [CRASH],
+  },
+  {
+    name: "a load whose commit was answered by nobody is not recognised",
+    file: LOAD,
+    find: "    const sent = await findSent(tx, course, syncedOn);\n    if (sent !== undefined) return sent;\n    const done",
+    replace: "    await findSent(tx, course, syncedOn);\n    const done",
+    tests: [CRASH],
+  },
+  {
+    name: "one reject too few is allowed",
+    file: LOAD,
+    find: "return BigInt(rejected) * 1_000_000_000n > allowed;",
+    replace: "return BigInt(rejected) * 1_000_000_000n >= allowed;",
+    tests: ["etl/testing/scenarios/conformance.test.ts"],
+  },
+  {
+    name: "dates are those of UTC, not of the warehouse's zone",
+    file: LOAD,
+    find: "`set local timezone = ${pg.escapeLiteral(options.settings.timeZone)}`",
+    replace: "`set local timezone = ${pg.escapeLiteral(options.settings.timeZone && 'UTC')}`",
+    tests: [HISTORY],
+  },
+  {
+    name: "staging keeps the rows of a load",
+    file: LOAD,
+    find: "  const merged = await mergeStaging({ tx, staging, rows: staged.rows, loadId, syncedOn: drop.syncedOn });\n  await tx.db.execute(sql.raw(`truncate ${staging}`));\n",
+    replace:
+      "  const merged = await mergeStaging({ tx, staging, rows: staged.rows, loadId, syncedOn: drop.syncedOn });\n",
+    tests: [CRASH],
+  },
+  {
+    name: "a deadlock is not tried again",
+    file: "db/errors.ts",
+    find: "    state === SQLSTATE.deadlockDetected ||\n",
+    replace: "",
+    tests: [CRASH],
+  },
+  {
+    name: "an error in a transaction commits what it did before",
+    file: "db/client.ts",
+    find: '    await session.client.query("rollback").catch(() => {});',
+    replace: '    await session.client.query("commit").catch(() => {});',
+    tests: [CRASH],
+  },
+  {
+    name: "known_at is not in the order of the commits",
+    file: "etl/load/ledger.ts",
+    find: "  await lockUntilEnd(tx, LOCK.knownAt);\n",
+    replace: "  if (loadId < 0) await lockUntilEnd(tx, LOCK.knownAt);\n",
+    tests: [HISTORY, "etl/testing/scenarios/readers.test.ts"],
+  },
+  {
+    name: "known_at follows a clock that jumps back",
+    file: "etl/load/ledger.ts",
+    find: "sql`greatest(clock_timestamp(), (select max(known_at) from warehouse.loads) + interval '1 microsecond')`",
+    replace: "sql`clock_timestamp()`",
+    tests: [CRASH],
+  },
+  {
+    name: "a partition can be closed under an open load",
+    file: "db/partitions/create.ts",
+    find: 'return present.rowCount === new Set(names).size ? found.for("key share") : found;',
+    replace: "return present.rowCount === new Set(names).size ? found : found;",
+    tests: ["db/partitions/create.test.ts", "etl/retire.test.ts"],
+  },
+  {
+    name: "a load goes into a partition that was closed after its lines were read",
+    file: "etl/load/prepare.ts",
+    find: 'held.every((p) => p.state === "open" || p.state === "stale")',
+    replace: "held.every((p) => p.state.length > 0)",
+    tests: ["etl/retire.test.ts"],
+  },
+  {
+    name: "a partition is closed without what is pending in it",
+    file: "db/partitions/remove.ts",
+    find: "    await options.beforeClosing?.(tx, held);\n    await refuseOutdated(tx, held);\n",
+    replace: "",
+    tests: ["etl/retire.test.ts"],
+  },
+  {
+    name: "two refreshes of one partition go on at once",
+    file: REFRESH,
+    find: "    lockStatement(LOCK.refreshPartition, target.partition.partitionId),\n",
+    replace: "    `select ${LOCK.refreshPartition} + ${lockStatement.length}`,\n",
+    tests: ["etl/refresh.test.ts"],
+  },
+  {
+    name: "a refresh takes changes that it does not delete",
+    file: REFRESH,
+    find: "      delete from warehouse.venue_day_pending\n      where created_on >= $2 and created_on < $3\n        and exists (select from warehouse.partitions where partition = $1 and state in ('open', 'dropped'))\n      returning created_on, venue_key, invoices, total\n",
+    replace:
+      "      select created_on, venue_key, invoices, total from warehouse.venue_day_pending\n      where created_on >= $2 and created_on < $3\n        and exists (select from warehouse.partitions where partition = $1 and state in ('open', 'dropped'))\n",
+    tests: [HISTORY],
+  },
+  {
+    name: "an emptied group stays in the rollup",
+    file: REFRESH,
+    find: "      when matched and stored.invoices + net.invoices = 0 then delete\n",
+    replace: "",
+    tests: ["etl/refresh.test.ts"],
+  },
+  {
+    name: "deltas are applied to a partition that is stale",
+    file: REFRESH,
+    find: "partition = $1 and state in ('open', 'dropped')",
+    replace: "partition = $1 and state in ('open', 'stale', 'dropped')",
+    tests: ["etl/refresh.test.ts"],
+  },
+  {
+    name: "the control total misses what a refresh adds",
+    file: REFRESH,
+    find: "          rollup_total = rollup_total + (select coalesce(sum(total), 0) from net),\n",
+    replace: "",
+    tests: ["etl/refresh.test.ts"],
+  },
+  {
+    name: "a rebuild leaves the queue as it is",
+    file: REFRESH,
+    find: "      where created_on >= ${partition.lower} and created_on < ${partition.upper}\n      returning 1",
+    replace:
+      "      where created_on >= ${partition.lower} and created_on < ${partition.lower}\n      returning 1",
+    tests: [HISTORY],
+  },
+  {
+    name: "a rebuild empties the queue of all partitions",
+    file: REFRESH,
+    find: "      where created_on >= ${partition.lower} and created_on < ${partition.upper}\n      returning 1",
+    replace: "      where created_on >= ${partition.lower}\n      returning 1",
+    tests: [HISTORY],
+  },
+  {
+    name: "a rebuild leaves groups that no invoice stands for",
+    file: REFRESH,
+    find: "      when matched and differing.invoices is null then delete\n",
+    replace: "      when matched and differing.invoices is null then do nothing\n",
+    tests: ["etl/refresh.test.ts", "etl/verify/verify.test.ts"],
+  },
+  {
+    name: "a refresh says that it is done before the disk has it",
+    file: REFRESH,
+    find: '  if (reports.some(({ method }) => method !== "none")) await makeDurable(options);\n',
+    replace: '  if (reports.some(({ method }) => method === "none")) await makeDurable(options);\n',
+    tests: [CRASH],
+    simulate: false,
+  },
+  {
+    name: "a partition that does not verify is not rebuilt",
+    file: "etl/verify/verify.ts",
+    find: "        await markStale(options, partitionId);\n",
+    replace: "        if (partitionId < 0) await markStale(options, partitionId);\n",
+    tests: ["etl/verify/verify.test.ts"],
+  },
+  {
+    name: "verify does not look at the totals of groups",
+    file: "etl/verify/verify.ts",
+    find: "    diverges = true;\n    rollupDiverges ||= row.rollup_wrong;\n    found({",
+    replace: "    diverges = row.invoices !== row.shown_invoices;\n    if (diverges)\n    found({",
+    tests: ["etl/verify/verify.test.ts"],
+  },
+  {
+    name: "as known at the moment of a commit misses that commit",
+    file: "db/migrations/0001_reports.sql",
+    find: "  where c.known_at <= venue_daily_totals_as_known_on.known_at\n",
+    replace: "  where c.known_at < venue_daily_totals_as_known_on.known_at\n",
+    tests: ["etl/reports/totals.test.ts"],
+  },
+  {
+    name: "a session may be ended by a timeout of the server's",
+    file: "db/client.ts",
+    find: '  statement_timeout: "0",\n',
+    replace: "",
+    tests: ["etl/testing/scenarios/connect.test.ts"],
+    simulate: false,
+  },
+];

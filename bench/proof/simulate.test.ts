@@ -1,0 +1,184 @@
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { expect, onTestFinished, test } from "vitest";
+import type { LineTruth } from "./simulate/drop.ts";
+import { NO_FIGURES } from "./simulate/figures.ts";
+import { groupKey, Model } from "./simulate/model.ts";
+import { addSeed, countSeeds, isDone, readRecord, writeRecord } from "./simulate/record.ts";
+import { historyOf, type Lived, simulate } from "./simulate/run.ts";
+
+const SEEDS = 50;
+const SIMULATE = fileURLToPath(new URL("./simulate.ts", import.meta.url));
+
+function makeFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "rollbook-test-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+async function live(
+  seeds: readonly number[],
+  options: { readonly sites?: number; readonly shrinkMs?: number; readonly sabotage?: string } = {},
+): Promise<readonly Lived[]> {
+  const lived: Lived[] = [];
+  const { sites = 2, shrinkMs = 0, sabotage } = options;
+  await simulate({
+    seeds,
+    sites,
+    shrinkMs,
+    sabotage,
+    failures: makeFolder(),
+    onLived: (one) => {
+      lived.push(one);
+    },
+  });
+  return lived;
+}
+
+const failures = (lived: readonly Lived[]) =>
+  lived.flatMap(({ seed, outcome }) => ("message" in outcome ? [`seed ${seed}: ${outcome.message}`] : []));
+
+test(`the histories of seeds 1 to ${SEEDS} never differ from the model`, { timeout: 900_000 }, async () => {
+  const lived = await live(Array.from({ length: SEEDS }, (_, index) => index + 1));
+  expect(failures(lived)).toEqual([]);
+  expect(lived).toHaveLength(SEEDS);
+  const struck = new Set(
+    lived.flatMap(({ outcome }) => Object.keys("faults" in outcome ? outcome.faults : {})),
+  );
+  for (const kind of [
+    "load: kill",
+    "load: crash",
+    "load: terminate",
+    "load: cut",
+    "load: swallow",
+    "error",
+  ]) {
+    expect(
+      [...struck].filter((name) => name.startsWith(kind)),
+      kind,
+    ).not.toEqual([]);
+  }
+});
+
+test("a defect of one cent is found, and its history made smaller", { timeout: 600_000 }, async () => {
+  const sabotage = `
+    create function public.defect() returns trigger language plpgsql as $$
+    begin
+      new.total := new.total + 0.01;
+      return new;
+    end $$;
+    create trigger defect before insert on warehouse.venue_day_pending
+      for each row when (new.total > 150) execute function public.defect();`;
+  const lived = await live([2], { sites: 1, shrinkMs: 60_000, sabotage });
+  const [{ outcome } = { outcome: NO_FIGURES }] = lived;
+  if (!("message" in outcome)) throw new Error("the defect was not found");
+  expect(outcome.message).toMatch(/rollup and pending|reports/);
+  const kept = JSON.parse(readFileSync(outcome.kept, "utf8"));
+  expect(kept.steps).toHaveLength(outcome.steps);
+  // How much smaller depends on how many could be tried in that time.
+  expect(JSON.stringify(kept).length).toBeLessThan(JSON.stringify(historyOf(2)).length);
+});
+
+test("a seed makes the same history in every process, and a history in a file is lived through", {
+  timeout: 600_000,
+}, async () => {
+  const run = (...args: readonly string[]) =>
+    promisify(execFile)(process.execPath, ["--import", import.meta.resolve("tsx"), SIMULATE, ...args]);
+  const printed = await run("--print", "--from", "10");
+  expect(JSON.parse(printed.stdout)).toEqual(JSON.parse(JSON.stringify(historyOf(10))));
+  const file = join(makeFolder(), "history.json");
+  writeFileSync(file, printed.stdout);
+  const lived = await run("--history", file, "--json");
+  expect(JSON.parse(lived.stdout)).toMatchObject({
+    histories: 1,
+    failed: [],
+    steps: historyOf(10).steps.length,
+  });
+});
+
+test("a record keeps the seeds that were lived through, over sittings", async () => {
+  const path = join(makeFolder(), "record.json");
+  let record = readRecord(path);
+  for (const seed of [3, 1, 2, 7])
+    record = addSeed(record, { seed, commit: "a", outcome: { ...NO_FIGURES, steps: 2 } });
+  record = addSeed(record, { seed: 8, commit: "b", outcome: { seed: 8, message: "differs" } });
+  writeRecord(path, record);
+  const again = readRecord(path);
+  expect(again).toEqual({
+    version: 1,
+    seeds: [
+      [1, 3],
+      [7, 8],
+    ],
+    commits: ["a", "b"],
+    figures: { ...NO_FIGURES, steps: 8 },
+    failures: [{ seed: 8, message: "differs" }],
+  });
+  expect(countSeeds(again)).toBe(5);
+  expect([1, 4, 8].map((seed) => isDone(again, seed))).toEqual([true, false, true]);
+  writeFileSync(path, "{}");
+  expect(() => readRecord(path)).toThrow("is no record of a simulation");
+});
+
+/** A line that says something about invoice "i" of venue "v" on 1 March. */
+function statement(number: number, cents: number, createdAt = 0): LineTruth {
+  return {
+    kind: "statement",
+    number,
+    venue: "v",
+    invoice: "i",
+    createdAt: BigInt(createdAt),
+    createdOn: "2026-03-01",
+    cents: BigInt(cents),
+  };
+}
+
+const counts = (
+  inserted: number,
+  corrected: number,
+  unchanged: number,
+  superseded: number,
+  rejected = 0,
+) => ({
+  read: inserted + corrected + unchanged + superseded + rejected,
+  inserted,
+  corrected,
+  unchanged,
+  superseded,
+  rejected,
+});
+
+test("the model: the newest statement wins, by sync date, then load, then line", () => {
+  const model = new Model();
+  const load = (loadId: number, syncedOn: string, ...cents: readonly number[]) =>
+    model.apply(
+      { loadId, syncedOn },
+      cents.map((one, index) => statement(index + 1, one)),
+      () => false,
+    );
+  expect(load(1, "2026-03-05", 100, 200).counts).toEqual(counts(1, 0, 0, 1));
+  expect(load(2, "2026-03-04", 300).counts).toEqual(counts(0, 0, 0, 1));
+  const corrected = load(3, "2026-03-05", 500);
+  expect(corrected.counts).toEqual(counts(0, 1, 0, 0));
+  expect(corrected.deltas).toEqual(new Map([[groupKey("v", "2026-03-01"), { invoices: 0, cents: 300n }]]));
+  expect(corrected.corrections).toMatchObject([{ cents: 200n, loadId: 1 }]);
+  // A confirmation takes the newer drop's place: a drop in between comes too late.
+  expect(load(4, "2026-03-07", 500).counts).toEqual(counts(0, 0, 1, 0));
+  expect(load(5, "2026-03-06", 900).counts).toEqual(counts(0, 0, 0, 1));
+  expect(model.totals()).toEqual(new Map([[groupKey("v", "2026-03-01"), { invoices: 1, cents: 500n }]]));
+  expect(model.totals(1)).toEqual(new Map([[groupKey("v", "2026-03-01"), { invoices: 1, cents: 200n }]]));
+});
+
+test("the model: lines from after the sync date, and of closed partitions, are refused", () => {
+  const model = new Model();
+  const late = model.apply({ loadId: 1, syncedOn: "2026-02-28" }, [statement(2, 1)], () => true);
+  expect(late.rejects).toEqual([{ line: 2, reason: "created_after_sync" }]);
+  const closed = model.apply({ loadId: 2, syncedOn: "2026-03-01" }, [statement(2, 1)], () => true);
+  expect(closed.rejects).toEqual([{ line: 2, reason: "partition_closed" }]);
+  expect(closed.counts).toEqual(counts(0, 0, 0, 0, 1));
+  expect(model.invoices()).toEqual([]);
+});

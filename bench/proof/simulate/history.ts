@@ -1,0 +1,329 @@
+/**
+ * What a simulated history is made of: drops, and steps of acts that go on at once, with what goes wrong in them. Plain data, so that one can be
+ * printed, kept, replayed and shrunk. fast-check makes a history from a seed and finds a smaller one that fails as well.
+ */
+import fc from "fast-check";
+import { LOAD_STEPS, type LoadStep } from "../../../etl/load/steps.ts";
+
+/** One statement about an invoice. Small numbers, so that drops meet in the same invoices. */
+export interface Line {
+  /** Which of {@link VENUES}. */
+  readonly venue: number;
+  readonly invoice: number;
+  /** Days from {@link FIRST_DAY} (UTC) to the creation, and its second of that day. */
+  readonly day: number;
+  readonly second: number;
+  readonly cents: number;
+  /** How it is written; 0 is the canonical form. */
+  readonly form: number;
+}
+
+export const BAD_LINES = [
+  "bad_encoding",
+  "broken_quotes",
+  "wrong_column_count",
+  "missing_venue",
+  "venue_too_long",
+  "bad_uuid",
+  "bad_timestamp",
+  "bad_total",
+  "sub_cent_total",
+  "created_before_earliest",
+] as const;
+export type BadLine = (typeof BAD_LINES)[number];
+
+/** The bytes of a drop. Several drops may have the same. */
+export interface Content {
+  readonly lines: readonly (Line | BadLine)[];
+  readonly header: boolean;
+  readonly delimiter: "," | ";" | "\t";
+  readonly crlf: boolean;
+  readonly gzip: boolean;
+  /** What makes it no drop at all. */
+  readonly spoiled: "no_sync_date" | "bad_header" | "truncated" | null;
+}
+
+/** A file: some content under some name, for some sync date. */
+export interface Drop {
+  /** Which content. */
+  readonly content: number;
+  /** Days from {@link FIRST_DAY} to the sync date. */
+  readonly syncDay: number;
+  /** Which of {@link NAMES}. */
+  readonly name: number;
+}
+
+/** Something that is done to a load at one of its steps. */
+export type LoadFault =
+  | { readonly kind: "kill"; readonly at: LoadStep }
+  | { readonly kind: "abort"; readonly at: LoadStep }
+  | { readonly kind: "pause"; readonly at: LoadStep; readonly ms: number }
+  | { readonly kind: "terminate"; readonly at: LoadStep }
+  | { readonly kind: "crash"; readonly at: LoadStep }
+  | {
+      readonly kind: "file";
+      readonly at: LoadStep;
+      readonly change: "append" | "truncate" | "vanish" | "replace";
+    }
+  /** The connection breaks after so many bytes to the server: in the middle of COPY. */
+  | { readonly kind: "cut"; readonly bytes: number }
+  /** The answer to the commit is lost. */
+  | { readonly kind: "swallow" };
+
+export type RefreshFault =
+  | { readonly kind: "kill" }
+  | { readonly kind: "terminate" }
+  | { readonly kind: "crash" };
+
+export const HELD = ["pending", "partitions", "known_at", "rollup", "invoices"] as const;
+export const FAULTY_TABLES = [
+  "loads",
+  "invoices",
+  "corrections",
+  "venue_day_deltas",
+  "venue_day_pending",
+  "venue_day_rollup",
+  "rejects",
+  "venues",
+] as const;
+/** Serialization failure, deadlock, lock timeout, statement timeout, disk full, out of memory, too many connections, a server going down. */
+export const ERROR_STATES = ["40001", "40P01", "55P03", "57014", "53100", "53200", "53300", "57P01"] as const;
+
+export type Act =
+  | {
+      readonly do: "load";
+      readonly drop: number;
+      readonly careful: boolean;
+      /** Not one reject is allowed; else any number. */
+      readonly strict: boolean;
+      /** Lines of a chunk of the direct way. */
+      readonly chunkLines: number;
+      readonly fault: LoadFault | null;
+    }
+  /** The real command line in a process of its own, which gets a signal after so many milliseconds. */
+  | {
+      readonly do: "command";
+      readonly drop: number;
+      readonly signal: "SIGTERM" | "SIGINT" | "SIGKILL" | null;
+      readonly afterMs: number;
+    }
+  | {
+      readonly do: "refresh";
+      readonly strategy: "auto" | "delta" | "partition" | "full";
+      readonly fault: RefreshFault | null;
+    }
+  | { readonly do: "verify"; readonly identity: boolean }
+  | { readonly do: "init" }
+  | { readonly do: "ensure"; readonly day: number }
+  /** Which of the partitions that are there; at most one act of a step moves one. */
+  | { readonly do: "detach" | "attach" | "drop"; readonly partition: number }
+  /** Another session holds a lock for a while. */
+  | { readonly do: "hold"; readonly what: (typeof HELD)[number]; readonly ms: number }
+  /** The server raises an error when a table is written to, the first few times. */
+  | {
+      readonly do: "error";
+      readonly table: (typeof FAULTY_TABLES)[number];
+      readonly state: (typeof ERROR_STATES)[number];
+      readonly times: number;
+    }
+  /** The disk of the tables is full. */
+  | { readonly do: "full" }
+  /** PostgreSQL and all its processes are killed after so many milliseconds. */
+  | { readonly do: "crash"; readonly afterMs: number }
+  /** The server's clock was ahead until now, by so many minutes, and jumps back. */
+  | { readonly do: "clock"; readonly minutes: number }
+  /** Somebody changes a rollup row by hand; verify has to find it, and a refresh to mend it. */
+  | { readonly do: "tamper"; readonly row: number };
+
+export interface History {
+  readonly timeZone: (typeof ZONES)[number];
+  readonly granularity: (typeof GRANULARITIES)[number];
+  readonly contents: readonly Content[];
+  readonly drops: readonly Drop[];
+  /** The acts of a step go on at once; what must be true is checked after each step, by readers all the time. */
+  readonly steps: readonly (readonly Act[])[];
+}
+
+export const ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"] as const;
+export const GRANULARITIES = ["day", "week", "month", "quarter", "year"] as const;
+/** Some days before the clocks of Europe change. */
+export const FIRST_DAY = "2026-03-26";
+
+export const VENUES = [
+  "venue-1",
+  "venue-2",
+  `O'Neill's "Bar"; drop table invoices; --`,
+  "  $(touch hacked)\t{{ venue }}, 100%",
+  "\u202Ecafé\u0301 \u{1F35D}\\.",
+  "=1+1",
+] as const;
+
+/** Names of drops; `%` is the sync date, with or without its hyphens. */
+export const NAMES = [
+  "invoices_%.csv",
+  "pos eu ($HOME) %.CSV",
+  "-rf;'\"%.csv",
+  "again.%.v2.csv",
+  "\u202Egnp.%.csv",
+] as const;
+
+const line = fc.record({
+  venue: fc.oneof({ weight: 4, arbitrary: fc.nat(1) }, { weight: 1, arbitrary: fc.nat(VENUES.length - 1) }),
+  invoice: fc.nat(4),
+  day: fc.oneof(
+    { weight: 5, arbitrary: fc.integer({ min: -1, max: 4 }) },
+    { weight: 2, arbitrary: fc.integer({ min: -75, max: -2 }) },
+    { weight: 1, arbitrary: fc.integer({ min: -800, max: -76 }) },
+  ),
+  second: fc.oneof(
+    { weight: 3, arbitrary: fc.constantFrom(0, 43_200, 86_399) },
+    { weight: 1, arbitrary: fc.nat(86_399) },
+  ),
+  cents: fc.oneof(
+    { weight: 4, arbitrary: fc.integer({ min: -300, max: 30_000 }) },
+    { weight: 1, arbitrary: fc.constantFrom(0, 1, 99_999_999_999_999, -99_999_999_999_999) },
+  ),
+  form: fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat(59) }),
+});
+
+const content: fc.Arbitrary<Content> = fc.record({
+  lines: fc.oneof(
+    { weight: 7, arbitrary: fc.array(line, { maxLength: 25 }) },
+    {
+      weight: 3,
+      arbitrary: fc.array(
+        fc.oneof({ weight: 9, arbitrary: line }, { weight: 1, arbitrary: fc.constantFrom(...BAD_LINES) }),
+        { maxLength: 25 },
+      ),
+    },
+  ),
+  header: fc.boolean(),
+  delimiter: fc.constantFrom(",", ",", ";", "\t"),
+  crlf: fc.boolean(),
+  gzip: fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
+  spoiled: fc.oneof(
+    { weight: 14, arbitrary: fc.constant(null) },
+    {
+      weight: 1,
+      arbitrary: fc.constantFrom("no_sync_date" as const, "bad_header" as const, "truncated" as const),
+    },
+  ),
+});
+
+const drop = fc.record({
+  content: fc.nat(7),
+  syncDay: fc.oneof(
+    { weight: 6, arbitrary: fc.integer({ min: 3, max: 7 }) },
+    { weight: 1, arbitrary: fc.integer({ min: -3, max: 2 }) },
+  ),
+  name: fc.oneof(
+    { weight: 3, arbitrary: fc.constant(0) },
+    { weight: 1, arbitrary: fc.nat(NAMES.length - 1) },
+  ),
+});
+
+const step = fc.constantFrom(...LOAD_STEPS);
+const loadFault: fc.Arbitrary<LoadFault> = fc.oneof(
+  fc.record({ kind: fc.constant("kill" as const), at: step }),
+  fc.record({ kind: fc.constant("abort" as const), at: step }),
+  fc.record({ kind: fc.constant("pause" as const), at: step, ms: fc.integer({ min: 1, max: 60 }) }),
+  fc.record({ kind: fc.constant("terminate" as const), at: step }),
+  fc.record({ kind: fc.constant("crash" as const), at: step }),
+  fc.record({
+    kind: fc.constant("file" as const),
+    at: step,
+    change: fc.constantFrom("append" as const, "truncate" as const, "vanish" as const, "replace" as const),
+  }),
+  fc.record({ kind: fc.constant("cut" as const), bytes: fc.integer({ min: 500, max: 12_000 }) }),
+  fc.record({ kind: fc.constant("swallow" as const) }),
+);
+const refreshFault: fc.Arbitrary<RefreshFault> = fc.record({
+  kind: fc.constantFrom("kill" as const, "terminate" as const, "crash" as const),
+});
+
+/** One of several, most often none. */
+function seldom<T>(weight: number, arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | null> {
+  return fc.oneof({ weight, arbitrary: fc.constant(null) }, { weight: 1, arbitrary });
+}
+
+const load: fc.Arbitrary<Act> = fc.record({
+  do: fc.constant("load" as const),
+  drop: fc.nat(9),
+  careful: fc.boolean(),
+  strict: fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
+  chunkLines: fc.constantFrom(262_144, 262_144, 5),
+  fault: seldom(2, loadFault),
+});
+
+const act: fc.Arbitrary<Act> = fc.oneof(
+  { weight: 44, arbitrary: load },
+  {
+    // The dearest of all: a process that is started from its sources.
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant("command" as const),
+      drop: fc.nat(9),
+      signal: fc.constantFrom("SIGTERM" as const, "SIGINT" as const, "SIGKILL" as const, null),
+      afterMs: fc.nat(250),
+    }),
+  },
+  {
+    weight: 14,
+    arbitrary: fc.record({
+      do: fc.constant("refresh" as const),
+      strategy: fc.constantFrom("auto" as const, "delta" as const, "partition" as const, "full" as const),
+      fault: seldom(5, refreshFault),
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("verify" as const), identity: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("init" as const) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant("ensure" as const), day: fc.integer({ min: -900, max: 9 }) }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constantFrom("detach" as const, "attach" as const, "attach" as const, "drop" as const),
+      partition: fc.nat(99),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant("hold" as const),
+      what: fc.constantFrom(...HELD),
+      ms: fc.integer({ min: 5, max: 120 }),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant("error" as const),
+      table: fc.constantFrom(...FAULTY_TABLES),
+      state: fc.constantFrom(...ERROR_STATES),
+      times: fc.integer({ min: 1, max: 2 }),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("full" as const) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("crash" as const), afterMs: fc.nat(80) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant("clock" as const),
+      minutes: fc.integer({ min: 1, max: 100_000 }),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("tamper" as const), row: fc.nat(99) }) },
+);
+
+/** Small histories: more of them find more than long ones, and what they find is smaller. */
+export const anyHistory: fc.Arbitrary<History> = fc.noBias(
+  fc.record({
+    timeZone: fc.constantFrom(...ZONES),
+    granularity: fc.constantFrom(...GRANULARITIES),
+    contents: fc.array(content, { minLength: 1, maxLength: 6 }),
+    drops: fc.array(drop, { minLength: 1, maxLength: 8 }),
+    steps: fc.array(fc.array(act, { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 6 }),
+  }),
+);

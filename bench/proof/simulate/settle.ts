@@ -1,0 +1,81 @@
+/** The end of a history: all is loaded, refreshed and proved. */
+import { loadDrop } from "../../../etl/load/load.ts";
+import { refreshPartitions } from "../../../etl/refresh.ts";
+import { placeDrop, runVerify } from "./acts.ts";
+import { takeIn } from "./check.ts";
+import {
+  compareAll,
+  expectSame,
+  expectTrue,
+  partitionAt,
+  rejectText,
+  rejectTexts,
+  totalTexts,
+} from "./compare.ts";
+import type { Life } from "./life.ts";
+import { rejectsOf } from "./model.ts";
+import { finishMove } from "./moves.ts";
+import { AS_KNOWN, type Observation, observe } from "./observe.ts";
+
+/** The end: what is not in is loaded without disturbance, all is refreshed and proved, and the past is as it was. */
+export async function settle(life: Life): Promise<void> {
+  const { stage, model } = life;
+  const { warehouse } = stage;
+  const { database, settings } = warehouse;
+  for (const [partition, state] of [...life.closed]) {
+    if (state === "detached") await finishMove(life, { act: "attach", partition });
+  }
+  for (const [index, drop] of life.drops.entries()) {
+    const { path, remove } = placeDrop(stage.site.folder, drop.file);
+    const report = await loadDrop({ database, settings, path, maxRejects: 1, careful: index % 2 === 1 });
+    remove();
+    const allowed = drop.content.spoiled === null ? ["loaded", "already_loaded"] : ["rejected"];
+    expectTrue(`at the end ${path} came to ${JSON.stringify(report)}`, allowed.includes(report.outcome));
+  }
+  let observed = await observe(warehouse);
+  takeIn(life, observed, undefined);
+  compareAll(observed, model);
+  checkRefused(life, observed);
+  await refreshPartitions({ database });
+  observed = await observe(warehouse);
+  compareAll(observed, model);
+  const [queue] = await warehouse.query<{ rows: number }>(
+    "select count(*)::int as rows from warehouse.venue_day_pending",
+  );
+  expectTrue(`${queue?.rows} changes are pending after a refresh`, queue?.rows === 0);
+  await checkProof(life, observed);
+  await checkPast(life);
+}
+
+/** The quarantine of a refused drop names all its bad lines. */
+function checkRefused(life: Life, observed: Observation): void {
+  if (life.closed.size > 0) return;
+  for (const load of observed.loads) {
+    if (load.error_code !== "too_many_rejects" || load.synced_on === null) continue;
+    const lines = life.known.get(load.sha256 ?? "") ?? [];
+    const sure = rejectsOf(lines, load.synced_on, () => false).map(rejectText);
+    const kept = rejectTexts(observed, load.load_id).filter((text) => !text.endsWith("partition_closed"));
+    expectSame(`rejects of the refused load ${load.load_id}`, kept, sure);
+  }
+}
+
+async function checkProof(life: Life, { partitions }: Observation): Promise<void> {
+  const { divergences, split } = await runVerify(life.stage, true);
+  expectTrue(`verify found ${JSON.stringify(divergences)}`, divergences.length === 0);
+  const hasInvoices = (createdOn: string) => partitionAt(partitions, createdOn)?.state !== "dropped";
+  expectSame("invoice ids under several keys", split, life.model.split(hasInvoices));
+}
+
+/** The reports as known at earlier moments are what they were then. */
+async function checkPast({ stage, model, knownAt }: Life): Promise<void> {
+  const step = Math.max(1, Math.floor(knownAt.length / 4));
+  for (let loads = 1; loads <= knownAt.length; loads += step) {
+    const at = knownAt[loads - 1];
+    const [row] = await stage.warehouse.query<{ reports: string[] }>(AS_KNOWN, [at]);
+    expectSame(
+      `the reports as known on ${at}`,
+      row?.reports ?? [],
+      totalTexts(model.totals(loads), () => true),
+    );
+  }
+}

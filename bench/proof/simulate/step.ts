@@ -1,0 +1,240 @@
+/** Carries out the acts of a step at once, with readers beside them, and checks everything when they are over. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { errorState } from "../../../db/errors.ts";
+import { refreshPartitions } from "../../../etl/refresh.ts";
+import { verifyWarehouse } from "../../../etl/verify/verify.ts";
+import {
+  raiseErrors,
+  runCommand,
+  runEnsure,
+  runHold,
+  runInit,
+  runLoad,
+  runMove,
+  runRefresh,
+  runVerify,
+} from "./acts.ts";
+import { checkLoad, checkReads, takeIn } from "./check.ts";
+import { compareAll, Difference, expectSame, expectTrue } from "./compare.ts";
+import type { Act } from "./history.ts";
+import { type Disturbance, type Life, type LoadAct, type Move, persist } from "./life.ts";
+import { chooseMove, finishMove } from "./moves.ts";
+import { HELD, observe, READ, type Read } from "./observe.ts";
+import type { SimulatedWarehouse } from "./site.ts";
+
+export async function liveStep(life: Life, planned: readonly Act[]): Promise<void> {
+  const { stage, tally } = life;
+  const { warehouse, site } = stage;
+  const full = planned.some((act) => act.do === "full") && site.fillDisk !== undefined;
+  // With its disk full a server that was killed could not come back.
+  const acts = full ? planned.filter((act) => !crashes(act)) : planned;
+  const move = await chooseMove(life, acts);
+  const errors = acts.filter((act) => act.do === "error");
+  const raised = await Promise.all(errors.map(async (act) => ({ act, end: await raiseErrors(stage, act) })));
+  const readers = startReading(warehouse);
+  const makeRoom = full ? site.fillDisk?.() : undefined;
+  for (const act of acts) tally.count("acts", act.do);
+  const disturbance: Disturbance = {
+    crashed: acts.some(crashes),
+    failing: full || errors.some(({ state }) => FAILING.has(state)),
+    raising: errors.length > 0,
+    moving: move !== undefined,
+    locking: acts.some((act) => act.do === "hold" && (act.what === "invoices" || act.what === "rollup")),
+  };
+  const loads: LoadAct[] = [];
+  const results = await Promise.allSettled(
+    acts.map((act) => {
+      const rivals = acts.filter((one) => one.do === act.do).length - 1;
+      return carryOut(life, act, { move, disturbance, loads, rivals });
+    }),
+  );
+  makeRoom?.();
+  await site.untilUp();
+  const reads = await readers.stop();
+  for (const { act, end } of raised) {
+    const times = await persist(end);
+    if (times > 0) tally.count("faults", `error ${act.state}`, times);
+  }
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+  await untilNothingHeld(warehouse);
+  if (move !== undefined) await finishMove(life, move);
+  const observed = await persist(() => observe(warehouse));
+  const before = life.model.applied().length;
+  takeIn(life, observed, move);
+  compareAll(observed, life.model);
+  for (const load of loads) checkLoad(life, observed, load, disturbance);
+  checkReads(life, observed, { reads, move, before, crashed: disturbance.crashed });
+  for (const act of acts) {
+    if (act.do === "clock") await turnClockBack(life, act.minutes);
+    if (act.do === "tamper") await tamper(life, act.row);
+  }
+}
+
+/** Errors that a load is not tried again after. */
+const FAILING: ReadonlySet<string> = new Set(["55P03", "57014", "53100", "53200"]);
+
+function crashes(act: Act): boolean {
+  if (act.do === "crash") return true;
+  return (act.do === "load" || act.do === "refresh") && act.fault?.kind === "crash";
+}
+
+async function carryOut(
+  life: Life,
+  act: Act,
+  step: {
+    readonly move: Move | undefined;
+    readonly disturbance: Disturbance;
+    readonly loads: LoadAct[];
+    /** Other acts of this kind in the step. */
+    readonly rivals: number;
+  },
+): Promise<void> {
+  const { stage, drops } = life;
+  const { crashed, raising, failing } = step.disturbance;
+  const tolerate = (work: Promise<unknown>, may: boolean) =>
+    work.then(
+      () => {},
+      (error: unknown) => {
+        if (!may) throw new Difference(`${act.do} failed: ${describe(error)}`);
+      },
+    );
+  switch (act.do) {
+    case "load":
+    case "command": {
+      const drop = drops[act.drop % drops.length];
+      if (drop === undefined) throw new Error("a history without drops");
+      const done =
+        act.do === "load" ? await runLoad(stage, act, drop.file) : await runCommand(stage, act, drop.file);
+      step.loads.push({ act, drop, done });
+      return;
+    }
+    case "refresh": {
+      const { error, struck } = await runRefresh(stage, act);
+      if (error === undefined || struck || crashed || failing) return;
+      throw new Difference(`refresh ${act.strategy} failed: ${error}`);
+    }
+    case "verify": {
+      const verifying = runVerify(stage, act.identity).then(({ divergences }) =>
+        expectTrue(`verify found ${JSON.stringify(divergences)}`, divergences.length === 0),
+      );
+      return tolerate(verifying, crashed);
+    }
+    case "init":
+      return tolerate(runInit(stage), crashed);
+    case "ensure":
+      return tolerate(runEnsure(stage, act.day), crashed || failing);
+    case "detach":
+    case "attach":
+    case "drop":
+      // Other moves than the first of a step stand back; the same one is made by several.
+      if (step.move?.act !== act.do) return;
+      return tolerate(
+        runMove(stage, act.do, step.move.partition),
+        // Who comes second finds nothing left to attach.
+        crashed || raising || failing || (act.do === "attach" && step.rivals > 0),
+      );
+    case "hold":
+      return tolerate(runHold(stage, act), crashed);
+    case "crash":
+      await sleep(act.afterMs);
+      stage.site.crash();
+      stage.onFault("server killed");
+      return;
+    case "full":
+      if (stage.site.fillDisk !== undefined) stage.onFault("disk filled");
+      return;
+  }
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return `${errorState(error) ?? ""} ${error.stack ?? error.message}`;
+}
+
+/** Waits until the server has noticed who is gone. */
+async function untilNothingHeld(warehouse: SimulatedWarehouse): Promise<void> {
+  let held: readonly { held: string }[] = [];
+  for (let attempt = 0; attempt < 1500; attempt += 1) {
+    held = await persist(() => warehouse.query<{ held: string }>(HELD));
+    if (held.length === 0) return;
+    await sleep(10);
+  }
+  throw new Difference(`still held: ${held.map((row) => row.held).join("; ")}`);
+}
+
+/** Seldom enough to leave the loads some of the machine. */
+const READ_EVERY_MS = 15;
+
+/** Reads the reports all the time, until it is stopped. */
+function startReading(warehouse: SimulatedWarehouse): {
+  readonly stop: () => Promise<{ readonly seen: readonly Read[]; readonly errors: readonly string[] }>;
+} {
+  let stopped = false;
+  const seen = new Map<string, Read>();
+  const errors: string[] = [];
+  const reading = (async () => {
+    while (!stopped) {
+      try {
+        const [read] = await warehouse.query<Record<string, unknown>>(READ);
+        seen.set(JSON.stringify(read), read as unknown as Read);
+      } catch (error) {
+        errors.push(describe(error));
+      }
+      await sleep(READ_EVERY_MS);
+    }
+  })();
+  return {
+    stop: async () => {
+      stopped = true;
+      await reading;
+      return { seen: [...seen.values()], errors };
+    },
+  };
+}
+
+/** As if the clock had been ahead at the newest commit. */
+async function turnClockBack(life: Life, minutes: number): Promise<void> {
+  const { warehouse, onFault } = life.stage;
+  const changed = await warehouse.query<{ known_at: string }>(
+    `update warehouse.loads set known_at = known_at + $1 * interval '1 minute'
+     where load_id = (select load_id from warehouse.loads where status = 'loaded' order by known_at desc limit 1)
+     returning to_json(known_at) #>> '{}' as known_at`,
+    [minutes],
+  );
+  if (changed.length > 0) onFault("clock turned back");
+}
+
+/** Changes the rollup by hand: verify names the group, and the next refresh mends it. */
+async function tamper(life: Life, row: number): Promise<void> {
+  const { stage, model } = life;
+  const { warehouse } = stage;
+  const rows = await warehouse.query<{
+    created_on: string;
+    venue_key: number;
+    venue_id: string;
+    state: string;
+  }>(
+    `select r.created_on::text, r.venue_key, v.venue_id, p.state
+     from warehouse.venue_day_rollup r
+     join warehouse.venues v using (venue_key)
+     join warehouse.partitions p on r.created_on >= p.lower and r.created_on < p.upper
+     order by 1, 2`,
+  );
+  const chosen = rows[row % Math.max(rows.length, 1)];
+  if (chosen === undefined) return;
+  await warehouse.query(
+    "update warehouse.venue_day_rollup set total = total + 0.01 where created_on = $1 and venue_key = $2",
+    [chosen.created_on, chosen.venue_key],
+  );
+  stage.onFault("rollup tampered with");
+  const { divergences } = await runVerify(stage, false);
+  const groups = divergences.flatMap((found) =>
+    found.kind === "group" ? [`${found.createdOn} ${found.venueId}`] : [],
+  );
+  expectSame("groups that verify named", groups, [`${chosen.created_on} ${chosen.venue_id}`]);
+  const { database, settings } = warehouse;
+  // Only an open partition becomes stale; what stands for a dropped one's invoices is repaired on request.
+  if (chosen.state === "dropped") await verifyWarehouse({ database, settings, repair: true });
+  else await refreshPartitions({ database });
+  compareAll(await observe(warehouse), model);
+}

@@ -1,0 +1,86 @@
+/**
+ * The embedded PostgreSQL: started on demand, shared by any number of processes, stopped in order by the last.
+ *
+ * - PostgreSQL's own interlock (`postmaster.pid`) decides who starts it; the same file tells all others where it
+ *   listens and whether it is ready, so nobody guesses.
+ * - A **lease** is a session on database `postgres` that holds a shared advisory lock. Whoever leaves gives it back and
+ *   tries for the exclusive one: who gets it is the last, keeps newcomers waiting behind the lock, and stops the server.
+ * - The **keeper** (embedded/keeper.ts), a small process of its own, does the same when every user was killed.
+ *
+ * There is no TCP. Who can enter the socket's folder (mode 0700) is trusted, so that folder is the whole of access.
+ */
+import { aborted } from "./errors.ts";
+import { makeHome } from "./folders.ts";
+import { giveUpLease, takeLease } from "./lease.ts";
+import { DATABASE, PORT, USER } from "./names.ts";
+import type { StartOptions } from "./start.ts";
+
+export interface EmbeddedServer {
+  /** The folder of the Unix socket: what `pg` takes as `host`. */
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly database: string;
+  /**
+   * Gives the lease back; the last to leave stops the server and returns when it is gone. Further calls return the
+   * first one's promise.
+   * - `withinMs`: how long an orderly stop may take before the server is stopped at once (which is crash-safe; the
+   *   next start recovers). Default 30 s.
+   */
+  release(options?: { readonly withinMs?: number }): Promise<void>;
+}
+
+export interface OpenOptions extends StartOptions {
+  /** The folder of everything the server keeps (`ROLLBOOK_HOME`); made if it is not there. */
+  readonly home: string;
+}
+
+const RELEASE_WITHIN_MS = 30_000;
+
+/**
+ * Opens the embedded server of `home`: creates and starts it where needed, and holds a lease on it until `release`.
+ * Should the server crash meanwhile, it is brought back in the background, so that what is retried works again.
+ *
+ * @throws RollbookError `embedded_server` (with the end of the log where there is one), or `aborted`.
+ */
+export async function openEmbeddedServer(options: OpenOptions): Promise<EmbeddedServer> {
+  if (options.signal?.aborted) throw aborted(options.signal.reason);
+  const place = makeHome(options.home);
+  const leaving = new AbortController();
+  let lease = await takeLease(place, options);
+  let renewal: Promise<void> = Promise.resolve();
+  let released: Promise<void> | undefined;
+
+  const watchLease = () => {
+    // A process that forgets its lease must still be able to end; the keeper cleans up after it.
+    lease.session.socket.unref();
+    lease.session.client.once("end", () => {
+      if (!leaving.signal.aborted) renewal = renewLease();
+    });
+  };
+  const renewLease = async () => {
+    try {
+      lease = await takeLease(place, { ...options, signal: leaving.signal });
+      watchLease();
+    } catch {
+      // What the caller does with the server fails then, and tells why; a lease has nothing to add.
+    }
+  };
+  const leave = async (withinMs: number) => {
+    leaving.abort();
+    await renewal;
+    await giveUpLease(place, lease, withinMs);
+  };
+
+  watchLease();
+  return {
+    host: lease.session.socketDir,
+    port: PORT,
+    user: USER,
+    database: DATABASE,
+    release: (release = {}) => {
+      released ??= leave(release.withinMs ?? RELEASE_WITHIN_MS);
+      return released;
+    },
+  };
+}

@@ -1,0 +1,289 @@
+import fc from "fast-check";
+import { expect, onTestFinished, test } from "vitest";
+import { openDatabase, withTransaction } from "../client.ts";
+import { GRANULARITIES, type Granularity } from "../schema.ts";
+import { createTestDatabase, type TestWarehouse } from "../testing/database.ts";
+import {
+  errorOf,
+  expectFitting,
+  fill,
+  openTransaction,
+  readAll,
+  threeMonths,
+  waits,
+} from "../testing/partitions.ts";
+import { addDays, ensurePartitions, holdPartitions, intersects, partitionOf } from "./create.ts";
+import { detachPartition } from "./remove.ts";
+
+// Which dates a partition holds
+
+test.each<[Granularity, string, string, string, string]>([
+  ["day", "2024-02-29", "2024-02-29", "2024-02-29", "2024-03-01"],
+  ["day", "2023-12-31", "2023-12-31", "2023-12-31", "2024-01-01"],
+  ["week", "2020-12-31", "2020-W53", "2020-12-28", "2021-01-04"],
+  ["week", "2021-01-03", "2020-W53", "2020-12-28", "2021-01-04"],
+  ["week", "2021-01-04", "2021-W01", "2021-01-04", "2021-01-11"],
+  ["week", "2024-12-30", "2025-W01", "2024-12-30", "2025-01-06"],
+  ["week", "2026-10-05", "2026-W41", "2026-10-05", "2026-10-12"],
+  ["month", "2024-02-29", "2024-02", "2024-02-01", "2024-03-01"],
+  ["month", "2000-02-29", "2000-02", "2000-02-01", "2000-03-01"],
+  ["month", "2026-12-31", "2026-12", "2026-12-01", "2027-01-01"],
+  ["quarter", "2026-10-05", "2026-Q4", "2026-10-01", "2027-01-01"],
+  ["quarter", "2024-03-31", "2024-Q1", "2024-01-01", "2024-04-01"],
+  ["year", "2024-12-31", "2024", "2024-01-01", "2025-01-01"],
+  ["year", "0999-07-01", "0999", "0999-01-01", "1000-01-01"],
+  ["month", "0099-12-01", "0099-12", "0099-12-01", "0100-01-01"],
+])("the %s of %s is %s, from %s to before %s", (granularity, date, partition, lower, upper) => {
+  expect(partitionOf(granularity, date)).toEqual({ partition, lower, upper });
+});
+
+test.each(GRANULARITIES)("over thirty years each date is in one %s, and they leave no gap", (granularity) => {
+  const offenders: string[] = [];
+  let range = partitionOf(granularity, "1998-01-01");
+  const names = new Set([range.partition]);
+  for (let date = range.lower; date < "2028-01-01"; date = addDays(date, 1)) {
+    const own = partitionOf(granularity, date);
+    if (date === range.upper) {
+      if (own.lower !== date || names.has(own.partition)) offenders.push(date);
+      names.add(own.partition);
+      range = own;
+    }
+    if (own.partition !== range.partition || own.lower !== range.lower || own.upper !== range.upper) {
+      offenders.push(date);
+    }
+  }
+  expect(offenders).toEqual([]);
+  expect(names.size).toBeGreaterThanOrEqual(30);
+});
+
+test("a partition holds its date, from its first date on, up to the next partition's", () => {
+  const dates = fc
+    .date({ min: new Date("0002-01-01"), max: new Date("9998-12-31"), noInvalidDate: true })
+    .map((date) => date.toISOString().slice(0, 10));
+  fc.assert(
+    fc.property(fc.constantFrom(...GRANULARITIES), dates, (granularity, date) => {
+      const range = partitionOf(granularity, date);
+      expect(range.lower <= date && date < range.upper).toBe(true);
+      expect(partitionOf(granularity, range.lower)).toEqual(range);
+      expect(partitionOf(granularity, addDays(range.upper, -1))).toEqual(range);
+      expect(partitionOf(granularity, range.upper).lower).toBe(range.upper);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test("a range that ends where a partition begins does not touch it", () => {
+  const october = partitionOf("month", "2026-10-05");
+  const touches = (from?: string, to?: string) => intersects(october, { from, to });
+  expect([touches(), touches("2026-10-31"), touches(undefined, "2026-10-02")]).toEqual([true, true, true]);
+  expect([touches("2026-11-01"), touches(undefined, "2026-10-01")]).toEqual([false, false]);
+  expect([touches("2026-10-05", "2026-10-06"), touches("2026-09-01", "2026-10-01")]).toEqual([true, false]);
+});
+
+test("names and bounds are those that PostgreSQL's calendar gives, for every date of thirty years", async () => {
+  const warehouse = await createTestDatabase();
+  const rows = await warehouse.query<Record<Granularity | "date", string>>(`
+    select to_char(day, 'YYYY-MM-DD') as date,
+           concat_ws(' ', to_char(day, 'YYYY-MM-DD'), day::date, day::date + 1) as day,
+           concat_ws(' ', to_char(day, 'IYYY-"W"IW'), date_trunc('week', day)::date, (date_trunc('week', day) + interval '7 days')::date) as week,
+           concat_ws(' ', to_char(day, 'YYYY-MM'), date_trunc('month', day)::date, (date_trunc('month', day) + interval '1 month')::date) as month,
+           concat_ws(' ', to_char(day, 'YYYY-"Q"Q'), date_trunc('quarter', day)::date, (date_trunc('quarter', day) + interval '3 months')::date) as quarter,
+           concat_ws(' ', to_char(day, 'YYYY'), date_trunc('year', day)::date, (date_trunc('year', day) + interval '1 year')::date) as year
+    from generate_series(timestamp '1998-01-01', '2027-12-31', '1 day') day`);
+  const offenders = rows.flatMap(({ date, ...expected }) =>
+    GRANULARITIES.filter((granularity) => {
+      const { partition, lower, upper } = partitionOf(granularity, date);
+      return expected[granularity] !== `${partition} ${lower} ${upper}`;
+    }).map((granularity) => `${granularity} of ${date}`),
+  );
+  expect(rows).toHaveLength(10_957);
+  expect(offenders).toEqual([]);
+});
+
+// How partitions come
+
+async function namesOf(warehouse: TestWarehouse): Promise<readonly string[]> {
+  const rows = await warehouse.query<{ partition: string }>(
+    "select partition from warehouse.partitions order by lower",
+  );
+  return rows.map((row) => row.partition);
+}
+
+function datesFrom(date: string, count: number): readonly string[] {
+  return Array.from({ length: count }, (_, index) => addDays(date, index));
+}
+
+test.each(GRANULARITIES)("partitions of a %s are made for the dates alone", async (granularity) => {
+  const warehouse = await createTestDatabase({ granularity });
+  const { database } = warehouse;
+  const dates = ["2024-12-30", "2024-12-31", "2020-12-31", "2020-02-29", "2024-12-30"];
+  const wanted = [...new Set(dates.toSorted().map((date) => partitionOf(granularity, date).partition))];
+  expect(await ensurePartitions({ database, granularity, dates })).toEqual(wanted);
+  expect(await ensurePartitions({ database, granularity, dates })).toEqual([]);
+  expect(await namesOf(warehouse)).toEqual(wanted);
+  await expectFitting(warehouse);
+});
+
+test("no dates, no partitions", async () => {
+  const { database } = await createTestDatabase();
+  expect(await ensurePartitions({ database, granularity: "month", dates: [] })).toEqual([]);
+});
+
+test("sessions that make overlapping partitions at once make each of them once", async () => {
+  const warehouse = await createTestDatabase({ granularity: "day" });
+  const { host, port, user, database: name } = warehouse.database.pool.options;
+  const made = await Promise.all(
+    Array.from({ length: 6 }, async (_, index) => {
+      const connection = { host, port, user, database: name, ssl: false };
+      const database = openDatabase({ connection, max: 2 });
+      onTestFinished(() => database.pool.end());
+      const dates = datesFrom(addDays("2026-01-01", index * 5), 30);
+      return ensurePartitions({
+        database,
+        granularity: "day",
+        dates: index % 2 ? dates.toReversed() : dates,
+      });
+    }),
+  );
+  expect(made.flat().toSorted()).toEqual(datesFrom("2026-01-01", 55));
+  expect(await namesOf(warehouse)).toEqual(datesFrom("2026-01-01", 55));
+  await expectFitting(warehouse);
+});
+
+test("partitions are made beside a reader and a writer with open transactions, who go on", async () => {
+  const warehouse = await createTestDatabase();
+  const { database } = warehouse;
+  await ensurePartitions({ database, granularity: "month", dates: ["2026-01-01"] });
+  const reader = await openTransaction(warehouse, "repeatable read");
+  const seen = await readAll(reader);
+  const writer = await openTransaction(warehouse);
+  await fill(writer, "2026-01-05");
+  const dates = ["2026-02-01", "2026-03-01"];
+  expect(await ensurePartitions({ database, granularity: "month", dates })).toEqual(["2026-02", "2026-03"]);
+  expect(await readAll(reader)).toEqual(seen);
+  await fill(writer, "2026-03-05");
+  await writer.query("commit");
+  expect(await warehouse.query("select count(*)::int as count from warehouse.invoices")).toEqual([
+    { count: 2 },
+  ]);
+});
+
+test("who keeps a parent locked is named as the obstacle, and nothing is half made", async () => {
+  const warehouse = await createTestDatabase();
+  const { database } = warehouse;
+  const ensure = () =>
+    ensurePartitions({ database, granularity: "month", dates: ["2026-01-01"], lockTimeoutMs: 50 });
+  const holder = await openTransaction(warehouse);
+  // The last of the three that a partition is attached to.
+  await holder.query("lock table warehouse.venue_day_rollup in access exclusive mode");
+  const error = await errorOf(ensure());
+  expect(error.code).toBe("partition_busy");
+  expect(error.message).toMatch(/another session .* locked .* pg_locks/s);
+  await holder.query("rollback");
+  expect(await namesOf(warehouse)).toEqual([]);
+  await expectFitting(warehouse);
+  expect(await ensure()).toEqual(["2026-01"]);
+  await expectFitting(warehouse);
+});
+
+test("a lock that is given back in time is waited for", async () => {
+  const warehouse = await createTestDatabase();
+  const { database } = warehouse;
+  const holder = await openTransaction(warehouse);
+  await holder.query("lock table warehouse.invoices in access exclusive mode");
+  const made = ensurePartitions({
+    database,
+    granularity: "month",
+    dates: ["2026-01-01"],
+    lockTimeoutMs: 100,
+  });
+  await expect.poll(() => waits(warehouse), { timeout: 10_000 }).not.toEqual([]);
+  await holder.query("commit");
+  expect(await made).toEqual(["2026-01"]);
+});
+
+// How loads hold them
+
+test("loads hold a partition together; who closes it waits for them, and new ones wait behind", async () => {
+  const warehouse = await threeMonths();
+  const { database } = warehouse;
+  const hold = (names: readonly string[], work = async () => {}) =>
+    withTransaction({ database }, async (tx) => {
+      const held = await holdPartitions(tx, names);
+      await work();
+      return held;
+    });
+  let leave = () => {};
+  const inside = new Promise<void>((resolve) => {
+    leave = resolve;
+  });
+  let entered = () => {};
+  const bothInside = Promise.all(
+    [0, 1].map(
+      () =>
+        new Promise<void>((resolve) => {
+          const before = entered;
+          entered = () => {
+            entered = before;
+            resolve();
+          };
+        }),
+    ),
+  );
+  const loads = [0, 1].map(() =>
+    hold(["2026-01", "2026-02"], () => {
+      entered();
+      return inside;
+    }),
+  );
+  await bothInside;
+  const closed = detachPartition({ database, partition: "2026-02" });
+  await expect.poll(() => waits(warehouse), { timeout: 10_000 }).toHaveLength(1);
+  const late = hold(["2026-02", "2026-03"]);
+  await expect.poll(() => waits(warehouse), { timeout: 10_000 }).toHaveLength(2);
+  // Other partitions are not held up, and neither is a load that holds nothing yet.
+  expect(await hold(["2026-01", "2026-03"])).toHaveLength(2);
+  leave();
+  expect((await Promise.all(loads)).flat().map(({ state }) => state)).toEqual([
+    "open",
+    "open",
+    "open",
+    "open",
+  ]);
+  await closed;
+  expect(await late).toEqual([
+    { partition: "2026-02", state: "detached" },
+    { partition: "2026-03", state: "open" },
+  ]);
+  const left = await warehouse.query(
+    "select * from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())",
+  );
+  expect(left).toEqual([]);
+});
+
+test("where a partition is missing, none is held", async () => {
+  const warehouse = await threeMonths();
+  await withTransaction(warehouse, async (tx) => {
+    expect(await holdPartitions(tx, ["2026-01", "2026-07"])).toEqual([
+      { partition: "2026-01", state: "open" },
+    ]);
+    await warehouse.query("select from warehouse.partitions for update nowait");
+    expect(await holdPartitions(tx, [])).toEqual([]);
+    expect(await holdPartitions(tx, ["2026-01", "2026-01"])).toHaveLength(1);
+    await expect(
+      warehouse.query("select from warehouse.partitions where partition = '2026-01' for update nowait"),
+    ).rejects.toThrow();
+  });
+});
+
+test("a partition can be held while a refresh writes its control totals", async () => {
+  const warehouse = await threeMonths();
+  await withTransaction(warehouse, async (tx) => {
+    await holdPartitions(tx, ["2026-01"]);
+    const writer = await openTransaction(warehouse);
+    await writer.query(
+      "update warehouse.partitions set rollup_total = 1, refreshed_at = now(), state = 'stale'",
+    );
+    await writer.query("rollback");
+  });
+});

@@ -1,0 +1,104 @@
+/** The roles on servers that have none yet: those of the other tests are made once, by a superuser. */
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { type Database, openDatabase, withSession } from "../client.ts";
+import { type EmbeddedServer, openEmbeddedServer } from "../embedded/server.ts";
+import { initWarehouse, readSettings } from "../migrate.ts";
+import { errorOf } from "../testing/partitions.ts";
+
+let home: string;
+let server: EmbeddedServer;
+beforeAll(async () => {
+  home = mkdtempSync(join(tmpdir(), "rollbook-roles-"));
+  chmodSync(home, 0o711);
+  server = await openEmbeddedServer({ home, settings: { fsync: "off" } });
+});
+afterAll(async () => {
+  await server.release({ withinMs: 5000 });
+  rmSync(home, { recursive: true, force: true });
+});
+
+function connect(user: string, database: string): Database {
+  const { host, port } = server;
+  const opened = openDatabase({ connection: { host, port, user, database, ssl: false } });
+  onTestFinished(() => opened.pool.end());
+  return opened;
+}
+
+/** Runs statements as a superuser, each by itself: databases are not made in transactions. */
+async function asSuperuser(database: string, ...statements: readonly string[]): Promise<void> {
+  const { pool } = connect(server.user, database);
+  for (const statement of statements) await pool.query(statement);
+}
+
+const OWNERS = `
+  select distinct relowner::regrole::text as owner from pg_class
+  where relnamespace in ('warehouse'::regnamespace, 'reports'::regnamespace)`;
+
+// In this order: what one makes the next ones find.
+
+test("a user who may not create roles makes a warehouse without them, and is told what an administrator has to run", async () => {
+  await asSuperuser("postgres", "create role plain login", "create database plain owner plain");
+  const database = connect("plain", "plain");
+  expect(await initWarehouse({ database })).toMatchObject({ created: true, roles: false });
+  const error = await errorOf(initWarehouse({ database, roles: true }));
+  expect(error.code).toBe("permission");
+  const [, remedy = ""] = /: (create role .*); then run it again/.exec(error.message) ?? [];
+  // A warehouse without roles is as it was.
+  expect(await initWarehouse({ database })).toMatchObject({ created: false, roles: false });
+  await asSuperuser("plain", ...remedy.split("; "));
+  expect(await initWarehouse({ database, roles: true })).toMatchObject({ created: false, roles: true });
+  expect((await database.pool.query(OWNERS)).rows).toEqual([{ owner: "rollbook_owner" }]);
+  await asSuperuser(
+    "plain",
+    "drop owned by rollbook_owner, rollbook_loader, rollbook_reader cascade",
+    "drop role rollbook_owner, rollbook_loader, rollbook_reader",
+  );
+});
+
+test("a user who may create roles, and owns the database, makes all of it without being a superuser", async () => {
+  await asSuperuser(
+    "postgres",
+    "create role manager login createrole",
+    "create database managed owner manager",
+  );
+  const database = connect("manager", "managed");
+  const done = await initWarehouse({ database, roles: true });
+  expect(done).toMatchObject({ created: true, roles: true });
+  expect((await database.pool.query(OWNERS)).rows).toEqual([{ owner: "rollbook_owner" }]);
+  // The three lines of docs/security.md.
+  await database.pool.query("create role till login in role rollbook_loader");
+  const loader = connect("till", "managed");
+  expect(await withSession({ database: loader }, readSettings)).toEqual(done.settings);
+  await expect(loader.pool.query("create table warehouse.x ()")).rejects.toMatchObject({ code: "42501" });
+  const { rows } = await loader.pool.query(
+    "select warehouse.open_partitions(array['2026-01-01'::date]) as made",
+  );
+  expect(rows).toEqual([{ made: "2026-01" }]);
+  expect((await database.pool.query(OWNERS)).rows).toEqual([{ owner: "rollbook_owner" }]);
+});
+
+test("a second warehouse of the server shares the roles, and its user needs no right to create any", async () => {
+  await asSuperuser("postgres", "create role other login", "create database other owner other");
+  const database = connect("other", "other");
+  const refused = await errorOf(initWarehouse({ database, roles: true }));
+  expect(refused.code).toBe("permission");
+  await connect("manager", "managed").pool.query("grant rollbook_owner to other");
+  expect(await initWarehouse({ database, roles: true })).toMatchObject({ created: true, roles: true });
+  const loader = connect("till", "other");
+  expect(await withSession({ database: loader }, readSettings)).toMatchObject({ timeZone: "UTC" });
+});
+
+test("who may make roles and not let them into the database is told so", async () => {
+  await asSuperuser(
+    "postgres",
+    "create database foreign_to_all",
+    "grant create on database foreign_to_all to manager",
+  );
+  const database = connect("manager", "foreign_to_all");
+  const error = await errorOf(initWarehouse({ database, roles: true }));
+  expect(error.code).toBe("permission");
+  expect(error.message).toContain('grant create on database "foreign_to_all" to rollbook_owner');
+});

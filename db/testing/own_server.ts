@@ -1,0 +1,163 @@
+/** For tests that kill or fill a server: one of their own, durable as a real one. */
+import { spawnSync } from "node:child_process";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+import { openDatabase } from "../client.ts";
+import { type EmbeddedServer, openEmbeddedServer } from "../embedded/server.ts";
+import { initWarehouse } from "../migrate.ts";
+import type { TestWarehouse } from "./database.ts";
+
+export interface OwnServer {
+  readonly home: string;
+  readonly server: EmbeddedServer;
+  /** Makes a database with a new warehouse in it. */
+  readonly makeWarehouse: () => Promise<TestWarehouse>;
+  /** Kills the server and all its processes at once. The lease brings it back in the background. */
+  readonly kill: () => void;
+  readonly close: () => Promise<void>;
+}
+
+/** A folder for an embedded server that root can hand over to an ordinary user. */
+export function makeHome(): string {
+  const home = mkdtempSync(join(tmpdir(), "rollbook-own-"));
+  chmodSync(home, 0o711);
+  return home;
+}
+
+/** @param given the home; default: a temporary folder, which `close` removes */
+export async function openOwnServer(given?: string): Promise<OwnServer> {
+  const home = given ?? makeHome();
+  const server = await openEmbeddedServer({ home });
+  const warehouses: TestWarehouse[] = [];
+  return {
+    home,
+    server,
+    makeWarehouse: async () => {
+      const name = `test_${warehouses.length}`;
+      const { host, port, user } = server;
+      const connection = { host, port, user, ssl: false };
+      const client = new pg.Client({ ...connection, database: "postgres" });
+      await client.connect();
+      await client.query(`create database ${name} template template0`);
+      await client.end();
+      const database = openDatabase({ connection: { ...connection, database: name }, max: 10 });
+      const { settings } = await initWarehouse({ database });
+      const warehouse: TestWarehouse = {
+        database,
+        settings,
+        environment: {
+          PGHOST: host,
+          PGPORT: String(port),
+          PGUSER: user,
+          PGDATABASE: name,
+          PGSSLMODE: "disable",
+        },
+        query: async (text, values) => (await database.pool.query(text, values && [...values])).rows,
+      };
+      warehouses.push(warehouse);
+      return warehouse;
+    },
+    kill: () => killServer(home),
+    close: async () => {
+      for (const { database } of warehouses) await database.pool.end();
+      await server.release({ withinMs: 5000 });
+      if (given === undefined) rmSync(home, { recursive: true, force: true });
+    },
+  };
+}
+
+/** The postmaster of a home, or undefined where none left its file. */
+export function postmasterOf(home: string): number | undefined {
+  try {
+    return Number(readFileSync(join(home, "data", "postmaster.pid"), "utf8").split("\n")[0]);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * SIGKILL to the postmaster and all that it has. It is stopped first, so that it makes no more: one that is left waits for ever for what the dead held,
+ * and no server can start until it is gone.
+ */
+export function killServer(home: string): void {
+  const postmaster = postmasterOf(home);
+  if (postmaster === undefined) throw new Error(`no server runs in ${home}`);
+  send(postmaster, "SIGSTOP");
+  while (isRunning(postmaster) && stateOf(postmaster) !== "T");
+  for (const pid of [postmaster, ...childrenOf(postmaster)]) send(pid, "SIGKILL");
+}
+
+function send(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It is gone already.
+  }
+}
+
+interface Process {
+  readonly pid: number;
+  readonly parent: number;
+  /** `T`: stopped; `Z`: ended and not reaped. */
+  readonly state: string;
+}
+
+function childrenOf(parent: number): readonly number[] {
+  return listProcesses()
+    .filter((process) => process.parent === parent)
+    .map(({ pid }) => pid);
+}
+
+function listProcesses(): readonly Process[] {
+  if (process.platform === "linux") {
+    const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+    return pids.map((pid) => readProcess(Number(pid))).filter((found) => found !== undefined);
+  }
+  const ps = spawnSync("ps", ["-A", "-o", "pid=,ppid=,state="], { encoding: "utf8" });
+  return ps.stdout
+    .trim()
+    .split("\n")
+    .map((line) => {
+      const [pid, parent, state = ""] = line.trim().split(/\s+/);
+      return { pid: Number(pid), parent: Number(parent), state: state.charAt(0) };
+    });
+}
+
+/** A process, or undefined when it is gone. */
+export function readProcess(pid: number): Process | undefined {
+  if (process.platform !== "linux") return listProcesses().find((found) => found.pid === pid);
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, "latin1");
+    const [state = "", parent] = text.slice(text.lastIndexOf(")") + 2).split(" ");
+    return { pid, parent: Number(parent), state };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The state of a process (`T`: stopped), or undefined when it is gone. */
+export function stateOf(pid: number): string | undefined {
+  return readProcess(pid)?.state;
+}
+
+/** Whether a process runs, or is stopped; one that has ended and is not reaped does not. */
+export function isRunning(pid: number): boolean {
+  const state = stateOf(pid);
+  return state !== undefined && state !== "Z";
+}
+
+/** Asks until the answer is yes; the deadline is far beyond what it takes. */
+export async function until(
+  what: string,
+  ask: () => boolean | Promise<boolean>,
+  withinMs = 60_000,
+): Promise<void> {
+  const deadline = Date.now() + withinMs;
+  while (!(await ask())) {
+    if (Date.now() > deadline) throw new Error(`still not so after ${withinMs / 1000} s: ${what}`);
+    await sleep(25);
+  }
+}

@@ -1,0 +1,65 @@
+/** What the lines of a drop are measured by, asked of the warehouse once per load. */
+import type { Transaction } from "../../db/client.ts";
+import { addDays, listPartitions } from "../../db/partitions/create.ts";
+import type { Settings } from "../../db/schema.ts";
+import { readThresholds } from "./calendar.ts";
+import type { LineRules } from "./validate.ts";
+
+/** What the lines are measured by: bounds, and the ranges whose partitions are closed. */
+export async function readRules(
+  tx: Transaction,
+  options: {
+    readonly settings: Settings;
+    readonly decimalComma?: boolean | undefined;
+    readonly syncedOn: string;
+  },
+): Promise<LineRules> {
+  return rulesFor(tx, {
+    ...options.settings,
+    syncedOn: options.syncedOn,
+    closed: closedRanges(await listPartitions(tx)),
+    decimalComma: options.decimalComma ?? false,
+  });
+}
+
+/** The same for bounds and closed ranges that are known. */
+export async function rulesFor(
+  tx: Transaction,
+  options: {
+    readonly timeZone: string;
+    readonly earliest: string;
+    readonly syncedOn: string;
+    readonly closed: readonly (readonly [string, string])[];
+    readonly decimalComma: boolean;
+  },
+): Promise<LineRules> {
+  const { timeZone, earliest, closed, decimalComma } = options;
+  const afterSync = addDays(options.syncedOn, 1);
+  const dates = [...new Set([earliest, afterSync, ...closed.flat()])];
+  const thresholds = await readThresholds({ session: tx, timeZone, dates });
+  const at = (date: string) => {
+    const threshold = thresholds.get(date);
+    if (threshold === undefined) throw new Error(`no threshold for ${date}`);
+    return threshold;
+  };
+  return {
+    earliest: at(earliest),
+    afterSync: at(afterSync),
+    closed: closed.map(([from, to]) => ({ from: at(from), to: at(to) })),
+    decimalComma,
+  };
+}
+
+/** Ranges of dates whose partitions are detached or dropped, adjoining ones as one. */
+function closedRanges(
+  partitions: readonly { readonly lower: string; readonly upper: string; readonly state: string }[],
+): readonly (readonly [string, string])[] {
+  const ranges: [string, string][] = [];
+  for (const { lower, upper, state } of partitions) {
+    if (state !== "detached" && state !== "dropped") continue;
+    const last = ranges.at(-1);
+    if (last !== undefined && last[1] === lower) last[1] = upper;
+    else ranges.push([lower, upper]);
+  }
+  return ranges;
+}

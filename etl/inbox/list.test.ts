@@ -1,0 +1,289 @@
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, onTestFinished, test } from "vitest";
+import { makeFolder } from "../../db/testing/folder.ts";
+import { until } from "../../db/testing/own_server.ts";
+import {
+  invoiceId,
+  jsonLines,
+  type Run,
+  rollbook,
+  rollbookHere,
+  startRollbook,
+  writeDrop,
+} from "../testing/cli.ts";
+import { hostileFileNames } from "../testing/hostile.ts";
+import {
+  cutBatches,
+  findReadyDrops,
+  type InboxFile,
+  type LeftFile,
+  listInbox,
+  settledFiles,
+} from "./list.ts";
+
+/** Listing an inbox asks no database. */
+const NOWHERE = { PGHOST: "/nowhere/at/all", PGUSER: "nobody" };
+const INTERVAL_MS = 100;
+
+function makeInbox(): {
+  readonly folder: string;
+  readonly inbox: string;
+  readonly list: (...args: string[]) => Promise<Run>;
+} {
+  const folder = makeFolder();
+  const inbox = join(folder, "inbox");
+  mkdirSync(inbox);
+  const list = (...args: string[]) =>
+    rollbookHere(["inbox", "list", "inbox", "--interval", "1", ...args], { environment: NOWHERE, folder });
+  return { folder, inbox, list };
+}
+
+function find(
+  folder: string,
+  options: { readonly waitMs?: number; readonly onLeft?: (left: LeftFile) => void } = {},
+) {
+  return findReadyDrops({ folder, waitMs: 0, intervalMs: INTERVAL_MS, ...options });
+}
+
+function namesOf(files: readonly InboxFile[]): readonly string[] {
+  return files.map(({ name }) => name);
+}
+
+/** Writes to a file again and again until the test is over. */
+function keepWriting(path: string): void {
+  const timer = setInterval(() => appendFileSync(path, "more\n"), 10);
+  onTestFinished(() => clearInterval(timer));
+}
+
+test("a file is settled when it is the same at two looks", async () => {
+  const inbox = makeFolder();
+  const path = writeDrop(inbox, "a_2026-01-05.csv", ["one"]);
+  writeDrop(inbox, "b_2026-01-04.csv", ["two"]);
+  const first = await listInbox(inbox);
+  expect(namesOf(first.files)).toEqual(["b_2026-01-04.csv", "a_2026-01-05.csv"]);
+  appendFileSync(path, "more");
+  const second = await listInbox(inbox);
+  expect(namesOf(settledFiles(first.files, second.files))).toEqual(["b_2026-01-04.csv"]);
+  expect(settledFiles([], second.files)).toEqual([]);
+  utimesSync(join(inbox, "b_2026-01-04.csv"), 1, 1);
+  expect(namesOf(settledFiles(second.files, (await listInbox(inbox)).files))).toEqual(["a_2026-01-05.csv"]);
+});
+
+test("a drop that grows is not ready, holds up no other, and is ready when it stands still", async () => {
+  const inbox = makeFolder();
+  const growing = writeDrop(inbox, "a_2026-01-04.csv", ["one"]);
+  writeDrop(inbox, "b_2026-01-05.csv", ["two"]);
+  const timer = setInterval(() => appendFileSync(growing, "more\n"), 10);
+  onTestFinished(() => clearInterval(timer));
+  expect(namesOf(await find(inbox))).toEqual(["b_2026-01-05.csv"]);
+  clearInterval(timer);
+  expect(namesOf(await find(inbox))).toEqual(["a_2026-01-04.csv", "b_2026-01-05.csv"]);
+});
+
+test("a drop that is renamed from .part is ready, and so is one that takes the place of another", async () => {
+  const inbox = makeFolder();
+  const part = writeDrop(inbox, "a_2026-01-05.csv.part", ["one"]);
+  expect(await find(inbox)).toEqual([]);
+  renameSync(part, join(inbox, "a_2026-01-05.csv"));
+  expect(namesOf(await find(inbox))).toEqual(["a_2026-01-05.csv"]);
+});
+
+test("drops without a date, or with two, come last; what is no drop is told of once and left", async () => {
+  const inbox = makeFolder();
+  for (const name of [
+    "c.csv",
+    "b_2026-01-05_2026-01-06.csv",
+    "a_2026-01-05.CSV",
+    "z_20260104.csv.GZ",
+    "notes.txt",
+  ]) {
+    writeDrop(inbox, name, ["x"]);
+  }
+  writeDrop(inbox, ".hidden_2026-01-05.csv", ["x"]);
+  writeDrop(inbox, "archive/a_2026-01-01.csv", ["x"]);
+  const left: LeftFile[] = [];
+  expect(namesOf(await find(inbox, { onLeft: (file) => left.push(file) }))).toEqual([
+    "z_20260104.csv.GZ",
+    "a_2026-01-05.CSV",
+    "b_2026-01-05_2026-01-06.csv",
+    "c.csv",
+  ]);
+  expect(left).toEqual([{ name: "notes.txt", reason: "not_csv" }]);
+});
+
+test("the wait ends when a drop is there, whole; without one it ends in time and nothing is ready", async () => {
+  const inbox = makeFolder();
+  expect(await find(inbox, { waitMs: 250 })).toEqual([]);
+  keepWriting(writeDrop(inbox, "growing_2026-01-01.csv", ["x"]));
+  expect(await find(inbox, { waitMs: 250 })).toEqual([]);
+  const found = find(inbox, { waitMs: 60_000 });
+  await sleep(300);
+  writeDrop(inbox, "a_2026-01-05.csv", ["x"]);
+  expect(namesOf(await found)).toEqual(["a_2026-01-05.csv"]);
+});
+
+function fileOf(name: string, bytes: number): InboxFile {
+  return { name, path: `/inbox/${name}`, bytes: BigInt(bytes), modifiedNs: 0n, inode: 0n };
+}
+
+test("few small drops are one batch; many, or large ones, are several of similar weight, in their order", () => {
+  const small = Array.from({ length: 100 }, (_, n) => fileOf(`${n}_2026-01-05.csv`, 1000));
+  expect(cutBatches([], 8)).toEqual([]);
+  expect(cutBatches(small, 8)).toHaveLength(1);
+  const many = Array.from({ length: 2000 }, (_, n) => fileOf(`${n}_2026-01-05.csv`, 1000));
+  const batches = cutBatches(many, 8);
+  expect(batches.map(({ files }) => files.length)).toEqual(Array(8).fill(250));
+  expect(batches.flatMap(({ files }) => files)).toEqual(many);
+  const large = [1e9, 1000, 1000, 4e8, 5e8, 1000].map((bytes, n) => fileOf(`${n}_2026-01-05.csv`, bytes));
+  expect(cutBatches(large, 4).map(({ files }) => files.length)).toEqual([1, 3, 2]);
+  expect(cutBatches(large, 1)).toHaveLength(1);
+  expect(cutBatches([fileOf("huge_2026-01-05.csv", 1e12)], 8)).toHaveLength(1);
+});
+
+test("the batches of any inbox hold each drop once, in order", () => {
+  for (let seed = 1; seed <= 200; seed += 1) {
+    const files = Array.from({ length: (seed * 7) % 60 }, (_, n) =>
+      fileOf(`${n}.csv`, Math.floor(10 ** ((seed * 31 + n * 17) % 11))),
+    );
+    const most = 1 + (seed % 9);
+    const batches = cutBatches(files, most);
+    expect(batches.length).toBeLessThanOrEqual(most);
+    expect(batches.flatMap((batch) => batch.files)).toEqual(files);
+    expect(batches.every((batch) => batch.files.length > 0)).toBe(true);
+  }
+});
+
+/** Hidden files are nobody's business. */
+const HOSTILE = hostileFileNames("_2026-01-05.csv").filter((name) => !name.startsWith("."));
+
+test("hostile names come through as they are for programs, and harmless for people", async () => {
+  const { inbox, list } = makeInbox();
+  for (const name of HOSTILE) writeDrop(inbox, name, ["x"]);
+  const { code, stdout, stderr } = await list("--json");
+  expect([code, stderr]).toEqual([0, ""]);
+  expect(jsonLines(stdout)).toEqual([
+    {
+      files: HOSTILE.toSorted().map((name) => join(inbox, name)),
+      bytes: 2 * HOSTILE.length,
+      syncedFrom: "2026-01-05",
+      syncedTo: "2026-01-05",
+      label: `${HOSTILE.length} drops of 2026-01-05`,
+    },
+  ]);
+  for (const name of HOSTILE) rmSync(join(inbox, name));
+  writeDrop(inbox, "new\nline_2026-01-05.csv", ["x"]);
+  const [one] = jsonLines((await list("--json")).stdout);
+  expect(one).toMatchObject({ label: "new\\u{a}line_2026-01-05.csv" });
+  expect((await list()).stdout).toContain("new\\u{a}line_2026-01-05.csv");
+});
+
+test("labels tell the dates of a batch, as far as there are any", async () => {
+  const { inbox, list } = makeInbox();
+  const label = async () => jsonLines((await list("--json")).stdout).map((batch) => batch.label);
+  writeDrop(inbox, "one.csv", ["x"]);
+  expect(await label()).toEqual(["one.csv"]);
+  writeDrop(inbox, "two.csv", ["x"]);
+  expect(await label()).toEqual(["2 drops without a sync date"]);
+  writeDrop(inbox, "a_2026-01-05.csv", ["x"]);
+  writeDrop(inbox, "b_2026-01-07.csv", ["x"]);
+  expect(await label()).toEqual(["4 drops of 2026-01-05 to 2026-01-07"]);
+});
+
+test("nothing ready is no output and no failure; people are told", async () => {
+  const { inbox, list } = makeInbox();
+  writeDrop(inbox, "notes.txt", ["x"]);
+  const told = "notes.txt: no drop, so it stays where it is: its name does not end in .csv or .csv.gz.\n";
+  expect(await list("--json", "--wait", "2")).toEqual({ code: 0, stdout: "", stderr: told });
+  expect(await list()).toEqual({ code: 0, stdout: "No drop is ready.\n", stderr: told });
+});
+
+test("two thousand small drops are at most eight batches, all in order; a limit takes the oldest", async () => {
+  const { inbox, list } = makeInbox();
+  const names = Array.from({ length: 2000 }, (_, n) => {
+    const day = new Date(Date.UTC(2026, 0, 1) + (n % 365) * 86_400_000).toISOString().slice(0, 10);
+    return `venue-${String(n).padStart(4, "0")}_${day}.csv`;
+  });
+  for (const name of names) writeFileSync(join(inbox, name), "v1\n");
+  const { code, stdout, stderr } = await list("--json");
+  expect([code, stderr]).toEqual([0, ""]);
+  const batches = jsonLines(stdout) as { files: string[]; syncedFrom: string; syncedTo: string }[];
+  expect(batches).toHaveLength(8);
+  const dated = (path: string) => `${path.slice(-14)} ${path}`;
+  const wanted = names.map((name) => join(inbox, name)).sort((a, b) => (dated(a) < dated(b) ? -1 : 1));
+  expect(batches.flatMap(({ files }) => files)).toEqual(wanted);
+  expect([batches.at(0)?.syncedFrom, batches.at(-1)?.syncedTo]).toEqual(["2026-01-01", "2026-12-31"]);
+  const limited = await list("--json", "--limit", "30", "--batches", "2");
+  expect(jsonLines(limited.stdout).flatMap(({ files }) => files)).toEqual(wanted.slice(0, 30));
+  expect(limited.stderr).toBe("1,970 more drops ready; the oldest come first\n");
+});
+
+test("a folder that is none is a usage error, and so are files for archive and decide that lie elsewhere", async () => {
+  const { folder, inbox } = makeInbox();
+  const run = (...args: string[]) => rollbookHere(["inbox", ...args], { environment: NOWHERE, folder });
+  writeDrop(inbox, "a_2026-01-05.csv", ["x"]);
+  writeDrop(folder, "elsewhere_2026-01-05.csv", ["x"]);
+  for (const args of [
+    ["list", "outbox"],
+    ["list", "inbox/a_2026-01-05.csv"],
+    ["rejected", "outbox"],
+    ["archive", "inbox", "elsewhere_2026-01-05.csv"],
+    ["archive", "inbox", "inbox/../elsewhere_2026-01-05.csv"],
+    ["archive", "inbox", "inbox/archive/a_2026-01-05.csv"],
+    ["archive", "inbox", "inbox/gone/a_2026-01-05.csv"],
+    ["decide", "inbox", "inbox/a_2026-01-05.csv", "--as", "keep"],
+    ["decide", "inbox", "inbox/rejected/a_2026-01-05.csv", "--as", "keep"],
+    ["decide", "inbox", "inbox/rejected/a_2026-01-05.csv", "--as", "burn"],
+    ["decide", "inbox", "inbox/rejected/a_2026-01-05.csv"],
+  ]) {
+    expect(await run(...args), args.join(" ")).toMatchObject({ code: 2, stdout: "" });
+  }
+  expect(readdirSync(inbox)).toEqual(["a_2026-01-05.csv"]);
+});
+
+test("as a process: a file that this user may not read is left, and the others are listed", async () => {
+  const { folder, inbox } = makeInbox();
+  writeDrop(inbox, "a_2026-01-05.csv", ["x"]);
+  chmodSync(writeDrop(inbox, "secret_2026-01-05.csv", ["x"]), 0o000);
+  // Root may read everything, unless it does without the capability to.
+  const caps = "-dac_override,-dac_read_search";
+  const wrapper = process.getuid?.() === 0 ? ["setpriv", `--bounding-set=${caps}`, `--inh-caps=${caps}`] : [];
+  const { code, stdout, stderr } = await rollbook(["inbox", "list", "inbox", "--interval", "1", "--json"], {
+    environment: {},
+    folder,
+    wrapper,
+  });
+  expect(code).toBe(0);
+  expect(jsonLines(stdout)).toMatchObject([{ files: [join(inbox, "a_2026-01-05.csv")] }]);
+  expect(stderr).toBe(
+    "secret_2026-01-05.csv: this user may not read it, so it stays where it is. Let this user read it (chmod, chown).\n",
+  );
+});
+
+test("as a process: SIGTERM ends the wait at once with 143, and makes no warehouse", async () => {
+  const { folder, inbox } = makeInbox();
+  writeDrop(inbox, "notes.txt", [invoiceId(1)]);
+  const { child, ended } = startRollbook(["inbox", "list", "inbox", "--wait", "3600", "--json"], {
+    environment: {},
+    folder,
+  });
+  let stderr = "";
+  child.stderr.on("data", (text) => {
+    stderr += text;
+  });
+  await until("it has looked", () => stderr.includes("notes.txt"));
+  child.kill("SIGTERM");
+  expect(await ended).toMatchObject({ code: 143, stdout: "" });
+  expect(existsSync(join(folder, ".rollbook"))).toBe(false);
+});

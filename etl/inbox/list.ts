@@ -1,0 +1,219 @@
+/** The inbox: which drops in a folder are complete, and how many go together. */
+import { isUtf8 } from "node:buffer";
+import { constants, type Dirent } from "node:fs";
+import { access, lstat, readdir } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { errorState, RollbookError } from "../../db/errors.ts";
+import { type FileState, isSameFile, readDropName } from "../drop/file.ts";
+
+/** Folders in the inbox for the drops that are done. */
+export const ARCHIVE = "archive";
+export const REJECTED = "rejected";
+
+export interface InboxFile extends FileState {
+  readonly name: string;
+  readonly path: string;
+}
+
+/** Names of files that are still being written, or that are nobody's business. */
+const UNFINISHED = /^\.|\.(part|partial|tmp|crdownload)$|~$/i;
+
+export interface Inbox {
+  /** Regular files that may be drops, by sync date and name, so that older statements come first. */
+  readonly files: readonly InboxFile[];
+  /** What no drop can be: folders, links, pipes and the like, which are neither followed nor opened, and names that are not UTF-8. */
+  readonly left: readonly LeftFile[];
+}
+
+/** A file, or something else, that stays in the inbox until somebody does something about it. */
+export interface LeftFile {
+  /** Its name, which may hold anything; of one that is not UTF-8 the bytes as Latin-1. */
+  readonly name: string;
+  readonly reason: "link" | "folder" | "pipe" | "socket" | "device" | "not_utf8" | "not_csv" | "unreadable";
+}
+
+/**
+ * Looks into a folder. Its archive/ and rejected/, hidden and unfinished files are nobody's business.
+ *
+ * @throws RollbookError `file_unreadable` when the folder cannot be read
+ */
+export async function listInbox(folder: string): Promise<Inbox> {
+  const files: InboxFile[] = [];
+  const left: LeftFile[] = [];
+  for (const entry of await readFolder(folder)) {
+    const name = entry.name.toString("utf8");
+    if (UNFINISHED.test(name) || (entry.isDirectory() && (name === ARCHIVE || name === REJECTED))) continue;
+    const isNamable = isUtf8(entry.name);
+    const reason = entry.isFile() ? (isNamable ? undefined : "not_utf8") : kindOf(entry);
+    if (reason !== undefined) {
+      left.push({ name: isNamable ? name : entry.name.toString("latin1"), reason });
+      continue;
+    }
+    const found = await lookAt(join(folder, name));
+    if (found !== undefined) files.push(found);
+  }
+  const order = ({ name }: InboxFile) => `${syncDateOf(name) ?? "9999"} ${name}`;
+  const keyed = files.map((file) => ({ file, key: order(file) }));
+  keyed.sort((one, other) => (one.key < other.key ? -1 : 1));
+  return { files: keyed.map(({ file }) => file), left };
+}
+
+function kindOf(entry: Dirent<Buffer>): LeftFile["reason"] {
+  if (entry.isSymbolicLink()) return "link";
+  if (entry.isDirectory()) return "folder";
+  if (entry.isFIFO()) return "pipe";
+  return entry.isSocket() ? "socket" : "device";
+}
+
+function syncDateOf(fileName: string): string | undefined {
+  const drop = readDropName({ fileName });
+  return drop.kind === "named" ? drop.syncedOn : undefined;
+}
+
+/**
+ * Refuses a symbolic link in the place of archive/ or rejected/: whoever may write to the inbox could have made it, and drops, with the names that
+ * their senders gave them, would be put wherever it leads. Another disk is mounted there instead.
+ *
+ * @throws RollbookError `configuration`
+ */
+export async function refuseLinkedFolder(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found?.isSymbolicLink() !== true) return;
+  throw new RollbookError({
+    code: "configuration",
+    message: `${path} is a symbolic link, and drops are not moved through one. Make it a folder; to have it on another disk, mount that there.`,
+  });
+}
+
+async function readFolder(folder: string): Promise<Dirent<Buffer>[]> {
+  try {
+    return await readdir(folder, { withFileTypes: true, encoding: "buffer" });
+  } catch (error) {
+    throw new RollbookError({
+      code: "file_unreadable",
+      message: `the inbox ${folder} cannot be read (${errorState(error) ?? String(error)}). See that it is there and that this user may read it.`,
+      cause: error,
+    });
+  }
+}
+
+/** A regular file as it is now; undefined when there is none, or something else. */
+export async function lookAt(path: string): Promise<InboxFile | undefined> {
+  const found = await lstat(path, { bigint: true }).catch(() => undefined);
+  if (found === undefined || !found.isFile()) return undefined;
+  return { name: basename(path), path, bytes: found.size, modifiedNs: found.mtimeNs, inode: found.ino };
+}
+
+/** The files that stood still between two looks. */
+export function settledFiles(before: readonly InboxFile[], now: readonly InboxFile[]): readonly InboxFile[] {
+  const seen = new Map(before.map((file) => [file.name, file]));
+  return now.filter((file) => {
+    const earlier = seen.get(file.name);
+    return earlier !== undefined && isSameFile(earlier, file);
+  });
+}
+
+/** Whether the file is still there, the same as it was listed. */
+export async function isUntouched(file: InboxFile): Promise<boolean> {
+  const now = await lookAt(file.path);
+  return now !== undefined && isSameFile(file, now);
+}
+
+/**
+ * The drops that are ready: complete, named as drops are, and readable. Looks twice, `intervalMs` apart; while nothing is ready it goes on for
+ * `waitMs`. A file that still grows holds up no other.
+ *
+ * @param options.onLeft told once of each file that is no drop, or that this user may not read, and of what is no file
+ * @throws RollbookError `file_unreadable` when the folder cannot be read; the signal's reason when it aborts
+ */
+export async function findReadyDrops(options: {
+  readonly folder: string;
+  readonly waitMs: number;
+  readonly intervalMs: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly onLeft?: ((left: LeftFile) => void) | undefined;
+}): Promise<readonly InboxFile[]> {
+  const { folder, waitMs, intervalMs, signal } = options;
+  const until = performance.now() + waitMs;
+  const told = new Set<string>();
+  const leave = (name: string, reason: LeftFile["reason"]) => {
+    if (told.has(name)) return;
+    told.add(name);
+    options.onLeft?.({ name, reason });
+  };
+  let before = await lookForDrops(folder, leave);
+  for (;;) {
+    if (before.length === 0 && performance.now() >= until) return [];
+    await sleep(intervalMs, undefined, { signal });
+    const now = await lookForDrops(folder, leave);
+    const ready: InboxFile[] = [];
+    for (const file of settledFiles(before, now)) {
+      if (await isReadable(file)) ready.push(file);
+      else if (await isUntouched(file)) leave(file.name, "unreadable");
+    }
+    if (ready.length > 0 || performance.now() >= until) return ready;
+    before = now;
+  }
+}
+
+async function lookForDrops(
+  folder: string,
+  leave: (name: string, reason: LeftFile["reason"]) => void,
+): Promise<readonly InboxFile[]> {
+  const { files, left } = await listInbox(folder);
+  for (const { name, reason } of left) leave(name, reason);
+  return files.filter(({ name }) => {
+    const drop = readDropName({ fileName: name });
+    const isDrop = drop.kind === "named" || drop.code !== "not_csv";
+    if (!isDrop) leave(name, "not_csv");
+    return isDrop;
+  });
+}
+
+function isReadable({ path }: InboxFile): Promise<boolean> {
+  return access(path, constants.R_OK).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Drops that one process loads, one after the other. */
+export interface Batch {
+  readonly files: readonly InboxFile[];
+  readonly bytes: number;
+  /** Oldest and newest sync date; null where no name holds one. */
+  readonly syncedFrom: string | null;
+  readonly syncedTo: string | null;
+}
+
+/** What a drop costs beside its bytes, in bytes: a transaction and its round trips take as long as so many. */
+const FILE_WEIGHT = 250_000;
+/** Less than this is not worth a process of its own: its start takes a second, as loading so much does. */
+const LEAST_WEIGHT = 32_000_000;
+
+/** Cuts files into at most `most` batches of similar weight, in their order. */
+export function cutBatches(files: readonly InboxFile[], most: number): readonly Batch[] {
+  const weights = files.map(({ bytes }) => Number(bytes) + FILE_WEIGHT);
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const count = Math.max(1, Math.min(most, Math.floor(total / LEAST_WEIGHT)));
+  const batches: InboxFile[][] = Array.from({ length: count }, () => []);
+  let before = 0;
+  for (const [index, file] of files.entries()) {
+    const weight = weights[index] ?? 0;
+    // By the middle of the file: who has the greater part of it gets it.
+    batches[Math.floor(((before + weight / 2) / total) * count)]?.push(file);
+    before += weight;
+  }
+  return batches.filter((batch) => batch.length > 0).map(describeBatch);
+}
+
+function describeBatch(files: readonly InboxFile[]): Batch {
+  const dates = files.map(({ name }) => syncDateOf(name)).filter((date) => date !== undefined);
+  return {
+    files,
+    bytes: files.reduce((sum, { bytes }) => sum + Number(bytes), 0),
+    syncedFrom: dates.at(0) ?? null,
+    syncedTo: dates.at(-1) ?? null,
+  };
+}

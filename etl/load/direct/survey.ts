@@ -1,0 +1,86 @@
+/** A first reading of a drop for the venues and partitions that it needs, so that the second finds them. */
+import type { CopyLayout } from "../../drop/dialect.ts";
+import { readDrop } from "../../drop/read.ts";
+import { openPartitions } from "../prepare.ts";
+import { type Chunk, type Chunks, fillChunk } from "./chunk.ts";
+import { toDate } from "./days.ts";
+import {
+  createdOn,
+  findOffsets,
+  findVenues,
+  type KeyMaps,
+  makeVenues,
+  type OpenPartitions,
+  rangeOf,
+} from "./keys.ts";
+import type { DirectOptions } from "./options.ts";
+import { MOST_GROUPS } from "./write.ts";
+
+/**
+ * Makes the venues and partitions that the drop needs, and holds the partitions open until the transaction ends.
+ *
+ * @returns the partitions; undefined, and nothing is made, for a drop that is to be refused, and for one that may have more groups than are counted in
+ * memory: each chunk would enter its own, nearly one for each line
+ */
+export async function prepareBySurvey(
+  options: DirectOptions,
+  maps: KeyMaps,
+  chunks: Chunks,
+): Promise<OpenPartitions | undefined> {
+  const { tx } = options;
+  const days = await surveyDays(options, maps, chunks());
+  if (days === undefined) return undefined;
+  await findVenues(maps, tx);
+  await makeVenues(maps, tx, options);
+  await openPartitions(tx, options, [...days].map(toDate));
+  return new Map(
+    [...days].map((day) => rangeOf(maps, day)).map(({ partition, lower }) => [partition, lower]),
+  );
+}
+
+/** The creation dates of the drop's lines; their venues are added to the maps. Stops as soon as the drop is none for a survey. */
+async function surveyDays(
+  options: DirectOptions,
+  maps: KeyMaps,
+  chunk: Chunk,
+): Promise<ReadonlySet<number> | undefined> {
+  const days = new Set<number>();
+  const { venues } = maps;
+  let layout: CopyLayout | undefined;
+  let bytes = 0;
+  let read = 0;
+  let rejected = 0;
+  const onBytes = (count: number) => {
+    bytes = count;
+  };
+  const note = async (full: Chunk) => {
+    await findOffsets(maps, options.tx, full);
+    for (const day of createdOn(maps, full)) days.add(day);
+    full.lines = 0;
+    return days.size * venues.ids.length <= MOST_GROUPS;
+  };
+  for await (const event of readDrop({ ...options, onBytes })) {
+    switch (event.kind) {
+      case "dialect":
+        layout = event.copy;
+        break;
+      case "rows":
+        if (layout === undefined) throw new Error("the reader sent rows before the dialect");
+        for (let from = 0; from < event.copy.length; ) {
+          if (chunk.lines === chunk.venue.length && !(await note(chunk))) return undefined;
+          // Odd lines are prepared for when they are staged.
+          from = fillChunk({ chunk, venues, layout, rows: event.copy, from, onOdd: () => undefined });
+        }
+        rejected += event.rejects.length;
+        read += event.rows + event.rejects.length;
+        options.onProgress?.({ bytes, rows: read });
+        break;
+      case "refused":
+        return undefined;
+      case "end":
+        if (options.refuses(rejected, read)) return undefined;
+        return (await note(chunk)) ? days : undefined;
+    }
+  }
+  throw new Error("the reader ended without an end event");
+}

@@ -1,0 +1,239 @@
+/** Takes staged lines into the warehouse: venues, then invoices, corrections, deltas and pending in one statement. */
+import { type SQL, sql } from "drizzle-orm";
+import type { Transaction } from "../../db/client.ts";
+import { errorState, SQLSTATE } from "../../db/errors.ts";
+import { addVenues, type Preparation, VENUES_PER_INSERT } from "./prepare.ts";
+
+/** Lines whose keys are looked up beforehand, about: whole pages are drawn. */
+const SAMPLE_LINES = 2000;
+
+export interface MergeReport {
+  readonly inserted: number;
+  readonly corrected: number;
+  readonly unchanged: number;
+  /** Partitions in which the count or total of a group changed, oldest first. */
+  readonly partitions: readonly string[];
+}
+
+const table = (name: string): SQL => sql.raw(name);
+
+/** The creation dates that are staged, in order. The session's time zone is the warehouse's. */
+export async function readStagedDates(tx: Transaction, staging: string): Promise<readonly string[]> {
+  const result = await tx.db.execute<{ date: string }>(
+    sql`select distinct datetime_created::date::text as date from ${table(staging)} order by 1`,
+  );
+  return result.rows.map((row) => row.date);
+}
+
+/** Makes the venues that staging has and the dimension has not. */
+export async function addStagedVenues(tx: Transaction, staging: string, options: Preparation): Promise<void> {
+  await tx.db.execute(sql`
+    declare new_venues no scroll cursor for
+    select distinct s.venue_id
+    from ${table(staging)} s
+    where not exists (select from warehouse.venues v where v.venue_id = s.venue_id)
+    order by s.venue_id`);
+  for (;;) {
+    const batch = await tx.db.execute<{ venue_id: string }>(
+      sql`fetch ${sql.raw(String(VENUES_PER_INSERT))} from new_venues`,
+    );
+    if (batch.rows.length === 0) break;
+    await addVenues(
+      options,
+      batch.rows.map((row) => row.venue_id),
+    );
+  }
+  await tx.db.execute(sql`close new_venues`);
+}
+
+export interface MergeOptions {
+  readonly tx: Transaction;
+  readonly staging: string;
+  /** Lines in staging. */
+  readonly rows: number;
+  readonly loadId: number;
+  readonly syncedOn: string;
+}
+
+/**
+ * Merges staging into the warehouse: inserts new rows, corrects changed ones, advances confirmed ones, leaves those of newer loads alone,
+ * and turns what changed into corrections, deltas and pending. Of two lines with one key the later wins.
+ *
+ * Rows go in sorted by key: the batch walks the B-tree, and concurrent loads meet in one order, so they wait and do not deadlock.
+ *
+ * A drop whose invoices are all new is the rule, and a plain insert costs half of one that looks for conflicts. So where a sample of the keys is new the
+ * plain insert is tried; at its first conflict it is rolled back and everything is merged.
+ */
+export async function mergeStaging(options: MergeOptions): Promise<MergeReport> {
+  if (!(await sampleIsKnown(options))) {
+    const report = await tryInsert(options);
+    if (report !== undefined) return report;
+  }
+  return mergeByKey(options);
+}
+
+/** Whether the warehouse has any invoice of a sample of the lines. The probe is lateral, so that each goes by the key. */
+async function sampleIsKnown({ tx, staging, rows }: MergeOptions): Promise<boolean> {
+  const percent = Math.min(100, (100 * SAMPLE_LINES) / Math.max(rows, 1));
+  const result = await tx.db.execute<{ known: boolean }>(sql`
+    select exists (
+      select
+      from ${table(staging)} s tablesample system (${percent})
+      join warehouse.venues v on v.venue_id = s.venue_id
+      cross join lateral (
+        select
+        from warehouse.invoices i
+        where i.created_on = s.datetime_created::date and i.venue_key = v.venue_key and i.invoice_id = s.invoice_id
+        limit 1
+      ) stored
+    ) as known`);
+  return result.rows[0]?.known === true;
+}
+
+/** Inserts the lines as new invoices; undefined, and nothing done, when one of them is not new. */
+async function tryInsert(options: MergeOptions): Promise<MergeReport | undefined> {
+  const { tx } = options;
+  await tx.db.execute(sql`savepoint all_new`);
+  try {
+    const report = await insertNew(options);
+    await tx.db.execute(sql`release savepoint all_new`);
+    return report;
+  } catch (error) {
+    if (errorState(error) !== SQLSTATE.uniqueViolation) throw error;
+    await tx.db.execute(sql`rollback to savepoint all_new`);
+    return undefined;
+  }
+}
+
+/**
+ * Inserts the lines as new invoices; of two with one key the later alone.
+ *
+ * @throws the driver's error of a unique violation when one of them is not new
+ */
+export async function insertNew({
+  tx,
+  staging,
+  loadId,
+  syncedOn,
+}: Omit<MergeOptions, "rows">): Promise<MergeReport> {
+  const result = await tx.db.execute<MergeRow>(sql`
+    with winners as materialized (${winnersOf(staging)}),
+    inserted as (
+      insert into warehouse.invoices (created_at, created_on, venue_key, load_id, synced_on, invoice_id, total)
+      select created_at, created_on, venue_key, ${loadId}::integer, ${syncedOn}::date, invoice_id, total
+      from winners
+    ),
+    net as (
+      select created_on, venue_key, count(*) as invoices, sum(total) as total
+      from winners
+      group by created_on, venue_key
+    ),
+    ${recordNet(loadId)}
+    select (select count(*) from winners) as inserted, 0 as corrected, 0 as unchanged, ${changedPartitions()} as partitions`);
+  return readReport(result.rows);
+}
+
+async function mergeByKey({ tx, staging, loadId, syncedOn }: MergeOptions): Promise<MergeReport> {
+  const result = await tx.db.execute<MergeRow>(sql`
+    with winners as (${winnersOf(staging)}),
+    merged as (
+      insert into warehouse.invoices as stored
+        (created_at, created_on, venue_key, load_id, synced_on, invoice_id, total)
+      select created_at, created_on, venue_key, ${loadId}::integer, ${syncedOn}::date, invoice_id, total
+      from winners
+      on conflict (created_on, venue_key, invoice_id) do update
+        set created_at = excluded.created_at,
+            total = excluded.total,
+            load_id = excluded.load_id,
+            synced_on = excluded.synced_on
+        where (stored.synced_on, stored.load_id) < (excluded.synced_on, excluded.load_id)
+      returning new.created_on, new.venue_key, new.invoice_id, new.total,
+                old.created_at as old_created_at, old.total as old_total,
+                old.load_id as old_load_id, old.synced_on as old_synced_on,
+                old.load_id is null as is_new,
+                (old.created_at, old.total) is distinct from (new.created_at, new.total) as differs
+    ),
+    net as (
+      select created_on, venue_key, count(*) filter (where is_new) as invoices,
+             sum(total - coalesce(old_total, 0)) as total
+      from merged
+      where differs
+      group by created_on, venue_key
+      having count(*) filter (where is_new) <> 0 or sum(total - coalesce(old_total, 0)) <> 0
+    ),
+    kept as (
+      insert into warehouse.corrections
+        (load_id, created_on, venue_key, invoice_id, old_created_at, old_total, old_load_id, old_synced_on)
+      select ${loadId}::integer, created_on, venue_key, invoice_id, old_created_at, old_total, old_load_id, old_synced_on
+      from merged
+      where differs and not is_new
+    ),
+    ${recordNet(loadId)}
+    select count(*) filter (where is_new) as inserted,
+           count(*) filter (where differs and not is_new) as corrected,
+           count(*) filter (where not differs) as unchanged,
+           ${changedPartitions()} as partitions
+    from merged`);
+  return readReport(result.rows);
+}
+
+/**
+ * The lines by key, the later of two with one key alone. ctid is the order of the lines: staging was truncated in this transaction, so
+ * COPY appended to an empty file.
+ */
+function winnersOf(staging: string): SQL {
+  return sql`
+      select distinct on (created_on, venue_key, invoice_id) created_on, venue_key, invoice_id, created_at, total
+      from (
+        select s.datetime_created::date as created_on, v.venue_key, s.invoice_id,
+               s.datetime_created as created_at, s.total, s.ctid as line
+        from ${table(staging)} s
+        join warehouse.venues v on v.venue_id = s.venue_id
+      ) lines
+      order by created_on, venue_key, invoice_id, line desc`;
+}
+
+/** Enters `net`, the changes by group, in the ledger and in the queue of the refresh. */
+function recordNet(loadId: number): SQL {
+  return sql`
+    ledger as (
+      insert into warehouse.venue_day_deltas (load_id, created_on, venue_key, invoices, total)
+      select ${loadId}::integer, created_on, venue_key, invoices, total from net order by created_on, venue_key
+    ),
+    queued as (
+      insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)
+      select created_on, venue_key, invoices, total from net order by created_on, venue_key
+    )`;
+}
+
+/** The partitions of `net`. */
+function changedPartitions(): SQL {
+  return sql`
+           array(
+             select p.partition
+             from warehouse.partitions p
+             where exists (
+               select from (select distinct created_on from net) changed
+               where changed.created_on >= p.lower and changed.created_on < p.upper
+             )
+             order by p.lower
+           )`;
+}
+
+interface MergeRow extends Record<string, unknown> {
+  readonly inserted: string;
+  readonly corrected: string;
+  readonly unchanged: string;
+  readonly partitions: readonly string[];
+}
+
+function readReport(rows: readonly MergeRow[]): MergeReport {
+  const [row] = rows;
+  if (row === undefined) throw new Error("an aggregate returned no row");
+  return {
+    inserted: Number(row.inserted),
+    corrected: Number(row.corrected),
+    unchanged: Number(row.unchanged),
+    partitions: row.partitions,
+  };
+}

@@ -1,0 +1,88 @@
+/** Reads the ledger and the quarantine. */
+import { and, desc, eq, sql } from "drizzle-orm";
+import { type Database, streamRows, withSession } from "../../db/client.ts";
+import { RollbookError } from "../../db/errors.ts";
+import { type LoadStatus, loadHistory, loads, type ReportedLoad, type Settings } from "../../db/schema.ts";
+import { inWarehouseZone, isoInstant } from "./zone.ts";
+
+/** The newest loads, newest first. */
+export async function readLoads(options: {
+  readonly database: Database;
+  readonly settings: Settings;
+  readonly limit: number;
+  readonly status?: LoadStatus | undefined;
+  readonly loadId?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}): Promise<readonly ReportedLoad[]> {
+  const { status, loadId } = options;
+  const rows = await inWarehouseZone(options, ({ db }) =>
+    db
+      .select()
+      .from(loadHistory)
+      .where(
+        and(
+          status === undefined ? undefined : eq(loadHistory.status, status),
+          loadId === undefined ? undefined : eq(loadHistory.loadId, loadId),
+        ),
+      )
+      .orderBy(desc(loadHistory.loadId))
+      .limit(options.limit),
+  );
+  return rows.map((row) => ({
+    ...row,
+    startedAt: isoInstant(row.startedAt),
+    finishedAt: isoInstant(row.finishedAt),
+    knownAt: isoInstant(row.knownAt),
+  }));
+}
+
+/** A line in quarantine; `raw` is what the line held, without its end. */
+export interface QuarantinedLine {
+  readonly loadId: number;
+  readonly line: number;
+  readonly reason: string;
+  readonly column: string | null;
+  readonly raw: Buffer;
+}
+
+/**
+ * The rejects of a load, by line. Without `loadId`, those of the newest load that has any.
+ *
+ * @throws RollbookError `not_found` when there is no such load
+ */
+export async function readRejects(
+  options: {
+    readonly database: Database;
+    readonly loadId?: number | undefined;
+    readonly signal?: AbortSignal | undefined;
+  },
+  onReject: (reject: QuarantinedLine) => Promise<void>,
+): Promise<void> {
+  await withSession(options, async (session) => {
+    if (options.loadId !== undefined) {
+      const [load] = await session.db
+        .select({ loadId: loads.loadId })
+        .from(loads)
+        .where(eq(loads.loadId, options.loadId));
+      if (load === undefined) {
+        throw new RollbookError({
+          code: "not_found",
+          message: `there is no load ${options.loadId}. List them with: rollbook loads`,
+        });
+      }
+    }
+    const which =
+      options.loadId === undefined
+        ? sql`(select max(load_id) from warehouse.rejects)`
+        : sql`${options.loadId}::integer`;
+    const rows = streamRows<Omit<QuarantinedLine, "line"> & { line: string }>(
+      session,
+      sql`
+        select load_id as "loadId", line, reason, column_name as "column", raw
+        from warehouse.rejects
+        where load_id = ${which}
+        order by line`,
+    );
+    for await (const row of rows) await onReject({ ...row, line: Number(row.line) });
+  });
+}

@@ -1,0 +1,85 @@
+/** What the warehouse says of itself: freshness, pending, last loads, and how near a limit is. */
+import { sql } from "drizzle-orm";
+import { type Database, withSession } from "../../db/client.ts";
+import { describeFirst, listAmissTables } from "../../db/partitions/missing.ts";
+import { partitionFreshness, type ReportedLoad, type Settings } from "../../db/schema.ts";
+import { readLoads } from "./loads.ts";
+import { inWarehouseZone, isoInstant } from "./zone.ts";
+
+export type Freshness = Readonly<typeof partitionFreshness.$inferSelect>;
+
+export interface Status {
+  readonly settings: Settings;
+  readonly partitions: readonly Freshness[];
+  readonly lastLoads: readonly ReportedLoad[];
+  /** What an operator should do something about, in words. */
+  readonly warnings: readonly string[];
+}
+
+/** One reader of all partitions locks each rollup partition and its index. */
+const LOCKS_PER_PARTITION = 2;
+/** Readers of everything that must fit beside each other. */
+const READERS = 8;
+
+/** Reads the state of the warehouse. `lastLoads` are the newest, at most so many. */
+export async function readStatus(options: {
+  readonly database: Database;
+  readonly settings: Settings;
+  readonly lastLoads?: number;
+  readonly signal?: AbortSignal | undefined;
+}): Promise<Status> {
+  const { settings } = options;
+  const partitions = await readFreshness(options);
+  const lastLoads = await readLoads({ ...options, limit: options.lastLoads ?? 10 });
+  const [first, ...others] = await withSession(options, (session) => listAmissTables(session));
+  const warnings = [
+    ...(await warnOfLocks(options)),
+    ...(first === undefined ? [] : [describeFirst(first, others)]),
+    ...warnOfStates(partitions),
+  ];
+  return { settings, partitions, lastLoads, warnings };
+}
+
+/** All partitions, oldest first. */
+export async function readFreshness(options: {
+  readonly database: Database;
+  readonly settings: Settings;
+  readonly signal?: AbortSignal | undefined;
+}): Promise<readonly Freshness[]> {
+  const rows = await inWarehouseZone(options, ({ db }) =>
+    db.select().from(partitionFreshness).orderBy(partitionFreshness.lower),
+  );
+  return rows.map((row) => ({ ...row, refreshedAt: isoInstant(row.refreshedAt) }));
+}
+
+/** Whether a refresh without a list of partitions would take this one. */
+export function awaitsRefresh({ state, pendingChanges }: Freshness): boolean {
+  return state === "stale" || (state !== "detached" && pendingChanges > 0);
+}
+
+function warnOfStates(partitions: readonly Freshness[]): readonly string[] {
+  return partitions
+    .filter((partition) => partition.state === "stale")
+    .map(
+      ({ partition }) =>
+        `partition ${partition} is stale: rollbook refresh --partition ${partition} rebuilds it.`,
+    );
+}
+
+/** Warns before the partitions come near the server's lock table: a view over all of them locks each one. */
+export async function warnOfLocks(options: {
+  readonly database: Database;
+  readonly signal?: AbortSignal | undefined;
+}): Promise<readonly string[]> {
+  return withSession(options, async ({ db }) => {
+    const result = await db.execute<{ partitions: number; locks: number }>(sql`
+      select (select count(*) from reports.partition_freshness)::int as partitions,
+             current_setting('max_locks_per_transaction')::int
+             * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int) as locks`);
+    const { partitions = 0, locks = 0 } = result.rows[0] ?? {};
+    if (partitions * LOCKS_PER_PARTITION * READERS <= locks) return [];
+    return [
+      `${partitions} partitions come near the server's lock table (${locks} locks): a query over all of them may fail with "out of shared memory". Raise max_locks_per_transaction, for example to 1024, and restart the server.`,
+    ];
+  });
+}

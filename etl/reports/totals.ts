@@ -1,0 +1,167 @@
+/** Queries the totals, and the loads that made them. */
+import { and, type SQL, sql } from "drizzle-orm";
+import { type Database, type Session, streamRows } from "../../db/client.ts";
+import { errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
+import type { Settings } from "../../db/schema.ts";
+import { inWarehouseZone, isoInstant } from "./zone.ts";
+
+export const GROUPINGS = ["venue,day", "venue,month", "venue", "day", "month"] as const;
+export type Grouping = (typeof GROUPINGS)[number];
+
+/** One total. `venue_id` and `created_on` are there as the grouping has them; a month is `YYYY-MM`; the total is in euros. */
+export interface Total {
+  readonly venue_id?: string;
+  readonly created_on?: string;
+  readonly invoices: number;
+  readonly total: string;
+}
+
+export interface TotalsFilter {
+  /** First creation date, `YYYY-MM-DD`. */
+  readonly from?: string | undefined;
+  /** First creation date that no longer counts. */
+  readonly to?: string | undefined;
+  readonly venue?: string | undefined;
+  /** What the reports showed at this moment, or at the end of this date in the warehouse's zone. */
+  readonly asKnownOn?: string | undefined;
+}
+
+export interface TotalsOptions extends TotalsFilter {
+  readonly database: Database;
+  readonly settings: Settings;
+  readonly by: Grouping;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Reads totals one by one, sorted by the columns of the grouping, venues by the bytes of their ids.
+ *
+ * @throws RollbookError `usage` for an `asKnownOn` that is no date and no timestamp
+ */
+export async function readTotals(
+  options: TotalsOptions,
+  onTotal: (total: Total) => Promise<void>,
+): Promise<void> {
+  await asKnown(options, async (session) => {
+    const rows = streamRows<{ venue_id?: string; created_on?: string; invoices: string; total: string }>(
+      session,
+      selectTotals(options),
+    );
+    for await (const row of rows) await onTotal({ ...row, invoices: Number(row.invoices) });
+  });
+}
+
+function selectTotals(options: TotalsOptions): SQL {
+  const keys = groupingKeys(options.by);
+  const names = sql.join(
+    keys.map((key) => sql`${key.expression} as ${sql.identifier(key.name)}`),
+    sql`, `,
+  );
+  const order = sql.join(
+    keys.map((key) => key.expression),
+    sql`, `,
+  );
+  return sql`
+    select ${names}, sum(t.invoices)::bigint as invoices, sum(t.total)::numeric(24, 2)::text as total
+    from ${totalsSource(options.asKnownOn)} t
+    ${where(options)}
+    group by ${order}
+    having sum(t.invoices) <> 0
+    order by ${order}`;
+}
+
+function groupingKeys(by: Grouping): readonly { readonly name: string; readonly expression: SQL }[] {
+  const venue = { name: "venue_id", expression: sql`t.venue_id collate "C"` };
+  const day = { name: "created_on", expression: sql`t.created_on` };
+  const month = { name: "created_on", expression: sql`to_char(t.created_on, 'YYYY-MM')` };
+  const keys = { venue, day, month };
+  return by.split(",").map((name) => keys[name as keyof typeof keys]);
+}
+
+function totalsSource(asKnownOn: string | undefined): SQL {
+  if (asKnownOn === undefined) return sql`reports.venue_daily_totals`;
+  return sql`reports.venue_daily_totals_as_known_on(${knownMoment(asKnownOn)})`;
+}
+
+/** A date counts to its end; a timestamp without an offset is in the session's zone, the warehouse's. */
+function knownMoment(text: string): SQL {
+  return DATE.test(text) ? sql`${text}::date` : sql`${text}::timestamptz`;
+}
+
+function where({ from, to, venue }: TotalsFilter): SQL {
+  const condition = and(
+    from === undefined ? undefined : sql`t.created_on >= ${from}::date`,
+    to === undefined ? undefined : sql`t.created_on < ${to}::date`,
+    venue === undefined ? undefined : sql`t.venue_id = ${venue}`,
+  );
+  return condition === undefined ? sql`` : sql`where ${condition}`;
+}
+
+/** What one load changed in the totals asked for. */
+export interface Change {
+  readonly loadId: number;
+  readonly fileName: string;
+  readonly syncedOn: string | null;
+  readonly knownAt: string;
+  readonly invoices: number;
+  readonly total: string;
+}
+
+/** The loads that made a total, in the order in which they became known; their changes add up to it. */
+export async function explainTotal(
+  options: Omit<TotalsOptions, "by">,
+  onChange: (change: Change) => Promise<void>,
+): Promise<void> {
+  const known = options.asKnownOn;
+  const isDate = known !== undefined && DATE.test(known);
+  const end = isDate
+    ? sql`((${known}::date + 1)::timestamp at time zone ${options.settings.timeZone}) - interval '1 microsecond'`
+    : sql`${known ?? "infinity"}::timestamptz`;
+  await asKnown(options, async (session) => {
+    const rows = streamRows<Omit<Change, "invoices"> & { invoices: string }>(
+      session,
+      sql`
+        select t.load_id as "loadId", t.file_name as "fileName", t.synced_on::text as "syncedOn", t.known_at::text as "knownAt",
+               sum(t.invoices)::bigint as invoices, sum(t.total)::numeric(24, 2)::text as total
+        from (select * from reports.venue_daily_changes c where c.known_at <= ${end}) t
+        ${where(options)}
+        group by t.load_id, t.file_name, t.synced_on, t.known_at
+        order by t.known_at`,
+    );
+    for await (const row of rows) {
+      await onChange({ ...row, knownAt: isoInstant(row.knownAt), invoices: Number(row.invoices) });
+    }
+  });
+}
+
+/** A date, or a date and a time of day, perhaps with an offset. PostgreSQL alone would take more: `now`, `infinity`, `10/5/2026`. */
+const DATE = /^\d{4}-\d\d-\d\d$/;
+const TIMESTAMP = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?\s?(Z|[+-]\d\d(:?\d\d)?)?$/i;
+
+/** What looks right and is not: 30 February, an offset of 99 hours (invalid_time_zone_displacement_value). */
+const NO_SUCH_MOMENT: ReadonlySet<string | undefined> = new Set([
+  SQLSTATE.invalidDatetime,
+  SQLSTATE.datetimeOverflow,
+  "22009",
+]);
+
+async function asKnown(options: Omit<TotalsOptions, "by">, work: (session: Session) => Promise<void>) {
+  const { asKnownOn } = options;
+  if (asKnownOn !== undefined && !DATE.test(asKnownOn) && !TIMESTAMP.test(asKnownOn)) {
+    throw noMoment(asKnownOn);
+  }
+  try {
+    await inWarehouseZone(options, work);
+  } catch (error) {
+    if (!NO_SUCH_MOMENT.has(errorState(error))) throw error;
+    throw noMoment(asKnownOn, error);
+  }
+}
+
+function noMoment(text: string | undefined, cause?: unknown): RollbookError {
+  return new RollbookError({
+    code: "usage",
+    message: `--as-known-on ${JSON.stringify(text)}: give a date (2026-10-05, which means its end) or a timestamp (2026-10-05T18:00:00+02:00).`,
+    cause,
+  });
+}

@@ -1,0 +1,576 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { withTransaction } from "../../db/client.ts";
+import { ensurePartitions, partitionOf } from "../../db/partitions/create.ts";
+import { attachPartition, detachPartition } from "../../db/partitions/remove.ts";
+import type { Granularity } from "../../db/schema.ts";
+import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
+import { makeFolder } from "../../db/testing/folder.ts";
+import { refreshPartitions } from "../refresh.ts";
+import { type Change, explainTotal } from "../reports/totals.ts";
+import { findDivergences, type Invoice, idOf, load, writeDrop } from "../testing/invoices.ts";
+import { disagreements, startWorker, totalsOf, type Worker } from "../testing/warehouse.ts";
+import { type Divergence, verifyWarehouse } from "./verify.ts";
+
+/** Tables whose rows the tests change by hand, in an order in which they can be put back. */
+const TABLES = [
+  "loads",
+  "rejects",
+  "corrections",
+  "invoices",
+  "venue_day_deltas",
+  "venue_day_pending",
+  "venue_day_rollup",
+  "partitions",
+];
+
+/** Three drops over two months; the last is left pending. Load 2 has a correction and a rejected line. */
+async function makeWarehouse(granularity: Granularity = "month"): Promise<TestWarehouse> {
+  const warehouse = await createTestDatabase({ granularity });
+  const folder = makeFolder();
+  const { database } = warehouse;
+  await load(
+    warehouse,
+    writeDrop(folder, "2026-03-20.csv", [
+      ["venue-a", 1, "2026-02-10", "10.00"],
+      ["venue-a", 2, "2026-02-10", "20.00"],
+      ["venue-a", 3, "2026-02-11", "0.00"],
+      ["venue-b", 4, "2026-02-10", "-3.50"],
+      ["venue-b", 5, "2026-03-10", "7.00"],
+      ["venue-a", 6, "2026-03-10", "8.00"],
+    ]),
+  );
+  await load(
+    warehouse,
+    writeDrop(folder, "2026-03-21.csv", [
+      ["venue-a", 1, "2026-02-10", "11.00"],
+      ["venue-a", 7, "2026-02-10", "5.00"],
+      ["venue-b", 8, "2026-03-25", "9.00"],
+    ]),
+  );
+  await refreshPartitions({ database });
+  await load(
+    warehouse,
+    writeDrop(folder, "2026-03-22.csv", [
+      ["venue-a", 9, "2026-02-10", "100.00"],
+      ["venue-b", 10, "2026-02-11", "200.00"],
+      ["venue-b", 5, "2026-03-10", "7.50"],
+    ]),
+  );
+  for (const table of TABLES)
+    await warehouse.query(`create table public.${table} as table warehouse.${table}`);
+  return warehouse;
+}
+
+/** Puts every row back as it was. */
+async function putBack(warehouse: TestWarehouse): Promise<void> {
+  await withTransaction(warehouse, async ({ client }) => {
+    for (const table of TABLES.slice(0, -1)) {
+      await client.query(`delete from warehouse.${table}`);
+      await client.query(`insert into warehouse.${table} select * from public.${table}`);
+    }
+    await client.query(`
+      update warehouse.partitions p
+      set state = b.state, rollup_invoices = b.rollup_invoices, rollup_total = b.rollup_total
+      from public.partitions b where b.partition = p.partition`);
+  });
+}
+
+const A =
+  "created_on = '2026-02-10' and venue_key = (select venue_key from warehouse.venues where venue_id = 'venue-a')";
+const INVOICE = `invoice_id = '${idOf(1)}'`;
+
+interface Tampering {
+  readonly by: string;
+  readonly sql: string;
+  /** Groups that must be named: venue and date. */
+  readonly groups?: readonly (readonly [venueId: string, createdOn: string])[];
+  /** Others that must be named. */
+  readonly others?: readonly Readonly<Record<string, unknown>>[];
+  /** What no repair can know; it stays named. */
+  readonly stays?: boolean;
+  /** When it became known is lost. */
+  readonly knownAnew?: boolean;
+}
+
+const GROUP_A = [["venue-a", "2026-02-10"]] as const;
+const GROUP_AB = [
+  ["venue-a", "2026-02-10"],
+  ["venue-b", "2026-02-10"],
+] as const;
+
+const TAMPERINGS: Readonly<Record<string, readonly Tampering[]>> = {
+  invoices: [
+    {
+      by: "a total",
+      sql: `update warehouse.invoices set total = total + 0.01 where ${INVOICE}`,
+      groups: GROUP_A,
+    },
+    {
+      by: "a venue",
+      sql: `update warehouse.invoices set venue_key = (select venue_key from warehouse.venues where venue_id = 'venue-b') where ${INVOICE}`,
+      groups: GROUP_AB,
+    },
+    { by: "a row taken out", sql: `delete from warehouse.invoices where ${INVOICE}`, groups: GROUP_A },
+    { by: "a group taken out", sql: `delete from warehouse.invoices where ${A}`, groups: GROUP_A },
+    {
+      by: "a row added",
+      sql: `insert into warehouse.invoices select created_at, created_on, venue_key, load_id, synced_on, '${idOf(77)}', 0 from warehouse.invoices where ${INVOICE}`,
+      groups: GROUP_A,
+    },
+    {
+      by: "a creation date in the partition",
+      sql: `update warehouse.invoices set created_on = '2026-02-11' where ${INVOICE}`,
+      groups: [...GROUP_A, ["venue-a", "2026-02-11"]],
+      others: [{ kind: "group", createdOn: "2026-02-11", misdated: true }],
+      stays: true,
+    },
+    {
+      by: "a creation date in another partition",
+      sql: `update warehouse.invoices set created_on = '2026-03-10' where ${INVOICE}`,
+      groups: [...GROUP_A, ["venue-a", "2026-03-10"]],
+      others: [{ kind: "group", createdOn: "2026-03-10", misdated: true }],
+      stays: true,
+    },
+    {
+      by: "a creation instant",
+      sql: `update warehouse.invoices set created_at = created_at + interval '12 hours' where ${INVOICE}`,
+      groups: GROUP_A,
+      others: [{ kind: "group", createdOn: "2026-02-10", misdated: true }],
+      stays: true,
+    },
+  ],
+  deltas: [
+    {
+      by: "a count",
+      sql: `update warehouse.venue_day_deltas set invoices = invoices + 1 where load_id = 1 and ${A}`,
+      groups: GROUP_A,
+      others: [{ kind: "load", loadId: 1 }],
+    },
+    {
+      by: "a total",
+      sql: `update warehouse.venue_day_deltas set total = total - 0.01 where load_id = 2 and ${A}`,
+      groups: GROUP_A,
+    },
+    {
+      by: "a row taken out",
+      sql: `delete from warehouse.venue_day_deltas where load_id = 2 and ${A}`,
+      groups: GROUP_A,
+      others: [{ kind: "load", loadId: 2 }],
+    },
+    {
+      by: "all rows taken out",
+      sql: "delete from warehouse.venue_day_deltas",
+      groups: GROUP_AB,
+      others: [
+        { kind: "load", loadId: 1 },
+        { kind: "load", loadId: 3 },
+      ],
+    },
+    {
+      by: "a row added",
+      sql: `insert into warehouse.venue_day_deltas select * from warehouse.venue_day_deltas where load_id = 3 and ${A}`,
+      groups: GROUP_A,
+      others: [{ kind: "load", loadId: 3 }],
+    },
+    {
+      by: "a row of no load",
+      sql: `insert into warehouse.venue_day_deltas select 999, created_on, venue_key, 1, 1 from warehouse.venue_day_deltas where load_id = 1 and ${A}`,
+      groups: GROUP_A,
+      others: [{ kind: "load", loadId: 999 }],
+    },
+    {
+      by: "a row's load",
+      sql: `update warehouse.venue_day_deltas set load_id = 2 where load_id = 1 and ${A}`,
+      others: [
+        { kind: "load", loadId: 1 },
+        { kind: "load", loadId: 2 },
+      ],
+    },
+    {
+      by: "a date",
+      sql: `update warehouse.venue_day_deltas set created_on = '2026-02-11' where load_id = 1 and ${A}`,
+      groups: [...GROUP_A, ["venue-a", "2026-02-11"]],
+    },
+  ],
+  pending: [
+    {
+      by: "a count",
+      sql: `update warehouse.venue_day_pending set invoices = invoices + 1 where ${A}`,
+      groups: GROUP_A,
+    },
+    {
+      by: "a total",
+      sql: `update warehouse.venue_day_pending set total = total + 0.01 where ${A}`,
+      groups: GROUP_A,
+    },
+    { by: "a row taken out", sql: `delete from warehouse.venue_day_pending where ${A}`, groups: GROUP_A },
+    {
+      by: "a row added",
+      sql: `insert into warehouse.venue_day_pending select * from warehouse.venue_day_pending where ${A}`,
+      groups: GROUP_A,
+    },
+    {
+      by: "a row for a date without a partition",
+      sql: `insert into warehouse.venue_day_pending select '2019-05-05', venue_key, 1, 1 from warehouse.venue_day_pending where ${A}`,
+      others: [
+        {
+          kind: "orphan",
+          createdOn: "2019-05-05",
+          venueId: "venue-a",
+          pending: { invoices: 1, total: "1.00" },
+        },
+      ],
+    },
+  ],
+  rollup: [
+    {
+      by: "a count",
+      sql: `update warehouse.venue_day_rollup set invoices = invoices - 1 where ${A}`,
+      groups: GROUP_A,
+    },
+    {
+      by: "a total",
+      sql: `update warehouse.venue_day_rollup set total = total + 1e9 where ${A}`,
+      groups: GROUP_A,
+    },
+    { by: "a row taken out", sql: `delete from warehouse.venue_day_rollup where ${A}`, groups: GROUP_A },
+    {
+      by: "a row added",
+      sql: `insert into warehouse.venue_day_rollup select '2026-02-11', venue_key, 1, 1 from warehouse.venues where venue_id = 'venue-b'`,
+      groups: [["venue-b", "2026-02-11"]],
+    },
+    {
+      by: "an empty row added",
+      sql: `insert into warehouse.venue_day_rollup select '2026-02-11', venue_key, 0, 0 from warehouse.venues where venue_id = 'venue-b'`,
+      groups: [["venue-b", "2026-02-11"]],
+    },
+    {
+      by: "a row of no venue",
+      sql: "insert into warehouse.venue_day_rollup values ('2026-02-10', 999, 1, 1)",
+      groups: [["venue_key 999 (not among the venues)", "2026-02-10"]],
+    },
+  ],
+  catalog: [
+    {
+      by: "a count",
+      sql: "update warehouse.partitions set rollup_invoices = rollup_invoices + 1 where lower <= '2026-02-10' and upper > '2026-02-10'",
+      others: [{ kind: "control" }],
+    },
+    {
+      by: "a total",
+      sql: "update warehouse.partitions set rollup_total = rollup_total + 0.01 where lower <= '2026-02-10' and upper > '2026-02-10'",
+      others: [{ kind: "control" }],
+    },
+  ],
+  ledger: [
+    ...["read", "inserted", "corrected", "unchanged", "superseded", "rejected"].map((column) => ({
+      by: `the count ${column}`,
+      sql: `update warehouse.loads set ${column} = ${column} + 1 where load_id = 2`,
+      others: [{ kind: "load", loadId: 2 }],
+      stays: true,
+    })),
+    {
+      by: "a row taken out",
+      sql: "delete from warehouse.loads where load_id = 2",
+      others: [{ kind: "load", loadId: 2 }],
+      knownAnew: true,
+    },
+    {
+      by: "a row added",
+      sql: "insert into warehouse.loads (load_id, file_name, status, read, inserted) values (50, 'x', 'loaded', 4, 4)",
+      others: [{ kind: "load", loadId: 50 }],
+    },
+    {
+      by: "a quarantined line taken out",
+      sql: "delete from warehouse.rejects",
+      others: [{ kind: "load", loadId: 2 }],
+      stays: true,
+    },
+    {
+      by: "a quarantined line added",
+      sql: "insert into warehouse.rejects values (2, 999, 'bad_uuid', null, '')",
+      others: [{ kind: "load", loadId: 2 }],
+      stays: true,
+    },
+    {
+      by: "a quarantined line of no load",
+      sql: "insert into warehouse.rejects values (888, 1, 'bad_uuid', null, '')",
+      others: [{ kind: "load", loadId: 888 }],
+    },
+  ],
+  corrections: [
+    {
+      by: "a row taken out",
+      sql: "delete from warehouse.corrections where load_id = 2",
+      others: [{ kind: "load", loadId: 2 }],
+    },
+    {
+      by: "a row of no load",
+      sql: "insert into warehouse.corrections select 777, created_on, venue_key, invoice_id, old_created_at, old_total, old_load_id, old_synced_on from warehouse.corrections where load_id = 2",
+      others: [{ kind: "load", loadId: 777 }],
+    },
+  ],
+};
+
+function expectNamed(
+  divergences: readonly Divergence[],
+  tampering: Tampering,
+  granularity: Granularity,
+): void {
+  const about = `${tampering.by}: ${JSON.stringify(divergences)}`;
+  for (const [venueId, createdOn] of tampering.groups ?? []) {
+    const { partition } = partitionOf(granularity, createdOn);
+    expect(divergences, about).toContainEqual(
+      expect.objectContaining({ kind: "group", partition, venueId, createdOn }),
+    );
+  }
+  for (const other of tampering.others ?? []) {
+    expect(divergences, about).toContainEqual(expect.objectContaining(other));
+  }
+}
+
+const CASES = (["month", "week", "day"] as const).flatMap((granularity) =>
+  Object.keys(TAMPERINGS).map((table) => [table, granularity] as const),
+);
+
+test.each(CASES)(
+  "whatever is changed by hand in the %s of a %s is found and named",
+  async (table, granularity) => {
+    const warehouse = await makeWarehouse(granularity);
+    for (const tampering of TAMPERINGS[table] ?? []) {
+      expect(await findDivergences(warehouse), `before ${tampering.by}`).toEqual([]);
+      await warehouse.query(tampering.sql);
+      expectNamed(await findDivergences(warehouse), tampering, granularity);
+      await putBack(warehouse);
+    }
+  },
+);
+
+test.each(Object.keys(TAMPERINGS))(
+  "what was changed in the %s is repaired under a ledger entry of its own",
+  async (table) => {
+    const warehouse = await makeWarehouse();
+    const { database, settings } = warehouse;
+    const totals = await totalsOf(warehouse);
+    for (const tampering of TAMPERINGS[table] ?? []) {
+      if (tampering.stays === true) continue;
+      const [before] = await warehouse.query<{ at: string }>("select clock_timestamp()::text as at");
+      await warehouse.query(tampering.sql);
+      expect(await findDivergences(warehouse, { repair: true }), tampering.by).not.toEqual([]);
+      expect(await findDivergences(warehouse), tampering.by).toEqual([]);
+      expect(await disagreements(warehouse), tampering.by).toEqual([]);
+      const methods = (await refreshPartitions({ database })).map((report) => report.method);
+      expect(methods, "nothing is left to rebuild").not.toContain("rebuild");
+      const entered = await warehouse.query<{ file_name: string; known: boolean }>(
+        "select file_name, known_at is not null as known from warehouse.loads where status = 'repair' order by load_id",
+      );
+      expect(entered.every(({ known }) => known)).toBe(true);
+      const adjusted = entered.some(({ file_name }) => file_name === "verify --repair 2026-02");
+      const sumsDiffered = ["invoices", "deltas"].includes(table) && tampering.groups !== undefined;
+      expect(adjusted, tampering.by).toBe(sumsDiffered);
+      if (table !== "deltas" && tampering.knownAnew !== true) {
+        expect(await totalsOf(warehouse, before?.at), `${tampering.by}, as known before`).toEqual(totals);
+      }
+      for (const { venue_id: venue, created_on, invoices, total } of await totalsOf(warehouse)) {
+        const changes: Change[] = [];
+        const to = partitionOf("day", created_on ?? "").upper;
+        await explainTotal({ database, settings, venue, from: created_on, to }, async (change) => {
+          changes.push(change);
+        });
+        expect(changes.reduce((sum, change) => sum + change.invoices, 0)).toBe(invoices);
+        expect(changes.reduce((sum, change) => sum + BigInt(change.total.replace(".", "")), 0n)).toBe(
+          BigInt((total ?? "").replace(".", "")),
+        );
+      }
+      await putBack(warehouse);
+    }
+  },
+);
+
+test("what no repair can know stays named", async () => {
+  const warehouse = await makeWarehouse();
+  for (const tampering of Object.values(TAMPERINGS).flat()) {
+    if (tampering.stays !== true) continue;
+    await warehouse.query(tampering.sql);
+    await findDivergences(warehouse, { repair: true });
+    expect(await findDivergences(warehouse), tampering.by).not.toEqual([]);
+    await putBack(warehouse);
+  }
+});
+
+test("what a repair has acknowledged of a load is named again when it changes again", async () => {
+  const warehouse = await makeWarehouse();
+  const lose = "delete from warehouse.venue_day_deltas where load_id = 1 and created_on = $1";
+  await warehouse.query(lose, ["2026-02-10"]);
+  await findDivergences(warehouse, { repair: true });
+  expect(await findDivergences(warehouse)).toEqual([]);
+  await warehouse.query(lose, ["2026-03-10"]);
+  expect(await findDivergences(warehouse)).toContainEqual(
+    expect.objectContaining({ kind: "load", loadId: 1 }),
+  );
+  await findDivergences(warehouse, { repair: true });
+  expect(await findDivergences(warehouse)).toEqual([]);
+});
+
+test("a rollup that does not verify becomes stale, and the next refresh rebuilds it and says so", async () => {
+  const warehouse = await makeWarehouse();
+  const { database } = warehouse;
+  await warehouse.query(`update warehouse.venue_day_rollup set total = total + 1 where ${A}`);
+  await findDivergences(warehouse);
+  const states = await warehouse.query("select partition, state from warehouse.partitions order by lower");
+  expect(states).toEqual([
+    { partition: "2026-02", state: "stale" },
+    { partition: "2026-03", state: "open" },
+  ]);
+  expect((await refreshPartitions({ database }))[0]).toMatchObject({
+    partition: "2026-02",
+    method: "rebuild",
+    reason: "the partition is stale",
+  });
+  expect(await findDivergences(warehouse)).toEqual([]);
+  expect(await warehouse.query("select from warehouse.partitions where state <> 'open'")).toEqual([]);
+});
+
+test("deltas alone that are wrong do not make the rollup stale", async () => {
+  const warehouse = await makeWarehouse();
+  await warehouse.query(`update warehouse.venue_day_deltas set total = total + 1 where load_id = 1 and ${A}`);
+  expect(await findDivergences(warehouse)).toHaveLength(1);
+  expect(await warehouse.query("select from warehouse.partitions where state = 'stale'")).toEqual([]);
+});
+
+test("each group is named with what each table says of it", async () => {
+  const warehouse = await makeWarehouse();
+  await warehouse.query(`delete from warehouse.invoices where ${INVOICE}`);
+  await warehouse.query(`update warehouse.venue_day_rollup set total = total + 1 where ${A}`);
+  expect(await findDivergences(warehouse)).toMatchObject([
+    {
+      kind: "group",
+      partition: "2026-02",
+      venueId: "venue-a",
+      createdOn: "2026-02-10",
+      recomputed: { invoices: 3, total: "125.00" },
+      shown: { invoices: 4, total: "137.00" },
+      deltas: { invoices: 4, total: "136.00" },
+      misdated: false,
+    },
+    { kind: "control", partition: "2026-02" },
+  ]);
+});
+
+test("one partition can be verified and repaired alone", async () => {
+  const warehouse = await makeWarehouse();
+  await warehouse.query("update warehouse.venue_day_rollup set total = total + 1");
+  const february = { partition: "2026-02" };
+  const named = await findDivergences(warehouse, { ...february, repair: true });
+  expect(new Set(named.map((divergence) => "partition" in divergence && divergence.partition))).toEqual(
+    new Set(["2026-02"]),
+  );
+  expect(await findDivergences(warehouse, february)).toEqual([]);
+  expect(await findDivergences(warehouse)).not.toEqual([]);
+  await expect(findDivergences(warehouse, { partition: "2031-01" })).rejects.toMatchObject({
+    code: "not_found",
+  });
+});
+
+test("an invoice id under two venues, or two dates, is found by --identity alone", async () => {
+  const warehouse = await createTestDatabase({ granularity: "week" });
+  const invoices: readonly Invoice[] = [
+    ["venue-a", 1, "2026-02-10", "1.00"],
+    ["venue-b", 1, "2026-02-10", "1.00"],
+    ["venue-a", 2, "2026-02-10", "1.00"],
+    ["venue-a", 2, "2026-03-01", "1.00"],
+    ["venue-a", 3, "2026-02-10", "1.00"],
+  ];
+  await load(warehouse, writeDrop(makeFolder(), "2026-03-20.csv", invoices));
+  expect(await findDivergences(warehouse)).toEqual([]);
+  const found = await findDivergences(warehouse, { identity: true });
+  expect(found).toHaveLength(2);
+  expect(found).toContainEqual({
+    kind: "identity",
+    invoiceId: idOf(1),
+    keys: ["venue-a on 2026-02-10", "venue-b on 2026-02-10"],
+  });
+  expect(found).toContainEqual({
+    kind: "identity",
+    invoiceId: idOf(2),
+    keys: ["venue-a on 2026-02-10", "venue-a on 2026-03-01"],
+  });
+  const { partition } = partitionOf("week", "2026-02-10");
+  expect(await findDivergences(warehouse, { partition, identity: true })).toHaveLength(1);
+});
+
+test("an empty warehouse verifies", async () => {
+  const { database, settings } = await createTestDatabase();
+  const empty = { partitions: 0, invoices: 0, groups: 0, divergences: 0, repaired: [] };
+  expect(await verifyWarehouse({ database, settings, identity: true, repair: true })).toMatchObject(empty);
+  await ensurePartitions({ database, granularity: "month", dates: ["2026-01-01"] });
+  expect(await verifyWarehouse({ database, settings, identity: true })).toMatchObject({
+    ...empty,
+    partitions: 1,
+  });
+});
+
+test("a detached partition is passed over, and its deltas still count for the ledger", async () => {
+  const warehouse = await makeWarehouse();
+  const { database, settings } = warehouse;
+  await refreshPartitions({ database });
+  await detachPartition({ database, partition: "2026-02" });
+  expect(await verifyWarehouse({ database, settings, identity: true })).toMatchObject({
+    partitions: 1,
+    divergences: 0,
+  });
+  await expect(findDivergences(warehouse, { partition: "2026-02" })).rejects.toMatchObject({ code: "usage" });
+  await warehouse.query("delete from warehouse.venue_day_deltas_2026_02 where load_id = 2");
+  expect(await findDivergences(warehouse)).toMatchObject([{ kind: "load", loadId: 2 }]);
+});
+
+let workers: readonly Worker[] = [];
+beforeAll(() => {
+  workers = Array.from({ length: 3 }, startWorker);
+});
+afterAll(() => {
+  for (const worker of workers) worker.kill();
+});
+
+test("beside loads that make partitions, refreshes, and partitions that leave and come back, there is no false alarm", async () => {
+  const warehouse = await createTestDatabase({ granularity: "week" });
+  const { database, settings } = warehouse;
+  const { host, port, user, database: name } = database.pool.options;
+  const base = { connection: { host, port, user, database: name, ssl: false } as const, settings };
+  const folder = makeFolder();
+  await load(warehouse, writeDrop(folder, "2025-12-31.csv", [["venue-0", 1, "2025-06-16", "1.00"]]));
+  await refreshPartitions({ database });
+  const { partition } = partitionOf("week", "2025-06-16");
+  let busy = true;
+  const loading = Promise.all(
+    workers.map(async (worker, lane) => {
+      for (let round = 0; round < 4; round += 1) {
+        const invoices = Array.from({ length: 400 }, (_, n): Invoice => {
+          const date = new Date(Date.UTC(2026, 0, 1 + ((n * 7 * (lane + 1) + round * 21) % 330)));
+          return [`venue-${n % 9}`, n + round * 100, date.toISOString().slice(0, 10), `${lane}${round}.25`];
+        });
+        const path = writeDrop(folder, `drop${lane}-${round}-2026-12-0${1 + round}.csv`, invoices);
+        const result = await worker.run({ ...base, path });
+        expect(result).toMatchObject({ load: { outcome: "loaded" } });
+        expect(await worker.run(base)).toHaveProperty("refreshed");
+      }
+    }),
+  ).finally(() => {
+    busy = false;
+  });
+  const moving = (async () => {
+    let moves = 0;
+    for (; busy; moves += 1) {
+      await detachPartition({ database, partition });
+      await attachPartition({ database, partition });
+    }
+    return moves;
+  })();
+  let rounds = 0;
+  for (; busy; rounds += 1) expect(await findDivergences(warehouse, { identity: false })).toEqual([]);
+  await loading;
+  expect(await moving).toBeGreaterThan(1);
+  expect(rounds).toBeGreaterThan(1);
+  expect(await findDivergences(warehouse)).toEqual([]);
+  expect(await disagreements(warehouse)).toEqual([]);
+});
