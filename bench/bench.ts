@@ -1,14 +1,12 @@
 /** `npm run bench`: measures incremental refresh against every other way. As a function: `runBench`. */
-import { realpathSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command, Option } from "commander";
-import { RollbookError } from "../db/errors.ts";
-import { createProgress, listenForStop, parseArguments } from "./program/terminal.ts";
+import { createProgress, listenForStop, parseArguments, runProgram } from "./program/terminal.ts";
 import { writeReport } from "./report/report.ts";
 import { PROFILES, type Profile } from "./results.ts";
 import { type BenchOutcome, runBench } from "./run/runner.ts";
-import { formatSummary } from "./run/summary.ts";
+import { formatSummary } from "./run/table.ts";
 
 const HOME = fileURLToPath(new URL("../.bench", import.meta.url));
 
@@ -76,11 +74,10 @@ async function run(argv: readonly string[]): Promise<number> {
     process.stderr.write("\nInterrupted. To go on from here, run the same command again, without --fresh.\n");
     return stop.exitCode();
   } catch (error) {
-    progress.stop();
     if (stop.signal.aborted) return stop.exitCode();
-    if (!(error instanceof RollbookError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return ["usage", "configuration"].includes(error.code) ? 2 : 1;
+    throw error;
+  } finally {
+    progress.stop();
   }
 }
 
@@ -92,6 +89,4 @@ async function conclude({ results, path }: BenchOutcome): Promise<void> {
   for (const file of files) process.stdout.write(`Report: ${file}\n`);
 }
 
-if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  process.exitCode = await run(process.argv.slice(2));
-}
+await runProgram(import.meta.url, run);

@@ -1,15 +1,11 @@
 /** `npm run generate`: writes drops. As a function: `generateDrops`. */
-import { realpathSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import cliProgress from "cli-progress";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { RollbookError } from "../db/errors.ts";
-import { generateDrops } from "./generator/drops.ts";
+import { generateDrops } from "./generator/folder.ts";
 import { MANIFEST, type Manifest } from "./generator/manifest.ts";
-import { DEFAULTS, type GenerateOptions, type GenerateProgress } from "./generator/options.ts";
-import { parseArguments } from "./program/terminal.ts";
+import { DEFAULTS, type GenerateOptions } from "./generator/options.ts";
+import { createProgress, parseArguments, runProgram } from "./program/terminal.ts";
 
-export { generateDrops } from "./generator/drops.ts";
+export { generateDrops } from "./generator/folder.ts";
 export { type Manifest, type ManifestFile, readManifest } from "./generator/manifest.ts";
 export type { GenerateOptions, GenerateProgress, Recipe } from "./generator/options.ts";
 
@@ -120,37 +116,17 @@ async function run(argv: readonly string[]): Promise<number> {
   const options = command.opts<GenerateOptions>();
   const progress = process.stderr.isTTY ? createProgress() : undefined;
   try {
-    const manifest = await generateDrops(
-      progress === undefined ? options : { ...options, onProgress: progress.show },
-    );
+    const manifest = await generateDrops({
+      ...options,
+      onProgress: ({ rows, totalRows, file }) =>
+        progress?.show({ done: rows, total: totalRows, text: `${rows} of ${totalRows} lines, ${file}` }),
+    });
     progress?.stop();
     process.stdout.write(`${summarize(options, manifest)}\n`);
     return 0;
-  } catch (error) {
+  } finally {
     progress?.stop();
-    if (!(error instanceof RollbookError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return ["usage", "configuration", "not_found"].includes(error.code) ? 2 : 1;
   }
-}
-
-function createProgress() {
-  const bar = new cliProgress.SingleBar({
-    format: "{bar} {percentage}% | {value} of {total} lines | {file} | {eta_formatted} to go",
-    stream: process.stderr,
-    clearOnComplete: true,
-  });
-  let started = false;
-  return {
-    show: ({ rows, totalRows, file }: GenerateProgress) => {
-      if (!started) bar.start(totalRows, 0, { file });
-      started = true;
-      bar.update(rows, { file });
-    },
-    stop: () => {
-      if (started) bar.stop();
-    },
-  };
 }
 
 function summarize(options: GenerateOptions, { files, totals }: Manifest): string {
@@ -160,6 +136,4 @@ function summarize(options: GenerateOptions, { files, totals }: Manifest): strin
   return `${size} in ${options.out}\n${totals.invoices} invoices in ${totals.groups} groups, ${totals.total} in all; see ${options.out}/${MANIFEST}`;
 }
 
-if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  process.exitCode = await run(process.argv.slice(2));
-}
+await runProgram(import.meta.url, run);

@@ -2,7 +2,7 @@
 
 import type { BenchServer } from "../program/server.ts";
 import type { ArmResult, Cell } from "../results.ts";
-import type { Run } from "../run/measure.ts";
+import type { Run } from "../run/sample.ts";
 import type { Site } from "../run/site.ts";
 
 export interface Arm {

@@ -2,7 +2,7 @@
 import { ensurePartitions } from "../../db/partitions/create.ts";
 import { MOST_SORTED } from "../run/batch.ts";
 import { datesOf, makeVenues } from "../run/history.ts";
-import type { Run } from "../run/measure.ts";
+import type { Run } from "../run/sample.ts";
 import type { Site } from "../run/site.ts";
 import type { Arm } from "./arm.ts";
 import { copyBatch, openSession, timed } from "./statements.ts";

@@ -1,7 +1,7 @@
 /** The product as it is meant to be used: load, then apply what is pending. */
 import type { LoadReport } from "../../etl/load/report.ts";
 import type { LoadProcess } from "../run/load_process.ts";
-import type { Run, Work } from "../run/measure.ts";
+import type { Run, Work } from "../run/sample.ts";
 import type { Site } from "../run/site.ts";
 import { type Arm, totalsOf } from "./arm.ts";
 import { restorePending } from "./ours.ts";

@@ -2,8 +2,8 @@
 import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { appendDrop, openDuckDb } from "../run/columnar.ts";
-import { SYNCED_ON } from "../run/invoices.ts";
-import type { Run } from "../run/measure.ts";
+import type { Run } from "../run/sample.ts";
+import { SYNCED_ON } from "../run/scale.ts";
 import type { Site } from "../run/site.ts";
 import type { Arm } from "./arm.ts";
 import { totalsOf } from "./arm.ts";

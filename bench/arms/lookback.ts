@@ -2,7 +2,7 @@
  * A lookback window, as incremental models are usually run: the last days are deleted and inserted anew. What arrives later than that is missed:
  * expected to be wrong where a batch has late rows, and by how much is what this arm is for.
  */
-import { SYNCED_ON } from "../run/invoices.ts";
+import { SYNCED_ON } from "../run/scale.ts";
 import type { Arm } from "./arm.ts";
 import { totalsOf } from "./arm.ts";
 import { inTransaction, openSession, timed } from "./statements.ts";

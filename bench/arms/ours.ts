@@ -1,7 +1,7 @@
 /** The product, through its own functions: a load, then a refresh by each strategy. */
 import { openDatabase } from "../../db/client.ts";
 import { type RefreshReport, refreshPartitions, type Strategy } from "../../etl/refresh.ts";
-import type { Run } from "../run/measure.ts";
+import type { Run } from "../run/sample.ts";
 import type { Site } from "../run/site.ts";
 import { type Arm, totalsOf } from "./arm.ts";
 import { timed } from "./statements.ts";

@@ -5,7 +5,7 @@ import type pg from "pg";
 import { from as copyFrom } from "pg-copy-streams";
 import { openDatabase } from "../../db/client.ts";
 import { KEYED_COLUMNS } from "../run/batch.ts";
-import type { Run, Work } from "../run/measure.ts";
+import type { Run, Work } from "../run/sample.ts";
 import type { Site } from "../run/site.ts";
 
 /** Opens a session of the arm's own, with the settings of the product's sessions; `prepare` is not measured. */

@@ -1,7 +1,37 @@
-/** What the commands of the bench have in common: how they show how far they are, and how they are stopped. */
+/** What all programs of bench/ share: how they start and stop, and how they show their progress. */
+import { realpathSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import cliProgress from "cli-progress";
 import { type Command, CommanderError } from "commander";
+import { RollbookError } from "../../db/errors.ts";
 import type { ProgressListener } from "../run/progress.ts";
+
+/** The exit code is 2 for what the user can mend in the command. */
+const USER_ERRORS: readonly string[] = ["usage", "configuration", "not_found"];
+
+/**
+ * Runs a program if `moduleUrl` (`import.meta.url`) is the file that Node was started with; an import of the file runs
+ * nothing.
+ */
+export async function runProgram(
+  moduleUrl: string,
+  run: (argv: readonly string[]) => Promise<number>,
+): Promise<void> {
+  const [, started, ...argv] = process.argv;
+  if (started === undefined || realpathSync(started) !== fileURLToPath(moduleUrl)) return;
+  process.exitCode = await explainErrors(() => run(argv));
+}
+
+/** The exit code of `run`. A RollbookError is printed and becomes one; any other error is our mistake and is thrown. */
+export async function explainErrors(run: () => Promise<number>): Promise<number> {
+  try {
+    return await run();
+  } catch (error) {
+    if (!(error instanceof RollbookError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return USER_ERRORS.includes(error.code) ? 2 : 1;
+  }
+}
 
 /** The first SIGINT or SIGTERM lets the run clean up; exit codes are those of a shell. */
 export function listenForStop(): { readonly signal: AbortSignal; readonly exitCode: () => number } {
@@ -25,11 +55,11 @@ export function createProgress({ everyMs = 0 }: { readonly everyMs?: number } = 
   readonly stop: () => void;
 } {
   if (!process.stderr.isTTY) {
-    let told = performance.now();
+    let shown = performance.now();
     return {
       show: ({ done, total, text }) => {
-        if (performance.now() - told < everyMs) return;
-        told = performance.now();
+        if (performance.now() - shown < everyMs) return;
+        shown = performance.now();
         process.stderr.write(`${Math.floor((100 * done) / total)} %  ${text}\n`);
       },
       stop: () => {},
@@ -54,7 +84,7 @@ export function createProgress({ everyMs = 0 }: { readonly everyMs?: number } = 
   };
 }
 
-/** Parses the arguments; the exit code where the command is done with that: help was shown, or a mistake was told. */
+/** Parses the arguments; the exit code where the command is done with that: help was shown, or a mistake was reported. */
 export function parseArguments(command: Command, argv: readonly string[]): number | undefined {
   try {
     command.parse(argv, { from: "user" });

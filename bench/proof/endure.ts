@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command, InvalidArgumentError } from "commander";
 import { RollbookError } from "../../db/errors.ts";
-import { writeBlock } from "../program/page.ts";
+import { writeBlock } from "../program/block.ts";
 import { listenForStop, parseArguments } from "../program/terminal.ts";
 import { LOAD_BLOCK } from "./endure/page.ts";
 import { type EndureResults, isSound } from "./endure/results.ts";

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { type Block, readBlock } from "../program/page.ts";
+import { type Block, readBlock } from "../program/block.ts";
 import { LOAD_BLOCK } from "./endure/page.ts";
 import { readEndureResults } from "./endure/results.ts";
 import { MUTATIONS } from "./mutate/mutations.ts";

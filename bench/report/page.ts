@@ -24,7 +24,7 @@ import {
   referenceArm,
   type Spread,
   standing,
-} from "./measure.ts";
+} from "./measures.ts";
 import {
   createLooks,
   describeStanding,

@@ -23,7 +23,7 @@ import {
   type Series,
   spread,
   standing,
-} from "./measure.ts";
+} from "./measures.ts";
 
 /** Pixels. Text is at least 12 of them, so a plot is never shown smaller than it is drawn on the screens it is for. */
 export const WIDTHS = { wide: 960, narrow: 356 } as const;

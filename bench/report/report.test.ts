@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { explainErrors } from "../program/terminal.ts";
 import type { ArmResult, Results } from "../results.ts";
 import { run } from "./cli.ts";
 import { escapeMarkdown, formatEuros, formatMs, formatRatio, html } from "./format.ts";
@@ -13,7 +14,7 @@ import {
   type Point,
   ratio,
   spread,
-} from "./measure.ts";
+} from "./measures.ts";
 import { writeReport } from "./report.ts";
 import { describeCrossovers, summarize } from "./sentences.ts";
 import { checkTargets, TARGETS } from "./targets.ts";
@@ -307,7 +308,7 @@ describe("the files", () => {
   });
 
   test("are not written without results", async () => {
-    expect(await run([folder])).toBe(2);
+    expect(await explainErrors(() => run([folder]))).toBe(2);
     expect(await readdir(folder)).toEqual([]);
   });
 });

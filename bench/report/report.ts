@@ -2,7 +2,7 @@
 import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Results } from "../results.ts";
-import { findSeries } from "./measure.ts";
+import { findSeries } from "./measures.ts";
 import { createPage } from "./page.ts";
 import { createLooks, drawLines, drawNothing, findLines } from "./plots.ts";
 import { createSummary } from "./summary.ts";

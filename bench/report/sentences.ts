@@ -15,7 +15,7 @@ import {
   type Series,
   type Spread,
   standing,
-} from "./measure.ts";
+} from "./measures.ts";
 
 /** What the run shows, the most important first. Never compares with an arm that is wrong. */
 export function summarize(results: Results): readonly string[] {

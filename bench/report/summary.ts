@@ -11,7 +11,7 @@ import {
   ratio,
   referenceArm,
   standing,
-} from "./measure.ts";
+} from "./measures.ts";
 import { describeStanding } from "./plots.ts";
 
 export function createSummary(results: Results): string {

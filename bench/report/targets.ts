@@ -1,7 +1,7 @@
 /** The speed to reach, as data, and how a run compares with it. */
 import type { ArmResult, Cell, CellResult, Results } from "../results.ts";
 import { formatBytes, formatRatio } from "./format.ts";
-import { findArm, MEASURE_NAMES, type Measure, mainCell, measureRight, ratio, standing } from "./measure.ts";
+import { findArm, MEASURE_NAMES, type Measure, mainCell, measureRight, ratio, standing } from "./measures.ts";
 
 /** What is measured in which cell. */
 interface Operand {

@@ -5,7 +5,7 @@ import type { Invoice } from "../generator/invoice.ts";
 import { HEADER, LONGEST_LINE, writeCanonical } from "../generator/line.ts";
 import { writeFileWhole } from "../generator/sink.ts";
 import type { Cell } from "../results.ts";
-import { createInvoice, fillBatch, fillHistory, type Part, type Scale, SYNCED_ON } from "./invoices.ts";
+import { createInvoice, fillBatch, fillHistory, type Part, type Scale, SYNCED_ON } from "./scale.ts";
 
 /** A load number that no load of ours has. */
 const FOREIGN_LOAD = 1_000_000_000;

@@ -17,8 +17,8 @@ import { isoDate } from "../generator/pattern.ts";
 import type { BenchServer } from "../program/server.ts";
 import { writePart } from "./batch.ts";
 import { type ColumnarCopy, openColumnarCopy } from "./columnar.ts";
-import type { Scale } from "./invoices.ts";
 import { historyName, short } from "./names.ts";
+import type { Scale } from "./scale.ts";
 
 /** To be raised when the same numbers give other invoices, or schema `bench` changes. */
 const RECIPE = 1;

@@ -2,9 +2,9 @@
 import type { Arm } from "../arms/arm.ts";
 import { READ_ARMS } from "../arms/reads.ts";
 import type { Cell } from "../results.ts";
-import { READ_REPETITIONS } from "./measure_reads.ts";
 import { historyName } from "./names.ts";
 import { REPETITIONS } from "./profiles.ts";
+import { READ_REPETITIONS } from "./read_cell.ts";
 
 export type ProgressListener = (progress: {
   readonly done: number;

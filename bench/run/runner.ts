@@ -12,13 +12,13 @@ import { type BenchServer, openBenchServer } from "../program/server.ts";
 import type { ArmResult, Cell, Profile, Results } from "../results.ts";
 import { writeBatch } from "./batch.ts";
 import { ensureHistory } from "./history.ts";
-import { scaleOf } from "./invoices.ts";
+import { measureCell } from "./load_cell.ts";
 import { createLoadProcesses } from "./load_process.ts";
-import { measureCell } from "./measure_cell.ts";
-import { measureReads } from "./measure_reads.ts";
 import { short } from "./names.ts";
 import { type PlannedCell, planProfile } from "./profiles.ts";
 import { createMeter, type ProgressListener } from "./progress.ts";
+import { measureReads } from "./read_cell.ts";
+import { scaleOf } from "./scale.ts";
 import { dropClones } from "./site.ts";
 import { openStore, type Store } from "./store.ts";
 

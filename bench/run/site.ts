@@ -7,9 +7,9 @@ import type { BenchServer } from "../program/server.ts";
 import type { Cell } from "../results.ts";
 import type { Batch } from "./batch.ts";
 import type { History } from "./history.ts";
-import type { Scale } from "./invoices.ts";
 import type { LoadProcesses } from "./load_process.ts";
 import { CLONE_PREFIX } from "./names.ts";
+import type { Scale } from "./scale.ts";
 
 export interface Site {
   readonly cell: Cell;

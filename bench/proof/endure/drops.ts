@@ -1,13 +1,13 @@
 /** Makes the drops of a run one after the other, each when a loader asks for it. */
 import { link, mkdir, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
-import { PAGE_BYTES } from "../../generator/drop.ts";
+import { PAGE_BYTES } from "../../generator/drop_lines.ts";
 import type { Invoice } from "../../generator/invoice.ts";
 import { HEADER, LONGEST_LINE, type Page, writeBad, writeCanonical, writeOdd } from "../../generator/line.ts";
 import { isoDate } from "../../generator/pattern.ts";
 import { deriveKey, mix32 } from "../../generator/random.ts";
 import { writeFileWhole } from "../../generator/sink.ts";
-import { createInvoice } from "../../run/invoices.ts";
+import { createInvoice } from "../../run/scale.ts";
 import { FIRST_SYNC_DAY, type InvoiceBook } from "./invoices.ts";
 import type { Statements } from "./model.ts";
 

@@ -1,5 +1,5 @@
 /** The figures of a run as they stand in docs/reliability.md, between two markers, so that a later run replaces them. */
-import type { Block } from "../../program/page.ts";
+import type { Block } from "../../program/block.ts";
 import type { EndureResults, Growth } from "./results.ts";
 
 export const LOAD_BLOCK: Block<EndureResults> = {

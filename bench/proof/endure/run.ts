@@ -11,7 +11,7 @@ import { isoDate } from "../../generator/pattern.ts";
 import { type AskedProcess, startAskedProcess } from "../../program/asked_process.ts";
 import { describeEnvironment } from "../../program/environment.ts";
 import { openBenchServer } from "../../program/server.ts";
-import { createInvoice } from "../../run/invoices.ts";
+import { createInvoice } from "../../run/scale.ts";
 import { clearDrops, createDropMaker, type DropMaker } from "./drops.ts";
 import { compareWithModel, createList, verifyAll } from "./end_state.ts";
 import { LEAST_MS_TO_JUDGE, summarizeGrowth, summarizeTimes } from "./figures.ts";

@@ -1,5 +1,5 @@
 /** Who noticed each mutation, as it stands in docs/reliability.md. */
-import type { Block } from "../../program/page.ts";
+import type { Block } from "../../program/block.ts";
 import type { Tried } from "./run.ts";
 
 /** What `--out` writes. */

@@ -5,8 +5,8 @@ import { loadDrop } from "../../etl/load/load.ts";
 import { READ_ARMS, type ReadArm } from "../arms/reads.ts";
 import { openSession, timed } from "../arms/statements.ts";
 import type { ArmResult, Sample, Verdict } from "../results.ts";
-import { measure } from "./measure.ts";
-import type { CellOptions } from "./measure_cell.ts";
+import type { CellOptions } from "./load_cell.ts";
+import { measure } from "./sample.ts";
 import { type Site, withSite } from "./site.ts";
 import { compareTotals, recomputeTruth } from "./verdict.ts";
 

@@ -5,8 +5,8 @@
 import type { Arm } from "../arms/arm.ts";
 import { totalsOf } from "../arms/arm.ts";
 import type { ArmResult, Sample, Verdict } from "../results.ts";
-import { type Measured, measure } from "./measure.ts";
 import { REPETITIONS } from "./profiles.ts";
+import { type Measured, measure } from "./sample.ts";
 import { type Site, type SiteOptions, withSite } from "./site.ts";
 import { compareTotals, joinVerdicts, recomputeTruth } from "./verdict.ts";
 

@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { errorState, RollbookError } from "../../db/errors.ts";
-import { dropPages, PAGE_BYTES } from "./drop.ts";
+import { dropPages, PAGE_BYTES } from "./drop_lines.ts";
 import { createInvoices, type Invoices } from "./invoice.ts";
 import { type BadReason, createLineStyle, euros, type LineStyle } from "./line.ts";
 import { MANIFEST, type Manifest, type ManifestFile, readManifest, TOTALS } from "./manifest.ts";
