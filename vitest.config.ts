@@ -1,11 +1,37 @@
 import { defineConfig } from "vitest/config";
 
+/** What takes minutes, or needs more than Node: Python for Airflow, PostgreSQL's client programs for recovery. */
+const LONG = [
+  "dags/**/*.test.ts",
+  "etl/testing/scenarios/recovery/**/*.test.ts",
+  "bench/bench.test.ts",
+  "bench/proof/{endure,simulate}.test.ts",
+  "bench/proof/fuzz/*.test.ts",
+  ".ci/python_licences.test.ts",
+];
+
 export default defineConfig({
   test: {
-    include: ["{db,etl,dags,bench,.ci}/**/*.test.ts"],
-    globalSetup: ["db/testing/server.ts"],
     testTimeout: 120_000,
     hookTimeout: 120_000,
     maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        // `npm test`
+        test: {
+          name: "quick",
+          include: ["{db,etl,bench,.ci}/**/*.test.ts"],
+          exclude: LONG,
+          globalSetup: ["db/testing/server.ts"],
+        },
+      },
+      {
+        extends: true,
+        // `npm run test:all`: this, and the benchmark's report in a real browser
+        test: { name: "long", include: LONG, globalSetup: ["db/testing/server.ts"] },
+      },
+      { extends: true, test: { name: "browser", include: ["bench/report/browser/**/*.browser.ts"] } },
+    ],
   },
 });

@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { makeServerHome } from "../db/testing/home.ts";
 import { type Arm, totalsOf } from "./arms/arm.ts";
 import { ARMS } from "./arms/arms.ts";
 import { openSession } from "./arms/statements.ts";
@@ -20,8 +20,7 @@ const RUN_MS = 600_000;
 /** One home for all tests of this file, so that histories are built once. */
 let home: string;
 beforeAll(() => {
-  home = mkdtempSync(join(tmpdir(), "rollbook-bench-"));
-  chmodSync(home, 0o711);
+  home = makeServerHome();
 });
 afterAll(() => rmSync(home, { recursive: true, force: true }));
 

@@ -11,7 +11,8 @@ import { addDays, ensurePartitions } from "../db/partitions/create.ts";
 import { attachPartition } from "../db/partitions/remove.ts";
 import { createTestDatabase, type TestWarehouse } from "../db/testing/database.ts";
 import { makeFolder } from "../db/testing/folder.ts";
-import { makeHome, stateOf, until } from "../db/testing/own_server.ts";
+import { makeServerHome } from "../db/testing/home.ts";
+import { stateOf, until } from "../db/testing/own_server.ts";
 import { loadDrop } from "./load/load.ts";
 import type { LoadReport } from "./load/report.ts";
 import type { LoadStep } from "./load/steps.ts";
@@ -375,7 +376,7 @@ test.each([
 });
 
 test("three hundred daily partitions are made, loaded and read with PostgreSQL's default lock table", async () => {
-  const home = makeHome();
+  const home = makeServerHome();
   const server = await openEmbeddedServer({
     home,
     settings: { max_locks_per_transaction: "64", fsync: "off" },

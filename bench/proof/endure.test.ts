@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
@@ -10,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
 import { openEmbeddedServer } from "../../db/embedded/server.ts";
+import { makeServerHome } from "../../db/testing/home.ts";
 import { LEAST_MS_TO_JUDGE, percentile, summarizeGrowth } from "./endure/figures.ts";
 import { createModel } from "./endure/model.ts";
 import { type EndureResults, isSound, readEndureResults } from "./endure/results.ts";
@@ -30,8 +30,7 @@ interface Run {
 }
 
 function startEndure(...args: readonly string[]): Run {
-  const home = mkdtempSync(join(tmpdir(), "rollbook-endure-"));
-  chmodSync(home, 0o711);
+  const home = makeServerHome();
   onTestFinished(() => rmSync(home, { recursive: true, force: true }));
   const out = join(home, "results.json");
   const child = spawn(

@@ -1,18 +1,16 @@
 /** The roles on servers that have none yet: those of the other tests are made once, by a superuser. */
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { rmSync } from "node:fs";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { type Database, openDatabase, withSession } from "../client.ts";
 import { type EmbeddedServer, openEmbeddedServer } from "../embedded/server.ts";
 import { initWarehouse, readSettings } from "../migrate.ts";
+import { makeServerHome } from "../testing/home.ts";
 import { errorOf } from "../testing/partitions.ts";
 
 let home: string;
 let server: EmbeddedServer;
 beforeAll(async () => {
-  home = mkdtempSync(join(tmpdir(), "rollbook-roles-"));
-  chmodSync(home, 0o711);
+  home = makeServerHome();
   server = await openEmbeddedServer({ home, settings: { fsync: "off" } });
 });
 afterAll(async () => {

@@ -43,7 +43,8 @@ export async function createTestDatabase(
   const { connections, ...wanted } = options;
   await onServer(async (client) => {
     const template = await ensureTemplate(client, wanted.roles === true);
-    await client.query(`create database ${name} template ${template}`);
+    // A copy of the files costs a fifth of what the default does, which writes each page to the log.
+    await client.query(`create database ${name} template ${template} strategy file_copy`);
   });
   const database = openDatabase({ connection: testConnection(name), max: connections ?? 10 });
   onTestFinished(async () => {
@@ -63,7 +64,7 @@ export async function createTestDatabase(
 /** Makes an empty database, and drops it when the test has finished. */
 export async function createEmptyDatabase(): Promise<{ readonly database: Database; readonly name: string }> {
   const name = `test_${randomBytes(8).toString("hex")}`;
-  await onServer((client) => client.query(`create database ${name} template template0`));
+  await onServer((client) => client.query(`create database ${name} template template0 strategy file_copy`));
   const database = openDatabase({ connection: testConnection(name), max: 10 });
   onTestFinished(async () => {
     await database.pool.end();

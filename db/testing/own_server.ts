@@ -1,7 +1,6 @@
 /** For tests that kill or fill a server: one of their own, durable as a real one. */
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
@@ -9,6 +8,7 @@ import { openDatabase } from "../client.ts";
 import { type EmbeddedServer, openEmbeddedServer } from "../embedded/server.ts";
 import { initWarehouse } from "../migrate.ts";
 import type { TestWarehouse } from "./database.ts";
+import { makeServerHome } from "./home.ts";
 
 export interface OwnServer {
   readonly home: string;
@@ -20,16 +20,9 @@ export interface OwnServer {
   readonly close: () => Promise<void>;
 }
 
-/** A folder for an embedded server that root can hand over to an ordinary user. */
-export function makeHome(): string {
-  const home = mkdtempSync(join(tmpdir(), "rollbook-own-"));
-  chmodSync(home, 0o711);
-  return home;
-}
-
 /** @param given the home; default: a temporary folder, which `close` removes */
 export async function openOwnServer(given?: string): Promise<OwnServer> {
-  const home = given ?? makeHome();
+  const home = given ?? makeServerHome();
   const server = await openEmbeddedServer({ home });
   const warehouses: TestWarehouse[] = [];
   return {

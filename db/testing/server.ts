@@ -2,11 +2,10 @@
  * vitest's globalSetup: one embedded server for all tests, in a fresh temporary folder. Tests make databases of their
  * own in it. Neither DATABASE_URL nor any PG* variable has a say.
  */
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { rmSync } from "node:fs";
 import type { TestProject } from "vitest/node";
 import { type EmbeddedServer, openEmbeddedServer } from "../embedded/server.ts";
+import { makeServerHome } from "./home.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {
@@ -19,12 +18,10 @@ let home: string | undefined;
 let server: EmbeddedServer | undefined;
 
 export async function setup(project: TestProject): Promise<void> {
-  home = mkdtempSync(join(tmpdir(), "rollbook-tests-"));
-  // So that root can hand the server over to an ordinary user without further ado; the data stays private.
-  chmodSync(home, 0o711);
+  home = makeServerHome();
   try {
     // Not durable, for speed: these databases need not outlive a power cut. A killed server still recovers.
-    server = await openEmbeddedServer({ home, settings: { fsync: "off" } });
+    server = await openEmbeddedServer({ home, settings: { fsync: "off", max_wal_size: "256MB" } });
   } catch (error) {
     rmSync(home, { recursive: true, force: true });
     throw error;

@@ -11,7 +11,8 @@ import { placeOf } from "../embedded/folders.ts";
 import { loadBinaries, run } from "../embedded/programs.ts";
 import { openEmbeddedServer } from "../embedded/server.ts";
 import { type Certificate, makeCertificate } from "./certificates.ts";
-import { makeHome, until } from "./own_server.ts";
+import { makeServerHome } from "./home.ts";
+import { until } from "./own_server.ts";
 
 /** The address that the server listens at. Its certificates need not name it. */
 export const ADDRESS = "127.0.0.1";
@@ -37,7 +38,7 @@ export interface TlsServer {
 
 /** Starts the server, with a certificate for `localhost` and {@link ADDRESS}. */
 export async function openTlsServer(): Promise<TlsServer> {
-  const home = makeHome();
+  const home = makeServerHome();
   const authority = makeCertificate({ name: "the authority" });
   const first = makeCertificate({ name: "server", hosts: ["localhost", ADDRESS], issuer: authority });
   const made = await openEmbeddedServer({ home, settings: { fsync: "off" } });

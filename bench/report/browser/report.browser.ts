@@ -1,4 +1,4 @@
-/** The report in a real browser: `npm run test:report`. */
+/** The report in a real browser: in `npm run test:all`. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

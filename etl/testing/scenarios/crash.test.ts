@@ -23,7 +23,8 @@ import { LOCK, openDatabase } from "../../../db/client.ts";
 import { STAGING_SLOTS } from "../../../db/schema.ts";
 import { createTestDatabase, type TestWarehouse } from "../../../db/testing/database.ts";
 import { makeFolder } from "../../../db/testing/folder.ts";
-import { makeHome, type OwnServer, openOwnServer, stateOf, until } from "../../../db/testing/own_server.ts";
+import { makeServerHome } from "../../../db/testing/home.ts";
+import { type OwnServer, openOwnServer, stateOf, until } from "../../../db/testing/own_server.ts";
 import { loadDrop } from "../../load/load.ts";
 import type { LoadReport } from "../../load/report.ts";
 import { LOAD_STEPS, type LoadStep } from "../../load/steps.ts";
@@ -836,7 +837,7 @@ function expectDiskFull(report: LoadReport, path: string): void {
 function canMount(): boolean {
   if (process.platform !== "linux" || process.getuid?.() !== 0) return false;
   const script = 'mount -t tmpfs -o size=1m rollbook-test "$0" && umount "$0"';
-  const folder = makeHome();
+  const folder = makeServerHome();
   const { status } = spawnSync("sh", ["-c", script, folder], { stdio: "ignore" });
   rmSync(folder, { recursive: true });
   return status === 0;
@@ -854,7 +855,7 @@ async function withSmallDisk(work: (disk: SmallDisk) => Promise<void>): Promise<
   const rows = 300_000;
   const path = join(makeFolder(), "large_2026-03-31.csv");
   await writeLargeDrop({ path, rows });
-  const home = makeHome();
+  const home = makeServerHome();
   expect(spawnSync("mount", ["-t", "tmpfs", "-o", "size=400m,mode=711", "rollbook-test", home]).status).toBe(
     0,
   );

@@ -20,7 +20,8 @@ import pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
 import { createTestDatabase, type TestWarehouse, testConnection } from "../../../db/testing/database.ts";
 import { makeFolder } from "../../../db/testing/folder.ts";
-import { isRunning, makeHome, postmasterOf, until } from "../../../db/testing/own_server.ts";
+import { makeServerHome } from "../../../db/testing/home.ts";
+import { isRunning, postmasterOf, until } from "../../../db/testing/own_server.ts";
 import { uuidOf, writeLargeDrop } from "../drops.ts";
 import { disagreements } from "../warehouse.ts";
 
@@ -366,7 +367,7 @@ test("SIGINT while the embedded server is being made leaves no process, and the 
 });
 
 function makeOwnHome(): string {
-  const home = makeHome();
+  const home = makeServerHome();
   onTestFinished(() => rmSync(home, { recursive: true, force: true }));
   return home;
 }

@@ -9,7 +9,7 @@ import { openEmbeddedServer } from "../../../../db/embedded/server.ts";
 import { initWarehouse } from "../../../../db/migrate.ts";
 import type { TestWarehouse } from "../../../../db/testing/database.ts";
 import { makeFolder } from "../../../../db/testing/folder.ts";
-import { makeHome } from "../../../../db/testing/own_server.ts";
+import { makeServerHome } from "../../../../db/testing/home.ts";
 import { expectFitting } from "../../../../db/testing/partitions.ts";
 import { loadDrop } from "../../../load/load.ts";
 import { refreshPartitions } from "../../../refresh.ts";
@@ -54,7 +54,7 @@ function sharedFolder(): string {
 }
 
 function newHome(): string {
-  const home = makeHome();
+  const home = makeServerHome();
   onTestFinished(() => rmSync(home, { recursive: true, force: true }));
   return home;
 }
