@@ -7,7 +7,7 @@ import type { Settings } from "../../db/schema.ts";
 import { hashDrop, readDropName } from "../drop/file.ts";
 import type { Refusal } from "../load/report.ts";
 import { ARCHIVE, type InboxFile, lookAt, REJECTED } from "./list.ts";
-import { clearAway } from "./move.ts";
+import { moveDrop } from "./move.ts";
 import { findReason, type Reason, readReasons, removeReason, writeReason } from "./rejection.ts";
 
 export interface ArchiveReport {
@@ -167,7 +167,7 @@ async function putAway(
       }
       return report;
     }
-    const movedTo = await clearAway({
+    const movedTo = await moveDrop({
       file,
       folder: join(folder, status === "rejected" ? REJECTED : ARCHIVE),
       loadId,

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { makeFolder, makeFolderElsewhere } from "../../db/testing/folder.ts";
 import { writeDrop } from "../testing/cli.ts";
 import { lookAt } from "./list.ts";
-import { clearAway, moveAside } from "./move.ts";
+import { moveDrop, moveFile } from "./move.ts";
 import { findReason, type Reason, reasonPath, unknownReason } from "./rejection.ts";
 
 function filesIn(folder: string): string[] {
@@ -20,12 +20,12 @@ test("a drop is put away as it was looked at; another file of its name that came
   writeDrop(inbox, "new.part", ["another"]);
   renameSync(join(inbox, "new.part"), path);
   const folder = join(inbox, "archive");
-  expect(await clearAway({ file, folder, loadId: 1 })).toBeUndefined();
+  expect(await moveDrop({ file, folder, loadId: 1 })).toBeUndefined();
   expect(readFileSync(path, "utf8")).toBe("another\n");
   const fresh = await lookAt(path);
   if (fresh === undefined) throw new Error("nothing there");
-  expect(await clearAway({ file: fresh, folder, loadId: 1 })).toBe(join(folder, "a_2026-01-05.csv"));
-  expect(await clearAway({ file: fresh, folder, loadId: 1 })).toBeUndefined();
+  expect(await moveDrop({ file: fresh, folder, loadId: 1 })).toBe(join(folder, "a_2026-01-05.csv"));
+  expect(await moveDrop({ file: fresh, folder, loadId: 1 })).toBeUndefined();
   expect(filesIn(folder)).toEqual(["a_2026-01-05.csv"]);
 });
 
@@ -33,7 +33,7 @@ test("a move that fails leaves nothing behind", async () => {
   const folder = makeFolder();
   const target = join(folder, "archive");
   await expect(
-    moveAside({ path: join(folder, "gone_2026-01-05.csv"), folder: target, loadId: 1 }),
+    moveFile({ path: join(folder, "gone_2026-01-05.csv"), folder: target, loadId: 1 }),
   ).rejects.toThrow("ENOENT");
   expect(filesIn(target)).toEqual([]);
 });
@@ -44,11 +44,11 @@ test("a move to another file system is a copy, whole or not there", async (conte
   expect((await stat(from)).dev).not.toBe((await stat(to)).dev);
   const path = writeDrop(from, "a_2026-01-05.csv", ["one"]);
   const { mtimeMs } = await stat(path);
-  expect(await moveAside({ path, folder: to, loadId: null })).toBe(join(to, "a_2026-01-05.csv"));
+  expect(await moveFile({ path, folder: to, loadId: null })).toBe(join(to, "a_2026-01-05.csv"));
   expect([filesIn(from), filesIn(to)]).toEqual([[], ["a_2026-01-05.csv"]]);
   expect(readFileSync(join(to, "a_2026-01-05.csv"), "utf8")).toBe("one\n");
   expect((await stat(join(to, "a_2026-01-05.csv"))).mtimeMs).toBeCloseTo(mtimeMs, -1);
-  await moveAside({ path: writeDrop(from, "a_2026-01-05.csv", ["two"]), folder: to, loadId: null });
+  await moveFile({ path: writeDrop(from, "a_2026-01-05.csv", ["two"]), folder: to, loadId: null });
   expect(filesIn(to)).toEqual(["a_2026-01-05.2.csv", "a_2026-01-05.csv"]);
 });
 
@@ -59,7 +59,7 @@ test("a reason is there before its drop, and takes no name that is taken", async
   writeFileSync(join(rejected, "a_2026-01-05.csv.reason.json"), "somebody else's");
   const path = writeDrop(inbox, "a_2026-01-05.csv", ["one"]);
   const reason: Reason = { ...unknownReason(path), loadId: 7, error: { code: "bad_header", message: "no" } };
-  const target = await moveAside({ path, folder: rejected, loadId: 7, reason });
+  const target = await moveFile({ path, folder: rejected, loadId: 7, reason });
   expect(filesIn(rejected)).toEqual([
     "a_2026-01-05.csv.reason.json",
     "a_2026-01-05.load-7.csv",
@@ -68,7 +68,7 @@ test("a reason is there before its drop, and takes no name that is taken", async
   expect(await findReason(target)).toEqual(reason);
   expect(readFileSync(join(rejected, "a_2026-01-05.csv.reason.json"), "utf8")).toBe("somebody else's");
   await expect(
-    moveAside({ path: join(inbox, "gone.csv"), folder: rejected, loadId: 8, reason }),
+    moveFile({ path: join(inbox, "gone.csv"), folder: rejected, loadId: 8, reason }),
   ).rejects.toThrow("ENOENT");
   expect(filesIn(rejected)).toHaveLength(3);
 });
@@ -81,7 +81,7 @@ test("the longest name has room for the load's number and for its reason", async
     const targets: string[] = [];
     for (const loadId of [5, 5, 5]) {
       const path = writeDrop(inbox, name, ["one"]);
-      targets.push(await moveAside({ path, folder, loadId, reason }));
+      targets.push(await moveFile({ path, folder, loadId, reason }));
     }
     expect(new Set(targets).size).toBe(3);
     for (const target of targets) expect(await findReason(target)).toEqual(reason);

@@ -25,7 +25,7 @@ export interface Destination {
  *
  * @returns the new path; undefined when another file stands there, or none: another process has moved it
  */
-export async function clearAway(
+export async function moveDrop(
   options: Destination & { readonly file: InboxFile },
 ): Promise<string | undefined> {
   const { file, ...destination } = options;
@@ -41,7 +41,7 @@ export async function clearAway(
   const there = how === "renamed" ? await lookAt(target) : file;
   if (there !== undefined && isSameFile(file, there)) return target;
   // Something else took its name in the last moment, and nobody has loaded that: back with it.
-  await moveAside({ path: target, folder: dirname(file.path), loadId: null, name: file.name });
+  await moveFile({ path: target, folder: dirname(file.path), loadId: null, name: file.name });
   if (destination.reason !== undefined) await removeReason(target);
   return undefined;
 }
@@ -59,7 +59,7 @@ function isGone(error: unknown): boolean {
  * @returns the new path
  * @throws RollbookError `configuration` when the folder is a symbolic link
  */
-export async function moveAside(options: Destination & { readonly path: string }): Promise<string> {
+export async function moveFile(options: Destination & { readonly path: string }): Promise<string> {
   const { target } = await moveInto(options);
   return target;
 }

@@ -7,7 +7,7 @@ import { RollbookError } from "../../db/errors.ts";
 import type { LoadReport, Refusal } from "../load/report.ts";
 import type { Warehouse } from "../warehouse.ts";
 import { ARCHIVE, type InboxFile, listInbox, lookAt, REJECTED } from "./list.ts";
-import { clearAway } from "./move.ts";
+import { moveDrop } from "./move.ts";
 import {
   findReason,
   isReason,
@@ -80,7 +80,7 @@ export async function returnRejected({ inbox, path }: RejectedFile): Promise<Dec
   const report = { file: path, decision: "retry" as const, loadId: reason?.loadId ?? null };
   const name = basename(reason?.file ?? path);
   const file = await lookAt(path);
-  const movedTo = file && (await clearAway({ file, folder: inbox, loadId: null, name }));
+  const movedTo = file && (await moveDrop({ file, folder: inbox, loadId: null, name }));
   if (movedTo !== undefined) {
     await removeReason(path);
     return { ...report, outcome: "returned", movedTo };
@@ -127,7 +127,7 @@ export async function loadRejected(
 }
 
 async function archive(inbox: string, file: InboxFile, loadId: number | null): Promise<string | null> {
-  const movedTo = await clearAway({ file, folder: join(inbox, ARCHIVE), loadId });
+  const movedTo = await moveDrop({ file, folder: join(inbox, ARCHIVE), loadId });
   if (movedTo === undefined) return null;
   await removeReason(file.path);
   return movedTo;

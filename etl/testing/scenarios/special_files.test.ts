@@ -17,7 +17,7 @@ import { createTestDatabase } from "../../../db/testing/database.ts";
 import { makeFolder, makeFolderElsewhere } from "../../../db/testing/folder.ts";
 import { hashDrop, openRegularFile } from "../../drop/file.ts";
 import { findReadyDrops, type InboxFile, type LeftFile, lookAt } from "../../inbox/list.ts";
-import { clearAway, moveAside } from "../../inbox/move.ts";
+import { moveDrop, moveFile } from "../../inbox/move.ts";
 import { findReason, type Reason, reasonPath, unknownReason } from "../../inbox/rejection.ts";
 import { loadDrop } from "../../load/load.ts";
 import { invoiceId, jsonLines, rollbookHere, writeDrop } from "../cli.ts";
@@ -208,7 +208,7 @@ test.each(SWAPS)(
       unlinkSync(path);
       become(path);
     });
-    expect(await clearAway({ file, folder, loadId: 1, reason })).toBeUndefined();
+    expect(await moveDrop({ file, folder, loadId: 1, reason })).toBeUndefined();
     expect(swapped).toBe(true);
     expect(readdirSync(folder)).toEqual([]);
     expect(readdirSync(inbox)).toEqual([NAME, "rejected"]);
@@ -227,7 +227,7 @@ test.for(SWAPS)("nor is %s copied to another file system in its place", async ([
     unlinkSync(path);
     become(path);
   });
-  expect(await clearAway({ file, folder, loadId: 1, reason })).toBeUndefined();
+  expect(await moveDrop({ file, folder, loadId: 1, reason })).toBeUndefined();
   expect(readdirSync(folder)).toEqual([]);
   expect(readFileSync(path, "utf8")).toMatch(/another|secret/);
 });
@@ -236,7 +236,7 @@ test("the longest name goes to another file system, too", async (context) => {
   const folder = makeFolderElsewhere(context);
   const name = `${"n".repeat(240)}_2026-01-05.csv`;
   const path = writeDrop(makeFolder(), name, ["one"]);
-  expect(await moveAside({ path, folder, loadId: 1 })).toBe(join(folder, name));
+  expect(await moveFile({ path, folder, loadId: 1 })).toBe(join(folder, name));
   expect([readdirSync(folder), existsSync(path)]).toEqual([[name], false]);
 });
 
@@ -261,7 +261,7 @@ test.each(["archive", "rejected"])("nothing is moved through a link in the place
     expect(stderr).toContain(`${place} is a symbolic link, and drops are not moved through one.`);
   }
   // And where it is made while a command runs.
-  const made = moveAside({ path, folder: join(inbox, place), loadId: 1 });
+  const made = moveFile({ path, folder: join(inbox, place), loadId: 1 });
   await expect(made).rejects.toMatchObject({ code: "configuration" });
   expect([readdirSync(elsewhere), existsSync(path)]).toEqual([[], true]);
 });

@@ -1,0 +1,204 @@
+/** Takes in the drops of an inbox as they appear: loads them, moves them out of it, and refreshes what they touched. */
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Database } from "../db/client.ts";
+import { isRetryable, RollbookError } from "../db/errors.ts";
+import type { Settings } from "../db/schema.ts";
+import {
+  ARCHIVE,
+  type InboxFile,
+  isUntouched,
+  type LeftFile,
+  listInbox,
+  REJECTED,
+  settledFiles,
+} from "./inbox/list.ts";
+import { moveDrop } from "./inbox/move.ts";
+import { readReasons } from "./inbox/rejection.ts";
+import type { LoadReport } from "./load/report.ts";
+
+/** After a failure a file's next try waits twice as long, up to this. */
+const LONGEST_WAIT_MS = 300_000;
+/** While the database is away, all files wait at most this long. */
+const LONGEST_OUTAGE_WAIT_MS = 30_000;
+
+/** The `number`th drop of the `of` that are ready now. */
+export interface Place {
+  readonly number: number;
+  readonly of: number;
+}
+
+/** Something that did not go as it should, and that does not end the watch. */
+export type WatchEvent =
+  /** Reported once for each name. */
+  | { readonly kind: "left"; readonly left: LeftFile }
+  /** The file is loaded or rejected, and stays in the inbox. Moving it is tried again. */
+  | {
+      readonly kind: "not_moved";
+      readonly file: InboxFile;
+      readonly outcome: LoadReport["outcome"];
+      /** Where it belongs: archive or rejected. */
+      readonly folder: string;
+      readonly error: unknown;
+    }
+  /** The database is away: the refresh is tried again after the next look. */
+  | { readonly kind: "refresh_waits"; readonly error: unknown };
+
+export interface WatchOptions {
+  readonly database: Database;
+  readonly settings: Settings;
+  /** Path of the folder. */
+  readonly inbox: string;
+  /** Time between two looks. */
+  readonly intervalMs: number;
+  /** End when everything that is in the inbox was tried; default: go on until `signal` aborts. */
+  readonly once?: boolean | undefined;
+  readonly signal: AbortSignal;
+  /** Loads a drop as it was listed, and no other file. A drop that fails or is rejected is a report, no error. */
+  readonly load: (file: InboxFile, place: Place) => Promise<LoadReport>;
+  /** Refreshes the partitions of these names. */
+  readonly refresh: (partitions: ReadonlySet<string>) => Promise<unknown>;
+  readonly onEvent?: ((event: WatchEvent) => void) | undefined;
+}
+
+/** `failed`: the database is away, or a file could not be loaded or moved. `rejected`: at least one drop was rejected. */
+export type WatchOutcome = "done" | "rejected" | "failed";
+
+/**
+ * Watches an inbox. A file is loaded when it stood still between two looks, the oldest sync date first. A file that fails is tried again,
+ * ever more rarely, and does not hold up the others.
+ *
+ * @returns with `once`, what became of the files; without it, the watch never ends by itself
+ * @throws RollbookError `file_unreadable` when the inbox cannot be read; the signal's reason when it aborts
+ */
+export async function watchInbox(options: WatchOptions): Promise<WatchOutcome> {
+  const { intervalMs, signal } = options;
+  const watch: Watch = { ...options, stuck: new Map(), unrefreshed: new Set(), reported: new Set() };
+  let rejected = false;
+  let seen = await look(watch);
+  let waitMs = intervalMs;
+  for (;;) {
+    await sleep(waitMs, undefined, { signal });
+    const now = await look(watch);
+    forgetGone(watch, now);
+    const settled = settledFiles(seen, now);
+    const due = settled.filter((file) => isDue(watch, file));
+    const taken = await takeIn(watch, due);
+    rejected ||= taken.rejected;
+    if (options.once && settled.length === now.length) {
+      if (taken.databaseAway || watch.stuck.size > 0) return "failed";
+      return rejected ? "rejected" : "done";
+    }
+    // While the database is away each look costs a try. A file that fails alone waits alone.
+    waitMs = taken.databaseAway ? Math.min(waitMs * 2, LONGEST_OUTAGE_WAIT_MS) : intervalMs;
+    seen = settled.length > 0 ? await look(watch) : now;
+  }
+}
+
+interface Watch extends WatchOptions {
+  /** Files that failed to load or to move, by name. */
+  readonly stuck: Map<string, Stuck>;
+  /** Partitions that were touched and are not refreshed yet. */
+  readonly unrefreshed: Set<string>;
+  /** Names of what is left in the inbox and was reported. */
+  readonly reported: Set<string>;
+}
+
+interface Stuck {
+  readonly file: InboxFile;
+  /** What became of the load, where the file only has to be moved. */
+  readonly report: LoadReport | undefined;
+  readonly waitMs: number;
+  /** Not to be tried before this time, in milliseconds since 1970. */
+  readonly until: number;
+}
+
+async function look({ inbox, reported, onEvent }: Watch): Promise<readonly InboxFile[]> {
+  const { files, left } = await listInbox(inbox);
+  for (const one of left) {
+    if (reported.has(one.name)) continue;
+    reported.add(one.name);
+    onEvent?.({ kind: "left", left: one });
+  }
+  return files;
+}
+
+function forgetGone({ stuck }: Watch, now: readonly InboxFile[]): void {
+  const names = new Set(now.map(({ name }) => name));
+  for (const name of stuck.keys()) if (!names.has(name)) stuck.delete(name);
+}
+
+/** A file that failed waits; one that was written anew does not. */
+function isDue({ stuck }: Watch, file: InboxFile): boolean {
+  const earlier = stuck.get(file.name);
+  if (earlier === undefined) return true;
+  if (settledFiles([earlier.file], [file]).length > 0) return Date.now() >= earlier.until;
+  stuck.delete(file.name);
+  return true;
+}
+
+interface Taken {
+  readonly rejected: boolean;
+  readonly databaseAway: boolean;
+}
+
+/** Loads complete drops, moves them out of the inbox, and refreshes what they touched. */
+async function takeIn(watch: Watch, files: readonly InboxFile[]): Promise<Taken> {
+  const { stuck, unrefreshed } = watch;
+  let rejected = false;
+  for (const [index, file] of files.entries()) {
+    // Another process may have taken it meanwhile.
+    if (!(await isUntouched(file))) continue;
+    const place = { number: index + 1, of: files.length };
+    const report = stuck.get(file.name)?.report ?? (await watch.load(file, place));
+    for (const partition of report.touched) unrefreshed.add(partition);
+    if (report.error?.code === "connection") return { rejected, databaseAway: true };
+    if (report.outcome === "rejected") rejected = true;
+    if (report.outcome !== "failed" && (await moveOut(watch, file, report))) stuck.delete(file.name);
+    else postpone(watch, file, report);
+  }
+  return { rejected, databaseAway: !(await refreshTouched(watch)) };
+}
+
+/** The file is tried again later; where it was loaded or rejected, only the move is. */
+function postpone({ stuck, intervalMs }: Watch, file: InboxFile, report: LoadReport): void {
+  const waitMs = Math.min((stuck.get(file.name)?.waitMs ?? intervalMs) * 2, LONGEST_WAIT_MS);
+  const done = report.outcome === "failed" ? undefined : report;
+  stuck.set(file.name, { file, report: done, waitMs, until: Date.now() + waitMs });
+}
+
+/** @returns false when the database is away: the partitions are refreshed later then */
+async function refreshTouched({ refresh, unrefreshed, signal, onEvent }: Watch): Promise<boolean> {
+  try {
+    await refresh(unrefreshed);
+    unrefreshed.clear();
+    return true;
+  } catch (error) {
+    if (signal.aborted || !isAway(error)) throw error;
+    onEvent?.({ kind: "refresh_waits", error });
+    return false;
+  }
+}
+
+function isAway(error: unknown): boolean {
+  return isRetryable(error) || (error instanceof RollbookError && error.code === "connection");
+}
+
+/**
+ * Moves a file to archive/, or with its reason to rejected/.
+ *
+ * @returns false when it cannot be moved
+ */
+async function moveOut(watch: Watch, file: InboxFile, { outcome, loadId }: LoadReport): Promise<boolean> {
+  const folder = outcome === "rejected" ? REJECTED : ARCHIVE;
+  try {
+    const rejected = outcome === "rejected" && loadId !== null ? [loadId] : [];
+    const [reason] = (await readReasons(watch, rejected)).values();
+    await moveDrop({ file, folder: join(watch.inbox, folder), loadId, reason });
+    return true;
+  } catch (error) {
+    if (watch.signal.aborted) throw error;
+    watch.onEvent?.({ kind: "not_moved", file, outcome, folder, error });
+    return false;
+  }
+}
