@@ -6,6 +6,7 @@ import { makeFolder } from "../../db/testing/folder.ts";
 import { until } from "../../db/testing/own_server.ts";
 import { invoiceId, jsonLines, type Run, rollbookHere, startRollbook, writeDrop } from "../testing/cli.ts";
 import { disagreements } from "../testing/warehouse.ts";
+import { archiveDrops } from "./archive.ts";
 
 const GOOD = (number: number) => `v1,${invoiceId(number)},2026-01-01,1.00`;
 const BAD = "v1,no-uuid,2026-01-01,1.00";
@@ -277,4 +278,24 @@ test("two thousand drops, killed midway and at once by two: each ends in one pla
   expect(contents.filter((text) => text !== "").sort()).toEqual(names.map((_, n) => `${GOOD(n)}\n`).sort());
   expect(contents.filter((text) => text === "").length).toBeLessThanOrEqual(1);
   expect(await disagreements(warehouse)).toEqual([]);
+});
+
+test("all files are moved although nobody takes the reports, and the failure to report is thrown afterwards", async () => {
+  const { warehouse, inbox, load } = await setScene();
+  const names = [1, 2, 3, 4].map((number) => `a${number}_2026-01-05.csv`);
+  for (const [index, name] of names.entries()) writeDrop(inbox, name, [GOOD(index)]);
+  await load(...names);
+  let reports = 0;
+  const archived = archiveDrops({
+    ...warehouse,
+    folder: inbox,
+    files: names.map((name) => join(inbox, name)),
+    onReport: async () => {
+      reports += 1;
+      throw new Error("nobody reads");
+    },
+  });
+  await expect(archived).rejects.toThrow("nobody reads");
+  expect(reports).toBe(1);
+  expect(filesIn(join(inbox, "archive"))).toEqual(names);
 });

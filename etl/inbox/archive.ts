@@ -1,9 +1,9 @@
-/** Moves drops out of the inbox by what the ledger knows of them: this, not the load, is what makes a drop done for good. */
+/** Moves drops out of the inbox by what the ledger knows of them. Only after this is a drop done for good. */
 import { dirname, join } from "node:path";
 import { sql } from "drizzle-orm";
 import { type Database, withSession } from "../../db/client.ts";
 import { errorState, RollbookError } from "../../db/errors.ts";
-import type { Settings } from "../../db/schema.ts";
+import { loads, type Settings } from "../../db/schema.ts";
 import { hashDrop, readDropName } from "../drop/file.ts";
 import type { Refusal } from "../load/report.ts";
 import { ARCHIVE, type InboxFile, lookAt, REJECTED } from "./list.ts";
@@ -14,8 +14,8 @@ export interface ArchiveReport {
   /** The path. */
   readonly file: string;
   /**
-   * `loaded` and `rejected`: what the ledger says; it was moved, or stood there already. `unknown`: the ledger does not know these bytes, so it
-   * stays. `missing`: it is gone. `failed`: it could not be moved.
+   * `loaded` and `rejected`: what the ledger says; the file was moved, or was there already. `unknown`: the ledger does not know
+   * these bytes, so the file stays. `missing`: the file is gone. `failed`: it could not be moved.
    */
   readonly outcome: "loaded" | "rejected" | "unknown" | "missing" | "failed";
   readonly loadId: number | null;
@@ -33,32 +33,48 @@ export interface ArchiveOptions {
   /** Files in the inbox or in its rejected/: their paths begin with `folder` as it is given. */
   readonly files: readonly string[];
   readonly signal?: AbortSignal | undefined;
-  /** Told of each file, in their order. */
+  /** Called for each file, in their order. */
   readonly onReport: (report: ArchiveReport) => Promise<void>;
 }
 
-/** Files looked up in the ledger at once: enough that a query each does not count, few enough that a crash loses little work. */
+/** Files looked up in the ledger by one query. After a crash at most so many are hashed again. */
 const FILES_AT_ONCE = 200;
 
 /**
- * Moves loaded drops to archive/ and rejected ones to rejected/, each with its reason; what the ledger does not know stays. A file that cannot
- * be moved does not hold up the others. Restartable.
+ * Moves loaded drops to archive/, and rejected ones with their reasons to rejected/. A file that the ledger does not know stays, and so does
+ * one that cannot be moved; neither holds up the others. Run again after a crash, it finishes the work.
+ *
+ * @throws what `onReport` threw first, after all files are done: a report that nobody takes does not end the work
  */
 export async function archiveDrops(options: ArchiveOptions): Promise<void> {
-  const { files, signal } = options;
+  const { files } = options;
+  const unreported: unknown[] = [];
+  const report = async (done: ArchiveReport): Promise<void> => {
+    if (unreported.length > 0) return;
+    await options.onReport(done).catch((error: unknown) => unreported.push(error));
+  };
   for (let start = 0; start < files.length; start += FILES_AT_ONCE) {
-    const hashed: (Hashed | ArchiveReport)[] = [];
-    for (const path of files.slice(start, start + FILES_AT_ONCE)) hashed.push(await hashFile(options, path));
-    const known = await askLedger(options, hashed.filter(isHashed));
-    const rejected = [...known.values()].filter(({ status }) => status === "rejected");
-    const reasons = await readReasons(
-      options,
-      rejected.map(({ loadId }) => loadId),
-    );
-    for (const found of hashed) {
-      signal?.throwIfAborted();
-      await options.onReport(isHashed(found) ? await putAway(options, found, known, reasons) : found);
-    }
+    await archiveBatch(options, files.slice(start, start + FILES_AT_ONCE), report);
+  }
+  if (unreported.length > 0) throw unreported[0];
+}
+
+async function archiveBatch(
+  options: ArchiveOptions,
+  files: readonly string[],
+  report: (done: ArchiveReport) => Promise<void>,
+): Promise<void> {
+  const hashed: (Hashed | ArchiveReport)[] = [];
+  for (const path of files) hashed.push(await hashFile(options, path));
+  const entries = await findEntries(options, hashed.filter(isHashed));
+  const rejected = [...entries.values()].filter(({ status }) => status === "rejected");
+  const reasons = await readReasons(
+    options,
+    rejected.map(({ loadId }) => loadId),
+  );
+  for (const found of hashed) {
+    options.signal?.throwIfAborted();
+    await report(isHashed(found) ? await archiveDrop(options, found, entries.get(found), reasons) : found);
   }
 }
 
@@ -103,78 +119,68 @@ function isIn(inbox: string, path: string, folder: string): boolean {
   return dirname(path) === join(inbox, folder);
 }
 
-interface LedgerWord {
+interface Entry {
   readonly loadId: number;
   readonly status: "loaded" | "rejected" | "failed";
 }
 
 /**
- * What the ledger says last of each drop. Once a drop is loaded it is in, whatever failed afterwards; a failure after a rejection means that
- * it is being tried again.
+ * The entry of the ledger that counts for each drop. Once a drop is loaded it is in, whatever failed afterwards. Otherwise the newest entry
+ * counts: a failure after a rejection means that the drop is being tried again.
  */
-async function askLedger(
+async function findEntries(
   options: { readonly database: Database; readonly signal?: AbortSignal | undefined },
   drops: readonly Hashed[],
-): Promise<ReadonlyMap<Hashed, LedgerWord>> {
+): Promise<ReadonlyMap<Hashed, Entry>> {
   if (drops.length === 0) return new Map();
   const column = (of: (key: DropKey) => unknown) => sql.param(drops.map(({ key }) => of(key)));
   return withSession(options, async ({ db }) => {
-    const found = await db.execute<{
-      number: number;
-      load_id: number;
-      status: LedgerWord["status"];
-    }>(sql`
+    const found = await db.execute<{ number: number; load_id: number; status: Entry["status"] }>(sql`
       select distinct on (wanted.number) wanted.number::integer, l.load_id, l.status
       from unnest(
         ${column(({ sha256 }) => sha256)}::bytea[],
         ${column(({ syncedOn }) => syncedOn)}::date[],
         ${column(({ fileName }) => fileName)}::text[]
       ) with ordinality as wanted (sha256, synced_on, file_name, number)
-      join warehouse.loads l
+      join ${loads} l
         on l.sha256 = wanted.sha256
        and l.synced_on is not distinct from wanted.synced_on
        and (l.synced_on is not null or l.file_name = wanted.file_name)
       where l.status in ('loaded', 'rejected', 'failed')
       order by wanted.number, l.status = 'loaded' desc, l.load_id desc`);
-    const words = new Map<Hashed, LedgerWord>();
+    const entries = new Map<Hashed, Entry>();
     for (const { number, load_id: loadId, status } of found.rows) {
       const drop = drops[number - 1];
-      if (drop !== undefined) words.set(drop, { loadId, status });
+      if (drop !== undefined) entries.set(drop, { loadId, status });
     }
-    return words;
+    return entries;
   });
 }
 
-async function putAway(
+async function archiveDrop(
   { folder }: ArchiveOptions,
-  drop: Hashed,
-  known: ReadonlyMap<Hashed, LedgerWord>,
+  { file, key }: Hashed,
+  entry: Entry | undefined,
   reasons: ReadonlyMap<number, Reason>,
 ): Promise<ArchiveReport> {
-  const { file } = drop;
-  const word = known.get(drop);
-  const stays = { file: file.path, loadId: word?.loadId ?? null, movedTo: null };
-  if (word === undefined || word.status === "failed") return { ...stays, outcome: "unknown" };
-  const { loadId, status } = word;
-  const said = status === "rejected" ? reasons.get(loadId) : undefined;
-  // The ledger's last word may be of the same bytes under another name.
-  const reason = said && { ...said, file: drop.key.fileName };
+  const stays = { file: file.path, loadId: entry?.loadId ?? null, movedTo: null };
+  if (entry === undefined || entry.status === "failed") return { ...stays, outcome: "unknown" };
+  const { loadId, status } = entry;
+  const kept = status === "rejected" ? reasons.get(loadId) : undefined;
+  // The entry may be of the same bytes under another name.
+  const reason = kept && { ...kept, file: key.fileName };
   const report = { ...stays, outcome: status, ...(reason?.error && { error: reason.error }) };
+  const wasRejected = isIn(folder, file.path, REJECTED);
   try {
-    if (status === "rejected" && isIn(folder, file.path, REJECTED)) {
-      if (reason !== undefined && (await findReason(file.path)) === undefined) {
-        await writeReason(file.path, reason);
-      }
+    if (status === "rejected" && wasRejected) {
+      const isMissing = (await findReason(file.path)) === undefined;
+      if (reason !== undefined && isMissing) await writeReason(file.path, reason);
       return report;
     }
-    const movedTo = await moveDrop({
-      file,
-      folder: join(folder, status === "rejected" ? REJECTED : ARCHIVE),
-      loadId,
-      reason,
-    });
+    const target = join(folder, status === "rejected" ? REJECTED : ARCHIVE);
+    const movedTo = await moveDrop({ file, folder: target, loadId, reason });
     if (movedTo === undefined) return notMoved(file, stays);
-    if (isIn(folder, file.path, REJECTED)) await removeReason(file.path);
+    if (wasRejected) await removeReason(file.path);
     return { ...report, movedTo };
   } catch (error) {
     return { ...stays, outcome: "failed", error: describe(error) };
@@ -194,16 +200,16 @@ async function notMoved(
 /** Why a file could not be read or moved, with the remedy. */
 export function describe(error: unknown): Refusal {
   if (error instanceof RollbookError) return { code: error.code, message: error.message };
-  const said = error instanceof Error ? error.message : String(error);
+  const cause = error instanceof Error ? error.message : String(error);
   switch (errorState(error)) {
     case "ENOSPC":
     case "EDQUOT":
-      return { code: "disk_full", message: `${said}. Make room, and run it again.` };
+      return { code: "disk_full", message: `${cause}. Make room, and run it again.` };
     case "EACCES":
     case "EPERM":
     case "EROFS":
-      return { code: "permission", message: `${said}. Let this user write to the inbox and its folders.` };
+      return { code: "permission", message: `${cause}. Let this user write to the inbox and its folders.` };
     default:
-      return { code: "not_moved", message: `${said}. See what stands in the way, and run it again.` };
+      return { code: "not_moved", message: `${cause}. See what stands in the way, and run it again.` };
   }
 }
