@@ -23,13 +23,13 @@ export default defineConfig({
           name: "quick",
           include: ["{db,etl,bench,.ci}/**/*.test.ts"],
           exclude: LONG,
-          globalSetup: ["db/testing/server.ts"],
+          globalSetup: ["db/testing/global_setup.ts"],
         },
       },
       {
         extends: true,
         // `npm run test:all`: this, and the benchmark's report in a real browser
-        test: { name: "long", include: LONG, globalSetup: ["db/testing/server.ts"] },
+        test: { name: "long", include: LONG, globalSetup: ["db/testing/global_setup.ts"] },
       },
       { extends: true, test: { name: "browser", include: ["bench/report/browser/**/*.browser.ts"] } },
     ],

@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import { expect, test } from "vitest";
-import { type Session, streamRows, withSession } from "./client.ts";
+import { type Session, withSession } from "./client.ts";
+import { streamRows } from "./cursor.ts";
 import { isConnectionLost } from "./errors.ts";
 import { createTestDatabase, type TestWarehouse } from "./testing/database.ts";
 

@@ -1,20 +1,8 @@
 /** Connections and transactions. One transaction is one checked-out client: COPY and locks need to stay on it. */
-import { userInfo } from "node:os";
-import type { SQL } from "drizzle-orm";
 import { drizzle, type NodePgDatabase } from "drizzle-orm/node-postgres";
-import { PgDialect } from "drizzle-orm/pg-core";
 import pg from "pg";
-import Cursor from "pg-cursor";
-import {
-  type EncryptionFailure,
-  encryptionFailure,
-  errorState,
-  isConnectionLost,
-  LOST_CONNECTION,
-  RollbookError,
-  rootCause,
-  SQLSTATE,
-} from "./errors.ts";
+import { explainConnectionError } from "./connection/connect_error.ts";
+import { errorState, isConnectionLost, RollbookError, SQLSTATE } from "./errors.ts";
 
 /** One connection: drizzle for statements, the client itself for COPY and cursors. */
 export interface Session {
@@ -103,64 +91,12 @@ const TEXT_TYPES: ReadonlySet<number> = new Set([
 ]);
 
 /** Dates and instants stay the texts that PostgreSQL prints; the driver would make them local `Date`s. */
-const plainTypes: pg.CustomTypesConfig = {
+export const plainTypes: pg.CustomTypesConfig = {
   getTypeParser: ((oid: number, format?: "text" | "binary") =>
     TEXT_TYPES.has(oid)
       ? (value: string) => value
       : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
 };
-
-/** Rows fetched at a time. */
-const ROWS_PER_FETCH = 1000;
-
-/**
- * Reads a query's rows one by one, from a cursor: memory does not grow with the result. Not through pg-query-stream, which waits for ever for the end of its cursor
- * when the connection breaks (4.17).
- */
-export async function* streamRows<Row>(session: Session, query: SQL): AsyncGenerator<Row> {
-  const { sql: text, params } = new PgDialect().sqlToQuery(query);
-  const cursor = session.client.query(new Cursor<Row>(text, params, { types: plainTypes }));
-  let broken = false;
-  cursor.once("error", () => {
-    broken = true;
-  });
-  let rows: Row[];
-  do {
-    rows = await fetchRows(session, cursor);
-    let left = true;
-    try {
-      yield* rows;
-      left = false;
-    } finally {
-      // Whoever reads does not want the rest.
-      if (left && !broken) await closeCursor(session, cursor);
-    }
-  } while (rows.length === ROWS_PER_FETCH);
-}
-
-/** The cursor itself does not tell of a connection that breaks after its last row, before the server is ready again (pg-cursor 2.22). */
-function fetchRows<Row>({ client }: Session, cursor: Cursor<Row>): Promise<Row[]> {
-  return new Promise((resolve, reject) => {
-    const lose = () => reject(new Error(LOST_CONNECTION));
-    client.once("end", lose);
-    cursor.read(ROWS_PER_FETCH, (error: Error | undefined, rows) => {
-      client.off("end", lose);
-      if (error) reject(error);
-      else resolve(rows);
-    });
-  });
-}
-
-/** A connection that breaks now has no answer to it. */
-async function closeCursor({ client }: Session, cursor: Cursor): Promise<void> {
-  await new Promise<void>((resolve) => {
-    client.once("end", resolve);
-    cursor.close(() => {
-      client.off("end", resolve);
-      resolve();
-    });
-  });
-}
 
 /** Sorting and grouping a drop, or the invoices of a partition, goes to the disk below this. Bytes, per sort. */
 const LEAST_WORK_MEM = 128 * 1024 * 1024;
@@ -260,79 +196,4 @@ async function connect(database: Database, signal: AbortSignal | undefined): Pro
   } catch (error) {
     throw explainConnectionError(error, database.place);
   }
-}
-
-const AUTHORIZATION_REMEDY =
-  "Check user and password in DATABASE_URL or the PG* variables, and whether the server wants encryption (sslmode) or a certificate (sslcert, sslkey).";
-
-const ENCRYPTION_REMEDIES: Readonly<Record<EncryptionFailure, string>> = {
-  untrusted:
-    "Its certificate is not signed by an authority that is trusted here. Name the right one in sslrootcert (PGSSLROOTCERT); if it is named already, somebody may be answering in the server's place.",
-  wrong_host:
-    "Connect by a host name that its certificate has (PGHOST), or have one made for this name; if it is the right name, somebody may be answering in the server's place.",
-  expired: "Have the server's certificate renewed, and check the clock of this machine.",
-  not_offered:
-    "Encryption was asked for (sslmode), so nothing was sent. Turn ssl on in the server, or see who answers in its place.",
-  handshake:
-    "Server and client could not agree on encryption: check the certificate in sslcert and the server's ssl settings.",
-};
-
-/** Turns the driver's error at connecting into one that names the place and the remedy; others are passed on. */
-export function explainConnectionError(error: unknown, place: string): unknown {
-  const state = errorState(error);
-  const cause = rootCause(error);
-  // A host with several addresses gives an error of several, without a message.
-  const said = cause instanceof Error ? cause.message || state || cause.name : String(cause);
-  const explain = (code: "connection" | "permission" | "configuration", remedy: string) =>
-    new RollbookError({ code, message: `cannot connect to the ${place}: ${said}. ${remedy}`, cause: error });
-  switch (state) {
-    case SQLSTATE.invalidPassword:
-    case SQLSTATE.invalidAuthorization:
-      return explain("permission", AUTHORIZATION_REMEDY);
-    case SQLSTATE.invalidCatalogName:
-      return explain("configuration", "Create the database, or name another in DATABASE_URL or PGDATABASE.");
-    case SQLSTATE.tooManyConnections:
-      return error;
-  }
-  const failure = encryptionFailure(error);
-  // No retry helps; and the connection may have been tampered with.
-  if (failure !== undefined) return explain("configuration", ENCRYPTION_REMEDIES[failure]);
-  if (isConnectionLost(error) || /timeout/i.test(said)) {
-    return explain("connection", "Check that the server runs and that host and port are right.");
-  }
-  if (/SASL|password/i.test(said))
-    return explain("permission", "Give the password in DATABASE_URL or PGPASSWORD.");
-  return error;
-}
-
-/** The user name that libpq would take: that of the operating system. */
-export function defaultUser(): string {
-  return userInfo().username;
-}
-
-/** Keys of advisory locks: first number. The second tells what of it (0 where there is one only). */
-export const LOCK = {
-  migrate: 0x526f6c31,
-  ensurePartitions: 0x526f6c32,
-  refreshPartition: 0x526f6c33,
-  stagingSlot: 0x526f6c34,
-  knownAt: 0x526f6c35,
-  removePartition: 0x526f6c36,
-  closePartition: 0x526f6c37,
-  verifyPartition: 0x526f6c38,
-} as const;
-
-/** The statement of {@link lockUntilEnd}, to be sent along with others. */
-export function lockStatement(lock: number, which = 0): string {
-  return `select pg_advisory_xact_lock(${lock}, ${which})`;
-}
-
-/** Waits for an advisory lock that the end of the transaction gives back. */
-export async function lockUntilEnd(tx: Transaction, lock: number, which = 0): Promise<void> {
-  await tx.client.query(lockStatement(lock, which));
-}
-
-/** The same lock, shared with others who take it so. */
-export async function shareLockUntilEnd(tx: Transaction, lock: number, which = 0): Promise<void> {
-  await tx.client.query("select pg_advisory_xact_lock_shared($1, $2)", [lock, which]);
 }

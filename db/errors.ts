@@ -43,20 +43,15 @@ export const SQLSTATE = {
   insufficientPrivilege: "42501",
   undefinedTable: "42P01",
   undefinedObject: "42704",
-  duplicateTable: "42P07",
   duplicateObject: "42710",
   invalidCatalogName: "3D000",
-  invalidSchemaName: "3F000",
   invalidPassword: "28P01",
   invalidAuthorization: "28000",
   serializationFailure: "40001",
   deadlockDetected: "40P01",
   lockNotAvailable: "55P03",
-  objectInUse: "55006",
   diskFull: "53100",
-  outOfMemory: "53200",
   tooManyConnections: "53300",
-  queryCanceled: "57014",
   adminShutdown: "57P01",
   crashShutdown: "57P02",
   cannotConnectNow: "57P03",
@@ -122,47 +117,6 @@ export function isConnectionLost(error: unknown): boolean {
   }
   const cause = rootCause(error);
   return cause instanceof Error && LOST_CLIENT.has(cause.message);
-}
-
-/** Why an encrypted connection was not made, as far as we can tell: what to do about each differs. */
-export type EncryptionFailure = "untrusted" | "wrong_host" | "expired" | "not_offered" | "handshake";
-
-/** Codes of Node.js: https://nodejs.org/api/tls.html#x509-certificate-error-codes */
-const CERTIFICATE_ERRORS: Readonly<Record<string, EncryptionFailure>> = {
-  UNABLE_TO_GET_ISSUER_CERT: "untrusted",
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "untrusted",
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "untrusted",
-  DEPTH_ZERO_SELF_SIGNED_CERT: "untrusted",
-  SELF_SIGNED_CERT_IN_CHAIN: "untrusted",
-  CERT_SIGNATURE_FAILURE: "untrusted",
-  CERT_CHAIN_TOO_LONG: "untrusted",
-  CERT_UNTRUSTED: "untrusted",
-  CERT_REJECTED: "untrusted",
-  CERT_REVOKED: "untrusted",
-  INVALID_CA: "untrusted",
-  INVALID_PURPOSE: "untrusted",
-  PATH_LENGTH_EXCEEDED: "untrusted",
-  ERR_TLS_CERT_ALTNAME_INVALID: "wrong_host",
-  HOSTNAME_MISMATCH: "wrong_host",
-  CERT_HAS_EXPIRED: "expired",
-  CERT_NOT_YET_VALID: "expired",
-};
-
-/** pg itself gives these no code (pg 8, connection.js). */
-const NOT_OFFERED: ReadonlySet<string> = new Set([
-  "The server does not support SSL connections",
-  "There was an error establishing an SSL connection",
-]);
-
-/** What kept a connection from being encrypted as asked, or undefined when it was something else. */
-export function encryptionFailure(error: unknown): EncryptionFailure | undefined {
-  const state = errorState(error);
-  if (state !== undefined) {
-    // OpenSSL's own: alerts of the server, protocols that do not go together.
-    return CERTIFICATE_ERRORS[state] ?? (/^(ERR_SSL_|EPROTO$)/.test(state) ? "handshake" : undefined);
-  }
-  const cause = rootCause(error);
-  return cause instanceof Error && NOT_OFFERED.has(cause.message) ? "not_offered" : undefined;
 }
 
 /** pg itself gives these no code (pg 8, client.js). The third: the connection broke while nothing was asked. */

@@ -7,9 +7,11 @@ import pg from "pg";
 import { expect, inject, onTestFinished, test } from "vitest";
 import { openDatabase, withSession } from "./client.ts";
 import { RollbookError } from "./errors.ts";
-import { initWarehouse, readJournal, readSettings, refuseOldServer } from "./migrate.ts";
+import { initWarehouse } from "./migrate.ts";
+import { readSettings } from "./settings.ts";
 import { createEmptyDatabase, createTestDatabase, testConnection } from "./testing/database.ts";
 import { migrateAsFarAs } from "./testing/versions.ts";
+import { readJournal, refuseOldServer } from "./version.ts";
 
 const CLI = fileURLToPath(new URL("../etl/cli.ts", import.meta.url));
 

@@ -2,9 +2,9 @@ import { existsSync } from "node:fs";
 import { getTableColumns, getTableName, is } from "drizzle-orm";
 import { getTableConfig, getViewConfig, PgTable, PgView } from "drizzle-orm/pg-core";
 import { expect, test } from "vitest";
-import { readJournal } from "./migrate.ts";
 import * as schema from "./schema.ts";
 import { createTestDatabase } from "./testing/database.ts";
+import { readJournal } from "./version.ts";
 
 const tables = Object.values(schema).filter((value) => is(value, PgTable));
 const views = Object.values(schema).filter((value) => is(value, PgView));

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import { LOCK, openDatabase } from "../db/client.ts";
+import { openDatabase } from "../db/client.ts";
+import { LOCK } from "../db/locks.ts";
 import { ensurePartitions } from "../db/partitions/create.ts";
 import { createTestDatabase, type TestWarehouse } from "../db/testing/database.ts";
 import { makeFolder } from "../db/testing/folder.ts";

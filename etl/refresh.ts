@@ -4,16 +4,17 @@ import pRetry from "p-retry";
 import {
   ALLOW_WORK_MEM,
   type Database,
-  LOCK,
-  lockStatement,
   type Session,
   type Transaction,
   withSession,
   withTransaction,
 } from "../db/client.ts";
-import { isRetryable, RollbookError } from "../db/errors.ts";
-import { type DateRange, intersects, leafTable } from "../db/partitions/create.ts";
-import { explainAmiss } from "../db/partitions/missing.ts";
+import { isRetryable } from "../db/errors.ts";
+import { LOCK, lockStatement } from "../db/locks.ts";
+import { unknownPartition } from "../db/partitions/catalog.ts";
+import { explainMissing } from "../db/partitions/missing.ts";
+import { type DateRange, intersects } from "../db/partitions/ranges.ts";
+import { leafTable } from "../db/partitions/tables.ts";
 import { type Partition, partitionFreshness, partitions } from "../db/schema.ts";
 
 export const STRATEGIES = ["auto", "delta", "partition", "full"] as const;
@@ -92,7 +93,7 @@ export async function refreshPartitions(options: RefreshOptions): Promise<readon
       () => refreshPartition({ database, target, strategy, explicit, signal }),
       signal,
     ).catch(async (error: unknown) => {
-      throw await explainAmiss(error, database);
+      throw await explainMissing(error, database);
     });
     reports.push(report);
     options.onProgress?.(reports.length, live.length, report);
@@ -116,10 +117,7 @@ async function findTargets(session: Session, options: RefreshOptions): Promise<r
 function findTarget(all: readonly Target[], name: string): Target {
   const found = all.find(({ partition }) => partition.partition === name);
   if (found !== undefined) return found;
-  throw new RollbookError({
-    code: "not_found",
-    message: `there is no partition ${JSON.stringify(name)}. List them with: rollbook partitions list`,
-  });
+  throw unknownPartition(name);
 }
 
 /** After a failure nothing new is begun, and what is under way is waited for: the caller may then close the database. */

@@ -1,13 +1,10 @@
 /** How a partition leaves: its rollup is brought up to date and proved in the very transaction that closes it to loads. And how it comes back. */
 
 import { RollbookError } from "../db/errors.ts";
-import {
-  attachPartition,
-  detachPartition,
-  dropPartition,
-  type PartitionChange,
-} from "../db/partitions/remove.ts";
-import { requireOwner } from "../db/roles/grant.ts";
+import { attachPartition } from "../db/partitions/attach.ts";
+import type { PartitionChange } from "../db/partitions/catalog.ts";
+import { detachPartition, dropPartition } from "../db/partitions/remove.ts";
+import { requireOwner } from "../db/roles/owner.ts";
 import type { PartitionState, Settings } from "../db/schema.ts";
 import { refreshLocked, refreshPartitions } from "./refresh.ts";
 import { checkPartition, verifyWarehouse } from "./verify/verify.ts";
@@ -17,7 +14,7 @@ import { checkPartition, verifyWarehouse } from "./verify/verify.ts";
  * refreshed in that moment. Restartable, as {@link detachPartition} is.
  */
 export async function detachRefreshed(options: PartitionChange): Promise<void> {
-  await requireOwner({ ...options, deed: "detach partitions" });
+  await requireOwner({ ...options, action: "detach partitions" });
   await refreshPartitions({ ...options, partitions: [options.partition] });
   await detachPartition({
     ...options,
@@ -36,7 +33,7 @@ export async function dropVerified(
   options: PartitionChange & { readonly settings: Settings },
 ): Promise<void> {
   const { partition: name, settings } = options;
-  await requireOwner({ ...options, deed: "drop partitions" });
+  await requireOwner({ ...options, action: "drop partitions" });
   await refreshPartitions({ ...options, partitions: [name] });
   await dropPartition({
     ...options,

@@ -5,8 +5,9 @@ import { type Database, openDatabase, withSession } from "../db/client.ts";
 import type { Config } from "../db/connection/config.ts";
 import { openEmbeddedServer } from "../db/embedded/server.ts";
 import { RollbookError } from "../db/errors.ts";
-import { initWarehouse, readSettings } from "../db/migrate.ts";
+import { initWarehouse } from "../db/migrate.ts";
 import type { Settings } from "../db/schema.ts";
+import { readSettings } from "../db/settings.ts";
 
 /** Connections of one command: a load takes two at a time, a refresh two, and one is for the rest. */
 const CONNECTIONS = 5;

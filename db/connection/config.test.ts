@@ -4,7 +4,8 @@ import { expect, test } from "vitest";
 import { RollbookError } from "../errors.ts";
 import { makeCertificate } from "../testing/certificates.ts";
 import { makeFolder } from "../testing/folder.ts";
-import { type Config, type Environment, readConfig } from "./config.ts";
+import { type Config, readConfig } from "./config.ts";
+import type { Environment } from "./environment.ts";
 
 /** What the driver is told where nothing asks for encryption: it must not look for that in the environment. */
 const PLAIN = { ssl: false, sslnegotiation: "postgres" };

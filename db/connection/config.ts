@@ -1,15 +1,14 @@
 /** Where the warehouse is: flags > environment > default, as one readonly Config; all problems in one error. */
+import { userInfo } from "node:os";
 import { resolve } from "node:path";
 import type pg from "pg";
-import { defaultUser } from "../client.ts";
 import { RollbookError } from "../errors.ts";
 import { driverOptions, type Encryption, readEncryption } from "./encryption.ts";
+import type { Environment } from "./environment.ts";
 import { type Parameters, readParameters, type Source } from "./parameters.ts";
 import { findPassword, type Login } from "./password_file.ts";
 import { readService } from "./service.ts";
 import { readUrl } from "./url.ts";
-
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A server of the user's own, or the embedded one with its data in `home`. */
 export type Config =
@@ -68,7 +67,8 @@ function findSource(environment: Environment, problems: string[]): Source | unde
 }
 
 function readLogin(parameters: Parameters, problems: string[]): Login {
-  const user = parameters("user")?.value ?? defaultUser();
+  // Without a user libpq takes that of the operating system, too.
+  const user = parameters("user")?.value ?? userInfo().username;
   const given = parameters("port");
   const port = given === undefined ? 5432 : Number(given.value);
   if (!Number.isInteger(port) || port < 1 || port > 65535) {

@@ -4,12 +4,11 @@
  */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
-import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { createSecureContext } from "node:tls";
 import type pg from "pg";
 import { errorState } from "../errors.ts";
-import type { Environment } from "./config.ts";
+import { type Environment, homeOf } from "./environment.ts";
 import type { Given, Parameters } from "./parameters.ts";
 
 type Mode = "disable" | "no-verify" | "verify-ca" | "verify-full";
@@ -161,7 +160,7 @@ function readNegotiation(given: Given | undefined, problems: string[]): "postgre
 
 /** A file that libpq takes without being told. */
 function ownFile({ environment }: EncryptionOptions, name: string): Given | undefined {
-  const value = join(environment.HOME || homedir(), ".postgresql", name);
+  const value = join(homeOf(environment), ".postgresql", name);
   return existsSync(value) ? { value, origin: "the default" } : undefined;
 }
 

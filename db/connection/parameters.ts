@@ -1,5 +1,5 @@
 /** What libpq calls connection parameters: from DATABASE_URL or a service, and where that leaves one open, from the PG* variables. */
-import type { Environment } from "./config.ts";
+import type { Environment } from "./environment.ts";
 
 /** Parameters that are taken, with the variable of each. Source: PostgreSQL 18 documentation, 32.1.2 and 32.15. */
 export const VARIABLES = {

@@ -1,10 +1,9 @@
 /** The password file, as libpq reads it. Source: PostgreSQL 18 documentation, 32.16. */
 import { type Stats, statSync } from "node:fs";
-import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { errorState } from "../errors.ts";
-import type { Environment } from "./config.ts";
 import { readText } from "./encryption.ts";
+import { type Environment, homeOf } from "./environment.ts";
 import type { Given } from "./parameters.ts";
 
 export interface Login {
@@ -30,7 +29,7 @@ export function findPassword(
 ): string | undefined {
   const { login, environment, folder } = options;
   const file = options.file ?? {
-    value: join(environment.HOME || homedir(), ".pgpass"),
+    value: join(homeOf(environment), ".pgpass"),
     origin: "the password file",
   };
   const path = resolve(folder, file.value);

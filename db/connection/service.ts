@@ -1,15 +1,14 @@
 /** Services of the connection service file. Source: PostgreSQL 18 documentation, 32.17. */
 import { existsSync, readFileSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
-import type { Environment } from "./config.ts";
+import { type Environment, homeOf } from "./environment.ts";
 import type { Source } from "./parameters.ts";
 
 /** The service that PGSERVICE names. */
 export function readService(environment: Environment, problems: string[]): Source {
   const name = environment.PGSERVICE ?? "";
   const files = [
-    environment.PGSERVICEFILE || join(environment.HOME || homedir(), ".pg_service.conf"),
+    environment.PGSERVICEFILE || join(homeOf(environment), ".pg_service.conf"),
     ...(environment.PGSYSCONFDIR ? [join(environment.PGSYSCONFDIR, "pg_service.conf")] : []),
   ];
   const source = { name: `the service ${JSON.stringify(name)}`, given: {} };

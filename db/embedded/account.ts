@@ -4,8 +4,8 @@ import { chmodSync, existsSync, readFileSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname } from "node:path";
 import type { RollbookError } from "../errors.ts";
-import { failure, REMEDY } from "./errors.ts";
-import { type Place, socketDirOf } from "./folders.ts";
+import { failure, REMEDY } from "./failure.ts";
+import { type Place, socketDirOf } from "./place.ts";
 import { type Account, asAccount, type Binaries, serverEnvironment } from "./programs.ts";
 
 /**

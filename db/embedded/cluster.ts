@@ -14,10 +14,10 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { errorState, RollbookError } from "../errors.ts";
-import { aborted, failure, REMEDY, reason } from "./errors.ts";
-import { makePrivateDir, type Place } from "./folders.ts";
+import { USER } from "./address.ts";
+import { aborted, failure, REMEDY, reason } from "./failure.ts";
 import { lastLines } from "./log.ts";
-import { USER } from "./names.ts";
+import { makePrivateDir, type Place } from "./place.ts";
 import { isAlive } from "./postmaster.ts";
 import { type Account, type Binaries, cannotRun, hasEnded, run } from "./programs.ts";
 

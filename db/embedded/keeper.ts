@@ -4,8 +4,8 @@
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { isConnectionLost } from "../errors.ts";
-import { type Place, placeOf } from "./folders.ts";
 import { hasLeases, tryToBeLast } from "./lease.ts";
+import { type Place, placeOf } from "./place.ts";
 import { isAlive, isServerOf, readPostmaster } from "./postmaster.ts";
 import { endSession, reachServer, type Session } from "./session.ts";
 import { stopServer } from "./stop.ts";

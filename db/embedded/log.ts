@@ -9,8 +9,8 @@ import {
   renameSync,
   statSync,
 } from "node:fs";
-import { failure, REMEDY, reason } from "./errors.ts";
-import type { Place } from "./folders.ts";
+import { failure, REMEDY, reason } from "./failure.ts";
+import type { Place } from "./place.ts";
 import type { Account } from "./programs.ts";
 
 const LIMIT_BYTES = 10 * 1024 * 1024;

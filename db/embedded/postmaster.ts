@@ -3,8 +3,8 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { errorState } from "../errors.ts";
-import { failure, REMEDY, reason } from "./errors.ts";
-import type { Place } from "./folders.ts";
+import { failure, REMEDY, reason } from "./failure.ts";
+import type { Place } from "./place.ts";
 
 /** What `postmaster.pid` says. Source: PostgreSQL 18, src/include/utils/pidfile.h. */
 export interface Postmaster {

@@ -3,7 +3,7 @@ import { type ChildProcess, type StdioOptions, spawn } from "node:child_process"
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { RollbookError } from "../errors.ts";
-import { failure, REMEDY, reason } from "./errors.ts";
+import { failure, REMEDY, reason } from "./failure.ts";
 
 export interface Binaries {
   readonly postgres: string;

@@ -27,7 +27,7 @@ import { Client } from "pg";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { RollbookError } from "../errors.ts";
 import { initdbFailure } from "./cluster.ts";
-import { placeOf } from "./folders.ts";
+import { placeOf } from "./place.ts";
 import { type EmbeddedServer, openEmbeddedServer } from "./server.ts";
 
 const repository = realpathSync(fileURLToPath(new URL("../..", import.meta.url)));

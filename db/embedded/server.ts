@@ -5,14 +5,15 @@
  *   listens and whether it is ready, so nobody guesses.
  * - A **lease** is a session on database `postgres` that holds a shared advisory lock. Whoever leaves gives it back and
  *   tries for the exclusive one: who gets it is the last, keeps newcomers waiting behind the lock, and stops the server.
- * - The **keeper** (embedded/keeper.ts), a small process of its own, does the same when every user was killed.
+ * - The **keeper** (keeper.ts), a small process of its own, does the same when every user was killed.
  *
  * There is no TCP. Who can enter the socket's folder (mode 0700) is trusted, so that folder is the whole of access.
  */
-import { aborted } from "./errors.ts";
-import { makeHome } from "./folders.ts";
+
+import { DATABASE, PORT, USER } from "./address.ts";
+import { aborted } from "./failure.ts";
 import { giveUpLease, takeLease } from "./lease.ts";
-import { DATABASE, PORT, USER } from "./names.ts";
+import { makeHome } from "./place.ts";
 import type { StartOptions } from "./start.ts";
 
 export interface EmbeddedServer {

@@ -3,9 +3,9 @@ import { statSync } from "node:fs";
 import { Socket } from "node:net";
 import { Client } from "pg";
 import { errorState, isConnectionLost, RollbookError, SQLSTATE } from "../errors.ts";
-import { aborted, failure, REMEDY, reason } from "./errors.ts";
-import { checkPrivateDir, type Place } from "./folders.ts";
-import { PORT, USER } from "./names.ts";
+import { PORT, USER } from "./address.ts";
+import { aborted, failure, REMEDY, reason } from "./failure.ts";
+import { checkPrivateDir, type Place } from "./place.ts";
 import { isServerOf, type Postmaster, readPostmaster } from "./postmaster.ts";
 
 export interface Session {

@@ -5,10 +5,10 @@ import { createRequire } from "node:module";
 import { setPriority } from "node:os";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { chooseAccount } from "./account.ts";
+import { PORT } from "./address.ts";
 import { ensureCluster } from "./cluster.ts";
-import { makeSocketDir, type Place } from "./folders.ts";
 import { openLog, readLog } from "./log.ts";
-import { PORT } from "./names.ts";
+import { makeSocketDir, type Place } from "./place.ts";
 import { isAlive, isServerOf, readPostmaster } from "./postmaster.ts";
 import { cannotRun, hasEnded, loadBinaries, run } from "./programs.ts";
 

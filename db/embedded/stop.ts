@@ -1,8 +1,8 @@
 /** Stopping the server, and waiting until it is gone. */
 import { setTimeout as pause } from "node:timers/promises";
 import { errorState } from "../errors.ts";
-import { failure, reason } from "./errors.ts";
-import { type Place, removeSocketDir } from "./folders.ts";
+import { failure, reason } from "./failure.ts";
+import { type Place, removeSocketDir } from "./place.ts";
 import { isAlive, isServerOf, type Postmaster, readPostmaster } from "./postmaster.ts";
 import type { Session } from "./session.ts";
 

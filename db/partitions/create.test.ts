@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import { openDatabase, withTransaction } from "../client.ts";
+import { addDays } from "../dates.ts";
 import { GRANULARITIES, type Granularity } from "../schema.ts";
 import { createTestDatabase, type TestWarehouse } from "../testing/database.ts";
 import {
@@ -12,7 +13,9 @@ import {
   threeMonths,
   waits,
 } from "../testing/partitions.ts";
-import { addDays, ensurePartitions, holdPartitions, intersects, partitionOf } from "./create.ts";
+import { holdPartitions } from "./catalog.ts";
+import { ensurePartitions } from "./create.ts";
+import { intersects, partitionOf } from "./ranges.ts";
 import { detachPartition } from "./remove.ts";
 
 // Which dates a partition holds

@@ -1,10 +1,10 @@
 /** Whether the tables of the partitions are where the catalog says: somebody may have dropped or detached one by hand. */
 import { type Database, type Session, withSession } from "../client.ts";
 import { errorState, RollbookError, SQLSTATE } from "../errors.ts";
-import { leafName, PARENTS, type Parent } from "./create.ts";
+import { leafName, PARENTS, type Parent } from "./tables.ts";
 
 /** A table of a partition that the reports, or the next load, would miss. */
-export interface AmissTable {
+export interface MissingTable {
   readonly partition: string;
   readonly parent: Parent;
   /** `warehouse.venue_day_rollup_2026_10` */
@@ -19,10 +19,10 @@ export interface AmissTable {
  *
  * @param names of the partitions to look at; left out, all
  */
-export async function listAmissTables(
+export async function listMissingTables(
   { client }: Session,
   names?: readonly string[],
-): Promise<readonly AmissTable[]> {
+): Promise<readonly MissingTable[]> {
   const result = await client.query<{ partition: string; parent: Parent; gone: boolean }>(
     `select p.partition, parent, c.oid is null as gone
      from reports.partition_freshness p
@@ -46,15 +46,15 @@ export async function listAmissTables(
 }
 
 /** What is amiss, and the way back. */
-export function describeAmiss({ partition, table, whereabouts }: Omit<AmissTable, "parent">): string {
+export function describeMissing({ partition, table, whereabouts }: Omit<MissingTable, "parent">): string {
   const is = whereabouts === "gone" ? "is gone" : "is not attached";
   return `partition ${partition}: the table ${table} ${is}. Run: rollbook partitions attach ${partition}`;
 }
 
 /** The same in a line for any number of them. */
-export function describeFirst(first: AmissTable, others: readonly AmissTable[]): string {
+export function describeFirst(first: MissingTable, others: readonly MissingTable[]): string {
   const more = others.length === 0 ? "" : ` (and ${others.length} more: rollbook verify names all)`;
-  return describeAmiss(first) + more;
+  return describeMissing(first) + more;
 }
 
 /** What PostgreSQL says where a table is gone: it is unknown, or a row finds no partition. */
@@ -64,9 +64,9 @@ const OF_A_MISSING_TABLE: ReadonlySet<string | undefined> = new Set([
 ]);
 
 /** In place of an error that came of a table that is amiss, one that names it and the remedy; any other is returned as it is. */
-export async function explainAmiss(error: unknown, database: Database): Promise<unknown> {
+export async function explainMissing(error: unknown, database: Database): Promise<unknown> {
   if (error instanceof RollbookError || !OF_A_MISSING_TABLE.has(errorState(error))) return error;
-  const [first, ...others] = await withSession({ database }, (session) => listAmissTables(session)).catch(
+  const [first, ...others] = await withSession({ database }, (session) => listMissingTables(session)).catch(
     () => [],
   );
   if (first === undefined) return error;

@@ -1,7 +1,8 @@
 import type pg from "pg";
 import { expect, test } from "vitest";
-import { LOCK, withSession } from "../client.ts";
+import { withSession } from "../client.ts";
 import { RollbookError } from "../errors.ts";
+import { LOCK } from "../locks.ts";
 import type { TestWarehouse } from "../testing/database.ts";
 import {
   datesIn,
@@ -12,8 +13,10 @@ import {
   threeMonths,
   waits,
 } from "../testing/partitions.ts";
+import { attachPartition } from "./attach.ts";
 import { ensurePartitions } from "./create.ts";
-import { attachPartition, detachPartition, dropPartition, listDetachable } from "./remove.ts";
+import { detachPartition, dropPartition } from "./remove.ts";
+import { listDetachable } from "./tables.ts";
 
 const PARENTS = ["invoices", "venue_day_deltas", "venue_day_rollup"] as const;
 

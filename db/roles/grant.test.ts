@@ -3,8 +3,10 @@ import { readFileSync } from "node:fs";
 import type pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
 import { type Database, openDatabase } from "../client.ts";
-import { initWarehouse, readJournal } from "../migrate.ts";
-import { addDays, ensurePartitions, partitionOf } from "../partitions/create.ts";
+import { addDays } from "../dates.ts";
+import { initWarehouse } from "../migrate.ts";
+import { ensurePartitions } from "../partitions/create.ts";
+import { partitionOf } from "../partitions/ranges.ts";
 import { detachPartition } from "../partitions/remove.ts";
 import { GRANULARITIES } from "../schema.ts";
 import {
@@ -17,6 +19,7 @@ import {
 import { errorOf, expectFitting, fill, openTransaction, waits } from "../testing/partitions.ts";
 import { loginAs, refusalOf, withUser } from "../testing/roles.ts";
 import { migrateAsFarAs } from "../testing/versions.ts";
+import { readJournal } from "../version.ts";
 import { ROLES, type Role, rightsTo } from "./rights.ts";
 
 const DENIED = "42501";

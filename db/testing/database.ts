@@ -4,8 +4,9 @@ import { readFile } from "node:fs/promises";
 import pg from "pg";
 import { inject, onTestFinished } from "vitest";
 import { type Database, openDatabase } from "../client.ts";
-import { initWarehouse, readJournal } from "../migrate.ts";
+import { initWarehouse } from "../migrate.ts";
 import type { Granularity, Settings } from "../schema.ts";
+import { readJournal } from "../version.ts";
 
 export interface TestWarehouse {
   readonly database: Database;

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import pg from "pg";
 import { chooseAccount } from "../embedded/account.ts";
-import { placeOf } from "../embedded/folders.ts";
+import { placeOf } from "../embedded/place.ts";
 import { loadBinaries, run } from "../embedded/programs.ts";
 import { openEmbeddedServer } from "../embedded/server.ts";
 import { type Certificate, makeCertificate } from "./certificates.ts";

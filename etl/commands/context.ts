@@ -1,7 +1,8 @@
 /** What a command gets: where it runs, and how it opens the warehouse and gives it back. */
 import { resolve } from "node:path";
 import { InvalidArgumentError, Option } from "commander";
-import { type Environment, readConfig } from "../../db/connection/config.ts";
+import { readConfig } from "../../db/connection/config.ts";
+import type { Environment } from "../../db/connection/environment.ts";
 import { RollbookError } from "../../db/errors.ts";
 import { note, printable, type Streams } from "../output.ts";
 import {

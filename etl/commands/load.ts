@@ -2,7 +2,7 @@ import { access, constants, lstat, stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { type Command, Option } from "commander";
 import { errorState, RollbookError } from "../../db/errors.ts";
-import { requireOwner } from "../../db/roles/grant.ts";
+import { requireOwner } from "../../db/roles/owner.ts";
 import { type FileGuard, readDropName } from "../drop/file.ts";
 import { loadDrop } from "../load/load.ts";
 import type { LineCounts, LoadReport } from "../load/report.ts";
@@ -94,7 +94,7 @@ async function load(context: Context, files: readonly string[], flags: LoadFlags
   const tally = startTally();
   try {
     return await withWarehouse(context, { create: true }, async (warehouse) => {
-      if (flags.again === true) await requireOwner({ ...warehouse, deed: "load drops again" });
+      if (flags.again === true) await requireOwner({ ...warehouse, action: "load drops again" });
       for (const [index, file] of present.entries()) {
         if (flags.ignoreMissing && (await isGone(resolvePath(context, file), flags.follow))) {
           noteMissing(context, file);

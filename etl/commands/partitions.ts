@@ -1,13 +1,9 @@
 import { type Command, Option } from "commander";
 import { withSession } from "../../db/client.ts";
-import {
-  type DateRange,
-  ensurePartitions,
-  intersects,
-  type PartitionRange,
-  partitionOf,
-} from "../../db/partitions/create.ts";
-import { listDetachable } from "../../db/partitions/remove.ts";
+import { describeUnknown } from "../../db/partitions/catalog.ts";
+import { ensurePartitions } from "../../db/partitions/create.ts";
+import { type DateRange, intersects, type PartitionRange, partitionOf } from "../../db/partitions/ranges.ts";
+import { listDetachable } from "../../db/partitions/tables.ts";
 import type { Granularity, PartitionState } from "../../db/schema.ts";
 import { formatCount, writeJson, writeLine } from "../output.ts";
 import { awaitsRefresh, readFreshness } from "../reports/status.ts";
@@ -240,9 +236,7 @@ async function refuseUnknown(
   const known = await readFreshness({ database, settings, signal: context.signal });
   const missing = names.find((name) => !known.some(({ partition }) => partition === name));
   if (missing === undefined) return;
-  throw usageError(
-    `there is no partition ${JSON.stringify(missing)}; nothing was changed. List them with: rollbook partitions list`,
-  );
+  throw usageError(describeUnknown(missing, "; nothing was changed"));
 }
 
 interface DetachFlags extends Flags {

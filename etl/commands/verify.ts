@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { describeAmiss } from "../../db/partitions/missing.ts";
+import { describeMissing } from "../../db/partitions/missing.ts";
 import {
   countOf,
   formatCount,
@@ -107,7 +107,7 @@ function describe(divergence: Divergence): string {
       return `${partition}: ${venueId} on ${createdOn}: invoices say ${format(recomputed)}, rollup + pending ${format(shown)}, deltas ${format(deltas)}${date}`;
     }
     case "table":
-      return describeAmiss(divergence);
+      return describeMissing(divergence);
     case "control":
       return `${divergence.partition}: the rollup holds ${format(divergence.rollup)}, its control totals say ${format(divergence.catalog)}`;
     case "orphan":

@@ -1,6 +1,7 @@
 /** What the lines of a drop are measured by, asked of the warehouse once per load. */
 import type { Transaction } from "../../db/client.ts";
-import { addDays, listPartitions } from "../../db/partitions/create.ts";
+import { addDays } from "../../db/dates.ts";
+import { listPartitions } from "../../db/partitions/catalog.ts";
 import type { Settings } from "../../db/schema.ts";
 import { readThresholds } from "./calendar.ts";
 import type { LineRules } from "./validate.ts";

@@ -1,7 +1,7 @@
 /** What the ledger keeps of a load: that it is in, that it was refused, or that it failed. */
 import { basename } from "node:path";
 import { eq, sql } from "drizzle-orm";
-import { type Database, LOCK, lockUntilEnd, type Transaction, withTransaction } from "../../db/client.ts";
+import { type Database, type Transaction, withTransaction } from "../../db/client.ts";
 import {
   CORRUPTED_REMEDY,
   errorState,
@@ -10,7 +10,8 @@ import {
   rootCause,
   SQLSTATE,
 } from "../../db/errors.ts";
-import { explainAmiss } from "../../db/partitions/missing.ts";
+import { LOCK, lockUntilEnd } from "../../db/locks.ts";
+import { explainMissing } from "../../db/partitions/missing.ts";
 import { loads } from "../../db/schema.ts";
 import { readDropName } from "../drop/file.ts";
 import { type Course, findSent } from "./claim.ts";
@@ -99,7 +100,7 @@ export async function recordFailure(
   course: Course,
   failure: { readonly error: unknown; readonly durationMs: number },
 ): Promise<Attempt> {
-  const explained = await explainAmiss(failure.error, options.database);
+  const explained = await explainMissing(failure.error, options.database);
   const error = describeFailure(explained, options.path, course);
   const fileName = basename(options.path);
   const name = readDropName({ fileName, syncedOn: options.syncedOn });

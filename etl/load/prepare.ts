@@ -2,7 +2,9 @@
 
 import { sql } from "drizzle-orm";
 import { type Database, type Transaction, withTransaction } from "../../db/client.ts";
-import { ensurePartitions, holdPartitions, partitionOf } from "../../db/partitions/create.ts";
+import { holdPartitions } from "../../db/partitions/catalog.ts";
+import { ensurePartitions } from "../../db/partitions/create.ts";
+import { partitionOf } from "../../db/partitions/ranges.ts";
 import type { Settings } from "../../db/schema.ts";
 
 export interface Preparation {

@@ -1,7 +1,8 @@
 /** Streams a drop into a staging table by COPY, and its rejects into quarantine. Memory is constant for any size of drop. */
 import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { LOCK, type Transaction } from "../../db/client.ts";
+import type { Transaction } from "../../db/client.ts";
+import { LOCK } from "../../db/locks.ts";
 import { STAGING_SLOTS } from "../../db/schema.ts";
 import type { CopyLayout } from "../drop/dialect.ts";
 import { type RefusalCode, readDrop } from "../drop/read.ts";

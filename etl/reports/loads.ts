@@ -1,6 +1,7 @@
 /** Reads the ledger and the quarantine. */
 import { and, desc, eq, sql } from "drizzle-orm";
-import { type Database, streamRows, withSession } from "../../db/client.ts";
+import { type Database, withSession } from "../../db/client.ts";
+import { streamRows } from "../../db/cursor.ts";
 import { RollbookError } from "../../db/errors.ts";
 import { type LoadStatus, loadHistory, loads, type ReportedLoad, type Settings } from "../../db/schema.ts";
 import { inWarehouseZone, isoInstant } from "./zone.ts";

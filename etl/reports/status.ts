@@ -1,7 +1,7 @@
 /** What the warehouse says of itself: freshness, pending, last loads, and how near a limit is. */
 import { sql } from "drizzle-orm";
 import { type Database, withSession } from "../../db/client.ts";
-import { describeFirst, listAmissTables } from "../../db/partitions/missing.ts";
+import { describeFirst, listMissingTables } from "../../db/partitions/missing.ts";
 import { partitionFreshness, type ReportedLoad, type Settings } from "../../db/schema.ts";
 import { readLoads } from "./loads.ts";
 import { inWarehouseZone, isoInstant } from "./zone.ts";
@@ -31,7 +31,7 @@ export async function readStatus(options: {
   const { settings } = options;
   const partitions = await readFreshness(options);
   const lastLoads = await readLoads({ ...options, limit: options.lastLoads ?? 10 });
-  const [first, ...others] = await withSession(options, (session) => listAmissTables(session));
+  const [first, ...others] = await withSession(options, (session) => listMissingTables(session));
   const warnings = [
     ...(await warnOfLocks(options)),
     ...(first === undefined ? [] : [describeFirst(first, others)]),

@@ -1,6 +1,7 @@
 /** Queries the totals, and the loads that made them. */
 import { and, type SQL, sql } from "drizzle-orm";
-import { type Database, type Session, streamRows } from "../../db/client.ts";
+import type { Database, Session } from "../../db/client.ts";
+import { streamRows } from "../../db/cursor.ts";
 import { errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
 import type { Settings } from "../../db/schema.ts";
 import { inWarehouseZone, isoInstant } from "./zone.ts";

@@ -1,7 +1,7 @@
 /** For tests of the ways back: a warehouse with a past, and what must be the same after a way back. */
 import { inject } from "vitest";
 import { type Database, withSession } from "../../db/client.ts";
-import { readSettings } from "../../db/migrate.ts";
+import { readSettings } from "../../db/settings.ts";
 import { createEmptyDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { loadDrop } from "../load/load.ts";
 import type { LoadReport } from "../load/report.ts";

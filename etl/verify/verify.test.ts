@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { withTransaction } from "../../db/client.ts";
-import { ensurePartitions, partitionOf } from "../../db/partitions/create.ts";
-import { attachPartition, detachPartition } from "../../db/partitions/remove.ts";
+import { attachPartition } from "../../db/partitions/attach.ts";
+import { ensurePartitions } from "../../db/partitions/create.ts";
+import { partitionOf } from "../../db/partitions/ranges.ts";
+import { detachPartition } from "../../db/partitions/remove.ts";
 import type { Granularity } from "../../db/schema.ts";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";

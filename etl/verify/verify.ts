@@ -2,20 +2,18 @@
 import { eq, type SQL, sql } from "drizzle-orm";
 import {
   type Database,
-  LOCK,
-  lockUntilEnd,
   type Session,
-  shareLockUntilEnd,
-  streamRows,
   type Transaction,
   withSession,
   withTransaction,
 } from "../../db/client.ts";
+import { streamRows } from "../../db/cursor.ts";
 import { RollbookError } from "../../db/errors.ts";
-import { leafTable, listPartitions } from "../../db/partitions/create.ts";
-import { type AmissTable, listAmissTables } from "../../db/partitions/missing.ts";
-import { listDetachedDeltas } from "../../db/partitions/remove.ts";
-import { requireOwner } from "../../db/roles/grant.ts";
+import { LOCK, lockUntilEnd, shareLockUntilEnd } from "../../db/locks.ts";
+import { listPartitions, unknownPartition } from "../../db/partitions/catalog.ts";
+import { listMissingTables, type MissingTable } from "../../db/partitions/missing.ts";
+import { leafTable, listDetachedDeltas } from "../../db/partitions/tables.ts";
+import { requireOwner } from "../../db/roles/owner.ts";
 import { loads, type Partition, partitions, type Settings } from "../../db/schema.ts";
 import { LOADED_AGAIN } from "../load/claim.ts";
 import { enterLedger } from "../load/ledger.ts";
@@ -43,7 +41,7 @@ export type Divergence =
       readonly misdated: boolean;
     }
   /** A table of the partition is not where it should be: what the partition says cannot be verified. */
-  | ({ readonly kind: "table" } & Omit<AmissTable, "parent">)
+  | ({ readonly kind: "table" } & Omit<MissingTable, "parent">)
   | { readonly kind: "control"; readonly partition: string; readonly catalog: Sums; readonly rollup: Sums }
   | { readonly kind: "orphan"; readonly createdOn: string; readonly venueId: string; readonly pending: Sums }
   | { readonly kind: "load"; readonly loadId: number; readonly message: string }
@@ -81,7 +79,7 @@ export interface VerifyOptions {
  */
 export async function verifyWarehouse(options: VerifyOptions): Promise<VerifyReport> {
   const started = performance.now();
-  if (options.repair === true) await requireOwner({ ...options, deed: "repair the warehouse" });
+  if (options.repair === true) await requireOwner({ ...options, action: "repair the warehouse" });
   let divergences = 0;
   const found = (divergence: Divergence) => {
     divergences += 1;
@@ -141,12 +139,7 @@ async function selectPartitions(options: VerifyOptions): Promise<readonly Partit
   const all = await withSession(options, listPartitions);
   if (options.partition === undefined) return all.filter(isLive);
   const found = all.find((partition) => partition.partition === options.partition);
-  if (found === undefined) {
-    throw new RollbookError({
-      code: "not_found",
-      message: `there is no partition ${JSON.stringify(options.partition)}. List them with: rollbook partitions list`,
-    });
-  }
+  if (found === undefined) throw unknownPartition(options.partition);
   if (found.state === "detached") {
     throw new RollbookError({
       code: "usage",
@@ -188,7 +181,7 @@ export async function checkPartition(
   partition: Partition,
   found: (divergence: Divergence) => void,
 ): Promise<Checked> {
-  const tables = await listAmissTables(session, [partition.partition]);
+  const tables = await listMissingTables(session, [partition.partition]);
   for (const { parent, ...table } of tables) found({ kind: "table", ...table });
   if (tables.length > 0) {
     return { invoices: 0, groups: 0, amiss: true, diverges: true, rollupDiverges: false };

@@ -1,6 +1,7 @@
 /** Compares what the warehouse shows in the end with the model, and has `verify` prove the rest. */
 import { sql } from "drizzle-orm";
-import { type Database, streamRows, withTransaction } from "../../../db/client.ts";
+import { type Database, withTransaction } from "../../../db/client.ts";
+import { streamRows } from "../../../db/cursor.ts";
 import type { Settings } from "../../../db/schema.ts";
 import { type Divergence, verifyWarehouse } from "../../../etl/verify/verify.ts";
 import { euros } from "../../generator/line.ts";

@@ -3,7 +3,7 @@
  * loaded and refreshed meanwhile.
  */
 import type { Transaction } from "../../../db/client.ts";
-import { addDays } from "../../../db/partitions/create.ts";
+import { addDays } from "../../../db/dates.ts";
 import { LATEST_DAYS } from "./invoices.ts";
 
 export const READS = [

@@ -2,6 +2,7 @@
 import { isUtf8 } from "node:buffer";
 import pg from "pg";
 import { type Database, type Transaction, withTransaction } from "../../../db/client.ts";
+import { toDate } from "../../../db/dates.ts";
 import type { Settings } from "../../../db/schema.ts";
 import { type CopyLayout, DEFAULT_DIALECT, type Dialect } from "../../../etl/drop/dialect.ts";
 import { inflate, type Refusal, readLines } from "../../../etl/drop/read.ts";
@@ -22,7 +23,6 @@ import {
   fillChunk,
   writeCents,
 } from "../../../etl/load/direct/chunk.ts";
-import { toDate } from "../../../etl/load/direct/days.ts";
 import { createKeyMaps, findOffsets, type KeyMaps, resolveKeys } from "../../../etl/load/direct/keys.ts";
 import { copyRows } from "../../../etl/load/stage.ts";
 import type { MadeDrop } from "./drops.ts";

@@ -196,7 +196,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a partition can be closed under an open load",
-    file: "db/partitions/create.ts",
+    file: "db/partitions/catalog.ts",
     find: 'return present.rowCount === new Set(names).size ? found.for("key share") : found;',
     replace: "return present.rowCount === new Set(names).size ? found : found;",
     tests: ["db/partitions/create.test.ts", "etl/retire.test.ts"],

@@ -2,10 +2,10 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { LOCK } from "../../../db/client.ts";
+import { LOCK } from "../../../db/locks.ts";
 import { initWarehouse } from "../../../db/migrate.ts";
+import { attachPartition } from "../../../db/partitions/attach.ts";
 import { ensurePartitions } from "../../../db/partitions/create.ts";
-import { attachPartition } from "../../../db/partitions/remove.ts";
 import { stateOf } from "../../../db/testing/own_server.ts";
 import { detachRefreshed, dropVerified } from "../../../etl/retire.ts";
 import { type Divergence, verifyWarehouse } from "../../../etl/verify/verify.ts";

@@ -5,8 +5,10 @@
  * direct way".
  */
 import { type Session, withSession } from "../../../db/client.ts";
+import { toDate, toDay } from "../../../db/dates.ts";
 import { errorState, SQLSTATE } from "../../../db/errors.ts";
-import { listPartitions, partitionOf } from "../../../db/partitions/create.ts";
+import { listPartitions } from "../../../db/partitions/catalog.ts";
+import { partitionOf } from "../../../db/partitions/ranges.ts";
 import type { CopyLayout } from "../../drop/dialect.ts";
 import { readDrop } from "../../drop/read.ts";
 import type { Reject } from "../../drop/validate.ts";
@@ -17,7 +19,6 @@ import type { LineCounts } from "../report.ts";
 import { copyRows, sizeOfReject, takeStagingSlot } from "../stage.ts";
 import { type Background, createBackground } from "./background.ts";
 import { type Chunk, type Chunks, fillChunk, writeRow } from "./chunk.ts";
-import { toDate, toDay } from "./days.ts";
 import { addGroups } from "./groups.ts";
 import {
   createKeyMaps,

@@ -1,11 +1,12 @@
 /** What a line needs for its key besides its invoice id: its venue's key, its creation date, and a partition for it. Each is looked up once per drop. */
 import type { Session } from "../../../db/client.ts";
-import { listPartitions, type PartitionRange, partitionOf } from "../../../db/partitions/create.ts";
+import { toDate } from "../../../db/dates.ts";
+import { listPartitions } from "../../../db/partitions/catalog.ts";
+import { type PartitionRange, partitionOf } from "../../../db/partitions/ranges.ts";
 import type { Settings } from "../../../db/schema.ts";
 import { readOffsets } from "../../drop/calendar.ts";
 import { addVenues, type Preparation } from "../prepare.ts";
 import type { Chunk, Venues } from "./chunk.ts";
-import { toDate } from "./days.ts";
 
 const DAY_SECONDS = 86_400;
 

@@ -1,5 +1,6 @@
 /** Writes sorted lines into `invoices`, and what they change into the ledger and the queue of the refresh. */
 import type { Transaction } from "../../../db/client.ts";
+import { toDate, toDay } from "../../../db/dates.ts";
 import type { Reject } from "../../drop/validate.ts";
 import { copyAll } from "../copy.ts";
 import { copyRejects } from "../stage.ts";
@@ -13,7 +14,6 @@ import {
   type InvoiceRows,
 } from "./binary.ts";
 import { UUID_BYTES } from "./chunk.ts";
-import { toDate, toDay } from "./days.ts";
 import { changedGroups, type Groups, takeFromGroup } from "./groups.ts";
 
 /** Where a drop is written to. */

@@ -5,7 +5,8 @@ import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { openDatabase } from "../../../db/client.ts";
-import { type Environment, readConfig } from "../../../db/connection/config.ts";
+import { readConfig } from "../../../db/connection/config.ts";
+import type { Environment } from "../../../db/connection/environment.ts";
 import { type Certificate, makeCertificate } from "../../../db/testing/certificates.ts";
 import { makeFolder } from "../../../db/testing/folder.ts";
 import {

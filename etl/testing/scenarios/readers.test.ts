@@ -1,7 +1,8 @@
 /** Readers beside loads, refreshes and new partitions: they never wait, and in one snapshot the reports are the sum of the invoices. */
 import type pg from "pg";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import { LOCK, openDatabase } from "../../../db/client.ts";
+import { openDatabase } from "../../../db/client.ts";
+import { LOCK } from "../../../db/locks.ts";
 import { ensurePartitions } from "../../../db/partitions/create.ts";
 import { createTestDatabase, type TestWarehouse } from "../../../db/testing/database.ts";
 import { makeFolder } from "../../../db/testing/folder.ts";

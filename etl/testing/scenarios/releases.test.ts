@@ -1,9 +1,11 @@
 /** The warehouse of each released version, brought to this one: docs/recovery.md, "An upgrade". */
 import { expect, test } from "vitest";
 import { withSession } from "../../../db/client.ts";
-import { initWarehouse, readJournal, readSettings } from "../../../db/migrate.ts";
+import { initWarehouse } from "../../../db/migrate.ts";
+import { readSettings } from "../../../db/settings.ts";
 import { makeFolder } from "../../../db/testing/folder.ts";
 import { expectFitting } from "../../../db/testing/partitions.ts";
+import { readJournal } from "../../../db/version.ts";
 import { refreshPartitions } from "../../refresh.ts";
 import { attachRebuilt } from "../../retire.ts";
 import { makeDrop } from "../drops.ts";

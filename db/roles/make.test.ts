@@ -3,7 +3,8 @@ import { rmSync } from "node:fs";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { type Database, openDatabase, withSession } from "../client.ts";
 import { type EmbeddedServer, openEmbeddedServer } from "../embedded/server.ts";
-import { initWarehouse, readSettings } from "../migrate.ts";
+import { initWarehouse } from "../migrate.ts";
+import { readSettings } from "../settings.ts";
 import { makeServerHome } from "../testing/home.ts";
 import { errorOf } from "../testing/partitions.ts";
 

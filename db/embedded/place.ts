@@ -4,8 +4,8 @@ import { chmodSync, existsSync, lchownSync, lstatSync, mkdirSync, realpathSync, 
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { errorState } from "../errors.ts";
-import { failure, REMEDY, reason } from "./errors.ts";
-import { PORT } from "./names.ts";
+import { PORT } from "./address.ts";
+import { failure, REMEDY, reason } from "./failure.ts";
 import type { Account } from "./programs.ts";
 
 /** A socket's path with its final NUL must fit `sun_path`: 104 bytes on macOS, 108 on Linux. */

@@ -1,0 +1,129 @@
+/** The settings of a warehouse: fixed when it is made, read by every command. */
+import { sql } from "drizzle-orm";
+import type { Session } from "./client.ts";
+import { RollbookError } from "./errors.ts";
+import { explainPermission } from "./roles/permission.ts";
+import { ROLES } from "./roles/rights.ts";
+import { type Granularity, type Settings, settings, warehouseSettings } from "./schema.ts";
+import {
+  checkServerVersion,
+  type Journal,
+  readJournal,
+  readVersion,
+  refuseNewer,
+  refuseOlder,
+} from "./version.ts";
+
+export const DEFAULT_SETTINGS: Settings = {
+  timeZone: "UTC",
+  granularity: "month",
+  earliest: "2000-01-01",
+};
+
+export async function fixSettings(
+  session: Session,
+  wanted: {
+    timeZone?: string | undefined;
+    granularity?: Granularity | undefined;
+    earliest?: string | undefined;
+  },
+): Promise<{ settings: Settings; created: boolean }> {
+  const timeZone = wanted.timeZone === undefined ? undefined : await findTimeZone(session, wanted.timeZone);
+  const asked = { timeZone, granularity: wanted.granularity, earliest: wanted.earliest };
+  const inserted = await session.db
+    .insert(settings)
+    .values({
+      timeZone: timeZone ?? DEFAULT_SETTINGS.timeZone,
+      granularity: wanted.granularity ?? DEFAULT_SETTINGS.granularity,
+      earliest: wanted.earliest ?? DEFAULT_SETTINGS.earliest,
+    })
+    .onConflictDoNothing()
+    .returning();
+  const current = await selectSettings(session);
+  const differing = (["timeZone", "granularity", "earliest"] as const).filter(
+    (name) => asked[name] !== undefined && asked[name] !== current[name],
+  );
+  if (differing.length > 0) {
+    const list = differing.map((name) => `${name} is ${current[name]}, not ${asked[name]}`).join("; ");
+    throw new RollbookError({
+      code: "configuration",
+      message: `the settings of a warehouse are fixed when it is made: ${list}. Leave them out, or make another warehouse (another database or ROLLBOOK_HOME).`,
+    });
+  }
+  return { settings: current, created: inserted.length > 0 };
+}
+
+async function findTimeZone(session: Session, name: string): Promise<string> {
+  const found = await session.db.execute<{ name: string }>(
+    sql`select name from pg_timezone_names where lower(name) = lower(${name}) order by name = ${name} desc limit 1`,
+  );
+  const zone = found.rows[0]?.name;
+  if (zone !== undefined) return zone;
+  throw new RollbookError({
+    code: "configuration",
+    message: `${JSON.stringify(name)} is no time zone that this PostgreSQL knows. Give a name like Europe/Berlin (select name from pg_timezone_names).`,
+  });
+}
+
+async function selectSettings(session: Session): Promise<Settings> {
+  const rows = await session.db
+    .select({ timeZone: settings.timeZone, granularity: settings.granularity, earliest: settings.earliest })
+    .from(settings);
+  const [row] = rows;
+  if (row === undefined) throw missingWarehouse();
+  return row;
+}
+
+function missingWarehouse(cause?: unknown): RollbookError {
+  return new RollbookError({
+    code: "warehouse_missing",
+    message: "there is no warehouse in this database yet. Run: rollbook init",
+    cause,
+  });
+}
+
+/**
+ * Reads the settings of a warehouse that is there and of this code's version.
+ *
+ * @param options.reportsOnly whether nothing but the schema `reports` is going to be read: then the right to that is enough. Default false
+ * @throws RollbookError `warehouse_missing`, `warehouse_newer`, `unsupported_server`, `permission`
+ */
+export async function readSettings(
+  session: Session,
+  { reportsOnly = false }: { readonly reportsOnly?: boolean | undefined } = {},
+): Promise<Settings> {
+  await checkServerVersion(session);
+  const journal = await readJournal();
+  try {
+    if (reportsOnly && (await reportsTellVersion(session)))
+      return await readReportedSettings(session, journal);
+    const version = await readVersion(session);
+    if (version === undefined) throw missingWarehouse();
+    refuseNewer(version, journal);
+    refuseOlder(version, journal);
+    return await selectSettings(session);
+  } catch (error) {
+    throw await explainPermission(error, session, reportsOnly ? ROLES.reader : ROLES.loader);
+  }
+}
+
+/** Whether the warehouse is there and new enough for its reports to say which version it is. */
+async function reportsTellVersion({ client }: Session): Promise<boolean> {
+  const found = await client.query(
+    `select
+     from pg_attribute a
+     join pg_class c on c.oid = a.attrelid and c.relname = 'warehouse_settings'
+     join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'reports'
+     where a.attname = 'schema_version'`,
+  );
+  return found.rowCount === 1;
+}
+
+async function readReportedSettings({ db }: Session, journal: Journal): Promise<Settings> {
+  const [row] = await db.select().from(warehouseSettings);
+  if (row === undefined) throw missingWarehouse();
+  const { schemaVersion, ...reported } = row;
+  refuseNewer(schemaVersion, journal);
+  refuseOlder(schemaVersion, journal);
+  return reported;
+}
