@@ -1,5 +1,6 @@
 /** The entry: the only file that reads argv or sets the exit code. */
 import { type Context, EXIT } from "./commands/context.ts";
+import type { VerbKind } from "./commands/kind.ts";
 import { buildProgram, explainError } from "./program.ts";
 
 /** Exit codes of a process that a signal ended, as shells give them. */
@@ -12,8 +13,6 @@ const OUTPUT_WITHIN_MS = 25_000;
 const INSIST_AFTER_MS = 500;
 const PARENT_CHECK_MS = 500;
 const PARENT = process.ppid;
-/** Verbs whose work matters; of all others it is no failure when their reader has seen enough (`| head`). */
-const WORKING: ReadonlySet<string> = new Set(["init", "load", "refresh", "watch", "verify", "partitions"]);
 
 /** Aborts the command in progress; the process then ends with this exit code. */
 class Interruption extends Error {
@@ -43,11 +42,19 @@ async function main(): Promise<void> {
   for (const [signal, exitCode] of Object.entries(SIGNAL_EXIT)) {
     process.on(signal, () => interrupt(new Interruption(`ended by ${signal}`, exitCode)));
   }
+  let kind: VerbKind = "reads";
+  let outputIsLost = false;
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     // Each further write fails, too.
-    if (abort.signal.aborted) return;
-    const enough = error.code === "EPIPE" && !WORKING.has(process.argv[2] ?? "");
-    interrupt(new Interruption("the output was closed", enough ? EXIT.done : EXIT.failed));
+    if (outputIsLost || abort.signal.aborted) return;
+    outputIsLost = true;
+    if (kind === "works") return noteLostOutput(error);
+    interrupt(
+      new Interruption(
+        `the output cannot be written (${error.code})`,
+        error.code === "EPIPE" ? EXIT.done : EXIT.failed,
+      ),
+    );
   });
   // Nobody is left to tell; the exit code says it.
   process.stderr.on("error", () => {});
@@ -59,6 +66,10 @@ async function main(): Promise<void> {
     environment: process.env,
     folder: workingFolder(),
     signal: abort.signal,
+    worksUnseen: () => kind === "works",
+    begin: (begun) => {
+      kind = begun;
+    },
     finish: (code) => {
       exitCode = code;
     },
@@ -95,6 +106,11 @@ function watchParent(onGone: () => void): void {
     onGone();
   }, PARENT_CHECK_MS);
   timer.unref();
+}
+
+function noteLostOutput({ code }: NodeJS.ErrnoException): void {
+  const why = code === "EPIPE" ? "its reader is gone" : code;
+  process.stderr.write(`rollbook: the output cannot be written (${why}); the work goes on without it\n`);
 }
 
 function tellInterruption({ message, exitCode }: Interruption): void {

@@ -13,6 +13,7 @@ import {
 import { type Context, EXIT } from "./commands/context.ts";
 import { addInbox } from "./commands/inbox.ts";
 import { addInit } from "./commands/init.ts";
+import { kindOf } from "./commands/kind.ts";
 import { addLoads, addRejects } from "./commands/ledger.ts";
 import { addLoad } from "./commands/load.ts";
 import { addPartitions } from "./commands/partitions.ts";
@@ -69,7 +70,11 @@ Exit codes: 0 done, 1 failed and worth a retry, 2 usage or configuration, 3 the 
   ]) {
     add(program, context);
   }
-  for (const verb of runnableVerbs(program)) offerExitWithParent(verb, context);
+  for (const verb of runnableVerbs(program)) {
+    const kind = kindOf(verb);
+    verb.hook("preAction", () => context.begin(kind));
+    offerExitWithParent(verb, context);
+  }
   return program;
 }
 
@@ -80,7 +85,8 @@ function sayMisuse(text: string): string {
   return `rollbook: ${printable(said)}${suggestion}\n`;
 }
 
-function runnableVerbs(command: Command): readonly Command[] {
+/** The verbs that do something: not those that only have verbs below them. */
+export function runnableVerbs(command: Command): readonly Command[] {
   return command.commands.length === 0 ? [command] : command.commands.flatMap(runnableVerbs);
 }
 

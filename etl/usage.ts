@@ -58,6 +58,7 @@ export function describeProgram(): Command {
     environment: {},
     folder: ".",
     signal: new AbortController().signal,
+    begin: () => {},
     finish: () => {},
     endWithParent: () => {},
   });

@@ -12,6 +12,7 @@ import {
   openWarehouse,
   type Warehouse,
 } from "../warehouse.ts";
+import type { VerbKind } from "./kind.ts";
 
 export const EXIT = { done: 0, failed: 1, usage: 2, rejected: 3 } as const;
 
@@ -21,6 +22,8 @@ export interface Context extends Streams {
   readonly folder: string;
   /** Aborts at Ctrl-C, SIGTERM, or the end of the parent. */
   readonly signal: AbortSignal;
+  /** Takes the kind of the verb that begins to run. */
+  readonly begin: (kind: VerbKind) => void;
   /** Takes the exit code of the verb that ran. */
   readonly finish: (exitCode: number) => void;
   /** Ends this process, too, when its parent is gone. */

@@ -43,6 +43,7 @@ import {
   usageError,
   withWarehouse,
 } from "./context.ts";
+import { declareKind } from "./kind.ts";
 import { loadWithProgress } from "./load.ts";
 
 export function addInbox(program: Command, context: Context): void {
@@ -52,8 +53,7 @@ export function addInbox(program: Command, context: Context): void {
     .description(
       "The steps of `watch` one by one, for schedulers: which drops are ready, where they go when they are done, and what becomes of the rejected ones.",
     );
-  inbox
-    .command("list")
+  declareKind(inbox.command("list"), "reads")
     .description(
       "The drops that are ready to be loaded, oldest sync date first, in batches of similar size. A file is ready when its size and time stand still between two looks, or when it was renamed from *.part.",
     )
@@ -65,8 +65,7 @@ export function addInbox(program: Command, context: Context): void {
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook inbox list inbox --wait 600 --json\n")
     .action(async (folder: string, flags: ListFlags) => context.finish(await list(context, folder, flags)));
-  inbox
-    .command("archive")
+  declareKind(inbox.command("archive"), "works")
     .description(
       "Move drops that are done out of the inbox, by what the ledger says: loaded ones to archive/, rejected ones to rejected/ with a file NAME.reason.json beside them. What the ledger does not know stays. Nothing is overwritten; run it again after a crash.",
     )
@@ -77,8 +76,7 @@ export function addInbox(program: Command, context: Context): void {
     .action(async (folder: string, files: string[], flags: Flags) =>
       context.finish(await archive(context, folder, files, flags)),
     );
-  inbox
-    .command("rejected")
+  declareKind(inbox.command("rejected"), "reads")
     .description(
       "The drops in rejected/ that nobody has decided on yet, each with the reason and its first rejected lines.",
     )
@@ -86,8 +84,7 @@ export function addInbox(program: Command, context: Context): void {
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook inbox rejected inbox\n")
     .action(async (folder: string, flags: Flags) => context.finish(await rejected(context, folder, flags)));
-  inbox
-    .command("decide")
+  declareKind(inbox.command("decide"), "works")
     .description(
       "Decide on a rejected drop. Run again after a crash it finishes what it began. Exit code 3 when the drop is rejected for another reason than its lines.",
     )

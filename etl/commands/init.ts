@@ -4,6 +4,7 @@ import { ROLES } from "../../db/roles/rights.ts";
 import { GRANULARITIES, type Granularity } from "../../db/schema.ts";
 import { writeJson, writeLine } from "../output.ts";
 import { type Context, EXIT, jsonOption, parseDate, withDatabase } from "./context.ts";
+import { declareKind } from "./kind.ts";
 import { warnAboutLocks } from "./status.ts";
 
 interface InitFlags {
@@ -15,8 +16,7 @@ interface InitFlags {
 }
 
 export function addInit(program: Command, context: Context): void {
-  program
-    .command("init")
+  declareKind(program.command("init"), "works")
     .summary("create or migrate the warehouse")
     .description(
       "Create the warehouse, or migrate it to this version. Its settings are fixed when it is made; running it again is safe.",

@@ -13,6 +13,7 @@ import {
 } from "../output.ts";
 import { type QuarantinedLine, readLoads, readRejects } from "../reports/loads.ts";
 import { type Context, EXIT, jsonOption, parseWhole, withWarehouse } from "./context.ts";
+import { declareKind } from "./kind.ts";
 
 interface LoadsFlags {
   readonly limit: number;
@@ -22,8 +23,7 @@ interface LoadsFlags {
 }
 
 export function addLoads(program: Command, context: Context): void {
-  program
-    .command("loads")
+  declareKind(program.command("loads"), "reads")
     .summary("the ledger: every load and what became of its lines")
     .description("The ledger, newest first: every load, what it read, and what became of the lines.")
     .option("--load <id>", "only this load", parseWhole(1))
@@ -88,8 +88,7 @@ export function formatLoads(found: readonly ReportedLoad[]): string {
 const TABLE_ROWS = 200;
 
 export function addRejects(program: Command, context: Context): void {
-  program
-    .command("rejects")
+  declareKind(program.command("rejects"), "reads")
     .summary("the quarantine: refused lines, with reason and raw text")
     .description(
       "Lines that a load refused, with line number, reason and raw text; by default those of the newest load that has any.",

@@ -31,6 +31,7 @@ import {
   usageError,
   withWarehouse,
 } from "./context.ts";
+import { declareKind } from "./kind.ts";
 
 export interface LoadFlags {
   readonly refresh: boolean;
@@ -59,8 +60,7 @@ export function addLoadOptions(command: Command): Command {
 }
 
 export function addLoad(program: Command, context: Context): void {
-  const command = program
-    .command("load")
+  const command = declareKind(program.command("load"), "works")
     .summary("load drops, then refresh what they touched")
     .description(
       "Load drops (CSV files of invoices), each in one transaction, then refresh the partitions they touched. A drop that is in already changes nothing.",

@@ -20,6 +20,7 @@ import {
   usageError,
   withWarehouse,
 } from "./context.ts";
+import { declareKind } from "./kind.ts";
 import { formatPartitions } from "./status.ts";
 
 interface Flags {
@@ -33,8 +34,7 @@ export function addPartitions(program: Command, context: Context): void {
     .description(
       "Partitions: list them, make them ahead, take them out of the live tables, put them back, drop their invoices.",
     );
-  partitions
-    .command("list")
+  declareKind(partitions.command("list"), "reads")
     .description(
       "All partitions, or those with dates of a range: state, bounds, invoices, total, what is pending, and the last refresh.",
     )
@@ -44,8 +44,7 @@ export function addPartitions(program: Command, context: Context): void {
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook partitions list --pending --json\n")
     .action(async (flags: ListFlags) => context.finish(await list(context, flags)));
-  partitions
-    .command("ensure")
+  declareKind(partitions.command("ensure"), "works")
     .description("Make the partitions of a range of dates ahead. A load makes those that it needs by itself.")
     .option("--from <date>", "first creation date (inclusive)", parseDate)
     .option("--to <date>", "end of the creation dates (exclusive)", parseDate)
@@ -60,8 +59,7 @@ export function addPartitions(program: Command, context: Context): void {
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook partitions ensure --from 2027-01-01 --to 2027-04-01\n")
     .action(async (flags: EnsureFlags) => context.finish(await ensure(context, flags)));
-  partitions
-    .command("detach")
+  declareKind(partitions.command("detach"), "works")
     .description(
       "Take partitions out of the live tables and the reports, without blocking readers. Rows for them are rejected until they are attached again. After a crash, run it again.",
     )
@@ -72,8 +70,7 @@ export function addPartitions(program: Command, context: Context): void {
     .action(async (names: string[], flags: DetachFlags) =>
       context.finish(await detachNamed(context, names, flags)),
     );
-  partitions
-    .command("attach")
+  declareKind(partitions.command("attach"), "works")
     .description(
       "Put detached partitions back; also tables of a partition that were dropped or detached by hand. A rollup that is gone is made anew and rebuilt; invoices and deltas that are gone must be restored from a backup first.",
     )
@@ -84,8 +81,7 @@ export function addPartitions(program: Command, context: Context): void {
     .action(async (names: string[], flags: Flags & { readonly anew?: boolean }) =>
       context.finish(await change(context, names, flags, attach(flags.anew === true))),
     );
-  partitions
-    .command("drop")
+  declareKind(partitions.command("drop"), "works")
     .description(
       "Drop the invoices of partitions for good. Rollup, deltas and corrections stay, and the reports still show them; rows for them are rejected from then on. Refuses a partition that does not verify.",
     )

@@ -2,6 +2,7 @@ import { type Command, Option } from "commander";
 import { formatCount, formatDuration, formatTable, openProgress, writeJson, writeLine } from "../output.ts";
 import { refreshPartitions, STRATEGIES, type Strategy } from "../refresh.ts";
 import { type Context, EXIT, jsonOption, parseDate, refuseEmptyRange, withWarehouse } from "./context.ts";
+import { declareKind } from "./kind.ts";
 
 interface RefreshFlags {
   readonly partition?: string[];
@@ -12,8 +13,7 @@ interface RefreshFlags {
 }
 
 export function addRefresh(program: Command, context: Context): void {
-  program
-    .command("refresh")
+  declareKind(program.command("refresh"), "works")
     .summary("apply what is pending to the rollup")
     .description(
       "Bring the rollup up to date: only partitions with pending changes, and inside them only the changed groups. All strategies end in the same rollup.",

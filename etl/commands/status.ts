@@ -13,14 +13,14 @@ import {
 } from "../output.ts";
 import { type Freshness, readStatus, warnOfLocks } from "../reports/status.ts";
 import { type Context, EXIT, jsonOption, withWarehouse } from "./context.ts";
+import { declareKind } from "./kind.ts";
 import { formatLoads } from "./ledger.ts";
 
 /** Partitions shown at most; the older ones with nothing to say are left out first. */
 const SHOWN_PARTITIONS = 24;
 
 export function addStatus(program: Command, context: Context): void {
-  program
-    .command("status")
+  declareKind(program.command("status"), "reads")
     .summary("partitions, freshness, pending, last loads")
     .description(
       "What the warehouse holds, how fresh the rollup of each partition is, what is pending, and the last loads.",

@@ -27,6 +27,7 @@ import {
   usageError,
   withWarehouse,
 } from "./context.ts";
+import { declareKind } from "./kind.ts";
 
 interface TotalsFlags extends TotalsFilter {
   readonly by: Grouping;
@@ -52,8 +53,7 @@ function addFilter(command: Command): Command {
 }
 
 export function addTotals(program: Command, context: Context): void {
-  const command = program
-    .command("totals")
+  const command = declareKind(program.command("totals"), "reads")
     .summary("query the totals")
     .description(
       "Totals of the invoices by venue and creation date. Exact at all times, also while a refresh is pending.",
@@ -178,8 +178,7 @@ function formatCell(column: keyof Total, value: string | number = ""): string {
 }
 
 export function addExplainTotal(program: Command, context: Context): void {
-  const command = program
-    .command("explain-total")
+  const command = declareKind(program.command("explain-total"), "reads")
     .summary("which drops made a total")
     .description(
       "The loads that made a total, in the order in which the reports showed them; their changes add up to it.",

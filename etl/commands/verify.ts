@@ -14,6 +14,7 @@ import {
 import { type Divergence, type Sums, type VerifyReport, verifyWarehouse } from "../verify/verify.ts";
 import type { Warehouse } from "../warehouse.ts";
 import { type Context, EXIT, jsonOption, withWarehouse } from "./context.ts";
+import { declareKind } from "./kind.ts";
 
 interface VerifyFlags {
   readonly partition?: string;
@@ -26,8 +27,7 @@ interface VerifyFlags {
 const SHOWN = 1000;
 
 export function addVerify(program: Command, context: Context): void {
-  program
-    .command("verify")
+  declareKind(program.command("verify"), "works")
     .summary("prove rollup = recompute, and name every group that is not")
     .description(
       "Recompute every group from the invoices and compare it with rollup + pending and with the sum of the deltas; check control totals and the ledger. Exit code 1 when anything diverges.",

@@ -3,6 +3,7 @@ import { note, printable } from "../output.ts";
 import { type WatchEvent, type WatchOutcome, watchInbox } from "../watch.ts";
 import { type Context, EXIT, parseWhole, withWarehouse } from "./context.ts";
 import { requireInbox, sayLeft } from "./inbox.ts";
+import { declareKind } from "./kind.ts";
 import { addLoadOptions, type LoadFlags, loadAndTell, refreshTouched } from "./load.ts";
 
 interface WatchFlags extends Omit<LoadFlags, "refresh" | "syncedOn" | "ignoreMissing" | "follow"> {
@@ -11,8 +12,7 @@ interface WatchFlags extends Omit<LoadFlags, "refresh" | "syncedOn" | "ignoreMis
 }
 
 export function addWatch(program: Command, context: Context): void {
-  const command = program
-    .command("watch")
+  const command = declareKind(program.command("watch"), "works")
     .summary("load drops as they appear in a folder")
     .description(
       "Load drops as they appear in a folder, oldest sync date first, and move them to its archive/, or to its rejected/ with a file NAME.reason.json beside them. A file counts as complete when its size and time stand still between two looks, or when it is renamed from *.part.",

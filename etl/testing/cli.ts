@@ -12,7 +12,13 @@ import { buildProgram, explainError } from "../program.ts";
 // The driver reads some of these by itself; a test says all that counts.
 for (const name of Object.keys(process.env)) if (name.startsWith("PG")) delete process.env[name];
 
-const CLI = fileURLToPath(new URL("../cli.ts", import.meta.url));
+/** What runs rollbook as a process of its own. */
+export const COMMAND: readonly string[] = [
+  process.execPath,
+  "--import",
+  import.meta.resolve("tsx"),
+  fileURLToPath(new URL("../cli.ts", import.meta.url)),
+];
 
 export interface Run {
   readonly code: number;
@@ -31,14 +37,7 @@ export function startRollbook(
   args: readonly string[],
   options: RunOptions & { readonly wrapper?: readonly string[] },
 ) {
-  const [file = "", ...rest] = [
-    ...(options.wrapper ?? []),
-    process.execPath,
-    "--import",
-    import.meta.resolve("tsx"),
-    CLI,
-    ...args,
-  ];
+  const [file = "", ...rest] = [...(options.wrapper ?? []), ...COMMAND, ...args];
   const { PATH = "" } = process.env;
   const child = spawn(file, rest, {
     cwd: options.folder,
@@ -73,6 +72,7 @@ export async function rollbookHere(
     environment: options.environment,
     folder: options.folder,
     signal: options.signal ?? new AbortController().signal,
+    begin: () => {},
     finish: (exitCode) => {
       code = exitCode;
     },

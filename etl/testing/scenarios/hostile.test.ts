@@ -373,6 +373,7 @@ describe("names of files", () => {
         environment: {},
         folder: inbox,
         signal: new AbortController().signal,
+        begin: () => {},
         finish: () => {},
         endWithParent: () => {},
       };

@@ -22,7 +22,7 @@ import { createTestDatabase, type TestWarehouse, testConnection } from "../../..
 import { makeFolder } from "../../../db/testing/folder.ts";
 import { makeServerHome } from "../../../db/testing/home.ts";
 import { isRunning, postmasterOf, until } from "../../../db/testing/own_server.ts";
-import { uuidOf, writeLargeDrop } from "../drops.ts";
+import { writeLargeDrop } from "../drops.ts";
 import { disagreements } from "../warehouse.ts";
 
 const CLI = fileURLToPath(new URL("../../cli.ts", import.meta.url));
@@ -412,49 +412,6 @@ function commandLines(): readonly string[] {
       }
     });
 }
-
-test("totals | head -1 ends quietly and with 0", async () => {
-  const warehouse = await createTestDatabase();
-  const folder = makeFolder();
-  const path = join(folder, "many_2026-03-31.csv");
-  const venues = 30_000;
-  const lines = Array.from(
-    { length: venues },
-    (_, venue) => `venue-${venue},${uuidOf(venue)},2026-03-30T12:00:00,1.50\n`,
-  );
-  writeFileSync(path, lines.join(""));
-  const loaded = startCli(warehouse.environment, ["load", path]);
-  expect(await loaded.ended, loaded.output().stderr).toEqual({ code: 0, signal: null });
-  for (const redirection of ["", "2>&1"]) {
-    const status = join(folder, "status");
-    const script = `{ "$@" ${redirection}; echo $? > "$0"; } | head -1`;
-    const piped = spawnSync("sh", ["-c", script, status, ...NODE, "totals", "--format", "csv"], {
-      env: cleanEnvironment(warehouse.environment),
-      encoding: "utf8",
-    });
-    expect(piped.stderr).toBe("");
-    expect(piped.stdout).toBe("venue_id,created_on,invoices,total\n");
-    expect(readFileSync(status, "utf8")).toBe("0\n");
-  }
-});
-
-test("a load whose output is closed does not say that all went well, and the next run finishes", async () => {
-  const warehouse = await createTestDatabase();
-  const folder = makeFolder();
-  const paths = ["2026-03-30", "2026-03-31"].map((date) => join(folder, `drop_${date}.csv`));
-  for (const [index, path] of paths.entries()) {
-    writeFileSync(path, `v,${uuidOf(index)},2026-03-01,1.00\n`);
-  }
-  const cut = startCli(warehouse.environment, ["load", ...paths]);
-  cut.child.stdout?.destroy();
-  expect((await cut.ended).code).toBe(1);
-  expect(cut.output().stderr).not.toMatch(/^\s+at /m);
-  const again = startCli(warehouse.environment, ["load", ...paths]);
-  expect(await again.ended, again.output().stderr).toEqual({ code: 0, signal: null });
-  const totals = await warehouse.query("select invoices::int from reports.venue_totals");
-  expect(totals).toEqual([{ invoices: 2 }]);
-  expect(await disagreements(warehouse)).toEqual([]);
-});
 
 /**
  * Starts the command line with a reader that takes nothing of its output but what `skim` takes at once, until `read` takes all of it, slowly.
