@@ -1,6 +1,9 @@
 import { type Command, Option } from "commander";
-import { formatCount, formatDuration, formatTable, openProgress, writeJson, writeLine } from "../output.ts";
+import { writeJson, writeLine } from "../output.ts";
 import { refreshPartitions, STRATEGIES, type Strategy } from "../refresh.ts";
+import { formatCount, formatDuration } from "../terminal/format.ts";
+import { openProgress } from "../terminal/progress.ts";
+import { formatTable } from "../terminal/table.ts";
 import { type Context, EXIT, jsonOption, parseDate, refuseEmptyRange, withWarehouse } from "./context.ts";
 import { declareKind } from "./kind.ts";
 
