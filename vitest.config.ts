@@ -10,9 +10,6 @@ const LONG = [
   ".ci/python_licences.test.ts",
 ];
 
-/** dist/ as the sources are now, and a server. */
-const GLOBAL_SETUP = ["etl/testing/build.ts", "db/testing/global_setup.ts"];
-
 export default defineConfig({
   test: {
     testTimeout: 120_000,
@@ -26,13 +23,13 @@ export default defineConfig({
           name: "quick",
           include: ["{db,etl,bench,.ci}/**/*.test.ts"],
           exclude: LONG,
-          globalSetup: GLOBAL_SETUP,
+          globalSetup: ["db/testing/global_setup.ts"],
         },
       },
       {
         extends: true,
         // `npm run test:all`: this, and the benchmark's report in a real browser
-        test: { name: "long", include: LONG, globalSetup: GLOBAL_SETUP },
+        test: { name: "long", include: LONG, globalSetup: ["db/testing/global_setup.ts"] },
       },
       { extends: true, test: { name: "browser", include: ["bench/report/browser/**/*.browser.ts"] } },
     ],

@@ -17,7 +17,7 @@ import { stateOf, until } from "../db/testing/own_server.ts";
 import { loadDrop } from "./load/load.ts";
 import type { LoadReport } from "./load/report.ts";
 import type { LoadStep } from "./load/steps.ts";
-import { refreshPartitions } from "./refresh.ts";
+import { refreshPartitions } from "./refresh/refresh.ts";
 import { detachRefreshed, dropVerified } from "./retire.ts";
 import { findDivergences, type Invoice, load, writeDrop } from "./testing/invoices.ts";
 import { startWorker, totalsOf, type Worker } from "./testing/warehouse.ts";

@@ -6,8 +6,10 @@ import type { PartitionChange } from "../db/partitions/catalog.ts";
 import { detachPartition, dropPartition } from "../db/partitions/remove.ts";
 import { requireOwner } from "../db/roles/owner.ts";
 import type { PartitionState, Settings } from "../db/schema.ts";
-import { refreshLocked, refreshPartitions } from "./refresh.ts";
-import { checkPartition, verifyWarehouse } from "./verify/verify.ts";
+import { refreshLocked } from "./refresh/partition.ts";
+import { refreshPartitions } from "./refresh/refresh.ts";
+import { checkPartition } from "./verify/groups.ts";
+import { verifyWarehouse } from "./verify/verify.ts";
 
 /**
  * Refreshes a partition and detaches it, also while loads keep coming for it: what they leave pending until the moment it closes is

@@ -1,6 +1,8 @@
 /** The product, through its own functions: a load, then a refresh by each strategy. */
 import { openDatabase } from "../../db/client.ts";
-import { type RefreshReport, refreshPartitions, type Strategy } from "../../etl/refresh.ts";
+import { refreshPartitions } from "../../etl/refresh/refresh.ts";
+import type { RefreshReport } from "../../etl/refresh/report.ts";
+import type { Strategy } from "../../etl/refresh/strategy.ts";
 import type { Run } from "../run/sample.ts";
 import type { Site } from "../run/site.ts";
 import { type Arm, totalsOf } from "./arm.ts";

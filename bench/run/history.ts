@@ -14,7 +14,7 @@ import { ensurePartitions } from "../../db/partitions/create.ts";
 import type { Granularity, Settings } from "../../db/schema.ts";
 import { readJournal } from "../../db/version.ts";
 import { loadDrop } from "../../etl/load/load.ts";
-import { refreshPartitions } from "../../etl/refresh.ts";
+import { refreshPartitions } from "../../etl/refresh/refresh.ts";
 import { isoDate } from "../generator/pattern.ts";
 import type { BenchServer } from "../program/server.ts";
 import { writePart } from "./batch.ts";

@@ -4,7 +4,7 @@ import { type Database, openDatabase } from "../../db/client.ts";
 import type { Settings } from "../../db/schema.ts";
 import { loadDrop } from "../../etl/load/load.ts";
 import type { LoadReport } from "../../etl/load/report.ts";
-import { refreshPartitions } from "../../etl/refresh.ts";
+import { refreshPartitions } from "../../etl/refresh/refresh.ts";
 import { answerOrders } from "../program/asked_process.ts";
 
 export type Order =

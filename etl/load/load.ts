@@ -1,10 +1,10 @@
 /** One load: a drop taken into the warehouse in one transaction, or not at all. DESIGN: docs/design.md, "A load". */
 import { basename } from "node:path";
 import { sql } from "drizzle-orm";
-import pRetry from "p-retry";
 import pg from "pg";
 import { ALLOW_WORK_MEM, type Database, type Transaction, withTransaction } from "../../db/client.ts";
-import { isRetryable, RollbookError } from "../../db/errors.ts";
+import { RollbookError } from "../../db/errors.ts";
+import { withRetries } from "../../db/retry.ts";
 import type { Settings } from "../../db/schema.ts";
 import { type FileGuard, hashDrop, readDropName } from "../drop/file.ts";
 import { readRules } from "../drop/rules.ts";
@@ -44,7 +44,6 @@ export interface LoadOptions extends FileGuard {
 }
 
 export const DEFAULT_MAX_REJECTS = 0.01;
-const RETRIES = 4;
 
 /**
  * Loads one drop. Deadlocks, serialization failures and lost connections roll the load back and it is tried again as a whole. A drop
@@ -65,19 +64,8 @@ export async function loadDrop(options: LoadOptions): Promise<LoadReport> {
     timings: clock.timings(),
   });
   try {
-    return report(
-      await pRetry(() => attemptLoad(options, clock, course), {
-        retries: RETRIES,
-        minTimeout: 100,
-        factor: 3,
-        randomize: true,
-        ...(signal && { signal }),
-        shouldRetry: ({ error }) => isRetryable(error) && signal?.aborted !== true,
-        onFailedAttempt: ({ attemptNumber, error, retriesLeft }) => {
-          if (retriesLeft > 0 && isRetryable(error)) options.onRetry?.(attemptNumber, error);
-        },
-      }),
-    );
+    const { onRetry } = options;
+    return report(await withRetries({ signal, onRetry }, () => attemptLoad(options, clock, course)));
   } catch (error) {
     if (signal?.aborted) {
       if (error instanceof RollbookError && error.code === "aborted") throw error;

@@ -5,7 +5,8 @@ import { expect } from "vitest";
 import type { TestWarehouse } from "../../db/testing/database.ts";
 import { loadDrop } from "../load/load.ts";
 import type { LoadReport } from "../load/report.ts";
-import { type Divergence, type VerifyOptions, verifyWarehouse } from "../verify/verify.ts";
+import type { Divergence } from "../verify/divergence.ts";
+import { type VerifyOptions, verifyWarehouse } from "../verify/verify.ts";
 
 /** Venue, number of the invoice, creation date, total in euros. */
 export type Invoice = readonly [venue: string, number: number, createdOn: string, total: string];

@@ -14,7 +14,7 @@ import { initWarehouse } from "../../db/migrate.ts";
 import { openOwnServer } from "../../db/testing/own_server.ts";
 import { readJournal } from "../../db/version.ts";
 import { loadDrop } from "../load/load.ts";
-import { refreshPartitions } from "../refresh.ts";
+import { refreshPartitions } from "../refresh/refresh.ts";
 import { readTotals, type Total } from "../reports/totals.ts";
 import { detachRefreshed, dropVerified } from "../retire.ts";
 import { runOk } from "./client_programs.ts";

@@ -5,7 +5,7 @@ import { readSettings } from "../../db/settings.ts";
 import { createEmptyDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { loadDrop } from "../load/load.ts";
 import type { LoadReport } from "../load/report.ts";
-import { refreshPartitions } from "../refresh.ts";
+import { refreshPartitions } from "../refresh/refresh.ts";
 import { detachRefreshed, dropVerified } from "../retire.ts";
 import type { Connection } from "./client_programs.ts";
 import { type MadeDrop, makeDrop } from "./drops.ts";

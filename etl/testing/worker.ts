@@ -5,7 +5,9 @@ import type { Settings } from "../../db/schema.ts";
 import { loadDrop } from "../load/load.ts";
 import type { LoadReport } from "../load/report.ts";
 import type { LoadStep } from "../load/steps.ts";
-import { type RefreshReport, refreshPartitions, type Strategy } from "../refresh.ts";
+import { refreshPartitions } from "../refresh/refresh.ts";
+import type { RefreshReport } from "../refresh/report.ts";
+import type { Strategy } from "../refresh/strategy.ts";
 
 export interface Job {
   readonly connection: pg.ClientConfig;

@@ -7,11 +7,12 @@ import { detachPartition } from "../../db/partitions/remove.ts";
 import type { Granularity } from "../../db/schema.ts";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
-import { refreshPartitions } from "../refresh.ts";
+import { refreshPartitions } from "../refresh/refresh.ts";
 import { type Change, explainTotal } from "../reports/totals.ts";
 import { findDivergences, type Invoice, idOf, load, writeDrop } from "../testing/invoices.ts";
 import { disagreements, startWorker, totalsOf, type Worker } from "../testing/warehouse.ts";
-import { type Divergence, verifyWarehouse } from "./verify.ts";
+import type { Divergence } from "./divergence.ts";
+import { verifyWarehouse } from "./verify.ts";
 
 /** Tables whose rows the tests change by hand, in an order in which they can be put back. */
 const TABLES = [

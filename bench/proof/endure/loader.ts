@@ -5,7 +5,8 @@ import { errorState } from "../../../db/errors.ts";
 import type { Settings } from "../../../db/schema.ts";
 import { loadDrop } from "../../../etl/load/load.ts";
 import type { LoadReport } from "../../../etl/load/report.ts";
-import { refreshPartitions, type Strategy } from "../../../etl/refresh.ts";
+import { refreshPartitions } from "../../../etl/refresh/refresh.ts";
+import type { Strategy } from "../../../etl/refresh/strategy.ts";
 import { answerOrders } from "../../program/asked_process.ts";
 
 export type Order =

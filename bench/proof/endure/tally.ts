@@ -1,7 +1,7 @@
 /** Counts what became of the drops, and names what should not have happened to them. */
 import { basename } from "node:path";
 import { SQLSTATE } from "../../../db/errors.ts";
-import type { Strategy } from "../../../etl/refresh.ts";
+import type { Strategy } from "../../../etl/refresh/strategy.ts";
 import type { EndureDrop } from "./drops.ts";
 import type { Loaded } from "./loader.ts";
 import type { Model } from "./model.ts";

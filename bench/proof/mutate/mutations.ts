@@ -14,7 +14,9 @@ export interface Mutation {
 }
 
 const MERGE = "etl/load/merge.ts";
-const REFRESH = "etl/refresh.ts";
+const REFRESH = "etl/refresh/refresh.ts";
+const APPLY = "etl/refresh/apply.ts";
+const REBUILD = "etl/refresh/rebuild.ts";
 const LOAD = "etl/load/load.ts";
 const HISTORY = "etl/testing/scenarios/history.test.ts";
 const MERGING = "etl/load/merge.test.ts";
@@ -217,43 +219,43 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "two refreshes of one partition go on at once",
-    file: REFRESH,
+    file: "etl/refresh/partition.ts",
     find: "    lockStatement(LOCK.refreshPartition, target.partition.partitionId),\n",
     replace: "    `select ${LOCK.refreshPartition} + ${lockStatement.length}`,\n",
-    tests: ["etl/refresh.test.ts"],
+    tests: ["etl/refresh/refresh.test.ts"],
   },
   {
     name: "a refresh takes changes that it does not delete",
-    file: REFRESH,
-    find: "      delete from warehouse.venue_day_pending\n      where created_on >= $2 and created_on < $3\n        and exists (select from warehouse.partitions where partition = $1 and state in ('open', 'dropped'))\n      returning created_on, venue_key, invoices, total\n",
+    file: APPLY,
+    find: "      delete from ${pending}\n      where created_on >= ${lower} and created_on < ${upper}\n        and exists (select from ${partitions} where partition = ${partition} and state in ('open', 'dropped'))\n      returning created_on, venue_key, invoices, total\n",
     replace:
-      "      select created_on, venue_key, invoices, total from warehouse.venue_day_pending\n      where created_on >= $2 and created_on < $3\n        and exists (select from warehouse.partitions where partition = $1 and state in ('open', 'dropped'))\n",
+      "      select created_on, venue_key, invoices, total from ${pending}\n      where created_on >= ${lower} and created_on < ${upper}\n        and exists (select from ${partitions} where partition = ${partition} and state in ('open', 'dropped'))\n",
     tests: [HISTORY],
   },
   {
     name: "an emptied group stays in the rollup",
-    file: REFRESH,
+    file: APPLY,
     find: "      when matched and stored.invoices + net.invoices = 0 then delete\n",
     replace: "",
-    tests: ["etl/refresh.test.ts"],
+    tests: ["etl/refresh/refresh.test.ts"],
   },
   {
     name: "deltas are applied to a partition that is stale",
-    file: REFRESH,
-    find: "partition = $1 and state in ('open', 'dropped')",
-    replace: "partition = $1 and state in ('open', 'stale', 'dropped')",
-    tests: ["etl/refresh.test.ts"],
+    file: APPLY,
+    find: "partition = ${partition} and state in ('open', 'dropped')",
+    replace: "partition = ${partition} and state in ('open', 'stale', 'dropped')",
+    tests: ["etl/refresh/refresh.test.ts"],
   },
   {
     name: "the control total misses what a refresh adds",
-    file: REFRESH,
+    file: APPLY,
     find: "          rollup_total = rollup_total + (select coalesce(sum(total), 0) from net),\n",
     replace: "",
-    tests: ["etl/refresh.test.ts"],
+    tests: ["etl/refresh/refresh.test.ts"],
   },
   {
     name: "a rebuild leaves the queue as it is",
-    file: REFRESH,
+    file: REBUILD,
     find: "      where created_on >= ${partition.lower} and created_on < ${partition.upper}\n      returning 1",
     replace:
       "      where created_on >= ${partition.lower} and created_on < ${partition.lower}\n      returning 1",
@@ -261,17 +263,17 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a rebuild empties the queue of all partitions",
-    file: REFRESH,
+    file: REBUILD,
     find: "      where created_on >= ${partition.lower} and created_on < ${partition.upper}\n      returning 1",
     replace: "      where created_on >= ${partition.lower}\n      returning 1",
     tests: [HISTORY],
   },
   {
     name: "a rebuild leaves groups that no invoice stands for",
-    file: REFRESH,
+    file: REBUILD,
     find: "      when matched and differing.invoices is null then delete\n",
     replace: "      when matched and differing.invoices is null then do nothing\n",
-    tests: ["etl/refresh.test.ts", "etl/verify/verify.test.ts"],
+    tests: ["etl/refresh/refresh.test.ts", "etl/verify/verify.test.ts"],
   },
   {
     name: "a refresh says that it is done before the disk has it",
@@ -284,13 +286,13 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "a partition that does not verify is not rebuilt",
     file: "etl/verify/verify.ts",
-    find: "        await markStale(options, partitionId);\n",
-    replace: "        if (partitionId < 0) await markStale(options, partitionId);\n",
+    find: "  if (checked.rollupDiverges) await markStale(options, partitionId);\n",
+    replace: "  if (partitionId < 0) await markStale(options, partitionId);\n",
     tests: ["etl/verify/verify.test.ts"],
   },
   {
     name: "verify does not look at the totals of groups",
-    file: "etl/verify/verify.ts",
+    file: "etl/verify/groups.ts",
     find: "    diverges = true;\n    rollupDiverges ||= row.rollup_wrong;\n    found({",
     replace: "    diverges = row.invoices !== row.shown_invoices;\n    if (diverges)\n    found({",
     tests: ["etl/verify/verify.test.ts"],

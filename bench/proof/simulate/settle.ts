@@ -1,6 +1,6 @@
 /** The end of a history: all is loaded, refreshed and proved. */
 import { loadDrop } from "../../../etl/load/load.ts";
-import { refreshPartitions } from "../../../etl/refresh.ts";
+import { refreshPartitions } from "../../../etl/refresh/refresh.ts";
 import { placeDrop, runVerify } from "./acts.ts";
 import { takeIn } from "./check.ts";
 import {

@@ -7,7 +7,8 @@ import type { Settings } from "../../../db/schema.ts";
 import { loadDrop } from "../../../etl/load/load.ts";
 import type { LoadReport } from "../../../etl/load/report.ts";
 import type { LoadStep } from "../../../etl/load/steps.ts";
-import { refreshPartitions, type Strategy } from "../../../etl/refresh.ts";
+import { refreshPartitions } from "../../../etl/refresh/refresh.ts";
+import type { Strategy } from "../../../etl/refresh/strategy.ts";
 
 /** What happens in the process itself when a step is reached. `stop` waits for SIGCONT. */
 export type Interference =

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { createTestDatabase, type TestWarehouse } from "../../../db/testing/database.ts";
 import { makeFolder } from "../../../db/testing/folder.ts";
-import { refreshPartitions } from "../../refresh.ts";
+import { refreshPartitions } from "../../refresh/refresh.ts";
 import { disagreements, startWorker } from "../../testing/warehouse.ts";
 import { loadDrop } from "../load.ts";
 import type { LoadReport } from "../report.ts";

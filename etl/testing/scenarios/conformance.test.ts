@@ -8,7 +8,7 @@ import type { Granularity } from "../../../db/schema.ts";
 import { createTestDatabase, type TestWarehouse } from "../../../db/testing/database.ts";
 import { type LoadOptions, loadDrop } from "../../load/load.ts";
 import type { LineCounts } from "../../load/report.ts";
-import { refreshPartitions } from "../../refresh.ts";
+import { refreshPartitions } from "../../refresh/refresh.ts";
 import { readRejects } from "../../reports/loads.ts";
 import { type Grouping, readTotals, type Total, type TotalsFilter } from "../../reports/totals.ts";
 import { verifyWarehouse } from "../../verify/verify.ts";

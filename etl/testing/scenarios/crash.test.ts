@@ -29,7 +29,7 @@ import { type OwnServer, openOwnServer, stateOf, until } from "../../../db/testi
 import { loadDrop } from "../../load/load.ts";
 import type { LoadReport } from "../../load/report.ts";
 import { LOAD_STEPS, type LoadStep } from "../../load/steps.ts";
-import { refreshPartitions } from "../../refresh.ts";
+import { refreshPartitions } from "../../refresh/refresh.ts";
 import { expectedTotals, type MadeDrop, makeDrop, writeLargeDrop } from "../drops.ts";
 import { disagreements, startWorker, totalsOf, type Worker } from "../warehouse.ts";
 import type { Job, JobResult } from "../worker.ts";

@@ -12,9 +12,11 @@ import { makeFolder } from "../../../db/testing/folder.ts";
 import { loginAs } from "../../../db/testing/roles.ts";
 import { loadDrop } from "../../load/load.ts";
 import type { LoadReport } from "../../load/report.ts";
-import { refreshPartitions, STRATEGIES } from "../../refresh.ts";
+import { refreshPartitions } from "../../refresh/refresh.ts";
+import { STRATEGIES } from "../../refresh/strategy.ts";
 import { type Change, explainTotal } from "../../reports/totals.ts";
-import { type Divergence, verifyWarehouse } from "../../verify/verify.ts";
+import type { Divergence } from "../../verify/divergence.ts";
+import { verifyWarehouse } from "../../verify/verify.ts";
 import { disagreements, startWorker, totalsOf, type Worker } from "../warehouse.ts";
 
 const HISTORIES = 200;

@@ -6,7 +6,7 @@ import { readSettings } from "../../../db/settings.ts";
 import { makeFolder } from "../../../db/testing/folder.ts";
 import { expectFitting } from "../../../db/testing/partitions.ts";
 import { readJournal } from "../../../db/version.ts";
-import { refreshPartitions } from "../../refresh.ts";
+import { refreshPartitions } from "../../refresh/refresh.ts";
 import { attachRebuilt } from "../../retire.ts";
 import { makeDrop } from "../drops.ts";
 import { findDivergences } from "../invoices.ts";

@@ -7,7 +7,7 @@ import { createTestDatabase, type TestWarehouse } from "../../../../db/testing/d
 import { makeFolder } from "../../../../db/testing/folder.ts";
 import { expectFitting } from "../../../../db/testing/partitions.ts";
 import { loadDrop } from "../../../load/load.ts";
-import { refreshPartitions } from "../../../refresh.ts";
+import { refreshPartitions } from "../../../refresh/refresh.ts";
 import { rollbookHere } from "../../cli.ts";
 import { type Connection, findClientPrograms, runOk, runProgram } from "../../client_programs.ts";
 import { expectedTotals, type MadeDrop, makeDrop } from "../../drops.ts";

@@ -12,7 +12,7 @@ import { makeFolder } from "../../../../db/testing/folder.ts";
 import { makeServerHome } from "../../../../db/testing/home.ts";
 import { expectFitting } from "../../../../db/testing/partitions.ts";
 import { loadDrop } from "../../../load/load.ts";
-import { refreshPartitions } from "../../../refresh.ts";
+import { refreshPartitions } from "../../../refresh/refresh.ts";
 import { findClientPrograms, runOk } from "../../client_programs.ts";
 import { expectedTotals, makeDrop } from "../../drops.ts";
 import { findDivergences } from "../../invoices.ts";

@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import { openDatabase } from "../db/client.ts";
-import { LOCK } from "../db/locks.ts";
-import { ensurePartitions } from "../db/partitions/create.ts";
-import { createTestDatabase, type TestWarehouse } from "../db/testing/database.ts";
-import { makeFolder } from "../db/testing/folder.ts";
-import { refreshPartitions, STRATEGIES, type Strategy } from "./refresh.ts";
-import { findDivergences, type Invoice, idOf, load, writeDrop } from "./testing/invoices.ts";
-import { disagreements, startWorker, totalsOf, type Worker } from "./testing/warehouse.ts";
+import { openDatabase } from "../../db/client.ts";
+import { LOCK } from "../../db/locks.ts";
+import { ensurePartitions } from "../../db/partitions/create.ts";
+import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
+import { makeFolder } from "../../db/testing/folder.ts";
+import { findDivergences, type Invoice, idOf, load, writeDrop } from "../testing/invoices.ts";
+import { disagreements, startWorker, totalsOf, type Worker } from "../testing/warehouse.ts";
+import { refreshPartitions } from "./refresh.ts";
+import { STRATEGIES, type Strategy } from "./strategy.ts";
 
 const FIRST: readonly Invoice[] = [
   ["a", 1, "2026-01-05", "10.00"],

@@ -1,0 +1,99 @@
+/** Refreshes one partition, under its lock. */
+import { type Database, type Transaction, withTransaction } from "../../db/client.ts";
+import { LOCK, lockStatement } from "../../db/locks.ts";
+import type { Partition } from "../../db/schema.ts";
+import { applyPending, PROBE_BY_KEY } from "./apply.ts";
+import { PLAN_FREELY, rebuildRollup } from "./rebuild.ts";
+import { NOTHING_WRITTEN, type RefreshReport, type Written } from "./report.ts";
+import { type Choice, type Counted, type Plan, planRefresh } from "./strategy.ts";
+import { countPending, type Target } from "./targets.ts";
+
+/** Refreshes one partition in a transaction of its own. Others that want the same partition wait for its lock. */
+export async function refreshPartition(
+  options: Choice & {
+    readonly database: Database;
+    readonly target: Target;
+    readonly signal: AbortSignal | undefined;
+  },
+): Promise<RefreshReport> {
+  const { target } = options;
+  const opening = [
+    "set local synchronous_commit = off",
+    ...PROBE_BY_KEY,
+    lockStatement(LOCK.refreshPartition, target.partition.partitionId),
+  ];
+  return withTransaction({ ...options, opening }, (tx) =>
+    refreshProbing(tx, target.partition, options, target),
+  );
+}
+
+/** Refreshes a partition in a transaction that holds its refresh lock. */
+export async function refreshLocked(tx: Transaction, partition: Partition): Promise<RefreshReport> {
+  await tx.client.query(PROBE_BY_KEY.join(";"));
+  const report = await refreshProbing(tx, partition, { strategy: "auto", explicit: true });
+  await tx.client.query(PLAN_FREELY.join(";"));
+  return report;
+}
+
+/** @param before what was counted before the lock was taken, if anything was */
+async function refreshProbing(
+  tx: Transaction,
+  partition: Partition,
+  choice: Choice,
+  before?: Counted,
+): Promise<RefreshReport> {
+  const started = performance.now();
+  const asPlanned = before && (await applyAsPlanned(tx, partition, planRefresh(before, choice)));
+  const done = asPlanned ?? (await carryOut(tx, partition, await planLocked(tx, partition, choice)));
+  const durationMs = Math.round(performance.now() - started);
+  return { partition: partition.partition, ...done, durationMs };
+}
+
+/**
+ * Applies deltas as they were planned before the lock. That is the usual case, and it saves the count under the lock.
+ *
+ * @returns undefined for another plan, and where nothing was there to apply: then the partition is planned again
+ */
+async function applyAsPlanned(
+  tx: Transaction,
+  partition: Partition,
+  plan: Plan,
+): Promise<(Plan & Written) | undefined> {
+  if (plan.method !== "delta") return undefined;
+  const applied = await applyOrRebuild(tx, partition, plan);
+  return applied.changes > 0 ? applied : undefined;
+}
+
+/** A partition that is gone is planned like one that is detached. */
+const GONE: Counted = { state: "detached", changes: 0, invoices: 0 };
+
+async function planLocked(tx: Transaction, { partition }: Partition, choice: Choice): Promise<Plan> {
+  const [counted = GONE] = await countPending(tx, [partition]);
+  return planRefresh(counted, choice);
+}
+
+async function carryOut(tx: Transaction, partition: Partition, plan: Plan): Promise<Plan & Written> {
+  switch (plan.method) {
+    case "none":
+      return { ...plan, ...NOTHING_WRITTEN };
+    case "rebuild":
+      return { ...plan, ...(await rebuildRollup(tx, partition)) };
+    case "delta":
+      return applyOrRebuild(tx, partition, plan);
+  }
+}
+
+/**
+ * Takes what is pending into the rollup. If that leaves a group with fewer invoices than none, or with euros and no invoice, somebody
+ * changed rollup or queue by hand. Then the partition is rebuilt in the same transaction, and the report says so.
+ */
+async function applyOrRebuild(tx: Transaction, partition: Partition, plan: Plan): Promise<Plan & Written> {
+  const { impossible, ...written } = await applyPending(tx, partition);
+  if (impossible === 0) return { ...plan, ...written };
+  const reason = [
+    `rollup and pending changes contradict each other in ${impossible} groups, so they were changed by hand:`,
+    "rebuilt from the source; run rollbook verify",
+  ].join(" ");
+  const rebuilt = await rebuildRollup(tx, partition);
+  return { ...plan, method: "rebuild", reason, ...rebuilt, changes: written.changes + rebuilt.changes };
+}

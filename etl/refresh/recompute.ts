@@ -1,0 +1,36 @@
+/** What a partition holds, recomputed from its source: a rebuild writes it into the rollup, a verification compares the rollup with it. */
+import { type SQL, sql } from "drizzle-orm";
+import { leafTable, type Parent } from "../../db/partitions/tables.ts";
+import type { Partition } from "../../db/schema.ts";
+
+/** A partition's own table under one of the parents, for a statement. */
+export function leafOf(parent: Parent, { partition }: Pick<Partition, "partition">): SQL {
+  return sql.raw(leafTable(parent, partition));
+}
+
+/**
+ * A query for the groups of a partition: `created_on`, `venue_key`, `invoices`, `total`. The source is its invoices; where those were
+ * dropped, its deltas.
+ *
+ * @param options.timeZone adds a column `misdated`: an invoice stands under a date that is not its date in this zone
+ */
+export function recomputeGroups(options: {
+  readonly partition: Pick<Partition, "partition" | "state">;
+  readonly timeZone?: string;
+}): SQL {
+  const { partition, timeZone } = options;
+  if (partition.state === "dropped") {
+    const misdated = timeZone === undefined ? sql`` : sql`, false as misdated`;
+    return sql`
+      select created_on, venue_key, sum(invoices)::bigint as invoices, sum(total) as total${misdated}
+      from ${leafOf("venue_day_deltas", partition)}
+      group by created_on, venue_key
+      having sum(invoices) <> 0`;
+  }
+  const differs = sql`(created_at at time zone ${timeZone})::date <> created_on`;
+  const misdated = timeZone === undefined ? sql`` : sql`, bool_or(${differs}) as misdated`;
+  return sql`
+    select created_on, venue_key, count(*) as invoices, sum(total) as total${misdated}
+    from ${leafOf("invoices", partition)}
+    group by created_on, venue_key`;
+}

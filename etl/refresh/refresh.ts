@@ -1,0 +1,99 @@
+/** Brings the rollup up to date, partition by partition. See docs/design.md, "A refresh". */
+import { sql } from "drizzle-orm";
+import { type Database, withSession } from "../../db/client.ts";
+import { explainMissing } from "../../db/partitions/missing.ts";
+import type { DateRange } from "../../db/partitions/ranges.ts";
+import { withRetries } from "../../db/retry.ts";
+import { pending } from "../../db/schema.ts";
+import { refreshPartition } from "./partition.ts";
+import type { RefreshReport } from "./report.ts";
+import type { Strategy } from "./strategy.ts";
+import { findTargets } from "./targets.ts";
+
+export interface RefreshOptions {
+  readonly database: Database;
+  /** Names of the partitions; default: all that have something pending (`full`: all there are). */
+  readonly partitions?: readonly string[] | undefined;
+  /**
+   * Only partitions with dates from `from` (inclusive) to `to` (exclusive). With the strategy `partition` all of them are rebuilt, also
+   * those in which nothing is pending.
+   */
+  readonly range?: DateRange | undefined;
+  /** Default: `auto`. */
+  readonly strategy?: Strategy | undefined;
+  /** Partitions refreshed at a time, default 2. */
+  readonly concurrency?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((done: number, of: number, report: RefreshReport) => void) | undefined;
+}
+
+/**
+ * Refreshes partitions, each in a transaction of its own. All strategies end in the same rollup. Readers are never blocked, and see each
+ * partition before its refresh or after it, never between.
+ *
+ * @returns a report for each partition, by name
+ * @throws RollbookError `not_found` for a partition that is not there, `table_missing` for one whose tables were dropped by hand
+ */
+export async function refreshPartitions(options: RefreshOptions): Promise<readonly RefreshReport[]> {
+  const { database, signal, strategy = "auto" } = options;
+  const targets = await withSession({ database, signal }, (session) =>
+    findTargets(session, { ...options, strategy }),
+  );
+  const live = targets.filter(({ state }) => state !== "detached");
+  const explicit = options.partitions !== undefined || options.range !== undefined;
+  const reports: RefreshReport[] = [];
+  // The newest first: most changes are there, and the smaller ones then fill up the time.
+  await forEachAtOnce(live.toReversed(), options.concurrency ?? 2, async (target) => {
+    const report = await withRetries({ signal }, () =>
+      refreshPartition({ database, target, strategy, explicit, signal }),
+    ).catch(async (error: unknown) => {
+      throw await explainMissing(error, database);
+    });
+    reports.push(report);
+    options.onProgress?.(reports.length, live.length, report);
+  });
+  if (reports.some(({ method }) => method !== "none")) await makeDurable(options);
+  await vacuumPending(options);
+  return reports.sort((a, b) => (a.partition < b.partition ? -1 : 1));
+}
+
+/** After a failure nothing new is begun, and what is under way is waited for: the caller may then close the database. */
+async function forEachAtOnce<T>(
+  items: readonly T[],
+  atOnce: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const queue = items.values();
+  const failures: unknown[] = [];
+  const worker = async () => {
+    for (const item of queue) {
+      if (failures.length > 0) return;
+      await work(item).catch((error: unknown) => failures.push(error));
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker));
+  if (failures.length > 0) throw failures[0];
+}
+
+/**
+ * Waits until everything that was committed before is on the disk. The refreshes of partitions do not wait one by one: what a crash takes
+ * back of them is pending again, as it was. Nobody reads the message; a commit without any WAL of its own would not wait.
+ */
+async function makeDurable(options: Pick<RefreshOptions, "database" | "signal">): Promise<void> {
+  await withSession(options, ({ db }) =>
+    db.execute(sql`select pg_logical_emit_message(true, 'rollbook', 'refreshed')`),
+  );
+}
+
+/** Above this size an empty queue is vacuumed at once: every reader looks into it. */
+const PENDING_BYTES_WORTH_A_VACUUM = 8 * 1024 * 1024;
+
+/** Every view looks into the queue, so a large one that was just emptied is not left to the autovacuum. */
+async function vacuumPending(options: Pick<RefreshOptions, "database" | "signal">): Promise<void> {
+  await withSession(options, async ({ db }) => {
+    const result = await db.execute<{ worth_it: boolean }>(sql`
+      select pg_relation_size('warehouse.venue_day_pending') > ${PENDING_BYTES_WORTH_A_VACUUM}
+             and not exists (select from ${pending}) as worth_it`);
+    if (result.rows[0]?.worth_it === true) await db.execute(sql`vacuum ${pending}`);
+  });
+}

@@ -1,0 +1,42 @@
+/** What a verification finds: something that does not add up. */
+import type { MissingTable } from "../../db/partitions/missing.ts";
+
+/** Count and total (euros) that one table has for a group. */
+export interface Sums {
+  readonly invoices: number;
+  readonly total: string;
+}
+
+export type Divergence =
+  /** Invoices, deltas and reports do not say the same of a group. */
+  | {
+      readonly kind: "group";
+      readonly partition: string;
+      readonly venueId: string;
+      readonly createdOn: string;
+      /** Recomputed from the invoices; from the deltas where those were dropped. */
+      readonly recomputed: Sums;
+      /** Rollup and pending. */
+      readonly shown: Sums;
+      readonly deltas: Sums;
+      /** Invoices stand under a date that is not the date of their creation instant. */
+      readonly misdated: boolean;
+    }
+  /** A table of the partition is gone or not attached: the partition cannot be verified. */
+  | ({ readonly kind: "table" } & Omit<MissingTable, "parent">)
+  /** The control totals of a partition are not the sums of its rollup. */
+  | { readonly kind: "control"; readonly partition: string; readonly catalog: Sums; readonly rollup: Sums }
+  /** Pending changes for a date that no live partition holds. */
+  | { readonly kind: "orphan"; readonly createdOn: string; readonly venueId: string; readonly pending: Sums }
+  /** The ledger's entry of a load is not what its rows say. */
+  | { readonly kind: "load"; readonly loadId: number; readonly message: string }
+  /** An invoice id stands under several keys. */
+  | { readonly kind: "identity"; readonly invoiceId: string; readonly keys: readonly string[] };
+
+/** Called for each divergence. */
+export type OnDivergence = (divergence: Divergence) => void;
+
+/** Sums as PostgreSQL prints them. */
+export function readSums(invoices: string | undefined, total: string | undefined): Sums {
+  return { invoices: Number(invoices ?? 0), total: total ?? "0.00" };
+}
