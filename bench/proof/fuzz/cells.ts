@@ -1,6 +1,6 @@
 /** Values of the four columns: most of them right, many at the edge of a rule, some beyond it. */
-import { dateOf, dayOfDate, offsetAt, ZONES } from "./model/calendar.ts";
-import type { Column, World } from "./model/line.ts";
+import { dateOf, dayOfDate, offsetAt, ZONES } from "../../../etl/testing/models/clocks.ts";
+import type { Column, World } from "../../../etl/testing/models/line.ts";
 import type { Random } from "./random.ts";
 
 /** Makes cells for the drops of one world. */

@@ -1,9 +1,9 @@
 /** Holds what the product makes of a drop against the model. */
 import type { Reject } from "../../../etl/drop/validate.ts";
+import { type ReadLine, readDrop } from "../../../etl/testing/models/format.ts";
+import { unpack } from "../../../etl/testing/models/gzip.ts";
+import type { Invoice } from "../../../etl/testing/models/line.ts";
 import type { MadeDrop } from "./drops.ts";
-import { type ReadLine, readDrop } from "./model/drop.ts";
-import { unpack } from "./model/gzip.ts";
-import type { Invoice } from "./model/line.ts";
 import { meaning, type Paths, type Product, pathsOf, type Reading, readByProduct } from "./product.ts";
 
 /** Something that not all say alike. */

@@ -1,11 +1,11 @@
 /** Drops from seeds: batches of mutated lines under a sound header, and files that are odd as a whole. */
 import { isUtf8 } from "node:buffer";
 import { constants, deflateRawSync, gzipSync } from "node:zlib";
+import type { Column, World } from "../../../etl/testing/models/line.ts";
+import { WORLDS } from "../../../etl/testing/models/worlds.ts";
 import { mutate } from "./bytes.ts";
 import { type Cells, createCells } from "./cells.ts";
-import type { Column, World } from "./model/line.ts";
 import { createRandom, type Random } from "./random.ts";
-import { WORLDS } from "./worlds.ts";
 
 /** A drop as the reader gets it. */
 export interface MadeDrop {

@@ -25,9 +25,9 @@ import {
 } from "../../../etl/load/direct/chunk.ts";
 import { createKeyMaps, findOffsets, type KeyMaps, resolveKeys } from "../../../etl/load/direct/keys.ts";
 import { copyRows } from "../../../etl/load/stage.ts";
+import type { ReadLine } from "../../../etl/testing/models/format.ts";
+import type { World } from "../../../etl/testing/models/line.ts";
 import type { MadeDrop } from "./drops.ts";
-import type { ReadLine } from "./model/drop.ts";
-import type { World } from "./model/line.ts";
 
 /** What the reader tells of a drop, however it was cut into batches. */
 export interface Reading {

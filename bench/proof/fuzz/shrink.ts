@@ -1,6 +1,7 @@
 /** Makes a drop that shows a difference small: fewer lines, then fewer bytes, as long as it still shows one. */
+
+import { unpack } from "../../../etl/testing/models/gzip.ts";
 import type { MadeDrop } from "./drops.ts";
-import { unpack } from "./model/gzip.ts";
 
 /** Drops tried at most. */
 const TRIES = 3000;

@@ -1,6 +1,7 @@
 /**
- * Part of the model: dates by counting days, and the clocks of some time zones by tables of their own. Shares nothing with etl/, with
- * JavaScript's Date or with a time-zone database; bench/proof/fuzz/model/calendar.test.ts holds the tables against PostgreSQL's.
+ * Part of the format model: dates by counting days, and the clocks of some time zones by tables. Shares nothing with
+ * the product, with JavaScript's Date or with a time-zone database. clocks.test.ts compares the tables with
+ * PostgreSQL's.
  */
 
 const DAY = 86_400;
@@ -73,8 +74,8 @@ export function offsetAt(zone: Zone, second: number): number {
 }
 
 /**
- * The offset by which a wall-clock time is read, `wall` being its seconds since 1970-01-01 on that clock. In a gap or an overlap of the
- * clock it is the smaller of the two.
+ * The offset by which a wall-clock time is read. In a gap or an overlap of the clock it is the smaller of the two.
+ * `wall`: seconds since 1970-01-01 on that clock.
  */
 export function offsetOfWall(zone: Zone, wall: number): number {
   let offset = zone.first;
@@ -116,12 +117,17 @@ function years(
 
 const on = dayOfDate;
 
-/** Right within the years named; whoever uses a zone stays in them. Source: the rules of the IANA time-zone database, by hand. */
+/**
+ * Each zone is right within the years named; who uses it must stay within them. Source: the rules of the IANA
+ * time-zone database, by hand.
+ */
 export const ZONES = {
   /** All years. */
   UTC: { first: 0, changes: [] },
   /** 1986 on. */
   "Asia/Kathmandu": { first: 5.75 * HOUR, changes: [] },
+  /** 1946 on. */
+  "Asia/Kolkata": { first: 5.5 * HOUR, changes: [] },
   /** 1997 to 2037: last Sundays of March and October, 01:00 UTC. */
   "Europe/Berlin": {
     first: HOUR,

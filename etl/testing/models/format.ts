@@ -1,4 +1,7 @@
-/** The model: a whole drop, its bytes already unpacked. Lines, dialect, header; each line by model/line.ts. */
+/**
+ * The format model: what a whole drop says, once it is unpacked. It finds lines, dialect and header; line.ts decides
+ * each line. Shares nothing with the product.
+ */
 import { type Column, type Decision, decideLine, type Layout, splitCells, trim, type World } from "./line.ts";
 
 export interface ReadLine {
@@ -45,7 +48,10 @@ export function readDrop(bytes: Uint8Array, world: World, isWhole = true): ReadD
   return { layout: layout ?? none, lines, refusal: undefined };
 }
 
-/** The lines, empty ones too: each ends with LF or CRLF, the last with the end of the file. A byte order mark at the very beginning is none of it. */
+/**
+ * The lines, empty ones too. Each ends with LF or CRLF, the last with the end of the file. A byte order mark at the
+ * very beginning belongs to none.
+ */
 function* splitLines(bytes: Uint8Array, isWhole: boolean) {
   let from = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
   let number = 1;
@@ -61,7 +67,7 @@ function* splitLines(bytes: Uint8Array, isWhole: boolean) {
   if (isWhole || rest.length > MOST_LINE_BYTES + 5) yield { number, from, content: rest };
 }
 
-/** The dialect that the first line shows. Names are ASCII, so its bytes are taken one by one, whatever their encoding. */
+/** The dialect that the first line shows. Names are ASCII, so each byte counts as a character. */
 function readFirstLine(line: Uint8Array): { layout: Layout; isHeader: boolean } | "bad_header" {
   const text = Array.from(line, (byte) => String.fromCharCode(byte)).join("");
   const namesBy = (delimiter: string) => splitCells(text, delimiter)?.map((cell) => lowerCase(trim(cell)));

@@ -1,5 +1,8 @@
-/** The warehouses and sync dates that drops are made for: clocks with gaps and overlaps at the bounds, closed ranges, decimal commas. */
-import type { World } from "./model/line.ts";
+/**
+ * Warehouses and sync dates that drops are made for: clocks with gaps and overlaps at the bounds, closed ranges,
+ * decimal commas.
+ */
+import type { World } from "./line.ts";
 
 const PLAIN = { closed: [], decimalComma: false } as const;
 

@@ -1,13 +1,10 @@
 /** The model against the sentences of the drop format (docs/design.md, "The drop format"), one by one. */
 import { gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
-import { createTestDatabase } from "../../../../db/testing/database.ts";
-import { createCells } from "../cells.ts";
-import { createRandom } from "../random.ts";
-import { WORLDS } from "../worlds.ts";
-import { readDrop } from "./drop.ts";
+import { readDrop } from "./format.ts";
 import { unpack } from "./gzip.ts";
-import { decideLine, decode, readTime, readTotal, readUuid, splitCells, type World } from "./line.ts";
+import { decideLine, decode, splitCells, type World } from "./line.ts";
+import { readTime, readTotal, readUuid } from "./values.ts";
 
 const UUID = "a2b4c6d8-1111-4111-8111-00000000000f";
 const HEX = UUID.replaceAll("-", "");
@@ -207,25 +204,6 @@ test.each([
   ["", false],
 ])("%s is a UUID: %s", (text, isUuid) => {
   expect(readUuid(text)).toBe(isUuid ? UUID : undefined);
-});
-
-test("what the model takes for a UUID is what PostgreSQL takes", { timeout: 300_000 }, async () => {
-  const { query } = await createTestDatabase();
-  const [world] = WORLDS;
-  if (world === undefined) throw new Error("no world");
-  const cells = createCells(createRandom(11, 0), world);
-  // PostgreSQL's texts hold no null character.
-  const texts = Array.from({ length: 20_000 }, () => cells.odd("invoice_id")).filter(
-    (text) => !text.includes("\0"),
-  );
-  const rows = await query<{ uuid: string | null }>(
-    `select case when pg_input_is_valid(t, 'uuid') then t::uuid::text end as uuid
-     from unnest($1::text[]) with ordinality as given (t, n) order by n`,
-    [texts],
-  );
-  const other = texts.filter((text, index) => (rows[index]?.uuid ?? undefined) !== readUuid(text));
-  expect(other).toEqual([]);
-  expect(rows.filter(({ uuid }) => uuid === null).length).toBeGreaterThan(2000);
 });
 
 const NOON = Date.parse("2018-06-01T12:00:00Z") / 1000;
