@@ -37,9 +37,9 @@ function readSources(): readonly Source[] {
 }
 
 const sources = readSources();
-/** The simulation is a test, too, that runs as a program. */
+/** What is in bench/proof/ is a test, too, that runs as a program. */
 const isTest = ({ path }: Source) =>
-  /(^|\/)testing[^/]*\.ts$|\/testing\/|\.(test|browser)\.ts$|^bench\/proof\/simulate/.test(path);
+  /(^|\/)testing[^/]*\.ts$|\/testing\/|\.(test|browser)\.ts$|^bench\/proof\//.test(path);
 const isProduct = (source: Source) => !isTest(source);
 
 /** Imports, as `importer -> imported`, that the rule forbids. */
