@@ -2,7 +2,7 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { readDropName } from "../../etl/drop/file.ts";
+import { readDropName } from "../../etl/drop/name.ts";
 import { ARCHIVE, listInbox, REJECTED } from "../../etl/inbox/list.ts";
 import { AirflowError, aborted } from "./errors.ts";
 import type { Rest } from "./rest.ts";

@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { COLUMNS, copyLayout, DEFAULT_DIALECT, detectDialect, splitLine, trimBlanks } from "./dialect.ts";
+import { copyLayout, DEFAULT_DIALECT, detectDialect, splitLine } from "./dialect.ts";
+import { COLUMNS } from "./row.ts";
+import { trimBlanks } from "./value/text.ts";
 
 const detect = (line: string) => detectDialect({ firstLine: Buffer.from(line) });
 

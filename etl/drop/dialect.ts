@@ -1,12 +1,10 @@
 /**
- * How a drop is written: its delimiter, whether its first line is a header, and where the four columns
- * stand. Also the one place that splits a line into cells. Rules: DESIGN.md section 8.
+ * How a drop is written: its delimiter, whether its first line is a header, and where its columns are. Also how a line is
+ * split into cells. The rules: docs/design.md, "The drop format".
  */
 import { CsvError, parse } from "csv-parse/sync";
-
-/** The columns of an invoice, in the order of a file without a header. */
-export const COLUMNS = ["venue_id", "invoice_id", "datetime_created", "total"] as const;
-export type Column = (typeof COLUMNS)[number];
+import { COLUMNS, type Column, type CopyLayout } from "./row.ts";
+import { trimBlanks } from "./value/text.ts";
 
 /** The delimiters, in the order in which they are tried. */
 const DELIMITERS = [",", ";", "\t"] as const;
@@ -22,24 +20,20 @@ export interface Dialect {
   readonly positions: Readonly<Record<Column, number>>;
 }
 
-/** What COPY is told about the rows: text format, this delimiter, these columns. */
-export interface CopyLayout {
-  readonly delimiter: Delimiter;
-  readonly columns: readonly Column[];
-}
-
 export type DialectResult =
   | { readonly kind: "dialect"; readonly dialect: Dialect }
   | { readonly kind: "refused"; readonly code: "bad_header"; readonly message: string };
 
-/** The dialect of a file without a header, and of a file without lines. */
+/** The dialect of a file without lines. */
 export const DEFAULT_DIALECT: Dialect = withoutHeader(",");
 
 /**
  * Reads the dialect from the first line that is not empty.
  *
- * `firstLine`: its bytes, without byte order mark and terminator. Whether they are UTF-8 plays no part: the
- * names are ASCII. Refused is a header in which one of the four names is missing or there twice.
+ * A header in which one of the names is missing, or there twice, is refused. The names are ASCII, so the line need not be
+ * UTF-8.
+ *
+ * @param options.firstLine its bytes, without byte order mark and terminator
  */
 export function detectDialect(options: { readonly firstLine: Buffer }): DialectResult {
   const text = options.firstLine.toString("latin1");
@@ -52,8 +46,8 @@ export function detectDialect(options: { readonly firstLine: Buffer }): DialectR
 }
 
 /**
- * How the rows of a drop go to COPY: as the file has them when it has the four columns and no others, so that
- * canonical lines pass as they are; otherwise every row is written anew.
+ * How the rows of a drop go to COPY. When the file has these columns and no others, its own delimiter and order are kept,
+ * so that canonical lines pass as they are. Otherwise every row is written anew.
  */
 export function copyLayout(dialect: Dialect): CopyLayout {
   if (dialect.cells !== COLUMNS.length) return { delimiter: ",", columns: COLUMNS };
@@ -64,9 +58,10 @@ export function copyLayout(dialect: Dialect): CopyLayout {
 /**
  * Splits a line into its cells, quotes taken off; undefined when its quotes are broken.
  *
- * `limit`: cells past this number may be left out of the answer. A field that begins with a quote is closed
- * on the same line with nothing after it, any other field holds none (RFC 4180, and csv-parse without its
- * relaxations).
+ * A field that begins with a quote must be closed on the same line, with nothing after it. Any other field may hold no
+ * quote (RFC 4180, and csv-parse without its relaxations).
+ *
+ * @param limit cells beyond this number may be left out of the result
  */
 export function splitLine(text: string, delimiter: Delimiter, limit?: number): string[] | undefined {
   if (!text.includes('"')) return text.split(delimiter, limit);
@@ -79,11 +74,11 @@ function withoutHeader(delimiter: Delimiter): Dialect {
     delimiter,
     header: false,
     cells: COLUMNS.length,
-    positions: { venue_id: 0, invoice_id: 1, datetime_created: 2, total: 3 },
+    positions: positionsIn(COLUMNS),
   };
 }
 
-/** The cells of a first line as column names are compared: without blanks around them, in lower case. */
+/** The cells of a first line, without blanks around them and in lower case. */
 function namesIn(text: string, delimiter: Delimiter): string[] | undefined {
   const cells = splitLine(text, delimiter);
   return cells?.map((cell) => trimBlanks(cell).toLowerCase());
@@ -100,13 +95,13 @@ function readHeader(names: readonly string[], delimiter: Delimiter): DialectResu
   if (missing.length > 0 || repeated.length > 0) {
     return { kind: "refused", code: "bad_header", message: explainHeader(missing, repeated) };
   }
-  const positions = {
-    venue_id: names.indexOf("venue_id"),
-    invoice_id: names.indexOf("invoice_id"),
-    datetime_created: names.indexOf("datetime_created"),
-    total: names.indexOf("total"),
-  };
-  return { kind: "dialect", dialect: { delimiter, header: true, cells: names.length, positions } };
+  const dialect = { delimiter, header: true, cells: names.length, positions: positionsIn(names) };
+  return { kind: "dialect", dialect };
+}
+
+function positionsIn(names: readonly string[]): Dialect["positions"] {
+  const positions = COLUMNS.map((column) => [column, names.indexOf(column)] as const);
+  return Object.fromEntries(positions) as Record<Column, number>;
 }
 
 function explainHeader(missing: readonly Column[], repeated: readonly Column[]): string {
@@ -120,23 +115,9 @@ function explainHeader(missing: readonly Column[], repeated: readonly Column[]):
   );
 }
 
-/** The text without the blanks and tabs around it. Other white space is content. */
-export function trimBlanks(text: string): string {
-  let from = 0;
-  let to = text.length;
-  while (from < to && isBlank(text.charCodeAt(from))) from++;
-  while (to > from && isBlank(text.charCodeAt(to - 1))) to--;
-  return from === 0 && to === text.length ? text : text.slice(from, to);
-}
-
-function isBlank(code: number): boolean {
-  return code === 0x20 || code === 0x09;
-}
-
 /**
- * Takes the quotes off in place when each cell of a plain split either holds none or is one quoted field
- * without quotes inside; false means that only a parser can tell. Ten times as fast as the parser, and
- * nearly all quoted drops are like this.
+ * Takes off the quotes in place, when each cell either has none or is one quoted field without quotes inside. False means
+ * that the line needs the parser. This is ten times as fast as the parser, and nearly all quoted drops are like this.
  */
 function unquoteAll(cells: string[]): boolean {
   for (const [index, cell] of cells.entries()) {
@@ -149,7 +130,7 @@ function unquoteAll(cells: string[]): boolean {
   return true;
 }
 
-/** One line through csv-parse. It throws at the first broken quote; collecting its errors takes quadratic time. */
+/** Parses one line by csv-parse, which throws at the first broken quote. To collect its errors would take quadratic time. */
 function parseQuoted(text: string, delimiter: Delimiter): string[] | undefined {
   try {
     const records: string[][] = parse(text, { delimiter, record_delimiter: "\n", relax_column_count: true });

@@ -1,74 +1,13 @@
-/**
- * A drop from the outside: what its name says, the bytes of its file, and their hash.
- */
+/** The bytes of a file, and their hash. */
 import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { basename } from "node:path";
 import { errorState, RollbookError } from "../../db/errors.ts";
-import { dayNumber, secondOfDay } from "./validate.ts";
-
-export type DropName =
-  | { readonly kind: "named"; readonly gzip: boolean /** `YYYY-MM-DD`. */; readonly syncedOn: string }
-  | { readonly kind: "refused"; readonly code: "not_csv" | "no_sync_date"; readonly message: string };
-
-/**
- * Reads the form and the sync date of a drop from its name (DESIGN.md section 8).
- *
- * `fileName`: with or without folders, which say nothing. `syncedOn`: a valid `YYYY-MM-DD` that overrides the name's.
- */
-export function readDropName(options: {
-  readonly fileName: string;
-  readonly syncedOn?: string | undefined;
-}): DropName {
-  const name = basename(options.fileName);
-  const suffix = /\.csv(\.gz)?$/i.exec(name);
-  if (suffix === null) {
-    const message = `${name}: not a drop: its name must end in .csv or .csv.gz`;
-    return { kind: "refused", code: "not_csv", message };
-  }
-  const dates = options.syncedOn === undefined ? datesIn(name) : [options.syncedOn];
-  const [syncedOn] = dates;
-  if (syncedOn === undefined || dates.length > 1) {
-    return { kind: "refused", code: "no_sync_date", message: explainDates(name, dates) };
-  }
-  return { kind: "named", gzip: suffix[1] !== undefined, syncedOn };
-}
-
-function explainDates(name: string, dates: readonly string[]): string {
-  const fault =
-    dates.length === 0
-      ? "its name holds no sync date"
-      : `its name holds ${dates.length} dates, ${dates.join(" and ")}`;
-  return `${name}: ${fault}: name the sync date once, as YYYY-MM-DD or YYYYMMDD, or give it with --synced-on`;
-}
-
-/** `YYYY-MM-DD` between other characters than digits, or a run of 8 digits, or one of 14 that ends in a time of day. */
-const DATE_IN_NAME = /(?<!\d)(?:(\d{4})-(\d\d)-(\d\d)|(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d))?)(?!\d)/g;
-
-/** The sync dates that a name may mean, each once. Digits that are no date of the years 1900 to 2099 are none. */
-function datesIn(name: string): string[] {
-  const dates = new Set<string>();
-  for (const match of name.matchAll(DATE_IN_NAME)) {
-    const year = match[1] ?? match[4] ?? "";
-    const month = match[2] ?? match[5] ?? "";
-    const date = match[3] ?? match[6] ?? "";
-    const [hours = "0", minutes = "0", seconds = "0"] = match.slice(7);
-    const isTime = secondOfDay(Number(hours), Number(minutes), Number(seconds)) !== undefined;
-    if (isTime && isSyncDate(Number(year), Number(month), Number(date)))
-      dates.add(`${year}-${month}-${date}`);
-  }
-  return [...dates];
-}
-
-function isSyncDate(year: number, month: number, date: number): boolean {
-  return year >= 1900 && year <= 2099 && dayNumber(year, month, date) !== undefined;
-}
 
 /** The most bytes read at once: large enough that the calls do not count, small enough that memory stays small. */
 export const READ_BYTES = 128 * 1024;
 
-/** What tells a file from another one that has taken its name. */
+/** What distinguishes a file from another one that was given its name later. */
 export interface FileState {
   readonly bytes: bigint;
   readonly modifiedNs: bigint;
@@ -81,15 +20,18 @@ export function isSameFile(one: FileState, other: FileState): boolean {
 
 /** Which file may be read at a path. */
 export interface FileGuard {
-  /** Whether a symbolic link is followed; default true. Not where others may write: it would lead to a file that only this user may read. */
+  /**
+   * Whether a symbolic link is followed; default true. Say false where others may write: their link could lead to a file
+   * that only this user may read.
+   */
   readonly follow?: boolean | undefined;
-  /** The file as it was listed: no other one that has its name by now. */
+  /** The file as it was listed. Another one that has its name by now is not read. */
   readonly listed?: FileState | undefined;
 }
 
 /**
- * Opens a regular file to read it. Never waits for the other end of a pipe, and never opens a device or a socket, whatever has come to the path
- * since it was looked at.
+ * Opens a regular file to read it. It never waits for the other end of a pipe, and never opens a device or a socket, even
+ * if one was put in the file's place since it was listed.
  *
  * Throws a `RollbookError`: `file_unreadable`, or `file_changed` when it is not the file that was listed.
  */
@@ -116,8 +58,8 @@ export async function openRegularFile(path: string, guard: FileGuard = {}): Prom
 /**
  * The bytes of a file, in buffers that are not used again.
  *
- * Throws a `RollbookError`: `file_unreadable`, `file_changed` when it is not the file that was listed, or `aborted` once the signal says so. The
- * file is closed in any case.
+ * Throws a `RollbookError`: `file_unreadable`, `file_changed` when it is not the file that was listed, or `aborted` when the
+ * signal aborts. The file is closed in any case.
  */
 export async function* readFileBytes(
   options: FileGuard & {
@@ -137,12 +79,12 @@ export async function* readFileBytes(
   } catch (error) {
     throw signal?.aborted === true ? abortedError(path, signal) : unreadable(path, error);
   } finally {
-    // It is closed with its stream; not when that never began.
+    // The stream closes the file, but only if it was opened.
     await file.close();
   }
 }
 
-/** Throws what an aborted read throws, if the signal says so: for readers that have bytes left in hand. */
+/** Throws what an aborted read throws, if the signal has aborted: for readers that still hold bytes. */
 export function throwIfAborted(path: string, signal: AbortSignal | undefined): void {
   if (signal?.aborted === true) throw abortedError(path, signal);
 }
@@ -177,7 +119,7 @@ function unreadable(
 }
 
 function remedyFor(state: string | undefined): string {
-  // Too many links in a row, too, but hardly ever. A socket cannot be opened at all.
+  // ELOOP may also mean too many links in a row, but hardly ever does.
   if (state === "ELOOP") return "it is a symbolic link, and those are not followed here";
   if (state === NO_FILE || state === "ENXIO" || state === "EOPNOTSUPP") {
     return "pipes, devices and sockets are no drops: write it to a file";
@@ -191,7 +133,7 @@ function remedyFor(state: string | undefined): string {
 /**
  * Hashes a drop's bytes as they are in the file, compressed or not.
  *
- * `onBytes` is told how many bytes have been read so far. Throws like `readFileBytes`.
+ * `onBytes` gets the number of bytes read so far. Throws like `readFileBytes`.
  */
 export async function hashDrop(
   options: FileGuard & {

@@ -6,17 +6,14 @@ import { deflateSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { rulesOf } from "../testing/rules.ts";
-import { COLUMNS, DEFAULT_DIALECT } from "./dialect.ts";
-import { READ_BYTES, readDropName } from "./file.ts";
-import {
-  inflate,
-  MAX_LINE_BYTES,
-  type ReadEvent,
-  type Refusal,
-  readDrop,
-  readLines,
-  type Source,
-} from "./read.ts";
+import { DEFAULT_DIALECT } from "./dialect.ts";
+import { READ_BYTES } from "./file.ts";
+import { inflate, type Source } from "./inflate.ts";
+import { readLines } from "./lines.ts";
+import { readDropName } from "./name.ts";
+import { type ReadEvent, readDrop } from "./read.ts";
+import { MAX_LINE_BYTES, type RefusedEvent } from "./refuse.ts";
+import { COLUMNS } from "./row.ts";
 
 const RULES = rulesOf({ syncedOn: "2018-07-01" });
 const UUID = "a2b4c6d8-1111-4111-8111-00000000000f";
@@ -36,7 +33,7 @@ interface Reading {
   /** Line, reason and raw text (as Latin-1) of each reject. */
   readonly rejects: readonly (readonly [number, string, string])[];
   readonly dialects: readonly Extract<ReadEvent, { kind: "dialect" }>[];
-  readonly refusal: Refusal | undefined;
+  readonly refusal: RefusedEvent | undefined;
   readonly end: Extract<ReadEvent, { kind: "end" }> | undefined;
 }
 
@@ -414,7 +411,7 @@ describe("a gzip drop", () => {
   test("that inflates too far is refused, after what came out before; up to there it may be small or dense", async () => {
     const bomb = gzipSync(Buffer.alloc(1_000_000, `${ROW}\n`));
     const limit = { bytes: 300_000, times: 100 };
-    const pieces: (Buffer | Refusal)[] = [];
+    const pieces: (Buffer | RefusedEvent)[] = [];
     for await (const piece of inflate(chunksOf(bomb), limit)) pieces.push(piece);
     const refusal = pieces.pop();
     expect(refusal).toMatchObject({ kind: "refused", code: "inflates_too_far" });

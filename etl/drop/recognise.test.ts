@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { rulesOf } from "../testing/rules.ts";
-import { COLUMNS, type Column, type Delimiter, detectDialect } from "./dialect.ts";
+import { type Delimiter, detectDialect } from "./dialect.ts";
 import { createRecogniser, NOT_CANONICAL } from "./recognise.ts";
-import { type LineFormat, type LineRules, lineFormat } from "./validate.ts";
+import { COLUMNS, type Column } from "./row.ts";
+import type { LineRules } from "./rules.ts";
+import { type LineFormat, lineFormat } from "./validate.ts";
 
 const UUID = "a2b4c6d8-1111-4111-8111-00000000000f";
 const RULES = rulesOf({ syncedOn: "2018-07-01", closed: [["2018-02-01", "2018-03-01"]] });

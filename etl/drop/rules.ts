@@ -1,12 +1,23 @@
-/** What the lines of a drop are measured by, asked of the warehouse once per load. */
+/** The rules for the dates of a drop's lines, read from the warehouse once per load. */
 import type { Transaction } from "../../db/client.ts";
 import { addDays } from "../../db/dates.ts";
 import { listPartitions } from "../../db/partitions/catalog.ts";
 import type { Settings } from "../../db/schema.ts";
-import { readThresholds } from "./calendar.ts";
-import type { LineRules } from "./validate.ts";
+import { type DateThreshold, readThresholds } from "./calendar.ts";
 
-/** What the lines are measured by: bounds, and the ranges whose partitions are closed. */
+/** The rules for the lines of one drop, beside those that are always the same. */
+export interface LineRules {
+  /** The first date of the warehouse. */
+  readonly earliest: DateThreshold;
+  /** The day after the sync date. */
+  readonly afterSync: DateThreshold;
+  /** The ranges of dates, `to` not included, whose partitions take no rows. */
+  readonly closed: readonly { readonly from: DateThreshold; readonly to: DateThreshold }[];
+  /** True when totals may have a comma for a point. */
+  readonly decimalComma: boolean;
+}
+
+/** Reads the rules of a warehouse: its bounds, and the ranges of dates whose partitions are closed. */
 export async function readRules(
   tx: Transaction,
   options: {
@@ -23,7 +34,7 @@ export async function readRules(
   });
 }
 
-/** The same for bounds and closed ranges that are known. */
+/** Makes the rules of bounds and closed ranges that are known. */
 export async function rulesFor(
   tx: Transaction,
   options: {
@@ -51,7 +62,7 @@ export async function rulesFor(
   };
 }
 
-/** Ranges of dates whose partitions are detached or dropped, adjoining ones as one. */
+/** Ranges of dates whose partitions are detached or dropped, with adjoining ones joined. */
 function closedRanges(
   partitions: readonly { readonly lower: string; readonly upper: string; readonly state: string }[],
 ): readonly (readonly [string, string])[] {

@@ -1,16 +1,14 @@
 import { describe, expect, test } from "vitest";
 import { rulesOf } from "../testing/rules.ts";
-import { COLUMNS, type Delimiter, detectDialect } from "./dialect.ts";
-import {
-  type DateThreshold,
-  type LineRules,
-  lineFormat,
-  REJECT_REASONS,
-  readTimestamp,
-  readTotal,
-  readUuid,
-  validateLine,
-} from "./validate.ts";
+import type { DateThreshold } from "./calendar.ts";
+import { type Delimiter, detectDialect } from "./dialect.ts";
+import { REJECT_REASONS } from "./reject.ts";
+import { COLUMNS } from "./row.ts";
+import type { LineRules } from "./rules.ts";
+import { lineFormat, validateLine } from "./validate.ts";
+import { readTimestamp } from "./value/timestamp.ts";
+import { readTotal } from "./value/total.ts";
+import { readUuid } from "./value/uuid.ts";
 
 const UUID = "11111111-1111-4111-8111-000000000001";
 const RULES = rulesOf({ syncedOn: "2018-07-01" });
@@ -249,8 +247,8 @@ describe("a timestamp", () => {
     ["1969-12-31T12:00:00-12:00", "instants", 0],
     ["0001-01-01", "walls", -62_135_596_800],
     ["9999-12-31T23:59:59Z", "instants", 253_402_300_799],
-  ])("%s stands on the clock of %s at second %d", (text, clock, second) => {
-    expect(readTimestamp(text)).toMatchObject({ clock, second });
+  ])("%s stands on the time line of %s at second %d", (text, kind, second) => {
+    expect(readTimestamp(text)).toMatchObject({ kind, second });
   });
 
   test("is read for every day of four centuries as JavaScript reads it", () => {

@@ -5,7 +5,8 @@ import { access, lstat, readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { errorState, RollbookError } from "../../db/errors.ts";
-import { type FileState, isSameFile, readDropName } from "../drop/file.ts";
+import { type FileState, isSameFile } from "../drop/file.ts";
+import { readDropName } from "../drop/name.ts";
 
 /** Folders in the inbox for the drops that are done. */
 export const ARCHIVE = "archive";

@@ -13,7 +13,7 @@ import {
 import { LOCK, lockUntilEnd } from "../../db/locks.ts";
 import { explainMissing } from "../../db/partitions/missing.ts";
 import { loads } from "../../db/schema.ts";
-import { readDropName } from "../drop/file.ts";
+import { readDropName } from "../drop/name.ts";
 import { type Course, findSent } from "./claim.ts";
 import { type Attempt, NO_LINES, type Refusal } from "./report.ts";
 import type { Staged } from "./stage.ts";

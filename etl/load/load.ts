@@ -6,7 +6,8 @@ import { ALLOW_WORK_MEM, type Database, type Transaction, withTransaction } from
 import { RollbookError } from "../../db/errors.ts";
 import { withRetries } from "../../db/retry.ts";
 import type { Settings } from "../../db/schema.ts";
-import { type FileGuard, hashDrop, readDropName } from "../drop/file.ts";
+import { type FileGuard, hashDrop } from "../drop/file.ts";
+import { readDropName } from "../drop/name.ts";
 import { readRules } from "../drop/rules.ts";
 import { type Course, claimLoad, type Drop, findSent, releaseClaim } from "./claim.ts";
 import { CHUNK_LINES } from "./direct/chunk.ts";

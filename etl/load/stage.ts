@@ -4,9 +4,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Transaction } from "../../db/client.ts";
 import { LOCK } from "../../db/locks.ts";
 import { STAGING_SLOTS } from "../../db/schema.ts";
-import type { CopyLayout } from "../drop/dialect.ts";
-import { type RefusalCode, readDrop } from "../drop/read.ts";
-import type { LineRules, Reject } from "../drop/validate.ts";
+import { readDrop } from "../drop/read.ts";
+import type { RefusalCode } from "../drop/refuse.ts";
+import type { Reject } from "../drop/reject.ts";
+import { type CopyLayout, copyStatement } from "../drop/row.ts";
+import type { LineRules } from "../drop/rules.ts";
 import { type Copy, openCopy } from "./copy.ts";
 
 /** Rejects are kept in memory up to so many bytes of raw text; then COPY is interrupted to write them. */
@@ -105,7 +107,7 @@ export async function stageDrop(options: {
           break;
         case "rows":
           if (event.rows > 0 && format !== undefined) {
-            copy ??= openCopy(tx, copyRows(table, format));
+            copy ??= openCopy(tx, copyStatement(table, format));
             await copy.write(event.copy);
           }
           rows += event.rows;
@@ -152,12 +154,6 @@ function quarantineFull(
     code: "too_many_rejects",
     message: `${fileName}: reading stopped after ${rows + rejected} lines, because the ${rejected} that were rejected fill the ${quarantineBytes} bytes that one drop may have in quarantine. See them with: rollbook rejects; then mend the file, or divide it.`,
   };
-}
-
-/** The COPY that takes rows as the reader writes them. */
-export function copyRows(table: string, format: CopyLayout): string {
-  const delimiter = format.delimiter === "\t" ? "" : `, delimiter '${format.delimiter}'`;
-  return `copy ${table} (${format.columns.join(", ")}) from stdin with (format text${delimiter})`;
 }
 
 /** Text handed over at a time. */

@@ -1,5 +1,6 @@
 /** Rules for tests: thresholds as PostgreSQL would give them, found with Node's own time-zone data. */
-import type { DateThreshold, LineRules } from "../drop/validate.ts";
+import type { DateThreshold } from "../drop/calendar.ts";
+import type { LineRules } from "../drop/rules.ts";
 
 const DAY = 86_400;
 

@@ -1,5 +1,5 @@
 /** Holds what the product makes of a drop against the model. */
-import type { Reject } from "../../../etl/drop/validate.ts";
+import type { Reject } from "../../../etl/drop/reject.ts";
 import { type ReadLine, readDrop } from "../../../etl/testing/models/format.ts";
 import { unpack } from "../../../etl/testing/models/gzip.ts";
 import type { Invoice } from "../../../etl/testing/models/line.ts";

@@ -4,17 +4,16 @@ import pg from "pg";
 import { type Database, type Transaction, withTransaction } from "../../../db/client.ts";
 import { toDate } from "../../../db/dates.ts";
 import type { Settings } from "../../../db/schema.ts";
-import { type CopyLayout, DEFAULT_DIALECT, type Dialect } from "../../../etl/drop/dialect.ts";
-import { inflate, type Refusal, readLines } from "../../../etl/drop/read.ts";
+import { DEFAULT_DIALECT, type Dialect } from "../../../etl/drop/dialect.ts";
+import { inflate } from "../../../etl/drop/inflate.ts";
+import { readLines } from "../../../etl/drop/lines.ts";
 import { createRecogniser, NOT_CANONICAL } from "../../../etl/drop/recognise.ts";
+import type { RefusedEvent } from "../../../etl/drop/refuse.ts";
+import type { Reject } from "../../../etl/drop/reject.ts";
+import { type CopyLayout, copyStatement } from "../../../etl/drop/row.ts";
+import type { LineRules } from "../../../etl/drop/rules.ts";
 import { rulesFor } from "../../../etl/drop/rules.ts";
-import {
-  type LineFormat,
-  type LineRules,
-  lineFormat,
-  type Reject,
-  validateLine,
-} from "../../../etl/drop/validate.ts";
+import { type LineFormat, lineFormat, validateLine } from "../../../etl/drop/validate.ts";
 import { copyAll } from "../../../etl/load/copy.ts";
 import {
   type Chunk,
@@ -24,7 +23,6 @@ import {
   writeCents,
 } from "../../../etl/load/direct/chunk.ts";
 import { createKeyMaps, findOffsets, type KeyMaps, resolveKeys } from "../../../etl/load/direct/keys.ts";
-import { copyRows } from "../../../etl/load/stage.ts";
 import type { ReadLine } from "../../../etl/testing/models/format.ts";
 import type { World } from "../../../etl/testing/models/line.ts";
 import type { MadeDrop } from "./drops.ts";
@@ -37,13 +35,13 @@ export interface Reading {
   readonly pieces: readonly Buffer[];
   readonly rows: number;
   readonly rejects: readonly Reject[];
-  readonly refusal: Refusal | undefined;
+  readonly refusal: RefusedEvent | undefined;
 }
 
 export async function readByProduct(drop: MadeDrop, rules: LineRules): Promise<Reading> {
   const raw = chunksOf(drop);
   const source = drop.gzip ? inflate(raw) : raw;
-  let [dialect, copy, rows, refusal]: [Dialect, CopyLayout, number, Refusal | undefined] = [
+  let [dialect, copy, rows, refusal]: [Dialect, CopyLayout, number, RefusedEvent | undefined] = [
     DEFAULT_DIALECT,
     { delimiter: ",", columns: [] },
     0,
@@ -170,7 +168,7 @@ async function readBack(
   pieces: readonly (Buffer | string)[],
 ): Promise<readonly string[]> {
   await tx.client.query(`truncate ${STAGING}`);
-  await copyAll(tx, copyRows(STAGING, layout), pieces);
+  await copyAll(tx, copyStatement(STAGING, layout), pieces);
   // As one text: a row for each would take longer than all else.
   const { rows } = await tx.client.query<{ all: string | null }>(
     `select string_agg(concat_ws(E'\\x01', venue_id, invoice_id, (extract(epoch from datetime_created) * 1000000)::bigint,

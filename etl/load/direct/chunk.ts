@@ -1,6 +1,6 @@
 /** Lines of a drop by column, as the direct way keeps them in memory: numbers and bytes, no object per line. */
-import type { CopyLayout } from "../../drop/dialect.ts";
-import { dayNumber } from "../../drop/validate.ts";
+import type { CopyLayout } from "../../drop/row.ts";
+import { dayNumber } from "../../drop/value/timestamp.ts";
 
 /** Lines that are sorted and written at a time, at most. Some 70 bytes of memory each, twice. */
 export const CHUNK_LINES = 256 * 1024;

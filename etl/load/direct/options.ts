@@ -1,6 +1,6 @@
 /** What the direct way is told of a drop. */
 import type { Transaction } from "../../../db/client.ts";
-import type { LineRules } from "../../drop/validate.ts";
+import type { LineRules } from "../../drop/rules.ts";
 import type { Preparation } from "../prepare.ts";
 import { type Chunks, createChunks } from "./chunk.ts";
 

@@ -1,6 +1,6 @@
 /** A look beforehand whether a drop sends invoices again. */
 import type { Transaction } from "../../../db/client.ts";
-import type { CopyLayout } from "../../drop/dialect.ts";
+import type { CopyLayout } from "../../drop/row.ts";
 import { type Chunk, type Venues, writeRow } from "./chunk.ts";
 
 /** Lines looked up: of the first, which the reader hands over together, one of so many, at most so many. */

@@ -1,8 +1,8 @@
 /** A first reading of a drop for the venues and partitions that it needs, so that the second finds them. */
 
 import { toDate } from "../../../db/dates.ts";
-import type { CopyLayout } from "../../drop/dialect.ts";
 import { readDrop } from "../../drop/read.ts";
+import type { CopyLayout } from "../../drop/row.ts";
 import { openPartitions } from "../prepare.ts";
 import { type Chunk, type Chunks, fillChunk } from "./chunk.ts";
 import {

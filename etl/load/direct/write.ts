@@ -1,7 +1,7 @@
 /** Writes sorted lines into `invoices`, and what they change into the ledger and the queue of the refresh. */
 import type { Transaction } from "../../../db/client.ts";
 import { toDate, toDay } from "../../../db/dates.ts";
-import type { Reject } from "../../drop/validate.ts";
+import type { Reject } from "../../drop/reject.ts";
 import { copyAll } from "../copy.ts";
 import { copyRejects } from "../stage.ts";
 import {
