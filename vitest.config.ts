@@ -10,6 +10,9 @@ const LONG = [
   ".ci/python_licences.test.ts",
 ];
 
+/** dist/ as the sources are now, and a server. */
+const GLOBAL_SETUP = ["etl/testing/build.ts", "db/testing/global_setup.ts"];
+
 export default defineConfig({
   test: {
     testTimeout: 120_000,
@@ -23,13 +26,13 @@ export default defineConfig({
           name: "quick",
           include: ["{db,etl,bench,.ci}/**/*.test.ts"],
           exclude: LONG,
-          globalSetup: ["db/testing/global_setup.ts"],
+          globalSetup: GLOBAL_SETUP,
         },
       },
       {
         extends: true,
         // `npm run test:all`: this, and the benchmark's report in a real browser
-        test: { name: "long", include: LONG, globalSetup: ["db/testing/global_setup.ts"] },
+        test: { name: "long", include: LONG, globalSetup: GLOBAL_SETUP },
       },
       { extends: true, test: { name: "browser", include: ["bench/report/browser/**/*.browser.ts"] } },
     ],

@@ -1,4 +1,6 @@
+#!/usr/bin/env node
 /** The entry: the only file that reads argv or sets the exit code. */
+import { isOlderThanSources } from "./checkout.ts";
 import { type Context, EXIT } from "./commands/context.ts";
 import type { VerbKind } from "./commands/kind.ts";
 import { buildProgram, explainError } from "./program.ts";
@@ -59,6 +61,9 @@ async function main(): Promise<void> {
   // Nobody is left to tell; the exit code says it.
   process.stderr.on("error", () => {});
 
+  if (isOlderThanSources()) {
+    process.stderr.write("rollbook: dist/ is older than the sources of this checkout. Run: npm run build\n");
+  }
   let exitCode: number = EXIT.done;
   const context: Context = {
     stdout: process.stdout,

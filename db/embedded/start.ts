@@ -130,17 +130,23 @@ function staleId(place: Place): NodeJS.ProcessEnv {
   return { PG_GRANDPARENT_PID: String(left.pid) };
 }
 
-function spawnKeeper(place: Place, log: number): ChildProcess {
+/** What Node is to run: beside a built program dist/keeper.js, beside this source keeper.ts. */
+function keeperScript(): readonly string[] {
+  if (import.meta.url.endsWith(".js")) return [fileURLToPath(new URL("./keeper.js", import.meta.url))];
   const tsx = createRequire(import.meta.url).resolve("tsx");
-  const script = fileURLToPath(new URL("./keeper.ts", import.meta.url));
+  return ["--import", pathToFileURL(tsx).href, fileURLToPath(new URL("./keeper.ts", import.meta.url))];
+}
+
+function spawnKeeper(place: Place, log: number): ChildProcess {
   const { NODE_OPTIONS, NODE_V8_COVERAGE, DATABASE_URL, ...inherited } = process.env;
   // It lives longer than the command, and has no use for the password of another server.
   const env = Object.fromEntries(Object.entries(inherited).filter(([name]) => !name.startsWith("PG")));
-  const keeper = spawn(
-    process.execPath,
-    ["--import", pathToFileURL(tsx).href, script, place.home, String(process.pid)],
-    { cwd: "/", env, detached: true, stdio: ["ignore", log, log] },
-  );
+  const keeper = spawn(process.execPath, [...keeperScript(), place.home, String(process.pid)], {
+    cwd: "/",
+    env,
+    detached: true,
+    stdio: ["ignore", log, log],
+  });
   keeper.on("error", () => {});
   keeper.unref();
   try {

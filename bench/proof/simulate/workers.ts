@@ -1,18 +1,14 @@
 /** The processes of a simulation: some that wait for a job, and the command line. */
 import { type ChildProcess, fork, spawn } from "node:child_process";
-import { copyFileSync, cpSync } from "node:fs";
+import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import { buildPrograms } from "../../../build.ts";
 import type { Job, JobResult } from "./worker.ts";
 
 const WORKER = fileURLToPath(new URL("./worker.ts", import.meta.url));
 const CLI = fileURLToPath(new URL("../../../etl/cli.ts", import.meta.url));
 const PACKAGE = fileURLToPath(new URL("../../../package.json", import.meta.url));
-const MIGRATIONS = fileURLToPath(new URL("../../../db/migrations", import.meta.url));
-/** What a bundle of ES modules needs for the CommonJS ones in it. */
-const REQUIRE =
-  'import { createRequire as makeRequire } from "node:module"; const require = makeRequire(import.meta.url);';
 
 /** How a job ended: with a result, or by the end of its process. */
 export type JobEnd =
@@ -48,26 +44,15 @@ export async function startWorkers(options: {
 }): Promise<Workers> {
   const { spare, folder } = options;
   const programs = join(folder, "programs");
-  await build({
-    entryPoints: { worker: WORKER, cli: CLI },
-    outdir: programs,
-    outExtension: { ".js": ".mjs" },
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    external: ["pg-native"],
-    banner: { js: REQUIRE },
-    logLevel: "warning",
-  });
-  // What the command line reads, from where its program finds it.
+  await buildPrograms({ entries: { worker: WORKER, cli: CLI }, folder: programs });
+  // The command line reads its version there, and Node that these are ES modules.
   copyFileSync(PACKAGE, join(folder, "package.json"));
-  cpSync(MIGRATIONS, join(programs, "migrations"), { recursive: true });
   const free: ChildProcess[] = [];
   const all = new Set<ChildProcess>();
   let busy = 0;
   let closed = false;
   const add = () => {
-    const child = fork(join(programs, "worker.mjs"), {
+    const child = fork(join(programs, "worker.js"), {
       stdio: ["ignore", "ignore", "inherit", "ipc"],
       execArgv: [],
     });
@@ -96,7 +81,7 @@ export async function startWorkers(options: {
         fill();
       });
     },
-    startCommand: (args, environment) => startCommand(join(programs, "cli.mjs"), args, environment),
+    startCommand: (args, environment) => startCommand(join(programs, "cli.js"), args, environment),
     close() {
       closed = true;
       for (const child of all) child.kill("SIGKILL");
