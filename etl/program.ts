@@ -22,7 +22,8 @@ import { addStatus } from "./commands/status.ts";
 import { addExplainTotal, addTotals } from "./commands/totals.ts";
 import { addVerify } from "./commands/verify.ts";
 import { addWatch } from "./commands/watch.ts";
-import { note, printable, printableLines, type Streams } from "./output.ts";
+import { printable, printableLines } from "./escape.ts";
+import { note, type Streams } from "./output.ts";
 
 /** Width of help texts, whatever the terminal: they are printed in the README, too. */
 const HELP_WIDTH = 100;

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { RollbookError } from "../../db/errors.ts";
 import { parseWhole } from "../../etl/commands/context.ts";
-import { formatTable } from "../../etl/output.ts";
+import { formatTable } from "../../etl/terminal/table.ts";
 import { writeBlock } from "../program/block.ts";
 import { readCommit } from "../program/environment.ts";
 import { createProgress, listenForStop, parseArguments } from "../program/terminal.ts";

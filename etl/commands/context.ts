@@ -4,7 +4,8 @@ import { InvalidArgumentError, Option } from "commander";
 import { readConfig } from "../../db/connection/config.ts";
 import type { Environment } from "../../db/connection/environment.ts";
 import { RollbookError } from "../../db/errors.ts";
-import { note, printable, type Streams } from "../output.ts";
+import { printable } from "../escape.ts";
+import { note, type Streams } from "../output.ts";
 import {
   type OpenDatabase,
   type OpenOptions,

@@ -2,6 +2,7 @@ import { constants } from "node:fs";
 import { access, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type Command, Option } from "commander";
+import { printable } from "../escape.ts";
 import { type ArchiveReport, archiveDrops } from "../inbox/archive.ts";
 import {
   ARCHIVE,
@@ -22,18 +23,10 @@ import {
   type RejectedFile,
   returnRejected,
 } from "../inbox/review.ts";
-import {
-  countOf,
-  formatBytes,
-  formatCount,
-  formatTable,
-  note,
-  openProgress,
-  printable,
-  shorten,
-  writeJson,
-  writeLine,
-} from "../output.ts";
+import { note, writeJson, writeLine } from "../output.ts";
+import { countOf, formatBytes, formatCount, shorten } from "../terminal/format.ts";
+import { openProgress } from "../terminal/progress.ts";
+import { formatTable } from "../terminal/table.ts";
 import {
   type Context,
   EXIT,

@@ -1,17 +1,11 @@
 import { type Command, Option } from "commander";
 import { LOAD_STATUSES, type LoadStatus, type ReportedLoad } from "../../db/schema.ts";
+import { printable } from "../escape.ts";
 import { rawOf } from "../inbox/rejection.ts";
-import {
-  countOf,
-  formatCount,
-  formatInstant,
-  formatTable,
-  printable,
-  shorten,
-  writeJson,
-  writeLine,
-} from "../output.ts";
+import { writeJson, writeLine } from "../output.ts";
 import { type QuarantinedLine, readLoads, readRejects } from "../reports/loads.ts";
+import { countOf, formatCount, formatInstant, shorten } from "../terminal/format.ts";
+import { formatTable } from "../terminal/table.ts";
 import { type Context, EXIT, jsonOption, parseWhole, withWarehouse } from "./context.ts";
 import { declareKind } from "./kind.ts";
 

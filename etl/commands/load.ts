@@ -5,23 +5,15 @@ import { errorState, RollbookError } from "../../db/errors.ts";
 import { requireOwner } from "../../db/roles/owner.ts";
 import type { FileGuard } from "../drop/file.ts";
 import { readDropName } from "../drop/name.ts";
+import { printable } from "../escape.ts";
 import { loadDrop } from "../load/load.ts";
 import type { LineCounts, LoadReport } from "../load/report.ts";
 import type { LoadProgress } from "../load/steps.ts";
-import {
-  countOf,
-  formatBytes,
-  formatCount,
-  formatDuration,
-  note,
-  openProgress,
-  printable,
-  shorten,
-  writeJson,
-  writeLine,
-} from "../output.ts";
+import { note, writeJson, writeLine } from "../output.ts";
 import { refreshPartitions } from "../refresh/refresh.ts";
 import type { RefreshReport } from "../refresh/report.ts";
+import { countOf, formatBytes, formatCount, formatDuration, shorten } from "../terminal/format.ts";
+import { openProgress } from "../terminal/progress.ts";
 import type { Warehouse } from "../warehouse.ts";
 import {
   type Context,

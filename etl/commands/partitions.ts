@@ -5,10 +5,11 @@ import { ensurePartitions } from "../../db/partitions/create.ts";
 import { type DateRange, intersects, type PartitionRange, partitionOf } from "../../db/partitions/ranges.ts";
 import { listDetachable } from "../../db/partitions/tables.ts";
 import type { Granularity, PartitionState } from "../../db/schema.ts";
-import { formatCount, writeJson, writeLine } from "../output.ts";
+import { writeJson, writeLine } from "../output.ts";
 import { awaitsRefresh, readFreshness } from "../reports/status.ts";
 import { readToday } from "../reports/zone.ts";
 import { attachRebuilt, detachRefreshed, dropVerified } from "../retire.ts";
+import { formatCount } from "../terminal/format.ts";
 import type { Warehouse } from "../warehouse.ts";
 import {
   type Context,

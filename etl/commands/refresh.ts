@@ -1,7 +1,10 @@
 import { type Command, Option } from "commander";
-import { formatCount, formatDuration, formatTable, openProgress, writeJson, writeLine } from "../output.ts";
+import { writeJson, writeLine } from "../output.ts";
 import { refreshPartitions } from "../refresh/refresh.ts";
 import { STRATEGIES, type Strategy } from "../refresh/strategy.ts";
+import { formatCount, formatDuration } from "../terminal/format.ts";
+import { openProgress } from "../terminal/progress.ts";
+import { formatTable } from "../terminal/table.ts";
 import { type Context, EXIT, jsonOption, parseDate, refuseEmptyRange, withWarehouse } from "./context.ts";
 import { declareKind } from "./kind.ts";
 

@@ -1,17 +1,10 @@
 import type { Command } from "commander";
 import type { Database } from "../../db/client.ts";
-import {
-  countOf,
-  formatCount,
-  formatEuros,
-  formatInstant,
-  formatTable,
-  note,
-  printable,
-  writeJson,
-  writeLine,
-} from "../output.ts";
+import { printable } from "../escape.ts";
+import { note, writeJson, writeLine } from "../output.ts";
 import { type Freshness, readStatus, warnOfLocks } from "../reports/status.ts";
+import { countOf, formatCount, formatEuros, formatInstant } from "../terminal/format.ts";
+import { formatTable } from "../terminal/table.ts";
 import { type Context, EXIT, jsonOption, withWarehouse } from "./context.ts";
 import { declareKind } from "./kind.ts";
 import { formatLoads } from "./ledger.ts";

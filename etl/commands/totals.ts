@@ -1,15 +1,6 @@
 import { type Command, Option } from "commander";
 import { stringify } from "csv-stringify/sync";
-import {
-  countOf,
-  formatCount,
-  formatEuros,
-  formatTable,
-  shorten,
-  write,
-  writeJson,
-  writeLine,
-} from "../output.ts";
+import { write, writeJson, writeLine } from "../output.ts";
 import {
   explainTotal,
   GROUPINGS,
@@ -18,6 +9,8 @@ import {
   type Total,
   type TotalsFilter,
 } from "../reports/totals.ts";
+import { countOf, formatCount, formatEuros, shorten } from "../terminal/format.ts";
+import { formatTable } from "../terminal/table.ts";
 import {
   type Context,
   EXIT,

@@ -1,16 +1,9 @@
 import type { Command } from "commander";
 import { describeMissing } from "../../db/partitions/missing.ts";
-import {
-  countOf,
-  formatCount,
-  formatDuration,
-  formatEuros,
-  note,
-  openProgress,
-  printable,
-  writeJson,
-  writeLine,
-} from "../output.ts";
+import { printable } from "../escape.ts";
+import { note, writeJson, writeLine } from "../output.ts";
+import { countOf, formatCount, formatDuration, formatEuros } from "../terminal/format.ts";
+import { openProgress } from "../terminal/progress.ts";
 import type { Divergence, Sums } from "../verify/divergence.ts";
 import { type VerifyReport, verifyWarehouse } from "../verify/verify.ts";
 import type { Warehouse } from "../warehouse.ts";

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import { note, printable } from "../output.ts";
+import { printable } from "../escape.ts";
+import { note } from "../output.ts";
 import { type WatchEvent, type WatchOutcome, watchInbox } from "../watch.ts";
 import { type Context, EXIT, parseWhole, withWarehouse } from "./context.ts";
 import { requireInbox, sayLeft } from "./inbox.ts";

@@ -1,5 +1,5 @@
 /** What a simulation lived through, as it stands in docs/reliability.md. */
-import { formatCount } from "../../../etl/output.ts";
+import { formatCount } from "../../../etl/terminal/format.ts";
 import type { Block } from "../../program/block.ts";
 import type { Counts } from "./figures.ts";
 import { countSeeds, type SimulationRecord } from "./record.ts";

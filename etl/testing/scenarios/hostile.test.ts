@@ -20,8 +20,8 @@ import { createTestDatabase, type TestWarehouse } from "../../../db/testing/data
 import { makeFolder } from "../../../db/testing/folder.ts";
 import { EXIT } from "../../commands/context.ts";
 import { loadWithProgress } from "../../commands/load.ts";
+import { printable } from "../../escape.ts";
 import { loadDrop } from "../../load/load.ts";
-import { printable } from "../../output.ts";
 import { readTotals, type Total } from "../../reports/totals.ts";
 import { invoiceId, jsonLines, type Run, rollbookHere } from "../cli.ts";
 import { CANARY, HOSTILE_TEXTS, hostileFileNames, unsafeIn } from "../hostile.ts";
