@@ -4,10 +4,12 @@
  * Each program is one file, with the packages that it uses inside: so the command starts twice as fast as with node_modules, and
  * a user installs one package. Only PostgreSQL's own programs stay packages (`optionalDependencies`).
  */
+import { execFileSync } from "node:child_process";
 import {
   chmodSync,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -15,6 +17,7 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type Metafile } from "esbuild";
@@ -24,7 +27,7 @@ const DIST = join(CHECKOUT, "dist");
 const MIGRATIONS = join(CHECKOUT, "db/migrations");
 
 /** What dist/ has, and the sources that each is made of. */
-const PROGRAMS = { rollbook: "etl/cli.ts", keeper: "db/embedded/keeper.ts" };
+const PROGRAMS = { rollbook: "etl/cli.ts", keeper: "db/embedded/keeper.ts", library: "etl/library.ts" };
 
 /** What a bundle of ES modules needs for the CommonJS ones in it. */
 const REQUIRE =
@@ -38,7 +41,7 @@ export async function buildPrograms(options: {
   /** Sources by the name of the program. */
   readonly entries: Readonly<Record<string, string>>;
   readonly folder: string;
-}): Promise<{ readonly files: Files; readonly metafile: Metafile }> {
+}): Promise<Metafile> {
   const { outputFiles, metafile } = await build({
     absWorkingDir: CHECKOUT,
     entryPoints: options.entries,
@@ -58,7 +61,7 @@ export async function buildPrograms(options: {
   for (const name of ["meta/_journal.json", ...readdirSync(MIGRATIONS).filter((one) => one.endsWith(".sql"))])
     files.set(join("migrations", name), readFileSync(join(MIGRATIONS, name)));
   placeFiles(options.folder, files);
-  return { files, metafile };
+  return metafile;
 }
 
 /**
@@ -80,15 +83,76 @@ function placeFiles(folder: string, files: Files): void {
   }
 }
 
-/** Builds the programs of dist/: in tests, once a run. */
-export async function buildCommand(): Promise<void> {
-  await buildPrograms({ entries: PROGRAMS, folder: DIST });
+/** Builds the programs of dist/: in tests, once a run. Returns the places of the packages in them: `node_modules/pg`. */
+export async function buildCommand(): Promise<readonly string[]> {
+  const { inputs } = await buildPrograms({ entries: PROGRAMS, folder: DIST });
+  const places = Object.keys(inputs).flatMap(
+    (path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? [],
+  );
+  return [...new Set(places)].toSorted();
+}
+
+/** Who wrote the packages in the programs, and on which terms: most licences want their text to go along. */
+function writeNotices(places: readonly string[]): void {
+  const notices = places.map((place) => {
+    const folder = join(CHECKOUT, place);
+    const manifest: { name: string; version: string; license: string; homepage?: string } = JSON.parse(
+      readFileSync(join(folder, "package.json"), "utf8"),
+    );
+    const { name, version, license, homepage = `https://www.npmjs.com/package/${name}` } = manifest;
+    return `${name} ${version}, ${license}, ${homepage}\n\n${readLicence(folder)}`;
+  });
+  const introduction = "The programs in this folder hold these packages, unchanged.";
+  placeFiles(
+    DIST,
+    new Map([["NOTICES.txt", Buffer.from(`${[introduction, ...notices].join(`\n\n${RULE}\n\n`)}\n`)]]),
+  );
+}
+
+const RULE = "-".repeat(80);
+
+/** The text of a package's licence, which some have in their README. Without one it is a licence that is told by its name. */
+function readLicence(folder: string): string {
+  const names = readdirSync(folder);
+  const files = names.filter((name) => /^(licen[cs]e|notice)/i.test(name));
+  if (files.length > 0)
+    return files.map((name) => readFileSync(join(folder, name), "utf8").trim()).join("\n\n");
+  const readme = names.find((name) => /^readme/i.test(name));
+  const [, section = ""] =
+    readme === undefined
+      ? []
+      : (/^##+ licen[cs]e\n(.*)/ims.exec(readFileSync(join(folder, readme), "utf8")) ?? []);
+  return section.trim() || "The package holds no text of it; that of Apache-2.0 is Rollbook's own LICENSE.";
+}
+
+/** The types of the library: its own declarations, and those that they import. */
+function writeTypes(): void {
+  const made = mkdtempSync(join(tmpdir(), "rollbook-types-"));
+  try {
+    const tsc = join(CHECKOUT, "node_modules/.bin/tsc");
+    execFileSync(tsc, ["-p", join(CHECKOUT, "tsconfig.types.json"), "--outDir", made], { stdio: "inherit" });
+    const files = new Map<string, Uint8Array>();
+    const add = (name: string) => {
+      if (files.has(name)) return;
+      const text = readFileSync(join(made, name), "utf8");
+      files.set(name, Buffer.from(text));
+      for (const [, imported = ""] of text.matchAll(/from "([^"]+)"/g)) {
+        if (!imported.startsWith(".")) throw new Error(`${name} needs the types of ${imported}`);
+        add(join(dirname(name), imported.replace(/\.ts$/, ".d.ts")));
+      }
+    };
+    add("etl/library.d.ts");
+    placeFiles(join(DIST, "types"), files);
+  } finally {
+    rmSync(made, { recursive: true, force: true });
+  }
 }
 
 async function main(): Promise<void> {
   // What an earlier version made.
   rmSync(DIST, { recursive: true, force: true });
-  await buildCommand();
+  writeNotices(await buildCommand());
+  writeTypes();
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await main();

@@ -9,6 +9,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { buildCommand } from "../build.ts";
 import { EXCEPTIONS, type PythonMetadata, readPythonLicence } from "./licence_rules.ts";
 
 const CHECKOUT = fileURLToPath(new URL("..", import.meta.url));
@@ -68,14 +69,20 @@ export function readRequirements(file: string): readonly Requirement[] {
     });
 }
 
-/** All dependencies, sorted. A Python package whose licence is not kept has the licence `unknown`. */
-export function listDependencies(): readonly Dependency[] {
+let built: ReturnType<typeof buildCommand> | undefined;
+
+/**
+ * All dependencies, sorted. npm's are for development, but for those that users install beside Rollbook and those that the build puts into its
+ * programs. A Python package whose licence is not kept has the licence `unknown`. */
+export async function listDependencies(): Promise<readonly Dependency[]> {
+  built ??= buildCommand();
+  const places = new Set(await built);
   const npm = Object.entries(readNpmLock()).map(([place, entry]) => ({
     registry: "npm" as const,
     name: nameOf(place),
     version: entry.version ?? "",
     licence: entry.license ?? "unknown",
-    development: entry.dev === true || entry.devOptional === true,
+    development: (entry.dev === true || entry.devOptional === true) && !places.has(place),
   }));
   const kept = readKept();
   const production = new Set(readRequirements("requirements.txt").map(({ name }) => name));
@@ -97,8 +104,8 @@ export function readKept(): Readonly<Record<string, string>> {
 }
 
 /** The document as it is, and as it should be. */
-export function readDocument(): { readonly current: string; readonly wanted: string } {
-  return { current: readFileSync(DOCUMENT, "utf8"), wanted: renderDocument(listDependencies()) };
+export async function readDocument(): Promise<{ readonly current: string; readonly wanted: string }> {
+  return { current: readFileSync(DOCUMENT, "utf8"), wanted: renderDocument(await listDependencies()) };
 }
 
 const INTRODUCTION = `# Licences of the dependencies
@@ -161,5 +168,5 @@ function keepPythonLicences(python: string): void {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({ options: { python: { type: "string" } } });
   if (values.python !== undefined) keepPythonLicences(values.python);
-  writeFileSync(DOCUMENT, renderDocument(listDependencies()));
+  writeFileSync(DOCUMENT, renderDocument(await listDependencies()));
 }
