@@ -9,7 +9,7 @@ import { initWarehouse } from "../db/migrate.ts";
 import { loadDrop as loadDropInto } from "./load/load.ts";
 import type { LoadReport } from "./load/report.ts";
 import type { LoadProgress } from "./load/steps.ts";
-import { refreshPartitions as refreshPartitionsOf } from "./refresh.ts";
+import { refreshPartitions as refreshPartitionsOf } from "./refresh/refresh.ts";
 import { readRejects as readRejectsOf } from "./reports/loads.ts";
 import { readStatus as readStatusOf } from "./reports/status.ts";
 import { readTotals as readTotalsOf } from "./reports/totals.ts";
