@@ -14,6 +14,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
@@ -148,11 +149,22 @@ function writeTypes(): void {
   }
 }
 
+/**
+ * Lets `npx rollbook` in a checkout run its own command at once. npm links only the commands of other packages there, and would install the
+ * checkout into a folder of its own first.
+ */
+function linkCommand(): void {
+  const folder = join(CHECKOUT, "node_modules/.bin");
+  rmSync(join(folder, "rollbook"), { force: true });
+  symlinkSync(relative(folder, join(DIST, "rollbook.js")), join(folder, "rollbook"));
+}
+
 async function main(): Promise<void> {
   // What an earlier version made.
   rmSync(DIST, { recursive: true, force: true });
   writeNotices(await buildCommand());
   writeTypes();
+  linkCommand();
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await main();
