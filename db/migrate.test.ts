@@ -13,12 +13,12 @@ import { createEmptyDatabase, createTestDatabase, testConnection } from "./testi
 import { migrateAsFarAs } from "./testing/versions.ts";
 import { readJournal, refuseOldServer } from "./version.ts";
 
-const CLI = fileURLToPath(new URL("../etl/cli.ts", import.meta.url));
+const COMMAND = fileURLToPath(new URL("../dist/rollbook.js", import.meta.url));
 
 /** Runs `rollbook init` in a process of its own. */
 async function runInit(database: string): Promise<{ code: number; stdout: string; stderr: string }> {
   const { host, port, user } = inject("postgres");
-  const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), CLI, "init", "--json"], {
+  const child = spawn(process.execPath, [COMMAND, "init", "--json"], {
     env: {
       PATH: process.env.PATH,
       PGHOST: host,

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { createTestDatabase, type TestWarehouse } from "../db/testing/database.ts";
 import { makeFolder } from "../db/testing/folder.ts";
-import { invoiceId, jsonLines, type Run, rollbook, rollbookHere, writeDrop } from "./testing/cli.ts";
+import { COMMAND, invoiceId, jsonLines, type Run, rollbook, rollbookHere, writeDrop } from "./testing/cli.ts";
 import { disagreements } from "./testing/warehouse.ts";
 
 const NOWHERE = { PGHOST: "/nowhere/at/all", PGUSER: "nobody" };
@@ -682,7 +682,7 @@ test("progress shows on a terminal only", async () => {
     Array.from({ length: 200_000 }, (_, index) => GOOD(index)),
   );
   const screen = join(folder, "screen");
-  const command = `'${process.execPath}' --import '${import.meta.resolve("tsx")}' '${join(import.meta.dirname, "cli.ts")}' load a_2026-01-02.csv`;
+  const command = `'${COMMAND.join("' '")}' load a_2026-01-02.csv`;
   const { PATH = "" } = process.env;
   const linux = process.platform === "linux";
   const args = linux ? ["-qec", command, screen] : ["-q", screen, "/bin/sh", "-c", command];

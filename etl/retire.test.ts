@@ -1,7 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { rmSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import type pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
 import { openDatabase } from "../db/client.ts";
@@ -19,10 +18,9 @@ import type { LoadReport } from "./load/report.ts";
 import type { LoadStep } from "./load/steps.ts";
 import { refreshPartitions } from "./refresh/refresh.ts";
 import { detachRefreshed, dropVerified } from "./retire.ts";
+import { COMMAND } from "./testing/cli.ts";
 import { findDivergences, type Invoice, load, writeDrop } from "./testing/invoices.ts";
 import { startWorker, totalsOf, type Worker } from "./testing/warehouse.ts";
-
-const CLI = fileURLToPath(new URL("./cli.ts", import.meta.url));
 
 const FIRST: readonly Invoice[] = [
   ["a", 1, "2026-01-05", "10.00"],
@@ -330,14 +328,11 @@ test("partitions leave and come back while loads keep coming for them, and nothi
 
 /** Runs `rollbook partitions` in a process of its own. */
 function runPartitions(warehouse: TestWarehouse, ...args: readonly string[]) {
-  const child = spawn(
-    process.execPath,
-    ["--import", import.meta.resolve("tsx"), CLI, "partitions", ...args],
-    {
-      env: { PATH: process.env.PATH, ...warehouse.environment },
-      stdio: ["ignore", "ignore", "inherit"],
-    },
-  );
+  const [program, ...first] = COMMAND;
+  const child = spawn(program, [...first, "partitions", ...args], {
+    env: { PATH: process.env.PATH, ...warehouse.environment },
+    stdio: ["ignore", "ignore", "inherit"],
+  });
   onTestFinished(() => {
     child.kill("SIGKILL");
   });

@@ -12,13 +12,11 @@ import { buildProgram, explainError } from "../program.ts";
 // The driver reads some of these by itself; a test says all that counts.
 for (const name of Object.keys(process.env)) if (name.startsWith("PG")) delete process.env[name];
 
-/** What runs rollbook as a process of its own. */
-export const COMMAND: readonly string[] = [
+/** What runs rollbook as a process of its own: dist/, which etl/testing/build.ts makes. */
+export const COMMAND = [
   process.execPath,
-  "--import",
-  import.meta.resolve("tsx"),
-  fileURLToPath(new URL("../cli.ts", import.meta.url)),
-];
+  fileURLToPath(new URL("../../dist/rollbook.js", import.meta.url)),
+] as const;
 
 export interface Run {
   readonly code: number;
@@ -58,7 +56,7 @@ export function rollbook(
   return startRollbook(args, options).ended;
 }
 
-/** Runs a verb in this process: the same but for argv, signals and the exit, and a second faster. */
+/** Runs a verb in this process: the same but for argv, signals and the exit, and faster. */
 export async function rollbookHere(
   args: readonly string[],
   options: RunOptions & { readonly signal?: AbortSignal },

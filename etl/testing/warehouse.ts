@@ -1,12 +1,10 @@
 /** For tests: worker processes, drops on disk, and queries that return offenders. */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { fileURLToPath } from "node:url";
+import { inject } from "vitest";
 import type { TestWarehouse } from "../../db/testing/database.ts";
 import { readTotals, type Total } from "../reports/totals.ts";
 import type { Job, JobResult } from "./worker.ts";
-
-const WORKER = fileURLToPath(new URL("./worker.ts", import.meta.url));
 
 /** A process that does one job at a time; `kill` ends it. */
 export interface Worker {
@@ -16,10 +14,7 @@ export interface Worker {
 }
 
 export function startWorker(): Worker {
-  const child: ChildProcess = fork(WORKER, {
-    execArgv: ["--import", import.meta.resolve("tsx")],
-    stdio: "inherit",
-  });
+  const child: ChildProcess = fork(inject("worker"), { execArgv: [], stdio: "inherit" });
   return {
     run: async (job) => {
       const settled = new AbortController();
