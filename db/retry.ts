@@ -2,12 +2,14 @@
 import pRetry from "p-retry";
 import { isRetryable } from "./errors.ts";
 
-/** So many tries after the first. The waits before them grow from a tenth of a second to some three seconds. */
+/**
+ * So many tries after the first. The waits before them grow from a tenth of a second to some three seconds.
+ */
 const RETRIES = 4;
 
 /**
- * Runs `work` until it succeeds. After a deadlock, a serialization failure or a lost connection it is run again as a whole, a few times;
- * any other error is thrown at once.
+ * Runs `work` until it succeeds. After a deadlock, a serialization failure or a lost connection it is run
+ * again as a whole, a few times; any other error is thrown at once.
  *
  * @param options.signal when it aborts, nothing is tried again
  * @param options.onRetry called before each new attempt, with the number of the one that failed, from 1 on

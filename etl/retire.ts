@@ -1,5 +1,7 @@
-/** How a partition leaves: its rollup is brought up to date and proved in the very transaction that closes it to loads. And how it comes back. */
-
+/**
+ * Detaches, drops and attaches partitions. The transaction that closes a partition to loads also brings its
+ * rollup up to date, and proves it.
+ */
 import { RollbookError } from "../db/errors.ts";
 import { attachPartition } from "../db/partitions/attach.ts";
 import type { PartitionChange } from "../db/partitions/catalog.ts";
@@ -12,8 +14,9 @@ import { checkPartition } from "./verify/groups.ts";
 import { verifyWarehouse } from "./verify/verify.ts";
 
 /**
- * Refreshes a partition and detaches it, also while loads keep coming for it: what they leave pending until the moment it closes is
- * refreshed in that moment. Restartable, as {@link detachPartition} is.
+ * Refreshes a partition and detaches it, also while loads keep coming for it: what they leave pending is
+ * refreshed in the transaction that closes the partition. Run again after a crash, it finishes the work, as
+ * {@link detachPartition} does.
  */
 export async function detachRefreshed(options: PartitionChange): Promise<void> {
   await requireOwner({ ...options, action: "detach partitions" });
@@ -27,7 +30,8 @@ export async function detachRefreshed(options: PartitionChange): Promise<void> {
 }
 
 /**
- * Drops the invoices of a partition that verifies: after the drop nothing could prove its rollup. Restartable, as {@link dropPartition} is.
+ * Drops the invoices of a partition whose rollup is right; after the drop nothing could prove that. Run again
+ * after a crash, it finishes the work, as {@link dropPartition} does.
  *
  * @throws RollbookError `usage` for a partition that does not verify; its invoices are kept
  */
@@ -45,16 +49,19 @@ export async function dropVerified(
       if (!diverges) return;
       throw new RollbookError({
         code: "usage",
-        message: `partition ${name} does not verify, so its invoices are kept: after the drop nothing could prove the rollup. Run: rollbook verify --partition ${name}`,
+        message:
+          `partition ${name} does not verify, so its invoices are kept: after the drop nothing could prove ` +
+          `the rollup. Run: rollbook verify --partition ${name}`,
       });
     },
   });
 }
 
 /**
- * Attaches a partition as {@link attachPartition} does, and rebuilds its rollup where that is not known to be right: it was made anew, or a
- * table was out of the live tables without the catalog knowing. Where invoices or deltas were made anew, the partition is repaired as
- * `verify --repair` does, so that its tables agree about what is left.
+ * Attaches a partition as {@link attachPartition} does. Its rollup is rebuilt if it may be wrong: because it
+ * was made anew, or because a table had been detached and the catalog did not know. If invoices or deltas
+ * were made anew, the partition is repaired as `verify --repair` does, so that its tables agree about what is
+ * left.
  *
  * @returns the state of the partition
  */

@@ -1,4 +1,4 @@
-/** Opens the warehouse that the configuration names, and gives it back in order. */
+/** Opens the warehouse that the configuration names, and closes it. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Database, openDatabase, withSession } from "../db/client.ts";
@@ -9,7 +9,7 @@ import { initWarehouse } from "../db/migrate.ts";
 import type { Settings } from "../db/schema.ts";
 import { readSettings } from "../db/settings.ts";
 
-/** Connections of one command: a load takes two at a time, a refresh two, and one is for the rest. */
+/** Connections of one command: two for a load, two for a refresh, one for the rest. */
 const CONNECTIONS = 5;
 
 export interface OpenDatabase {
@@ -38,7 +38,8 @@ export async function openConfigured(options: OpenOptions): Promise<OpenDatabase
   });
   const { host, port, user, database: name } = server;
   const database = openDatabase({
-    // The driver would take what is not said from PG* variables, which belong to another server.
+    // Everything is set, because the driver would take the rest from PG* variables, which belong to another
+    // server.
     connection: { host, port, user, database: name, ssl: false, sslnegotiation: "postgres" },
     max: CONNECTIONS,
   });
@@ -56,10 +57,14 @@ export interface Warehouse extends OpenDatabase {
 }
 
 /**
- * Opens the warehouse. On the embedded server `create` makes or migrates it with the default settings; on a server of the user's own nothing but
- * `init` creates anything. `reportsOnly` is for who reads nothing but the schema `reports`, and may have no right to more.
+ * Opens the warehouse.
  *
- * @throws RollbookError `warehouse_missing`, `warehouse_newer`, `unsupported_server`, `connection`, `permission`
+ * @param options.create makes or migrates the warehouse of the embedded server, with the default settings; on
+ *   a server of the user's own only `init` does that
+ * @param options.reportsOnly reads nothing but the schema `reports`: the user may have no other right
+ *
+ * @throws RollbookError `warehouse_missing`, `warehouse_newer`, `unsupported_server`, `connection`,
+ *   `permission`
  */
 export async function openWarehouse(
   options: OpenOptions & { readonly create?: boolean; readonly reportsOnly?: boolean },
@@ -68,7 +73,9 @@ export async function openWarehouse(
   if (config.kind === "embedded" && !create && !existsSync(join(config.home, "data"))) {
     throw new RollbookError({
       code: "warehouse_missing",
-      message: `there is no warehouse in ${config.home} yet. Run: rollbook init (or load); or name a server in DATABASE_URL.`,
+      message:
+        `there is no warehouse in ${config.home} yet. ` +
+        "Run: rollbook init (or load); or name a server in DATABASE_URL.",
     });
   }
   const open = await openConfigured(options);

@@ -1,4 +1,7 @@
-/** Takes in the drops of an inbox as they appear: loads them, moves them out of it, and refreshes what they touched. */
+/**
+ * Takes in the drops of an inbox as they appear: loads them, moves them out of it, and refreshes what they
+ * touched.
+ */
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Database } from "../db/client.ts";
@@ -54,19 +57,24 @@ export interface WatchOptions {
   /** End when everything that is in the inbox was tried; default: go on until `signal` aborts. */
   readonly once?: boolean | undefined;
   readonly signal: AbortSignal;
-  /** Loads a drop as it was listed, and no other file. A drop that fails or is rejected is a report, no error. */
+  /**
+   * Loads a drop as it was listed, and no other file. A drop that fails or is rejected is a report, no error.
+   */
   readonly load: (file: InboxFile, place: Place) => Promise<LoadReport>;
   /** Refreshes the partitions of these names. */
   readonly refresh: (partitions: ReadonlySet<string>) => Promise<unknown>;
   readonly onEvent?: ((event: WatchEvent) => void) | undefined;
 }
 
-/** `failed`: the database is away, or a file could not be loaded or moved. `rejected`: at least one drop was rejected. */
+/**
+ * `failed`: the database is away, or a file could not be loaded or moved. `rejected`: at least one drop was
+ * rejected.
+ */
 export type WatchOutcome = "done" | "rejected" | "failed";
 
 /**
- * Watches an inbox. A file is loaded when it stood still between two looks, the oldest sync date first. A file that fails is tried again,
- * ever more rarely, and does not hold up the others.
+ * Watches an inbox. A file is loaded when it stood still between two looks, the oldest sync date first. A
+ * file that fails is tried again, ever more rarely, and does not hold up the others.
  *
  * @returns with `once`, what became of the files; without it, the watch never ends by itself
  * @throws RollbookError `file_unreadable` when the inbox cannot be read; the signal's reason when it aborts

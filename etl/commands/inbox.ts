@@ -4,15 +4,8 @@ import { basename, dirname, join } from "node:path";
 import { type Command, Option } from "commander";
 import { printable } from "../escape.ts";
 import { type ArchiveReport, archiveDrops } from "../inbox/archive.ts";
-import {
-  ARCHIVE,
-  type Batch,
-  cutBatches,
-  findReadyDrops,
-  type LeftFile,
-  REJECTED,
-  refuseLinkedFolder,
-} from "../inbox/list.ts";
+import { type Batch, cutBatches } from "../inbox/batch.ts";
+import { ARCHIVE, findReadyDrops, type LeftFile, REJECTED, refuseLinkedFolder } from "../inbox/list.ts";
 import {
   DECISIONS,
   type Decision,

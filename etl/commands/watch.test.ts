@@ -166,9 +166,9 @@ test("unfinished and hidden files, folders, links, pipes, and names that are not
     Buffer.from("_2026-01-05.csv"),
   ]);
   writeFileSync(odd, `${GOOD(1)}\n`);
-  const told = await once();
-  expect(told).toMatchObject({ code: 0, stdout: "" });
-  expect(told.stderr).toBe(
+  const notUtf8 = await once();
+  expect(notUtf8).toMatchObject({ code: 0, stdout: "" });
+  expect(notUtf8.stderr).toBe(
     "B\\u{1b}ü_2026-01-05.csv: its name is not UTF-8, so it stays where it is. Rename it.\n",
   );
   expect(existsSync(odd)).toBe(true);

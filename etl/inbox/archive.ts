@@ -15,8 +15,9 @@ export interface ArchiveReport {
   /** The path. */
   readonly file: string;
   /**
-   * `loaded` and `rejected`: what the ledger says; the file was moved, or was there already. `unknown`: the ledger does not know
-   * these bytes, so the file stays. `missing`: the file is gone. `failed`: it could not be moved.
+   * `loaded` and `rejected`: what the ledger says; the file was moved, or was there already. `unknown`: the
+   * ledger does not know these bytes, so the file stays. `missing`: the file is gone. `failed`: it could not
+   * be moved.
    */
   readonly outcome: "loaded" | "rejected" | "unknown" | "missing" | "failed";
   readonly loadId: number | null;
@@ -42,10 +43,12 @@ export interface ArchiveOptions {
 const FILES_AT_ONCE = 200;
 
 /**
- * Moves loaded drops to archive/, and rejected ones with their reasons to rejected/. A file that the ledger does not know stays, and so does
- * one that cannot be moved; neither holds up the others. Run again after a crash, it finishes the work.
+ * Moves loaded drops to archive/, and rejected ones with their reasons to rejected/. A file that the ledger
+ * does not know stays, and so does one that cannot be moved; neither holds up the others. Run again after a
+ * crash, it finishes the work.
  *
- * @throws what `onReport` threw first, after all files are done: a report that nobody takes does not end the work
+ * @throws what `onReport` threw first, after all files are done: a report that nobody takes does not end the
+ *   work
  */
 export async function archiveDrops(options: ArchiveOptions): Promise<void> {
   const { files } = options;
@@ -126,8 +129,9 @@ interface Entry {
 }
 
 /**
- * The entry of the ledger that counts for each drop. Once a drop is loaded it is in, whatever failed afterwards. Otherwise the newest entry
- * counts: a failure after a rejection means that the drop is being tried again.
+ * The entry of the ledger that counts for each drop. Once a drop is loaded it is in, whatever failed
+ * afterwards. Otherwise the newest entry counts: a failure after a rejection means that the drop is being
+ * tried again.
  */
 async function findEntries(
   options: { readonly database: Database; readonly signal?: AbortSignal | undefined },

@@ -24,14 +24,7 @@ import {
   writeDrop,
 } from "../testing/cli.ts";
 import { hostileFileNames } from "../testing/hostile.ts";
-import {
-  cutBatches,
-  findReadyDrops,
-  type InboxFile,
-  type LeftFile,
-  listInbox,
-  settledFiles,
-} from "./list.ts";
+import { findReadyDrops, type InboxFile, type LeftFile, listInbox, settledFiles } from "./list.ts";
 
 /** Listing an inbox asks no database. */
 const NOWHERE = { PGHOST: "/nowhere/at/all", PGUSER: "nobody" };
@@ -100,7 +93,7 @@ test("a drop that is renamed from .part is ready, and so is one that takes the p
   expect(namesOf(await find(inbox))).toEqual(["a_2026-01-05.csv"]);
 });
 
-test("drops without a date, or with two, come last; what is no drop is told of once and left", async () => {
+test("drops without a date, or with two, come last; what is no drop is reported once and left", async () => {
   const inbox = makeFolder();
   for (const name of [
     "c.csv",
@@ -134,38 +127,7 @@ test("the wait ends when a drop is there, whole; without one it ends in time and
   expect(namesOf(await found)).toEqual(["a_2026-01-05.csv"]);
 });
 
-function fileOf(name: string, bytes: number): InboxFile {
-  return { name, path: `/inbox/${name}`, bytes: BigInt(bytes), modifiedNs: 0n, inode: 0n };
-}
-
-test("few small drops are one batch; many, or large ones, are several of similar weight, in their order", () => {
-  const small = Array.from({ length: 100 }, (_, n) => fileOf(`${n}_2026-01-05.csv`, 1000));
-  expect(cutBatches([], 8)).toEqual([]);
-  expect(cutBatches(small, 8)).toHaveLength(1);
-  const many = Array.from({ length: 2000 }, (_, n) => fileOf(`${n}_2026-01-05.csv`, 1000));
-  const batches = cutBatches(many, 8);
-  expect(batches.map(({ files }) => files.length)).toEqual(Array(8).fill(250));
-  expect(batches.flatMap(({ files }) => files)).toEqual(many);
-  const large = [1e9, 1000, 1000, 4e8, 5e8, 1000].map((bytes, n) => fileOf(`${n}_2026-01-05.csv`, bytes));
-  expect(cutBatches(large, 4).map(({ files }) => files.length)).toEqual([1, 3, 2]);
-  expect(cutBatches(large, 1)).toHaveLength(1);
-  expect(cutBatches([fileOf("huge_2026-01-05.csv", 1e12)], 8)).toHaveLength(1);
-});
-
-test("the batches of any inbox hold each drop once, in order", () => {
-  for (let seed = 1; seed <= 200; seed += 1) {
-    const files = Array.from({ length: (seed * 7) % 60 }, (_, n) =>
-      fileOf(`${n}.csv`, Math.floor(10 ** ((seed * 31 + n * 17) % 11))),
-    );
-    const most = 1 + (seed % 9);
-    const batches = cutBatches(files, most);
-    expect(batches.length).toBeLessThanOrEqual(most);
-    expect(batches.flatMap((batch) => batch.files)).toEqual(files);
-    expect(batches.every((batch) => batch.files.length > 0)).toBe(true);
-  }
-});
-
-/** Hidden files are nobody's business. */
+/** Hidden files are left out. */
 const HOSTILE = hostileFileNames("_2026-01-05.csv").filter((name) => !name.startsWith("."));
 
 test("hostile names come through as they are for programs, and harmless for people", async () => {
@@ -201,12 +163,12 @@ test("labels tell the dates of a batch, as far as there are any", async () => {
   expect(await label()).toEqual(["4 drops of 2026-01-05 to 2026-01-07"]);
 });
 
-test("nothing ready is no output and no failure; people are told", async () => {
+test("nothing ready is no output and no failure; people are informed", async () => {
   const { inbox, list } = makeInbox();
   writeDrop(inbox, "notes.txt", ["x"]);
-  const told = "notes.txt: no drop, so it stays where it is: its name does not end in .csv or .csv.gz.\n";
-  expect(await list("--json", "--wait", "2")).toEqual({ code: 0, stdout: "", stderr: told });
-  expect(await list()).toEqual({ code: 0, stdout: "No drop is ready.\n", stderr: told });
+  const message = "notes.txt: no drop, so it stays where it is: its name does not end in .csv or .csv.gz.\n";
+  expect(await list("--json", "--wait", "2")).toEqual({ code: 0, stdout: "", stderr: message });
+  expect(await list()).toEqual({ code: 0, stdout: "No drop is ready.\n", stderr: message });
 });
 
 test("two thousand small drops are at most eight batches, all in order; a limit takes the oldest", async () => {

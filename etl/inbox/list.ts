@@ -1,4 +1,4 @@
-/** The inbox: which drops in a folder are complete, and how many go together. */
+/** Lists an inbox: which drops in it are complete, and what stays there. */
 import { isUtf8 } from "node:buffer";
 import { constants, type Dirent } from "node:fs";
 import { access, lstat, readdir } from "node:fs/promises";
@@ -17,25 +17,28 @@ export interface InboxFile extends FileState {
   readonly path: string;
 }
 
-/** Names of files that are still being written, or that are nobody's business. */
+/** Names of hidden files, and of files that are still being written. */
 const UNFINISHED = /^\.|\.(part|partial|tmp|crdownload)$|~$/i;
 
 export interface Inbox {
   /** Regular files that may be drops, by sync date and name, so that older statements come first. */
   readonly files: readonly InboxFile[];
-  /** What no drop can be: folders, links, pipes and the like, which are neither followed nor opened, and names that are not UTF-8. */
+  /**
+   * What cannot be a drop: folders, links, pipes and the like (they are not followed or opened), and names
+   * that are not UTF-8.
+   */
   readonly left: readonly LeftFile[];
 }
 
 /** A file, or something else, that stays in the inbox until somebody does something about it. */
 export interface LeftFile {
-  /** Its name, which may hold anything; of one that is not UTF-8 the bytes as Latin-1. */
+  /** Its name, with any characters; a name that is not UTF-8 is read as Latin-1. */
   readonly name: string;
   readonly reason: "link" | "folder" | "pipe" | "socket" | "device" | "not_utf8" | "not_csv" | "unreadable";
 }
 
 /**
- * Looks into a folder. Its archive/ and rejected/, hidden and unfinished files are nobody's business.
+ * Lists a folder. Its archive/ and rejected/, hidden files and unfinished files are left out.
  *
  * @throws RollbookError `file_unreadable` when the folder cannot be read
  */
@@ -67,14 +70,15 @@ function kindOf(entry: Dirent<Buffer>): LeftFile["reason"] {
   return entry.isSocket() ? "socket" : "device";
 }
 
-function syncDateOf(fileName: string): string | undefined {
+/** The sync date in the name of a drop, if the name has one. */
+export function syncDateOf(fileName: string): string | undefined {
   const drop = readDropName({ fileName });
   return drop.kind === "named" ? drop.syncedOn : undefined;
 }
 
 /**
- * Refuses a symbolic link in the place of archive/ or rejected/: whoever may write to the inbox could have made it, and drops, with the names that
- * their senders gave them, would be put wherever it leads. Another disk is mounted there instead.
+ * Refuses a symbolic link in the place of archive/ or rejected/. Anybody who may write to the inbox could
+ * have made it, and drops, with names that their senders chose, would be moved wherever it leads.
  *
  * @throws RollbookError `configuration`
  */
@@ -83,7 +87,9 @@ export async function refuseLinkedFolder(path: string): Promise<void> {
   if (found?.isSymbolicLink() !== true) return;
   throw new RollbookError({
     code: "configuration",
-    message: `${path} is a symbolic link, and drops are not moved through one. Make it a folder; to have it on another disk, mount that there.`,
+    message:
+      `${path} is a symbolic link, and drops are not moved through one. ` +
+      "Make it a folder; to have it on another disk, mount that there.",
   });
 }
 
@@ -93,7 +99,9 @@ async function readFolder(folder: string): Promise<Dirent<Buffer>[]> {
   } catch (error) {
     throw new RollbookError({
       code: "file_unreadable",
-      message: `the inbox ${folder} cannot be read (${errorState(error) ?? String(error)}). See that it is there and that this user may read it.`,
+      message:
+        `the inbox ${folder} cannot be read (${errorState(error) ?? String(error)}). ` +
+        "See that it is there and that this user may read it.",
       cause: error,
     });
   }
@@ -122,10 +130,11 @@ export async function isUntouched(file: InboxFile): Promise<boolean> {
 }
 
 /**
- * The drops that are ready: complete, named as drops are, and readable. Looks twice, `intervalMs` apart; while nothing is ready it goes on for
- * `waitMs`. A file that still grows holds up no other.
+ * Finds the drops that are ready: complete, named as drops are, and readable. It looks twice, with
+ * `intervalMs` between, and goes on for `waitMs` while nothing is ready. A file that still grows does not
+ * hold up the others.
  *
- * @param options.onLeft told once of each file that is no drop, or that this user may not read, and of what is no file
+ * @param options.onLeft called once for each name that stays: no drop, no file, or not readable by this user
  * @throws RollbookError `file_unreadable` when the folder cannot be read; the signal's reason when it aborts
  */
 export async function findReadyDrops(options: {
@@ -137,17 +146,17 @@ export async function findReadyDrops(options: {
 }): Promise<readonly InboxFile[]> {
   const { folder, waitMs, intervalMs, signal } = options;
   const until = performance.now() + waitMs;
-  const told = new Set<string>();
+  const reported = new Set<string>();
   const leave = (name: string, reason: LeftFile["reason"]) => {
-    if (told.has(name)) return;
-    told.add(name);
+    if (reported.has(name)) return;
+    reported.add(name);
     options.onLeft?.({ name, reason });
   };
-  let before = await lookForDrops(folder, leave);
+  let before = await listDrops(folder, leave);
   for (;;) {
     if (before.length === 0 && performance.now() >= until) return [];
     await sleep(intervalMs, undefined, { signal });
-    const now = await lookForDrops(folder, leave);
+    const now = await listDrops(folder, leave);
     const ready: InboxFile[] = [];
     for (const file of settledFiles(before, now)) {
       if (await isReadable(file)) ready.push(file);
@@ -158,7 +167,7 @@ export async function findReadyDrops(options: {
   }
 }
 
-async function lookForDrops(
+async function listDrops(
   folder: string,
   leave: (name: string, reason: LeftFile["reason"]) => void,
 ): Promise<readonly InboxFile[]> {
@@ -177,44 +186,4 @@ function isReadable({ path }: InboxFile): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-/** Drops that one process loads, one after the other. */
-export interface Batch {
-  readonly files: readonly InboxFile[];
-  readonly bytes: number;
-  /** Oldest and newest sync date; null where no name holds one. */
-  readonly syncedFrom: string | null;
-  readonly syncedTo: string | null;
-}
-
-/** What a drop costs beside its bytes, in bytes: a transaction and its round trips take as long as so many. */
-const FILE_WEIGHT = 250_000;
-/** Less than this is not worth a process of its own: its start takes a second, as loading so much does. */
-const LEAST_WEIGHT = 32_000_000;
-
-/** Cuts files into at most `most` batches of similar weight, in their order. */
-export function cutBatches(files: readonly InboxFile[], most: number): readonly Batch[] {
-  const weights = files.map(({ bytes }) => Number(bytes) + FILE_WEIGHT);
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
-  const count = Math.max(1, Math.min(most, Math.floor(total / LEAST_WEIGHT)));
-  const batches: InboxFile[][] = Array.from({ length: count }, () => []);
-  let before = 0;
-  for (const [index, file] of files.entries()) {
-    const weight = weights[index] ?? 0;
-    // By the middle of the file: who has the greater part of it gets it.
-    batches[Math.floor(((before + weight / 2) / total) * count)]?.push(file);
-    before += weight;
-  }
-  return batches.filter((batch) => batch.length > 0).map(describeBatch);
-}
-
-function describeBatch(files: readonly InboxFile[]): Batch {
-  const dates = files.map(({ name }) => syncDateOf(name)).filter((date) => date !== undefined);
-  return {
-    files,
-    bytes: files.reduce((sum, { bytes }) => sum + Number(bytes), 0),
-    syncedFrom: dates.at(0) ?? null,
-    syncedTo: dates.at(-1) ?? null,
-  };
 }

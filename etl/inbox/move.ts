@@ -1,4 +1,4 @@
-/** Puts a drop that is done where it belongs: nothing is overwritten, and a rejected drop gets its reason beside it. */
+/** Moves a drop that is done: nothing is overwritten, and a rejected drop gets its reason beside it. */
 import { randomUUID } from "node:crypto";
 import { createWriteStream } from "node:fs";
 import { mkdir, open, rename, unlink, utimes } from "node:fs/promises";
@@ -10,20 +10,20 @@ import { type InboxFile, isUntouched, lookAt, refuseLinkedFolder } from "./list.
 import { type Reason, reasonPath, removeReason, writeReason } from "./rejection.ts";
 
 export interface Destination {
-  /** Made when it is missing. */
+  /** The folder; it is made if it is missing. */
   readonly folder: string;
-  /** Where the name is taken it gets this number, if there is one. */
+  /** If the name is taken, the file gets this number. */
   readonly loadId: number | null;
-  /** The name to have there; default: the one it has. */
+  /** The name to have there; default: its own. */
   readonly name?: string | undefined;
-  /** Written beside it, before it is there. */
+  /** Written beside the file, before the file is there. */
   readonly reason?: Reason | undefined;
 }
 
 /**
  * Moves a drop, unless another file has taken its name since it was looked at.
  *
- * @returns the new path; undefined when another file stands there, or none: another process has moved it
+ * @returns the new path; undefined when the file is gone, or another one has its name
  */
 export async function moveDrop(
   options: Destination & { readonly file: InboxFile },
@@ -40,7 +40,7 @@ export async function moveDrop(
   const { target, how } = moved;
   const there = how === "renamed" ? await lookAt(target) : file;
   if (there !== undefined && isSameFile(file, there)) return target;
-  // Something else took its name in the last moment, and nobody has loaded that: back with it.
+  // Another file took the name in the last moment. Nobody has loaded that file, so it is moved back.
   await moveFile({ path: target, folder: dirname(file.path), loadId: null, name: file.name });
   if (destination.reason !== undefined) await removeReason(target);
   return undefined;
@@ -54,7 +54,8 @@ function isGone(error: unknown): boolean {
 }
 
 /**
- * Moves a file into a folder. Where the name is taken there it gets the load's number: nothing is overwritten.
+ * Moves a file into a folder. If the name is taken there, the file gets the load's number: nothing is
+ * overwritten.
  *
  * @returns the new path
  * @throws RollbookError `configuration` when the folder is a symbolic link
@@ -69,7 +70,7 @@ interface Moved {
   readonly how: "renamed" | "copied";
 }
 
-/** @param options.listed the file that may be copied to another file system, and no other */
+/** @param options.listed the only file that may be copied to another file system */
 async function moveInto(
   options: Destination & { readonly path: string; readonly listed?: FileState },
 ): Promise<Moved> {
@@ -94,11 +95,14 @@ async function moveInto(
 /** Longest name of a file, in bytes, on the file systems in use. */
 const NAME_BYTES = 255;
 
-/** The name for an attempt: its own, then with the load's number, then with others. Its reason's name must fit as well. */
+/**
+ * The name for an attempt: first its own, then with the load's number, then with other numbers. The reason's
+ * name must fit, too.
+ */
 function nameFor(options: Destination & { readonly path: string }, attempt: number): string {
   const { loadId, reason } = options;
   const base = options.name ?? basename(options.path);
-  // `.csv.gz` is one ending. What is long is none: it must be possible to shorten the name.
+  // `.csv.gz` is one ending. A long one is not kept as an ending: it must be possible to shorten the name.
   const ending = /(\.csv)?(\.[^.]{0,16})?$/iu.exec(base)?.[0] ?? "";
   const stem = base.slice(0, base.length - ending.length);
   const number = attempt === 0 || loadId === null ? "" : `.load-${loadId}`;
@@ -116,7 +120,10 @@ function cutTo(text: string, bytes: number): string {
   return characters.join("");
 }
 
-/** A rename; between two file systems (an archive/ that is mounted) a copy, which has its name only when it is whole. */
+/**
+ * Renames the file. Between two file systems (a mounted archive/) it is copied, and the copy gets its name
+ * when it is whole.
+ */
 async function moveOver(path: string, target: string, listed?: FileState): Promise<Moved["how"]> {
   try {
     await rename(path, target);
@@ -126,7 +133,7 @@ async function moveOver(path: string, target: string, listed?: FileState): Promi
   }
   await copyOver(path, target, listed);
   const now = await lookAt(path);
-  // What has taken its name meanwhile is another drop, and stays.
+  // A file that has taken the name meanwhile is another drop, and stays.
   if (now !== undefined && (listed === undefined || isSameFile(listed, now))) await unlink(path);
   return "copied";
 }
@@ -151,7 +158,7 @@ async function copyOver(path: string, target: string, listed?: FileState): Promi
   }
 }
 
-/** Makes empty files of these names, all or none: what comes goes over them. */
+/** Makes empty files of these names, all or none. The files that are moved replace them. */
 async function reserve(paths: readonly string[]): Promise<boolean> {
   const made: string[] = [];
   for (const path of paths) {

@@ -1,11 +1,11 @@
-/** Why a drop was rejected: a file beside it in rejected/, for people and for what asks them. */
+/** Why a drop was rejected: a file beside it in rejected/, for people and for programs. */
 import { isUtf8 } from "node:buffer";
 import { randomUUID } from "node:crypto";
 import { rename, unlink, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { inArray, sql } from "drizzle-orm";
 import type { Database } from "../../db/client.ts";
-import { type Load, loads, type Settings } from "../../db/schema.ts";
+import { type Load, loads, rejects, type Settings } from "../../db/schema.ts";
 import { openRegularFile } from "../drop/file.ts";
 import { toJson } from "../escape.ts";
 import type { Refusal } from "../load/report.ts";
@@ -26,7 +26,7 @@ export interface Reason {
   readonly reviewedAt?: string;
 }
 
-/** A rejected line; its text, or its bytes where they are no text. */
+/** A rejected line: its text, or its bytes where they are not UTF-8. */
 export type ReasonLine = {
   readonly line: number;
   readonly reason: string;
@@ -34,7 +34,7 @@ export type ReasonLine = {
 } & ({ readonly raw: string } | { readonly rawBase64: string });
 
 const ENDING = ".reason.json";
-/** Rejected lines told at most; `rollbook rejects` has all. */
+/** So many rejected lines at most; `rollbook rejects` shows all. */
 const LINES = 20;
 
 export function reasonPath(path: string): string {
@@ -45,12 +45,12 @@ export function isReason(name: string): boolean {
   return name.endsWith(ENDING);
 }
 
-/** What the quarantine has of a line, for programs. */
+/** A quarantined line as JSON can hold it. */
 export function rawOf(raw: Buffer): { readonly raw: string } | { readonly rawBase64: string } {
   return isUtf8(raw) ? { raw: raw.toString("utf8") } : { rawBase64: raw.toString("base64") };
 }
 
-/** The reasons of rejected loads, from ledger and quarantine, by the load's number. */
+/** Reads the reasons of rejected loads from ledger and quarantine, by the load's number. */
 export async function readReasons(
   options: {
     readonly database: Database;
@@ -75,7 +75,7 @@ export async function readReasons(
       select r.load_id, r.line, r.reason, r.column_name as "column", r.raw
       from unnest(${sql.param(loadIds)}::integer[]) as wanted (load_id)
       cross join lateral (
-        select * from warehouse.rejects where load_id = wanted.load_id order by line limit ${LINES}
+        select * from ${rejects} where load_id = wanted.load_id order by line limit ${LINES}
       ) r
       order by r.load_id, r.line`);
     const lines = new Map<number, ReasonLine[]>(loadIds.map((loadId) => [loadId, []]));
@@ -98,7 +98,7 @@ function reasonOf(load: Load, lines: readonly ReasonLine[]): Reason {
   };
 }
 
-/** What is known of a rejected file about which nothing was written down. */
+/** The reason of a rejected file that has none beside it. */
 export function unknownReason(path: string): Reason {
   return {
     file: basename(path),
@@ -113,7 +113,8 @@ export function unknownReason(path: string): Reason {
 
 /** Writes the reason of the rejected file at `path` beside it: whole or not at all. */
 export async function writeReason(path: string, reason: Reason): Promise<void> {
-  // A short name: the drop's may be as long as a name can be. One that nobody can guess, and put a link there.
+  // A short name, because the drop's may be as long as a name can be. A random one, so that nobody can put a
+  // link there.
   const part = join(dirname(path), `.reason-${randomUUID()}.part`);
   try {
     await writeFile(part, `${toJson(reason, 2)}\n`, { flag: "wx" });
@@ -124,7 +125,7 @@ export async function writeReason(path: string, reason: Reason): Promise<void> {
   }
 }
 
-/** The reason that stands beside a rejected file; undefined where there is none that can be read. */
+/** Reads the reason beside a rejected file; undefined where there is none that can be read. */
 export async function findReason(path: string): Promise<Reason | undefined> {
   try {
     const found: unknown = JSON.parse(await readReason(reasonPath(path)));
@@ -134,10 +135,10 @@ export async function findReason(path: string): Promise<Reason | undefined> {
   }
 }
 
-/** More than any reason takes: twenty lines of at most 1 MiB, in JSON. */
+/** A reason is never larger: it has twenty lines of at most 1 MiB, in JSON. */
 const MOST_BYTES = 200 * 1024 * 1024;
 
-/** Never through a link, and never waiting for a pipe. */
+/** Follows no link, and does not wait for a pipe. */
 async function readReason(path: string): Promise<string> {
   const file = await openRegularFile(path, { follow: false });
   try {
@@ -149,7 +150,7 @@ async function readReason(path: string): Promise<string> {
   }
 }
 
-/** People may have edited it: what this program goes by must be as it was written. */
+/** People may have edited the file, so what this program depends on is checked. */
 function isReasonObject(found: unknown): found is Reason {
   if (typeof found !== "object" || found === null) return false;
   const { file, loadId, syncedOn, error, rows, lines } = found as Partial<Record<keyof Reason, unknown>>;

@@ -70,9 +70,9 @@ test("rejected drops are listed with their reasons; one without a reason, too", 
     },
     { ...reason, path: join(rejected, NAME), bytes: `${GOOD(1)}\n${BAD}\n${GOOD(2)}\n`.length },
   ]);
-  const told = await run("inbox", "rejected", "inbox");
-  expect(told.stdout).toContain("too_many_rejects");
-  expect(told.stdout).toContain(`line 2: bad_uuid: ${BAD}`);
+  const forPeople = await run("inbox", "rejected", "inbox");
+  expect(forPeople.stdout).toContain("too_many_rejects");
+  expect(forPeople.stdout).toContain(`line 2: bad_uuid: ${BAD}`);
   rmSync(rejected, { recursive: true });
   expect(await run("inbox", "rejected", "inbox", "--json")).toEqual({ code: 0, stdout: "", stderr: "" });
   expect((await run("inbox", "rejected", "inbox")).stdout).toBe("Nothing waits for a decision.\n");

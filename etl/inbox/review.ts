@@ -1,9 +1,10 @@
-/** What becomes of rejected drops: which wait for a decision, and what a decision does. */
+/** Reviews rejected drops: which wait for a decision, and what each decision does. */
 import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { sql } from "drizzle-orm";
 import { type Database, withSession } from "../../db/client.ts";
 import { RollbookError } from "../../db/errors.ts";
+import { loads } from "../../db/schema.ts";
 import type { LoadReport, Refusal } from "../load/report.ts";
 import type { Warehouse } from "../warehouse.ts";
 import { ARCHIVE, type InboxFile, listInbox, lookAt, REJECTED } from "./list.ts";
@@ -43,7 +44,7 @@ export interface DecisionReport {
   /** The path. */
   readonly file: string;
   readonly decision: Decision;
-  /** `already_loaded` and `already_returned`: an earlier run of the same decision has done it. */
+  /** `already_loaded` and `already_returned`: an earlier run of the same decision did it. */
   readonly outcome:
     | "loaded"
     | "already_loaded"
@@ -53,7 +54,7 @@ export interface DecisionReport {
     | "already_returned"
     | "kept";
   readonly loadId: number | null;
-  /** Where the drop is now, when it is not in rejected/ any more. */
+  /** Where the drop is now; null when it is still in rejected/. */
   readonly movedTo: string | null;
   readonly error?: Refusal;
 }
@@ -74,7 +75,7 @@ export async function keepRejected({ path }: RejectedFile): Promise<DecisionRepo
   return { file: path, decision: "keep", outcome: "kept", loadId: reason.loadId, movedTo: null };
 }
 
-/** Moves a rejected drop back to the inbox, under the name that it had there unless that is taken. The next run loads it. */
+/** Moves a rejected drop back to the inbox, under its old name if that is free. The next run loads it. */
 export async function returnRejected({ inbox, path }: RejectedFile): Promise<DecisionReport> {
   const reason = await findReason(path);
   const report = { file: path, decision: "retry" as const, loadId: reason?.loadId ?? null };
@@ -100,10 +101,11 @@ export async function returnRejected({ inbox, path }: RejectedFile): Promise<Dec
 }
 
 /**
- * Loads a rejected drop, as `load` does with the share of rejects that the caller allows, and archives it. Refused for another reason it stays,
- * with that reason beside it.
+ * Loads a rejected drop with the share of rejects that the caller allows, and archives it. If it is rejected
+ * for another reason, it stays, with that reason beside it.
  *
- * @param options.load loads the file as it was looked at, and no other, for a sync date if its name must not decide
+ * @param options.load loads the file as it was listed, and no other; for the given sync date, or for that of
+ *   its name
  */
 export async function loadRejected(
   options: RejectedFile & {
@@ -133,7 +135,10 @@ async function archive(inbox: string, file: InboxFile, loadId: number | null): P
   return movedTo;
 }
 
-/** The drop is gone from rejected/: an earlier run may have loaded and archived it. The ledger then has its bytes as rejected once, and loaded. */
+/**
+ * For a drop that is not in rejected/ any more: an earlier run may have loaded and archived it. The ledger
+ * then has the same bytes first as rejected, then as loaded.
+ */
 async function findLoaded({
   inbox,
   path,
@@ -147,10 +152,12 @@ async function findLoaded({
   const [loadId] = await withSession({ database: warehouse.database, signal }, async ({ db }) => {
     const found = await db.execute<{ load_id: number }>(sql`
       select l.load_id
-      from warehouse.loads l
+      from ${loads} l
       where l.file_name = ${name} and l.status = 'loaded'
         and exists (
-          select from warehouse.loads r where r.sha256 = l.sha256 and r.status = 'rejected' and r.load_id < l.load_id
+          select
+          from ${loads} r
+          where r.sha256 = l.sha256 and r.status = 'rejected' and r.load_id < l.load_id
         )
       order by l.load_id desc
       limit 1`);

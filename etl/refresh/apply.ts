@@ -6,8 +6,9 @@ import { leafOf } from "./recompute.ts";
 import { readWritten, type Written, type WrittenRow } from "./report.ts";
 
 /**
- * Lets the planner probe the rollup's key for each changed group. A hash join or a merge join would read the whole partition for a few
- * groups. A scan, which the planner prefers in an empty partition, would read for each group all those that were inserted before it.
+ * Lets the planner probe the rollup's key for each changed group. A hash join or a merge join would read the
+ * whole partition for a few groups. A scan, which the planner prefers in an empty partition, would read for
+ * each group all those that were inserted before it.
  */
 export const PROBE_BY_KEY: readonly string[] = [
   "set local enable_hashjoin = off",
@@ -16,9 +17,10 @@ export const PROBE_BY_KEY: readonly string[] = [
 ];
 
 /**
- * Takes what is pending into the rollup, in one statement under the partition's lock: it deletes the pending rows that it sees, adds them up
- * by group and merges them in key order. Two statements would lose or double what commits between them. To be run with
- * {@link PROBE_BY_KEY}. Nothing is taken where the partition is stale, detached or gone.
+ * Takes what is pending into the rollup, in one statement under the partition's lock: it deletes the pending
+ * rows that it sees, adds them up by group and merges them in key order. Two statements would lose or double
+ * what commits between them. To be run with {@link PROBE_BY_KEY}. Nothing is taken where the partition is
+ * stale, detached or gone.
  *
  * @returns beside what was written: how many groups cannot be right afterwards
  */
@@ -49,7 +51,8 @@ export async function applyPending(
         insert (created_on, venue_key, invoices, total)
         values (net.created_on, net.venue_key, net.invoices, net.total)
       returning merge_action() as action,
-                coalesce(old.invoices, 0) + net.invoices as invoices, coalesce(old.total, 0) + net.total as total
+                coalesce(old.invoices, 0) + net.invoices as invoices,
+                coalesce(old.total, 0) + net.total as total
     ),
     controlled as (
       update ${partitions}

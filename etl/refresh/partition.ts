@@ -8,7 +8,9 @@ import { NOTHING_WRITTEN, type RefreshReport, type Written } from "./report.ts";
 import { type Choice, type Counted, type Plan, planRefresh } from "./strategy.ts";
 import { countPending, type Target } from "./targets.ts";
 
-/** Refreshes one partition in a transaction of its own. Others that want the same partition wait for its lock. */
+/**
+ * Refreshes one partition in a transaction of its own. Others that want the same partition wait for its lock.
+ */
 export async function refreshPartition(
   options: Choice & {
     readonly database: Database;
@@ -50,9 +52,11 @@ async function refreshProbing(
 }
 
 /**
- * Applies deltas as they were planned before the lock. That is the usual case, and it saves the count under the lock.
+ * Applies deltas as they were planned before the lock. That is the usual case, and it saves the count under
+ * the lock.
  *
- * @returns undefined for another plan, and where nothing was there to apply: then the partition is planned again
+ * @returns undefined for another plan, and where nothing was there to apply: then the partition is planned
+ *   again
  */
 async function applyAsPlanned(
   tx: Transaction,
@@ -84,16 +88,16 @@ async function carryOut(tx: Transaction, partition: Partition, plan: Plan): Prom
 }
 
 /**
- * Takes what is pending into the rollup. If that leaves a group with fewer invoices than none, or with euros and no invoice, somebody
- * changed rollup or queue by hand. Then the partition is rebuilt in the same transaction, and the report says so.
+ * Takes what is pending into the rollup. If that leaves a group with fewer invoices than none, or with euros
+ * and no invoice, somebody changed rollup or queue by hand. Then the partition is rebuilt in the same
+ * transaction, and the report says so.
  */
 async function applyOrRebuild(tx: Transaction, partition: Partition, plan: Plan): Promise<Plan & Written> {
   const { impossible, ...written } = await applyPending(tx, partition);
   if (impossible === 0) return { ...plan, ...written };
-  const reason = [
-    `rollup and pending changes contradict each other in ${impossible} groups, so they were changed by hand:`,
-    "rebuilt from the source; run rollbook verify",
-  ].join(" ");
+  const reason =
+    `rollup and pending changes contradict each other in ${impossible} groups, so they were changed by hand: ` +
+    "rebuilt from the source; run rollbook verify";
   const rebuilt = await rebuildRollup(tx, partition);
   return { ...plan, method: "rebuild", reason, ...rebuilt, changes: written.changes + rebuilt.changes };
 }

@@ -13,9 +13,10 @@ export const PLAN_FREELY: readonly string[] = [
 ];
 
 /**
- * Recomputes the rollup of a partition in one statement, under the partition's lock. The pending rows that the snapshot sees are in the
- * invoices of the same snapshot, so they are deleted, and rollup and control totals are set. Only rows that differ are written, so readers
- * never see an empty partition. Where the invoices were dropped the deltas are summed.
+ * Recomputes the rollup of a partition in one statement, under the partition's lock. The pending rows that
+ * the snapshot sees are in the invoices of the same snapshot, so they are deleted, and rollup and control
+ * totals are set. Only rows that differ are written, so readers never see an empty partition. Where the
+ * invoices were dropped the deltas are summed.
  */
 export async function rebuildRollup(tx: Transaction, partition: Partition): Promise<Written> {
   await tx.client.query([...PLAN_FREELY, ALLOW_WORK_MEM].join(";"));
@@ -50,7 +51,9 @@ export async function rebuildRollup(tx: Transaction, partition: Partition): Prom
     ),
     controlled as (
       update ${partitions}
-      set (rollup_invoices, rollup_total) = (select coalesce(sum(invoices), 0), coalesce(sum(total), 0) from fresh),
+      set (rollup_invoices, rollup_total) = (
+            select coalesce(sum(invoices), 0), coalesce(sum(total), 0) from fresh
+          ),
           state = case state when 'stale' then 'open' else state end,
           refreshed_at = clock_timestamp()
       where partition = ${partition.partition}

@@ -1,4 +1,7 @@
-/** What a partition holds, recomputed from its source: a rebuild writes it into the rollup, a verification compares the rollup with it. */
+/**
+ * What a partition holds, recomputed from its source: a rebuild writes it into the rollup, a verification
+ * compares the rollup with it.
+ */
 import { type SQL, sql } from "drizzle-orm";
 import { leafTable, type Parent } from "../../db/partitions/tables.ts";
 import type { Partition } from "../../db/schema.ts";
@@ -9,10 +12,11 @@ export function leafOf(parent: Parent, { partition }: Pick<Partition, "partition
 }
 
 /**
- * A query for the groups of a partition: `created_on`, `venue_key`, `invoices`, `total`. The source is its invoices; where those were
- * dropped, its deltas.
+ * A query for the groups of a partition: `created_on`, `venue_key`, `invoices`, `total`. The source is its
+ * invoices; where those were dropped, its deltas.
  *
- * @param options.timeZone adds a column `misdated`: an invoice stands under a date that is not its date in this zone
+ * @param options.timeZone adds a column `misdated`: an invoice stands under a date that is not its date in
+ *   this zone
  */
 export function recomputeGroups(options: {
   readonly partition: Pick<Partition, "partition" | "state">;

@@ -117,7 +117,7 @@ test("auto rebuilds where so much is pending that a rebuild is cheaper, and says
   ]);
 });
 
-test("auto rebuilds a stale partition, and says so; one that was named and needs nothing is told, too", async () => {
+test("auto rebuilds a stale partition, and says so; one that was named and needs nothing is reported, too", async () => {
   const warehouse = await makePending();
   await refresh(warehouse);
   await warehouse.query("update warehouse.partitions set state = 'stale' where partition = '2026-02'");

@@ -15,8 +15,8 @@ export interface RefreshOptions {
   /** Names of the partitions; default: all that have something pending (`full`: all there are). */
   readonly partitions?: readonly string[] | undefined;
   /**
-   * Only partitions with dates from `from` (inclusive) to `to` (exclusive). With the strategy `partition` all of them are rebuilt, also
-   * those in which nothing is pending.
+   * Only partitions with dates from `from` (inclusive) to `to` (exclusive). With the strategy `partition` all
+   * of them are rebuilt, also those in which nothing is pending.
    */
   readonly range?: DateRange | undefined;
   /** Default: `auto`. */
@@ -28,11 +28,12 @@ export interface RefreshOptions {
 }
 
 /**
- * Refreshes partitions, each in a transaction of its own. All strategies end in the same rollup. Readers are never blocked, and see each
- * partition before its refresh or after it, never between.
+ * Refreshes partitions, each in a transaction of its own. All strategies end in the same rollup. Readers are
+ * never blocked, and see each partition before its refresh or after it, never between.
  *
  * @returns a report for each partition, by name
- * @throws RollbookError `not_found` for a partition that is not there, `table_missing` for one whose tables were dropped by hand
+ * @throws RollbookError `not_found` for a partition that is not there, `table_missing` for one whose tables
+ *   were dropped by hand
  */
 export async function refreshPartitions(options: RefreshOptions): Promise<readonly RefreshReport[]> {
   const { database, signal, strategy = "auto" } = options;
@@ -57,7 +58,10 @@ export async function refreshPartitions(options: RefreshOptions): Promise<readon
   return reports.sort((a, b) => (a.partition < b.partition ? -1 : 1));
 }
 
-/** After a failure nothing new is begun, and what is under way is waited for: the caller may then close the database. */
+/**
+ * After a failure nothing new is begun, and what is under way is waited for: the caller may then close the
+ * database.
+ */
 async function forEachAtOnce<T>(
   items: readonly T[],
   atOnce: number,
@@ -76,8 +80,9 @@ async function forEachAtOnce<T>(
 }
 
 /**
- * Waits until everything that was committed before is on the disk. The refreshes of partitions do not wait one by one: what a crash takes
- * back of them is pending again, as it was. Nobody reads the message; a commit without any WAL of its own would not wait.
+ * Waits until everything that was committed before is on the disk. The refreshes of partitions do not wait
+ * one by one: what a crash takes back of them is pending again, as it was. Nobody reads the message; a commit
+ * without any WAL of its own would not wait.
  */
 async function makeDurable(options: Pick<RefreshOptions, "database" | "signal">): Promise<void> {
   await withSession(options, ({ db }) =>

@@ -2,7 +2,9 @@
 
 export interface RefreshReport {
   readonly partition: string;
-  /** `delta`: pending changes were applied; `rebuild`: the rollup was recomputed; `none`: nothing was pending. */
+  /**
+   * `delta`: pending changes were applied; `rebuild`: the rollup was recomputed; `none`: nothing was pending.
+   */
   readonly method: "delta" | "rebuild" | "none";
   /** Why this method, in words. */
   readonly reason: string;

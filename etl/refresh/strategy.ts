@@ -4,8 +4,8 @@ import type { RefreshReport } from "./report.ts";
 
 export const STRATEGIES = ["auto", "delta", "partition", "full"] as const;
 /**
- * `delta`: apply what is pending; `partition`: rebuild what it touches; `full`: rebuild all; `auto`: choose the cheaper method for each
- * partition. A stale partition is rebuilt under each of them.
+ * `delta`: apply what is pending; `partition`: rebuild what it touches; `full`: rebuild all; `auto`: choose
+ * the cheaper method for each partition. A stale partition is rebuilt under each of them.
  */
 export type Strategy = (typeof STRATEGIES)[number];
 
@@ -46,13 +46,17 @@ export function takesUntouched(strategy: Strategy, hasRange: boolean): boolean {
 }
 
 /**
- * What a change costs, in milliseconds: applying one pending change against scanning one invoice in a rebuild. Measured once on two busy
- * cores (3,600 changes in 45 ms; 900,000 to 2,700,000 invoices at 0.7 to 1.1 µs each). Only the ratio decides.
+ * What a change costs, in milliseconds: applying one pending change against scanning one invoice in a
+ * rebuild. Measured once on two busy cores (3,600 changes in 45 ms; 900,000 to 2,700,000 invoices at 0.7 to
+ * 1.1 µs each). Only the ratio decides.
  */
 const DELTA_MS_PER_CHANGE = 0.012;
 const REBUILD_MS_PER_INVOICE = 0.0011;
 
-/** The cheaper method for so many changes in a partition of so many invoices. Where the invoices were dropped it is always the delta. */
+/**
+ * The cheaper method for so many changes in a partition of so many invoices. Where the invoices were dropped
+ * it is always the delta.
+ */
 function planCheaper(changes: number, invoices: number, dropped: boolean): Plan {
   const deltaMs = Math.ceil(changes * DELTA_MS_PER_CHANGE);
   const rebuildMs = Math.ceil(invoices * REBUILD_MS_PER_INVOICE);

@@ -1,12 +1,19 @@
-/** Reads the ledger and the quarantine. */
+/** Reports the loads: their entries in the ledger, and their lines in quarantine. */
 import { and, desc, eq, sql } from "drizzle-orm";
 import { type Database, withSession } from "../../db/client.ts";
 import { streamRows } from "../../db/cursor.ts";
 import { RollbookError } from "../../db/errors.ts";
-import { type LoadStatus, loadHistory, loads, type ReportedLoad, type Settings } from "../../db/schema.ts";
+import {
+  type LoadStatus,
+  loadHistory,
+  loads,
+  type ReportedLoad,
+  rejects,
+  type Settings,
+} from "../../db/schema.ts";
 import { inWarehouseZone, isoInstant } from "./zone.ts";
 
-/** The newest loads, newest first. */
+/** Reads the newest loads, newest first. */
 export async function readLoads(options: {
   readonly database: Database;
   readonly settings: Settings;
@@ -47,7 +54,7 @@ export interface QuarantinedLine {
 }
 
 /**
- * The rejects of a load, by line. Without `loadId`, those of the newest load that has any.
+ * Reads the rejects of a load, by line. Without `loadId`, those of the newest load that has any.
  *
  * @throws RollbookError `not_found` when there is no such load
  */
@@ -74,13 +81,13 @@ export async function readRejects(
     }
     const which =
       options.loadId === undefined
-        ? sql`(select max(load_id) from warehouse.rejects)`
+        ? sql`(select max(load_id) from ${rejects})`
         : sql`${options.loadId}::integer`;
     const rows = streamRows<Omit<QuarantinedLine, "line"> & { line: string }>(
       session,
       sql`
         select load_id as "loadId", line, reason, column_name as "column", raw
-        from warehouse.rejects
+        from ${rejects}
         where load_id = ${which}
         order by line`,
     );

@@ -1,4 +1,4 @@
-/** What the warehouse says of itself: freshness, pending, last loads, and how near a limit is. */
+/** Reports the state of the warehouse: what is pending, the last loads, and what an operator should do. */
 import { sql } from "drizzle-orm";
 import { type Database, withSession } from "../../db/client.ts";
 import { describeFirst, listMissingTables } from "../../db/partitions/missing.ts";
@@ -12,7 +12,7 @@ export interface Status {
   readonly settings: Settings;
   readonly partitions: readonly Freshness[];
   readonly lastLoads: readonly ReportedLoad[];
-  /** What an operator should do something about, in words. */
+  /** What an operator should act on, in words. */
   readonly warnings: readonly string[];
 }
 
@@ -73,13 +73,16 @@ export async function warnOfLocks(options: {
 }): Promise<readonly string[]> {
   return withSession(options, async ({ db }) => {
     const result = await db.execute<{ partitions: number; locks: number }>(sql`
-      select (select count(*) from reports.partition_freshness)::int as partitions,
-             current_setting('max_locks_per_transaction')::int
-             * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int) as locks`);
+      select (select count(*) from ${partitionFreshness})::int as partitions,
+             current_setting('max_locks_per_transaction')::int * (
+               current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int
+             ) as locks`);
     const { partitions = 0, locks = 0 } = result.rows[0] ?? {};
     if (partitions * LOCKS_PER_PARTITION * READERS <= locks) return [];
     return [
-      `${partitions} partitions come near the server's lock table (${locks} locks): a query over all of them may fail with "out of shared memory". Raise max_locks_per_transaction, for example to 1024, and restart the server.`,
+      `${partitions} partitions come near the server's lock table (${locks} locks): a query over all of them ` +
+        'may fail with "out of shared memory". Raise max_locks_per_transaction, for example to 1024, and ' +
+        "restart the server.",
     ];
   });
 }

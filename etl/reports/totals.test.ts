@@ -152,7 +152,10 @@ test("the table aligns, groups thousands, escapes, and stops at 1000 rows", asyn
   expect((await run("totals", "--venue", "v0001")).stdout.split("\n")).toHaveLength(3);
 });
 
-/** Two loads: one became known in the last microsecond of 1 March in Berlin, the other in the first of 2 March. */
+/**
+ * Two loads: one became known in the last microsecond of 1 March in Berlin, the other in the first of 2
+ * March.
+ */
 async function loadAroundMidnight(): Promise<(...args: string[]) => Promise<Run>> {
   const warehouse = await createTestDatabase({ timeZone: "Europe/Berlin" });
   const folder = makeFolder();

@@ -1,15 +1,15 @@
-/** Queries the totals, and the loads that made them. */
+/** Reports the totals, and the loads that made them. */
 import { and, type SQL, sql } from "drizzle-orm";
 import type { Database, Session } from "../../db/client.ts";
 import { streamRows } from "../../db/cursor.ts";
 import { errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
-import type { Settings } from "../../db/schema.ts";
+import { type Settings, venueDailyTotals } from "../../db/schema.ts";
 import { inWarehouseZone, isoInstant } from "./zone.ts";
 
 export const GROUPINGS = ["venue,day", "venue,month", "venue", "day", "month"] as const;
 export type Grouping = (typeof GROUPINGS)[number];
 
-/** One total. `venue_id` and `created_on` are there as the grouping has them; a month is `YYYY-MM`; the total is in euros. */
+/** One total, in euros. It has `venue_id` and `created_on` if the grouping has them; a month is `YYYY-MM`. */
 export interface Total {
   readonly venue_id?: string;
   readonly created_on?: string;
@@ -80,7 +80,7 @@ function groupingKeys(by: Grouping): readonly { readonly name: string; readonly 
 }
 
 function totalsSource(asKnownOn: string | undefined): SQL {
-  if (asKnownOn === undefined) return sql`reports.venue_daily_totals`;
+  if (asKnownOn === undefined) return sql`${venueDailyTotals}`;
   return sql`reports.venue_daily_totals_as_known_on(${knownMoment(asKnownOn)})`;
 }
 
@@ -108,21 +108,26 @@ export interface Change {
   readonly total: string;
 }
 
-/** The loads that made a total, in the order in which they became known; their changes add up to it. */
+/**
+ * Reads the loads that made a total, in the order in which they became known. Their changes add up to the
+ * total.
+ */
 export async function explainTotal(
   options: Omit<TotalsOptions, "by">,
   onChange: (change: Change) => Promise<void>,
 ): Promise<void> {
   const known = options.asKnownOn;
+  const { timeZone } = options.settings;
   const isDate = known !== undefined && DATE.test(known);
   const end = isDate
-    ? sql`((${known}::date + 1)::timestamp at time zone ${options.settings.timeZone}) - interval '1 microsecond'`
+    ? sql`((${known}::date + 1)::timestamp at time zone ${timeZone}) - interval '1 microsecond'`
     : sql`${known ?? "infinity"}::timestamptz`;
   await asKnown(options, async (session) => {
     const rows = streamRows<Omit<Change, "invoices"> & { invoices: string }>(
       session,
       sql`
-        select t.load_id as "loadId", t.file_name as "fileName", t.synced_on::text as "syncedOn", t.known_at::text as "knownAt",
+        select t.load_id as "loadId", t.file_name as "fileName", t.synced_on::text as "syncedOn",
+               t.known_at::text as "knownAt",
                sum(t.invoices)::bigint as invoices, sum(t.total)::numeric(24, 2)::text as total
         from (select * from reports.venue_daily_changes c where c.known_at <= ${end}) t
         ${where(options)}
@@ -135,11 +140,11 @@ export async function explainTotal(
   });
 }
 
-/** A date, or a date and a time of day, perhaps with an offset. PostgreSQL alone would take more: `now`, `infinity`, `10/5/2026`. */
+/** PostgreSQL would accept more than these two forms: `now`, `infinity`, `10/5/2026`. */
 const DATE = /^\d{4}-\d\d-\d\d$/;
 const TIMESTAMP = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?\s?(Z|[+-]\d\d(:?\d\d)?)?$/i;
 
-/** What looks right and is not: 30 February, an offset of 99 hours (invalid_time_zone_displacement_value). */
+/** For a text of the right form that is no moment: 30 February, an offset of 99 hours (22009). */
 const NO_SUCH_MOMENT: ReadonlySet<string | undefined> = new Set([
   SQLSTATE.invalidDatetime,
   SQLSTATE.datetimeOverflow,
@@ -162,7 +167,9 @@ async function asKnown(options: Omit<TotalsOptions, "by">, work: (session: Sessi
 function noMoment(text: string | undefined, cause?: unknown): RollbookError {
   return new RollbookError({
     code: "usage",
-    message: `--as-known-on ${JSON.stringify(text)}: give a date (2026-10-05, which means its end) or a timestamp (2026-10-05T18:00:00+02:00).`,
+    message:
+      `--as-known-on ${JSON.stringify(text)}: give a date (2026-10-05, which means its end) ` +
+      "or a timestamp (2026-10-05T18:00:00+02:00).",
     cause,
   });
 }

@@ -3,7 +3,7 @@ import { sql } from "drizzle-orm";
 import { type Database, type Session, withTransaction } from "../../db/client.ts";
 import type { Settings } from "../../db/schema.ts";
 
-/** Runs `work` in a transaction in which PostgreSQL reads and prints instants in the warehouse's zone, whatever the server's is. */
+/** Runs `work` in a transaction in which PostgreSQL reads and prints instants in the warehouse's zone. */
 export async function inWarehouseZone<T>(
   options: {
     readonly database: Database;
@@ -18,7 +18,7 @@ export async function inWarehouseZone<T>(
   });
 }
 
-/** Today's date in the warehouse's zone, by the server's clock. */
+/** Reads today's date in the warehouse's zone, by the server's clock. */
 export async function readToday(options: {
   readonly database: Database;
   readonly settings: Settings;
@@ -32,7 +32,9 @@ export async function readToday(options: {
   return row.today;
 }
 
-/** What PostgreSQL prints, `2026-10-05 18:00:00.5+02`, as ISO 8601 with a whole offset: `2026-10-05T18:00:00.5+02:00`. */
+/**
+ * Turns what PostgreSQL prints (`2026-10-05 18:00:00.5+02`) into ISO 8601 (`2026-10-05T18:00:00.5+02:00`).
+ */
 export function isoInstant(text: string): string;
 export function isoInstant(text: string | null): string | null;
 export function isoInstant(text: string | null): string | null {

@@ -18,8 +18,8 @@ export interface Checked {
 }
 
 /**
- * Names the groups of one partition that differ, and compares its control totals. The caller holds a lock that keeps the partition from
- * being closed meanwhile.
+ * Names the groups of one partition that differ, and compares its control totals. The caller holds a lock
+ * that keeps the partition from being closed meanwhile.
  */
 export async function checkPartition(
   session: Session,
@@ -144,7 +144,8 @@ async function compareControlTotals(
     select p.rollup_invoices, p.rollup_total, r.invoices, r.total, r.groups
     from ${partitions} p
     cross join (
-      select coalesce(sum(invoices), 0) as invoices, coalesce(sum(total), 0)::numeric(24, 2) as total, count(*) as groups
+      select coalesce(sum(invoices), 0) as invoices, coalesce(sum(total), 0)::numeric(24, 2) as total,
+             count(*) as groups
       from ${leafOf("venue_day_rollup", partition)}
     ) r
     where p.partition = ${partition.partition}`);

@@ -6,7 +6,9 @@ import { invoices, type Partition, venues } from "../../db/schema.ts";
 import { leafOf } from "../refresh/recompute.ts";
 import type { OnDivergence } from "./divergence.ts";
 
-/** Names the invoice ids that stand under several keys, in one partition or in all. Reads all their invoices. */
+/**
+ * Names the invoice ids that stand under several keys, in one partition or in all. Reads all their invoices.
+ */
 export async function checkIdentity(
   session: Session,
   partition: Partition | undefined,
@@ -17,7 +19,8 @@ export async function checkIdentity(
   const rows = streamRows<{ readonly invoice_id: string; readonly keys: string[] }>(
     session,
     sql`
-      select i.invoice_id, array_agg(v.venue_id || ' on ' || i.created_on order by i.created_on, v.venue_id) as keys
+      select i.invoice_id,
+             array_agg(v.venue_id || ' on ' || i.created_on order by i.created_on, v.venue_id) as keys
       from ${source} i
       join ${venues} v on v.venue_key = i.venue_key
       group by i.invoice_id

@@ -7,7 +7,10 @@ import { corrections, deltas, loads, rejects } from "../../db/schema.ts";
 import { LOADED_AGAIN } from "../load/claim.ts";
 import type { OnDivergence } from "./divergence.ts";
 
-/** By how much the deltas and corrections of a load are short of its ledger entry; negative where there are more. */
+/**
+ * By how much the deltas and corrections of a load are short of its ledger entry; negative where there are
+ * more.
+ */
 export interface Lacking {
   readonly loadId: number;
   readonly invoices: number;
@@ -38,14 +41,17 @@ interface FindingRow {
 }
 
 /**
- * Checks that the counts of each load add up, that its deltas bring as many invoices as it inserted, that what it overwrote is kept, and
- * that its quarantine is complete. Of a load whose drop was loaded again only the first is checked, because its rows were lost. Of a load
- * with deltas in an archive the second is not checked.
+ * Checks that the counts of each load add up, that its deltas bring as many invoices as it inserted, that
+ * what it overwrote is kept, and that its quarantine is complete. Of a load whose drop was loaded again only
+ * the first is checked, because its rows were lost. Of a load with deltas in an archive the second is not
+ * checked.
  *
- * To be run in a REPEATABLE READ transaction: catalog, live deltas and detached deltas must be seen as of one moment.
+ * To be run in a REPEATABLE READ transaction: catalog, live deltas and detached deltas must be seen as of one
+ * moment.
  */
 export async function checkLedger(tx: Transaction, found: OnDivergence): Promise<LedgerFindings> {
-  // Before the snapshot: a detach that this snapshot does not see waits for this lock before it takes the table away.
+  // Before the snapshot: a detach that this snapshot does not see waits for this lock before it takes the
+  // table away.
   await tx.client.query("lock table only warehouse.venue_day_deltas in access share mode");
   const { tables, archived } = await listDetachedDeltas(tx);
   const lacking = new Map<number, Lacking>();
@@ -79,7 +85,8 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
       group by 1
     ),
     compared as (
-      select load_id, l.status, l.read, l.inserted, l.corrected, l.unchanged, l.superseded, l.rejected, l.error_code,
+      select load_id, l.status, l.error_code,
+             l.read, l.inserted, l.corrected, l.unchanged, l.superseded, l.rejected,
              coalesce(c.invoices, 0) as brought, coalesce(r.lines, 0) as lines,
              coalesce(o.invoices, 0) as kept,
              l.inserted - coalesce(c.invoices, 0) - coalesce(a.invoices, 0) as brought_less,
@@ -95,13 +102,15 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
     select load_id, kind, brought_less, kept_less, lines, message
     from compared
     cross join lateral (values
-      ('unknown', status is null, 'there are deltas, corrections or quarantined lines of a load that the ledger does not know'),
+      ('unknown', status is null,
+       'there are deltas, corrections or quarantined lines of a load that the ledger does not know'),
       ('deltas', (excused or archived) is not true and status is not null and brought_less <> 0,
        format('its deltas bring %s invoices, its ledger entry says %s', brought, inserted)),
       ('corrections', excused is not true and status is not null and kept_less <> 0,
        format('%s of its corrections are kept, its ledger entry says %s', kept, corrected)),
       ('lines', status = 'loaded' and read <> inserted + corrected + unchanged + superseded + rejected,
-       format('%s lines read are not %s + %s + %s + %s + %s', read, inserted, corrected, unchanged, superseded, rejected)),
+       format('%s lines read are not %s + %s + %s + %s + %s',
+              read, inserted, corrected, unchanged, superseded, rejected)),
       ('quarantine', lines <> rejected and error_code is distinct from ${LOADED_AGAIN},
        format('%s lines are in quarantine, its ledger entry says %s', lines, rejected))
     ) as checks (kind, failed, message)

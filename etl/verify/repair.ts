@@ -35,8 +35,8 @@ export async function markStale(options: RepairOptions, partitionId: number): Pr
 }
 
 /**
- * Makes deltas and rollup say what the invoices say. What the deltas lack is entered under a ledger entry of its own, so that the loads
- * behind a total, and "as known on", still add up.
+ * Makes deltas and rollup say what the invoices say. What the deltas lack is entered under a ledger entry of
+ * its own, so that the loads behind a total, and "as known on", still add up.
  *
  * @returns false when the partition was detached meanwhile
  */
@@ -53,7 +53,8 @@ export async function repairPartition(options: RepairOptions, partitionId: numbe
 }
 
 /**
- * Gives deltas of loads that the ledger does not know to the repair, which then enters what all deltas together lack.
+ * Gives deltas of loads that the ledger does not know to the repair, which then enters what all deltas
+ * together lack.
  *
  * @returns the number of the repair's ledger entry; undefined when nothing had to be adjusted
  */
@@ -77,7 +78,8 @@ async function enterAdjustment(tx: Transaction, partition: Partition): Promise<n
       from ${ofPartition}
       group by created_on, venue_key
     ) l using (created_on, venue_key)
-    where (coalesce(t.invoices, 0), coalesce(t.total, 0)) <> (coalesce(l.invoices, 0), coalesce(l.total, 0))`);
+    where (coalesce(t.invoices, 0), coalesce(t.total, 0))
+       <> (coalesce(l.invoices, 0), coalesce(l.total, 0))`);
   if (taken.rowCount !== 0 || adjusted.rowCount !== 0) return loadId;
   await tx.db.execute(sql`delete from ${loads} where load_id = ${loadId}`);
   return undefined;
@@ -96,8 +98,9 @@ async function beginRepair(
 }
 
 /**
- * Makes sure that no load gets a number that rows have already. The numbering falls behind when the ledger is restored from an older backup
- * than the data: new loads would then be taken for the old ones, and lose to them.
+ * Makes sure that no load gets a number that rows have already. The numbering falls behind when the ledger is
+ * restored from an older backup than the data: new loads would then be taken for the old ones, and lose to
+ * them.
  */
 export async function raiseLoadIds(tx: Transaction): Promise<void> {
   const { tables } = await listDetachedDeltas(tx);
@@ -105,7 +108,8 @@ export async function raiseLoadIds(tx: Transaction): Promise<void> {
   await tx.db.execute(sql`
     select setval(sequence, newest)
     from (
-      select max(load_id) as newest, pg_get_serial_sequence('warehouse.loads', 'load_id')::regclass as sequence
+      select max(load_id) as newest,
+             pg_get_serial_sequence('warehouse.loads', 'load_id')::regclass as sequence
       from (
         select max(load_id) as load_id from ${loads}
         union all select max(load_id) from ${rejects}
@@ -118,8 +122,9 @@ export async function raiseLoadIds(tx: Transaction): Promise<void> {
 }
 
 /**
- * Enters in the ledger what cannot be mended: loads that only their rows speak of, and by how much the deltas and corrections of a load are
- * short for good. Their groups were adjusted under the repair's own entry, because nobody knows which of them the load had brought.
+ * Enters in the ledger what cannot be mended: loads that only their rows speak of, and by how much the deltas
+ * and corrections of a load are short for good. Their groups were adjusted under the repair's own entry,
+ * because nobody knows which of them the load had brought.
  */
 export async function acknowledge(tx: Transaction, { lacking, unknown }: LedgerFindings): Promise<void> {
   // The deltas of an unknown load stay its own, and count as known from now on.

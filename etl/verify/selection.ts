@@ -29,8 +29,8 @@ export async function selectPartitions(options: {
 }
 
 /**
- * The partition as the catalog has it now; undefined when it has left the live tables. While the caller holds one of the partition's locks
- * it cannot leave them.
+ * The partition as the catalog has it now; undefined when it has left the live tables. While the caller holds
+ * one of the partition's locks it cannot leave them.
  */
 export async function findLivePartition(
   tx: Transaction,

@@ -1,4 +1,6 @@
-/** Proves rollup + pending = recompute = sum of deltas, and names every group that is not; repairs on request. */
+/**
+ * Proves rollup + pending = recompute = sum of deltas, and names every group that is not; repairs on request.
+ */
 import { type Database, withSession, withTransaction } from "../../db/client.ts";
 import { LOCK, shareLockUntilEnd } from "../../db/locks.ts";
 import { requireOwner } from "../../db/roles/owner.ts";
@@ -36,11 +38,12 @@ export interface VerifyOptions {
 }
 
 /**
- * Verifies the warehouse, partition by partition, each in one snapshot, while loads and refreshes go on. A partition whose rollup is wrong
- * becomes `stale`, so that the next refresh rebuilds it. Detached partitions are not in the live tables and are left out.
+ * Verifies the warehouse, partition by partition, each in one snapshot, while loads and refreshes go on. A
+ * partition whose rollup is wrong becomes `stale`, so that the next refresh rebuilds it. Detached partitions
+ * are not in the live tables and are left out.
  *
- * @throws RollbookError `not_found` for a partition that is not there, `usage` for a detached one, `permission` to repair without being the
- *   owner
+ * @throws RollbookError `not_found` for a partition that is not there, `usage` for a detached one,
+ *   `permission` to repair without being the owner
  */
 export async function verifyWarehouse(options: VerifyOptions): Promise<VerifyReport> {
   const started = performance.now();

@@ -1,0 +1,46 @@
+/** Cuts the drops that are ready into batches: each is loaded by one process. */
+import { type InboxFile, syncDateOf } from "./list.ts";
+
+/** Drops that one process loads, one after the other. */
+export interface Batch {
+  readonly files: readonly InboxFile[];
+  readonly bytes: number;
+  /** Oldest and newest sync date; null where no name holds one. */
+  readonly syncedFrom: string | null;
+  readonly syncedTo: string | null;
+}
+
+/**
+ * What a drop costs beside its bytes: its transaction and round trips take as long as loading so many bytes.
+ */
+const FILE_WEIGHT = 250_000;
+/**
+ * Less than this, in bytes, is not worth a process of its own: to start one takes as long as to load so much.
+ */
+const LEAST_WEIGHT = 32_000_000;
+
+/** Cuts files into at most `most` batches of similar weight, in their order. */
+export function cutBatches(files: readonly InboxFile[], most: number): readonly Batch[] {
+  const weights = files.map(({ bytes }) => Number(bytes) + FILE_WEIGHT);
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const count = Math.max(1, Math.min(most, Math.floor(total / LEAST_WEIGHT)));
+  const batches: InboxFile[][] = Array.from({ length: count }, () => []);
+  let before = 0;
+  for (const [index, file] of files.entries()) {
+    const weight = weights[index] ?? 0;
+    // The batch that the middle of the file falls into gets it.
+    batches[Math.floor(((before + weight / 2) / total) * count)]?.push(file);
+    before += weight;
+  }
+  return batches.filter((batch) => batch.length > 0).map(describeBatch);
+}
+
+function describeBatch(files: readonly InboxFile[]): Batch {
+  const dates = files.map(({ name }) => syncDateOf(name)).filter((date) => date !== undefined);
+  return {
+    files,
+    bytes: files.reduce((sum, { bytes }) => sum + Number(bytes), 0),
+    syncedFrom: dates.at(0) ?? null,
+    syncedTo: dates.at(-1) ?? null,
+  };
+}
