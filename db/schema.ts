@@ -150,6 +150,10 @@ export const partitions = warehouse.table("partitions", {
   rollupInvoices: count("rollup_invoices").default(0),
   rollupTotal: euros("rollup_total").default("0"),
   refreshedAt: instant("refreshed_at"),
+  // The database makes these three from the name of the partition.
+  invoicesTable: text("invoices_table").notNull(),
+  deltasTable: text("deltas_table").notNull(),
+  rollupTable: text("rollup_table").notNull(),
 });
 
 export type Settings = Readonly<Omit<typeof settings.$inferSelect, "onlyRow">>;

@@ -7,7 +7,6 @@ import { restoreRights } from "../roles/grant.ts";
 import { requireOwner } from "../roles/owner.ts";
 import type { Partition, PartitionState } from "../schema.ts";
 import { findPartition, type PartitionChange, setState } from "./catalog.ts";
-import type { PartitionRange } from "./ranges.ts";
 import {
   attachStatement,
   createStatement,
@@ -51,7 +50,7 @@ function attachTables(options: PartitionChange & { readonly anew?: boolean | und
       const found = await findPartition(tx, options.partition);
       const wanted = found.state === "dropped" ? PARENTS.filter((parent) => parent !== "invoices") : PARENTS;
       const states = new Map<Parent, TableState>();
-      for (const parent of wanted) states.set(parent, await readTableState(tx, parent, options.partition));
+      for (const parent of wanted) states.set(parent, await readTableState(tx, parent, found));
       if (found.state !== "detached" && [...states.values()].every((state) => state === "attached")) {
         throw new RollbookError({
           code: "usage",
@@ -61,8 +60,8 @@ function attachTables(options: PartitionChange & { readonly anew?: boolean | und
       const madeAnew = wanted.filter((parent) => states.get(parent) === "gone");
       refuseLostTables(found, madeAnew, options.anew === true);
       for (const [parent, state] of states) {
-        if (state === "pending") await finalizeDetach(tx, parent, leafTable(parent, options.partition));
-        if (state === "gone") await tx.client.query(createStatement(parent, options.partition));
+        if (state === "half_detached") await finalizeDetach(tx, parent, leafTable(parent, found));
+        if (state === "gone") await tx.client.query(createStatement(parent, found));
         if (state !== "attached") await attachAgain(tx, parent, found);
       }
       const mended = found.state !== "detached" || madeAnew.length > 0;
@@ -74,12 +73,12 @@ function attachTables(options: PartitionChange & { readonly anew?: boolean | und
 }
 
 /** What no other table can make up for is not replaced by nothing, unless somebody says so. */
-function refuseLostTables({ partition, state }: Partition, gone: readonly Parent[], anew: boolean): void {
+function refuseLostTables(found: Partition, gone: readonly Parent[], anew: boolean): void {
   const lost = gone.filter((parent) => parent !== "venue_day_rollup");
   if (lost.length === 0) return;
-  const tables = lost.map((parent) => `warehouse.${leafName(parent, partition)}`).join(" and ");
+  const tables = lost.map((parent) => `warehouse.${leafName(parent, found)}`).join(" and ");
   const restore = `Restore from a backup or an archive what is gone (pg_restore --table), and attach again.`;
-  if (state === "dropped") {
+  if (found.state === "dropped") {
     // The invoices went before: the rollup would be set to nothing, and it is the last that is known.
     throw new RollbookError({
       code: "table_missing",
@@ -89,7 +88,7 @@ function refuseLostTables({ partition, state }: Partition, gone: readonly Parent
   if (anew) return;
   throw new RollbookError({
     code: "table_missing",
-    message: `${tables} ${lost.length === 1 ? "is" : "are"} gone. ${restore} Without a backup: rollbook partitions attach ${partition} --anew makes it empty; docs/recovery.md says what to do then.`,
+    message: `${tables} ${lost.length === 1 ? "is" : "are"} gone. ${restore} Without a backup: rollbook partitions attach ${found.partition} --anew makes it empty; docs/recovery.md says what to do then.`,
   });
 }
 
@@ -97,9 +96,9 @@ function refuseLostTables({ partition, state }: Partition, gone: readonly Parent
  * Attaches a leaf that has been detached. DETACH CONCURRENTLY left it a check of its bounds, which spares ATTACH the scan; every insert
  * would pay for it from then on, so it goes.
  */
-async function attachAgain(tx: Transaction, parent: Parent, range: PartitionRange): Promise<void> {
-  const leaf = leafTable(parent, range.partition);
-  await tx.client.query(attachStatement(parent, range));
+async function attachAgain(tx: Transaction, parent: Parent, partition: Partition): Promise<void> {
+  const leaf = leafTable(parent, partition);
+  await tx.client.query(attachStatement(parent, partition));
   const own = await tx.client.query(
     "select conname from pg_constraint where conrelid = $1::regclass and contype = 'c' and coninhcount = 0",
     [leaf],

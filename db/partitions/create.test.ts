@@ -15,7 +15,7 @@ import {
 } from "../testing/partitions.ts";
 import { holdPartitions } from "./catalog.ts";
 import { ensurePartitions } from "./create.ts";
-import { intersects, partitionOf } from "./ranges.ts";
+import { intersects, type PartitionRange, partitionOf } from "./ranges.ts";
 import { detachPartition } from "./remove.ts";
 
 // Which dates a partition holds
@@ -83,24 +83,40 @@ test("a range that ends where a partition begins does not touch it", () => {
   expect([touches("2026-10-05", "2026-10-06"), touches("2026-09-01", "2026-10-01")]).toEqual([true, false]);
 });
 
-test("names and bounds are those that PostgreSQL's calendar gives, for every date of thirty years", async () => {
+test("PostgreSQL gives the same names and bounds, for every date of thirty years", async () => {
   const warehouse = await createTestDatabase();
-  const rows = await warehouse.query<Record<Granularity | "date", string>>(`
-    select to_char(day, 'YYYY-MM-DD') as date,
-           concat_ws(' ', to_char(day, 'YYYY-MM-DD'), day::date, day::date + 1) as day,
-           concat_ws(' ', to_char(day, 'IYYY-"W"IW'), date_trunc('week', day)::date, (date_trunc('week', day) + interval '7 days')::date) as week,
-           concat_ws(' ', to_char(day, 'YYYY-MM'), date_trunc('month', day)::date, (date_trunc('month', day) + interval '1 month')::date) as month,
-           concat_ws(' ', to_char(day, 'YYYY-"Q"Q'), date_trunc('quarter', day)::date, (date_trunc('quarter', day) + interval '3 months')::date) as quarter,
-           concat_ws(' ', to_char(day, 'YYYY'), date_trunc('year', day)::date, (date_trunc('year', day) + interval '1 year')::date) as year
-    from generate_series(timestamp '1998-01-01', '2027-12-31', '1 day') day`);
-  const offenders = rows.flatMap(({ date, ...expected }) =>
-    GRANULARITIES.filter((granularity) => {
-      const { partition, lower, upper } = partitionOf(granularity, date);
-      return expected[granularity] !== `${partition} ${lower} ${upper}`;
-    }).map((granularity) => `${granularity} of ${date}`),
+  const rows = await warehouse.query<{ granularity: Granularity; date: string } & PartitionRange>(
+    `select granularity, day::date as date, r.*
+     from generate_series(timestamp '1998-01-01', '2027-12-31', '1 day') day
+     cross join unnest($1::text[]) granularity
+     cross join lateral warehouse.partition_range(granularity, day::date) r`,
+    [GRANULARITIES],
   );
-  expect(rows).toHaveLength(10_957);
+  const offenders = rows.filter(({ granularity, date, partition, lower, upper }) => {
+    const own = partitionOf(granularity, date);
+    return own.partition !== partition || own.lower !== lower || own.upper !== upper;
+  });
+  expect(rows).toHaveLength(10_957 * GRANULARITIES.length);
   expect(offenders).toEqual([]);
+});
+
+test.each<[Granularity, string]>([
+  ["day", "2026_10_05"],
+  ["week", "2026_w41"],
+  ["month", "2026_10"],
+  ["quarter", "2026_q4"],
+  ["year", "2026"],
+])("the tables of a %s are named after it: invoices_%s", async (granularity, suffix) => {
+  const warehouse = await createTestDatabase({ granularity });
+  await ensurePartitions({ database: warehouse.database, granularity, dates: ["2026-10-05"] });
+  const tables = await warehouse.query<{ leaf: string }>(
+    "select relname as leaf from pg_class where relispartition and relkind = 'r' order by 1",
+  );
+  expect(tables.map(({ leaf }) => leaf)).toEqual([
+    `invoices_${suffix}`,
+    `venue_day_deltas_${suffix}`,
+    `venue_day_rollup_${suffix}`,
+  ]);
 });
 
 // How partitions come

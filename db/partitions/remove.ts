@@ -2,14 +2,13 @@
  * How partitions leave: detached from the live tables, or their invoices dropped for good. Every step can be repeated after a crash: the
  * catalog's state changes first, the tables follow.
  */
-import { eq } from "drizzle-orm";
-import pg from "pg";
+import { eq, sql } from "drizzle-orm";
 import { type Session, type Transaction, withSession, withTransaction } from "../client.ts";
 import { RollbookError } from "../errors.ts";
 import { LOCK, limitLockWaits, lockUntilEnd, retryWhileLocked } from "../locks.ts";
-import { type Partition, partitions } from "../schema.ts";
+import { type Partition, partitions, pending } from "../schema.ts";
 import { findPartition, type PartitionChange, setState } from "./catalog.ts";
-import { finalizeDetach, leafTable, type Parent, readTableState } from "./tables.ts";
+import { finalizeDetach, leafTable, type Parent, quoteLeaf, readTableState } from "./tables.ts";
 
 /**
  * Takes a partition out of the live tables: the catalog's state first, then one table after the other, each without blocking
@@ -21,9 +20,9 @@ import { finalizeDetach, leafTable, type Parent, readTableState } from "./tables
  */
 export async function detachPartition(options: PartitionClosing): Promise<void> {
   await closePartition(options, "detached");
-  await withRemovalLock(options, async (session) => {
+  await withRemovalLock(options, async (session, partition) => {
     for (const parent of ["venue_day_rollup", "venue_day_deltas", "invoices"] as const) {
-      await detachLeaf(options, session, parent);
+      await detachLeaf(options, session, parent, partition);
     }
   });
 }
@@ -34,9 +33,9 @@ export async function detachPartition(options: PartitionClosing): Promise<void> 
  */
 export async function dropPartition(options: PartitionClosing): Promise<void> {
   await closePartition(options, "dropped");
-  await withRemovalLock(options, async (session) => {
-    await detachLeaf(options, session, "invoices");
-    await session.client.query(`drop table if exists ${leafTable("invoices", options.partition)}`);
+  await withRemovalLock(options, async (session, partition) => {
+    await detachLeaf(options, session, "invoices", partition);
+    await session.client.query(`drop table if exists ${leafTable("invoices", partition)}`);
   });
 }
 
@@ -51,12 +50,12 @@ export interface PartitionClosing extends PartitionChange {
 /** One removal at a time, on a session without a transaction. New partitions do not wait for it: it may wait long for readers. */
 async function withRemovalLock(
   options: PartitionChange,
-  work: (session: Session) => Promise<void>,
+  work: (session: Session, partition: Partition) => Promise<void>,
 ): Promise<void> {
   await withSession(options, async (session) => {
     await session.client.query("select pg_advisory_lock($1, 0)", [LOCK.removePartition]);
     try {
-      await work(session);
+      await work(session, await findPartition(session, options.partition));
     } finally {
       await session.client.query("select pg_advisory_unlock($1, 0)", [LOCK.removePartition]).catch(() => {});
     }
@@ -92,13 +91,11 @@ async function closePartition(options: PartitionClosing, state: "detached" | "dr
 }
 
 async function refuseOutdated(tx: Transaction, { partition, lower, upper }: Partition): Promise<void> {
-  const outdated = await tx.client.query(
-    `select from warehouse.partitions
-     where partition = $1 and state = 'stale'
-        or exists (select from warehouse.venue_day_pending where created_on >= $2 and created_on < $3)
-     limit 1`,
-    [partition, lower, upper],
-  );
+  const outdated = await tx.db.execute(sql`
+    select from ${partitions}
+    where partition = ${partition} and state = 'stale'
+       or exists (select from ${pending} where created_on >= ${lower} and created_on < ${upper})
+    limit 1`);
   if (outdated.rowCount === 0) return;
   throw new RollbookError({
     code: "partition_busy",
@@ -106,31 +103,33 @@ async function refuseOutdated(tx: Transaction, { partition, lower, upper }: Part
   });
 }
 
-async function detachLeaf(options: PartitionChange, session: Session, parent: Parent): Promise<void> {
+async function detachLeaf(
+  options: PartitionChange,
+  session: Session,
+  parent: Parent,
+  partition: Partition,
+): Promise<void> {
   await finishDetaches(options, session, parent);
-  if ((await readTableState(session, parent, options.partition)) !== "attached") return;
+  if ((await readTableState(session, parent, partition)) !== "attached") return;
   // CONCURRENTLY: a plain DETACH blocks every reader. It waits without a lock on the parent, so it may wait long.
   await session.client.query(
-    `alter table warehouse.${parent} detach partition ${leafTable(parent, options.partition)} concurrently`,
+    `alter table warehouse.${parent} detach partition ${leafTable(parent, partition)} concurrently`,
   );
 }
 
 /** Completes detaches that were cut off, of whichever partition: PostgreSQL begins no other before. */
 async function finishDetaches(options: PartitionChange, session: Session, parent: Parent): Promise<void> {
-  const halfway = await session.client.query(
-    `select c.relname as name
-     from pg_inherits i
-     join pg_class c on c.oid = i.inhrelid
-     where i.inhparent = $1::regclass and i.inhdetachpending`,
-    [`warehouse.${parent}`],
-  );
+  const halfway = await session.db.execute<{ name: string }>(sql`
+    select c.relname as name
+    from pg_inherits i
+    join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = ${`warehouse.${parent}`}::regclass and i.inhdetachpending`);
   for (const { name } of halfway.rows) {
-    const leaf = `warehouse.${pg.escapeIdentifier(name)}`;
     // FINALIZE waits for old snapshots with locks in its hands, so it does not wait long at a time.
     await retryWhileLocked(options, () =>
       withTransaction(options, async (tx) => {
         await limitLockWaits(tx);
-        await finalizeDetach(tx, parent, leaf);
+        await finalizeDetach(tx, parent, quoteLeaf(name));
       }),
     );
   }

@@ -1,55 +1,68 @@
-/** The three tables of a partition: their names, how each is made and attached, and where it is now. */
+/** The three tables of a partition: what they are called, how each is made and attached, and where it is now. */
 import { sql } from "drizzle-orm";
 import pg from "pg";
 import type { Session, Transaction } from "../client.ts";
+import { type Partition, partitions } from "../schema.ts";
 import { listPartitions } from "./catalog.ts";
-import type { PartitionRange } from "./ranges.ts";
 
-/** The three tables of a set, by their parents. */
+/** Each partition has a table, its leaf, under each of these. */
 export const PARENTS = ["invoices", "venue_day_deltas", "venue_day_rollup"] as const;
 export type Parent = (typeof PARENTS)[number];
 
-/** The table of a partition under one of the parents, schema-qualified and quoted, e.g. `warehouse."invoices_2026_10"`. */
-export function leafTable(parent: Parent, partition: string): string {
-  return `warehouse.${pg.escapeIdentifier(leafName(parent, partition))}`;
+/** What the catalog says of the names. */
+export type PartitionTables = Pick<Partition, "invoicesTable" | "deltasTable" | "rollupTable">;
+
+const NAME: Readonly<Record<Parent, keyof PartitionTables>> = {
+  invoices: "invoicesTable",
+  venue_day_deltas: "deltasTable",
+  venue_day_rollup: "rollupTable",
+};
+
+/** The name of a partition's table, without its schema: `invoices_2026_10`. */
+export function leafName(parent: Parent, partition: PartitionTables): string {
+  return partition[NAME[parent]];
 }
 
-/** The name alone: `invoices_2026_10`. */
-export function leafName(parent: Parent, partition: string): string {
-  return `${parent}_${partition.toLowerCase().replaceAll("-", "_")}`;
+/** The same with its schema and quoted, to be put into SQL: `warehouse."invoices_2026_10"`. */
+export function leafTable(parent: Parent, partition: PartitionTables): string {
+  return quoteLeaf(leafName(parent, partition));
 }
 
-/** Makes the table of a partition, beside its parent. */
-export function createStatement(parent: Parent, partition: string): string {
+export function quoteLeaf(name: string): string {
+  return `warehouse.${pg.escapeIdentifier(name)}`;
+}
+
+/** Makes a table of a partition, beside its parent. */
+export function createStatement(parent: Parent, partition: PartitionTables): string {
   // A rollup row is updated over and over: room on its page keeps the update out of the index.
   const storage = parent === "venue_day_rollup" ? "with (fillfactor = 85)" : "";
   return `create table ${leafTable(parent, partition)} (like warehouse.${parent} including defaults including constraints including indexes) ${storage}`;
 }
 
 /** ATTACH, not PARTITION OF: the latter takes ACCESS EXCLUSIVE on the parent and blocks every reader. */
-export function attachStatement(parent: Parent, { partition, lower, upper }: PartitionRange): string {
-  const bounds = `from (${pg.escapeLiteral(lower)}) to (${pg.escapeLiteral(upper)})`;
+export function attachStatement(parent: Parent, partition: Partition): string {
+  const bounds = `from (${pg.escapeLiteral(partition.lower)}) to (${pg.escapeLiteral(partition.upper)})`;
   return `alter table warehouse.${parent} attach partition ${leafTable(parent, partition)} for values ${bounds}`;
 }
 
-export type TableState = "attached" | "pending" | "apart" | "gone";
+/** `half_detached`: DETACH CONCURRENTLY was cut off. `separate`: the table is there, and not attached to its parent. */
+export type TableState = "attached" | "half_detached" | "separate" | "gone";
 
-/** Where a leaf is: attached, half detached (a crash in DETACH CONCURRENTLY), apart from its parent, or gone. */
 export async function readTableState(
   session: Session,
   parent: Parent,
-  partition: string,
+  partition: PartitionTables,
 ): Promise<TableState> {
-  const result = await session.db.execute<{ leaf: string | null; pending: boolean | null }>(sql`
-    select c.oid::text as leaf, i.inhdetachpending as pending
+  const result = await session.db.execute<{ halfway: boolean | null }>(sql`
+    select i.inhdetachpending as halfway
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'warehouse'
     left join pg_inherits i on i.inhrelid = c.oid
     where c.relname = ${leafName(parent, partition)}`);
   const [row] = result.rows;
   if (row === undefined) return "gone";
-  if (row.pending === null) return "apart";
-  return row.pending ? "pending" : "attached";
+  if (row.halfway === null) return "separate";
+  return row.halfway ? "half_detached" : "attached";
 }
 
 export async function finalizeDetach(tx: Transaction, parent: Parent, leaf: string): Promise<void> {
@@ -62,18 +75,16 @@ export async function finalizeDetach(tx: Transaction, parent: Parent, leaf: stri
  * @param before the date, `YYYY-MM-DD`
  */
 export async function listDetachable(session: Session, before: string): Promise<readonly string[]> {
-  const attached = await session.client.query<{ name: string }>(
-    `select c.relname as name
-     from pg_inherits i
-     join pg_class c on c.oid = i.inhrelid
-     where i.inhparent = any ($1::regclass[])`,
-    [PARENTS.map((parent) => `warehouse.${parent}`)],
-  );
+  const attached = await session.db.execute<{ name: string }>(sql`
+    select c.relname as name
+    from pg_inherits i
+    join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = any (${sql.param(PARENTS.map((parent) => `warehouse.${parent}`))}::regclass[])`);
   const leaves = new Set(attached.rows.map(({ name }) => name));
   const all = await listPartitions(session);
   return all
     .filter(({ upper, state }) => upper <= before && state !== "dropped")
-    .filter(({ partition }) => PARENTS.some((parent) => leaves.has(leafName(parent, partition))))
+    .filter((partition) => PARENTS.some((parent) => leaves.has(leafName(parent, partition))))
     .map(({ partition }) => partition);
 }
 
@@ -84,19 +95,14 @@ export async function listDetachable(session: Session, before: string): Promise<
 export async function listDetachedDeltas(
   session: Session,
 ): Promise<{ readonly tables: readonly string[]; readonly archived: readonly string[] }> {
-  const result = await session.client.query<{ partition: string; there: boolean }>(
-    `select p.partition, c.oid is not null as there
-     from warehouse.partitions p
-     left join pg_class c
-       on c.relnamespace = 'warehouse'::regnamespace
-       and c.relname = 'venue_day_deltas_' || lower(replace(p.partition, '-', '_'))
-     where p.state = 'detached'
-     order by p.lower`,
-  );
-  const named = (there: boolean) =>
-    result.rows.filter((row) => row.there === there).map(({ partition }) => partition);
+  const result = await session.db.execute<{ partition: string; table: string; there: boolean }>(sql`
+    select p.partition, p.deltas_table as table, c.oid is not null as there
+    from ${partitions} p
+    left join pg_class c on c.relnamespace = 'warehouse'::regnamespace and c.relname = p.deltas_table
+    where p.state = 'detached'
+    order by p.lower`);
   return {
-    tables: named(true).map((partition) => leafTable("venue_day_deltas", partition)),
-    archived: named(false),
+    tables: result.rows.filter(({ there }) => there).map(({ table }) => quoteLeaf(table)),
+    archived: result.rows.filter(({ there }) => !there).map(({ partition }) => partition),
   };
 }

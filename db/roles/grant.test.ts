@@ -99,35 +99,38 @@ test("no function looks names up by the caller's search_path", async () => {
 
 // The function that makes partitions
 
-test.each(GRANULARITIES)("PostgreSQL names and bounds each %s as the code does", async (granularity) => {
-  const warehouse = await createTestDatabase({ granularity, earliest: "1890-01-01" });
-  const dates = [
-    "1890-01-01",
-    "1899-12-31",
-    "1900-02-28",
-    "2020-12-31",
-    "2021-01-03",
-    "2024-02-29",
-    "2024-12-30",
-    "2026-10-05",
-    "9998-12-31",
-  ];
-  await ensurePartitions({
-    database: warehouse.database,
-    granularity,
-    dates: [...dates, addDays("2020-12-31", 1)],
-  });
-  const made = await warehouse.query(
-    "select partition, lower::text, upper::text from warehouse.partitions order by lower",
-  );
-  const wanted = new Map(
-    [...dates, "2021-01-01"]
-      .sort()
-      .map((date) => [partitionOf(granularity, date).partition, partitionOf(granularity, date)]),
-  );
-  expect(made).toEqual([...wanted.values()]);
-  await expectFitting(warehouse);
-});
+test.each(GRANULARITIES)(
+  "what is made for a %s has the name and bounds that the code gives it",
+  async (granularity) => {
+    const warehouse = await createTestDatabase({ granularity, earliest: "1890-01-01" });
+    const dates = [
+      "1890-01-01",
+      "1899-12-31",
+      "1900-02-28",
+      "2020-12-31",
+      "2021-01-03",
+      "2024-02-29",
+      "2024-12-30",
+      "2026-10-05",
+      "9998-12-31",
+    ];
+    await ensurePartitions({
+      database: warehouse.database,
+      granularity,
+      dates: [...dates, addDays("2020-12-31", 1)],
+    });
+    const made = await warehouse.query(
+      "select partition, lower::text, upper::text from warehouse.partitions order by lower",
+    );
+    const wanted = new Map(
+      [...dates, "2021-01-01"]
+        .sort()
+        .map((date) => [partitionOf(granularity, date).partition, partitionOf(granularity, date)]),
+    );
+    expect(made).toEqual([...wanted.values()]);
+    await expectFitting(warehouse);
+  },
+);
 
 test("partitions are made for dates that the warehouse takes, and for no others", async () => {
   const warehouse = await createTestDatabase({ earliest: "2020-02-10", roles: true });

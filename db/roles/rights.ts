@@ -75,6 +75,7 @@ const LEAVES: readonly (readonly [RegExp, Rights])[] = [
 
 const FUNCTIONS: Readonly<Record<string, Rights>> = {
   "warehouse.open_partitions(date[])": forLoader("execute"),
+  "warehouse.partition_range(text, date)": NONE,
   "warehouse.guard_partition_state()": NONE,
   "reports.venue_daily_totals_as_known_on(timestamp with time zone)": forBoth("execute"),
   "reports.venue_daily_totals_as_known_on(date)": forBoth("execute"),

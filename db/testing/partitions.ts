@@ -8,10 +8,12 @@ import { createTestDatabase, type TestWarehouse } from "./database.ts";
 /** Everything about partitions that does not fit together: none is expected. */
 const MISFITS = `
   with expected as (
-    select parent, parent || '_' || lower(replace(partition, '-', '_')) as leaf, p.*
+    select t.parent, t.leaf, p.*
     from warehouse.partitions p
-    cross join unnest(array['invoices', 'venue_day_deltas', 'venue_day_rollup']) as parent
-    where not (p.state = 'dropped' and parent = 'invoices')
+    cross join lateral (
+      values ('invoices', invoices_table), ('venue_day_deltas', deltas_table), ('venue_day_rollup', rollup_table)
+    ) as t (parent, leaf)
+    where not (p.state = 'dropped' and t.parent = 'invoices')
   ),
   leaves as (
     select c.relname as leaf, i.inhparent::regclass::text as parent, i.inhdetachpending as halfway,

@@ -26,8 +26,9 @@ export const PROBE_BY_KEY: readonly string[] = [
  */
 export async function applyPending(
   tx: Transaction,
-  { partition, lower, upper }: Partition,
+  refreshed: Partition,
 ): Promise<Written & { readonly impossible: number }> {
+  const { partition, lower, upper } = refreshed;
   const result = await tx.db.execute<WrittenRow & { readonly impossible: string }>(sql`
     with taken as (
       delete from ${pending}
@@ -43,7 +44,7 @@ export async function applyPending(
       order by created_on, venue_key
     ),
     merged as (
-      merge into ${leafOf("venue_day_rollup", { partition })} as stored
+      merge into ${leafOf("venue_day_rollup", refreshed)} as stored
       using net on stored.created_on = net.created_on and stored.venue_key = net.venue_key
       when matched and stored.invoices + net.invoices = 0 then delete
       when matched then update set invoices = stored.invoices + net.invoices, total = stored.total + net.total

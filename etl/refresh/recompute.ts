@@ -3,11 +3,11 @@
  * compares the rollup with it.
  */
 import { type SQL, sql } from "drizzle-orm";
-import { leafTable, type Parent } from "../../db/partitions/tables.ts";
+import { leafTable, type Parent, type PartitionTables } from "../../db/partitions/tables.ts";
 import type { Partition } from "../../db/schema.ts";
 
 /** A partition's own table under one of the parents, for a statement. */
-export function leafOf(parent: Parent, { partition }: Pick<Partition, "partition">): SQL {
+export function leafOf(parent: Parent, partition: PartitionTables): SQL {
   return sql.raw(leafTable(parent, partition));
 }
 
@@ -19,7 +19,7 @@ export function leafOf(parent: Parent, { partition }: Pick<Partition, "partition
  *   this zone
  */
 export function recomputeGroups(options: {
-  readonly partition: Pick<Partition, "partition" | "state">;
+  readonly partition: PartitionTables & Pick<Partition, "state">;
   readonly timeZone?: string;
 }): SQL {
   const { partition, timeZone } = options;

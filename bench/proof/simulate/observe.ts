@@ -88,8 +88,11 @@ const OBSERVE = `
        union all
        select 'a leaf in the wrong place: ' || e.parent || ' of ' || e.partition
        from (
-         select partition, state, parent, 'warehouse.' || parent || '_' || lower(replace(partition, '-', '_')) as leaf
-         from warehouse.partitions, unnest(array['invoices', 'venue_day_deltas', 'venue_day_rollup']) parent
+         select partition, state, parent, 'warehouse.' || leaf as leaf
+         from warehouse.partitions
+         cross join lateral (
+           values ('invoices', invoices_table), ('venue_day_deltas', deltas_table), ('venue_day_rollup', rollup_table)
+         ) as tables (parent, leaf)
        ) e
        left join pg_inherits i on i.inhrelid = to_regclass(e.leaf)
        where case
