@@ -14,7 +14,10 @@ from typing import Any, Final
 from alerts import report_failure
 
 CHECKOUT: Final = Path(__file__).resolve().parents[1]
-"""Where package.json and the `rollbook` command are."""
+"""Where package.json and dist/ are: a checkout, or /opt/rollbook in the image."""
+
+COMMAND: Final = CHECKOUT / "dist" / "rollbook.js"
+"""The `rollbook` command, as `npm ci` builds it."""
 
 INBOX: Final = os.environ.get("ROLLBOOK_INBOX", "/data/inbox")
 """The mounted folder that drops are put into; done ones go to its archive/ and rejected/."""

@@ -26,7 +26,7 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 
-from deployment import CHECKOUT, WAREHOUSE_CONNECTION
+from deployment import CHECKOUT, COMMAND, WAREHOUSE_CONNECTION
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
@@ -119,9 +119,11 @@ class NodeCliOperator(BaseOperator):
             raise AirflowFailException(
                 "there is no `node` on the PATH of the Airflow worker. Install Node 20.19 or newer."
             )
+        if not COMMAND.exists():
+            raise AirflowFailException(f"there is no {COMMAND}. Run: npm ci, in {CHECKOUT}")
         arguments = [one for one in self.arguments if one]
         operands = ["--", *self.operands] if self.operands else []
-        command = [node, "--import", "tsx", str(CHECKOUT / "etl" / "cli.ts"), *arguments, *operands]
+        command = [node, str(COMMAND), *arguments, *operands]
         more = f" and {len(self.operands)} names" if operands else ""
         self.log.info("rollbook %s%s", " ".join(arguments), more)
         self._process = process = subprocess.Popen(

@@ -6,4 +6,4 @@ cd "$(dirname "$0")/../.."
 set --
 if [ -n "${ROLLBOOK_TIME_ZONE:-}" ]; then set -- "$@" --time-zone "$ROLLBOOK_TIME_ZONE"; fi
 if [ -n "${ROLLBOOK_GRANULARITY:-}" ]; then set -- "$@" --granularity "$ROLLBOOK_GRANULARITY"; fi
-exec node --import tsx etl/cli.ts init "$@"
+exec node dist/rollbook.js init "$@"

@@ -6,6 +6,7 @@ import { mkdirSync, realpathSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { buildCommand } from "../../build.ts";
 import { RollbookError } from "../../db/errors.ts";
 import { printable } from "../../etl/escape.ts";
 import { ARCHIVE, REJECTED } from "../../etl/inbox/list.ts";
@@ -118,6 +119,8 @@ async function runAirflow(flags: Flags, signal: AbortSignal): Promise<number> {
     envFile: ENV_FILE,
     environment: process.env,
   });
+  // The tasks run the built command, and it may be older than the sources.
+  await buildCommand();
   const python = await ensurePython({
     home,
     requirements: join(CHECKOUT, "dags"),

@@ -57,7 +57,7 @@ def rollbook() -> Callable[..., list[dict[str, Any]]]:
 
     def run(*arguments: str, expect: int = 0) -> list[dict[str, Any]]:
         done = subprocess.run(
-            ["node", "--import", "tsx", str(CHECKOUT / "etl" / "cli.ts"), *arguments, "--json"],
+            ["node", str(CHECKOUT / "dist" / "rollbook.js"), *arguments, "--json"],
             cwd=CHECKOUT,
             env={"PATH": os.environ["PATH"], **WAREHOUSE},
             capture_output=True,

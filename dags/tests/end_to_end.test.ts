@@ -446,7 +446,9 @@ async function isLoading(): Promise<boolean> {
 /** The process of a `rollbook load` of this inbox. */
 function findLoadCommand(): number {
   const { stdout } = spawnSync("ps", ["-A", "-ww", "-o", "pid=,args="], { encoding: "utf8" });
-  const line = stdout.split("\n").find((one) => one.includes("cli.ts load ") && one.includes(inbox));
+  const line = stdout
+    .split("\n")
+    .find((one) => one.includes("dist/rollbook.js load ") && one.includes(inbox));
   return line === undefined ? fail() : Number.parseInt(line, 10);
 }
 

@@ -106,6 +106,14 @@ def test_without_node_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
         run("status", "--json")
 
 
+def test_without_the_built_command_it_says_how_to_build_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("node_cli.COMMAND", tmp_path / "dist" / "rollbook.js")
+    with pytest.raises(AirflowFailException, match="Run: npm ci"):
+        run("status", "--json")
+
+
 def test_an_empty_result_skips_where_that_was_asked_for(inbox: Path) -> None:
     with pytest.raises(AirflowSkipException):
         run("inbox", "list", "--json", operands=[str(inbox)], connection_id=None, skip_when_empty=True)
