@@ -56,6 +56,8 @@ export async function buildPrograms(options: {
     target: "node20.19",
     // pg looks for it, and does without.
     external: ["pg-native"],
+    // pg asks it whether this is Cloudflare. To have it, Node loads all of fetch, which takes a quarter of the command's start.
+    define: { Response: "undefined" },
     banner: { js: REQUIRE },
     logLevel: "warning",
   });

@@ -59,6 +59,8 @@ export function secondOfDay(hours: number, minutes: number, seconds: number): nu
   return hours * 3600 + minutes * 60 + seconds;
 }
 
+const MONTH_LENGTHS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+
 /** Days from 1970-01-01 to the first of each month from 0000-01 to 10000-01, proleptic Gregorian. */
 const MONTH_STARTS = firstDays();
 
@@ -75,7 +77,7 @@ function firstDays(): Int32Array {
 /** `month`: from 0. */
 function daysIn(year: number, month: number): number {
   const leap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
-  return [31, leap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month] ?? 0;
+  return leap && month === 1 ? 29 : (MONTH_LENGTHS[month] ?? 0);
 }
 
 /** Days since 1970-01-01 of a date of the years 1 to 9999; undefined when the calendar has no such date. `month`: from 1. */
