@@ -3,52 +3,30 @@
 import { isOlderThanSources } from "./checkout.ts";
 import { type Context, EXIT } from "./commands/context.ts";
 import type { VerbKind } from "./commands/kind.ts";
+import { catchInterrupts, Interruption, SIGNAL_EXIT } from "./interrupts.ts";
 import { buildProgram, explainError } from "./program.ts";
 
-/** Exit codes of a process that a signal ended, as shells give them. */
-const SIGNAL_EXIT = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 /** After a signal the process ends within this time, whatever hangs; the database rolls back by itself. */
 const END_WITHIN_MS = 4500;
-/** Unless a line of its output is under way to a slow reader: that gets it whole, if it takes it within this time. */
+/** But a slow reader gets the line that is being written whole, if it takes it within this time. */
 const OUTPUT_WITHIN_MS = 25_000;
-/** A second signal ends the process at once, but not within this time: npm passes on a Ctrl-C that the terminal gave to all. */
-const INSIST_AFTER_MS = 500;
 const PARENT_CHECK_MS = 500;
 const PARENT = process.ppid;
 
-/** Aborts the command in progress; the process then ends with this exit code. */
-class Interruption extends Error {
-  readonly exitCode: number;
-
-  constructor(message: string, exitCode: number) {
-    super(message);
-    this.name = "Interruption";
-    this.exitCode = exitCode;
-  }
-}
-
 async function main(): Promise<void> {
-  const abort = new AbortController();
-  let interruptedAt = 0;
-  const interrupt = (interruption: Interruption) => {
-    if (abort.signal.aborted) {
-      if (performance.now() - interruptedAt > INSIST_AFTER_MS) process.exit(interruption.exitCode);
-      return;
-    }
-    interruptedAt = performance.now();
-    // Also should the event loop run dry: an unsettled top-level await would end with a code of Node's own.
-    process.exitCode = interruption.exitCode;
-    abort.abort(interruption);
-    setTimeout(() => exitAfterOutput(interruption.exitCode), END_WITHIN_MS).unref();
-  };
-  for (const [signal, exitCode] of Object.entries(SIGNAL_EXIT)) {
-    process.on(signal, () => interrupt(new Interruption(`ended by ${signal}`, exitCode)));
-  }
+  const { signal, interrupt, lendTerminal } = catchInterrupts({
+    onFirst: ({ exitCode }) => {
+      // Also should the event loop run dry: an unsettled top-level await would end with a code of Node's own.
+      process.exitCode = exitCode;
+      setTimeout(() => exitAfterOutput(exitCode), END_WITHIN_MS).unref();
+    },
+    onSecond: ({ exitCode }) => process.exit(exitCode),
+  });
   let kind: VerbKind = "reads";
   let outputIsLost = false;
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     // Each further write fails, too.
-    if (outputIsLost || abort.signal.aborted) return;
+    if (outputIsLost || signal.aborted) return;
     outputIsLost = true;
     if (kind === "works") return noteLostOutput(error);
     interrupt(
@@ -58,7 +36,7 @@ async function main(): Promise<void> {
       ),
     );
   });
-  // Nobody is left to tell; the exit code says it.
+  // Nobody reads it; the exit code says how it went.
   process.stderr.on("error", () => {});
 
   if (isOlderThanSources()) {
@@ -70,7 +48,9 @@ async function main(): Promise<void> {
     stderr: process.stderr,
     environment: process.env,
     folder: workingFolder(),
-    signal: abort.signal,
+    stdin: () => process.stdin,
+    lendTerminal,
+    signal,
     worksUnseen: () => kind === "works",
     begin: (begun) => {
       kind = begun;
@@ -82,12 +62,13 @@ async function main(): Promise<void> {
       watchParent(() => interrupt(new Interruption("the parent is gone", SIGNAL_EXIT.SIGTERM))),
   };
   try {
-    await buildProgram(context).parseAsync(process.argv);
+    const program = await buildProgram(context, process.argv.slice(2));
+    await program.parseAsync(process.argv);
   } catch (error) {
-    if (abort.signal.reason instanceof Interruption) tellInterruption(abort.signal.reason);
+    if (signal.reason instanceof Interruption) noteInterruption(signal.reason);
     else exitCode = explainError(context, error);
   }
-  const { reason } = abort.signal;
+  const { reason } = signal;
   process.exitCode = reason instanceof Interruption ? reason.exitCode : exitCode;
 }
 
@@ -118,7 +99,7 @@ function noteLostOutput({ code }: NodeJS.ErrnoException): void {
   process.stderr.write(`rollbook: the output cannot be written (${why}); the work goes on without it\n`);
 }
 
-function tellInterruption({ message, exitCode }: Interruption): void {
+function noteInterruption({ message, exitCode }: Interruption): void {
   if (exitCode === EXIT.done) return;
   process.stderr.write(`rollbook: ${message}; what was not committed is rolled back\n`);
 }

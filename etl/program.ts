@@ -11,32 +11,27 @@ import {
   SQLSTATE,
 } from "../db/errors.ts";
 import { type Context, EXIT } from "./commands/context.ts";
-import { addInbox } from "./commands/inbox.ts";
-import { addInit } from "./commands/init.ts";
 import { kindOf } from "./commands/kind.ts";
-import { addLoads, addRejects } from "./commands/ledger.ts";
-import { addLoad } from "./commands/load.ts";
-import { addPartitions } from "./commands/partitions.ts";
-import { addRefresh } from "./commands/refresh.ts";
-import { addStatus } from "./commands/status.ts";
-import { addExplainTotal, addTotals } from "./commands/totals.ts";
-import { addVerify } from "./commands/verify.ts";
-import { addWatch } from "./commands/watch.ts";
+import { VERBS, type Verb } from "./commands/verbs.ts";
 import { printable, printableLines } from "./escape.ts";
 import { note, type Streams } from "./output.ts";
 
 /** Width of help texts, whatever the terminal: they are printed in the README, too. */
 const HELP_WIDTH = 100;
 
-/** Builds the command line. Usage errors are thrown as CommanderError, after the message was printed. */
-export function buildProgram(context: Context): Command {
+/**
+ * Builds the command line. Usage errors are thrown as CommanderError, after the message was printed.
+ *
+ * @param words the arguments that are to be parsed: verbs that are not among them get no flags and do nothing
+ */
+export async function buildProgram(context: Context, words: readonly string[]): Promise<Command> {
   const program = new Command("rollbook")
     .description(
       "Keeps venue turnover exact: loads invoice files into PostgreSQL and refreshes only the totals they touch.",
     )
     .version(readVersion())
     .exitOverride()
-    .configureHelp({ helpWidth: HELP_WIDTH, sortSubcommands: false })
+    .configureHelp({ helpWidth: HELP_WIDTH, subcommandTerm: (verb) => verb.name() })
     .configureOutput({
       writeOut: (text) => context.stdout.write(text),
       writeErr: (text) => context.stderr.write(printableLines(text)),
@@ -55,28 +50,20 @@ ROLLBOOK_EXIT_WITH_PARENT=1 is --exit-with-parent for every verb: for schedulers
 Exit codes: 0 done, 1 failed and worth a retry, 2 usage or configuration, 3 the drop was rejected.
 `,
     );
-  for (const add of [
-    addInit,
-    addLoad,
-    addRefresh,
-    addWatch,
-    addInbox,
-    addTotals,
-    addExplainTotal,
-    addStatus,
-    addLoads,
-    addRejects,
-    addVerify,
-    addPartitions,
-  ]) {
-    add(program, context);
+  for (const verb of VERBS) {
+    const command = program.command(verb.name).summary(verb.summary);
+    if (words.includes(verb.name)) await defineVerb(command, verb, context);
   }
-  for (const verb of runnableVerbs(program)) {
+  return program;
+}
+
+async function defineVerb(command: Command, { read }: Verb, context: Context): Promise<void> {
+  (await read())(command, context);
+  for (const verb of runnableVerbs(command)) {
     const kind = kindOf(verb);
     verb.hook("preAction", () => context.begin(kind));
     offerExitWithParent(verb, context);
   }
-  return program;
 }
 
 /** What commander says of a wrong command line, in our form: one line, whatever the arguments hold, and perhaps its suggestion. */

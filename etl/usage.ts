@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
+import { VERBS } from "./commands/verbs.ts";
 import { buildProgram } from "./program.ts";
 
 const DOCUMENT = fileURLToPath(new URL("../docs/command-line.md", import.meta.url));
@@ -9,18 +10,18 @@ const BEGIN = "<!-- usage -->";
 const END = "<!-- /usage -->";
 
 /** The document as it is, and as it should be. */
-export function readDocument(): { readonly current: string; readonly wanted: string } {
+export async function readDocument(): Promise<{ readonly current: string; readonly wanted: string }> {
   const current = readFileSync(DOCUMENT, "utf8");
   const begin = current.indexOf(BEGIN);
   const end = current.indexOf(END);
   if (begin < 0 || end < begin) throw new Error(`${DOCUMENT} has no lines ${BEGIN} and ${END}`);
-  const wanted = `${current.slice(0, begin)}${BEGIN}\n\n${renderUsage()}\n\n${current.slice(end)}`;
+  const wanted = `${current.slice(0, begin)}${BEGIN}\n\n${await renderUsage()}\n\n${current.slice(end)}`;
   return { current, wanted };
 }
 
 /** The help of the program, of every verb, and of every verb below a verb. */
-function renderUsage(): string {
-  const program = describeProgram();
+async function renderUsage(): Promise<string> {
+  const program = await describeProgram();
   const sections = [inFence(helpOf(program))];
   const add = (command: Command, name: string, level: number) => {
     sections.push(`${"#".repeat(level)} ${name}`, inFence(helpOf(command)));
@@ -51,21 +52,25 @@ function helpOf(command: Command): string {
 }
 
 /** The command line, to be described and not run. */
-export function describeProgram(): Command {
-  return buildProgram({
+export function describeProgram(): Promise<Command> {
+  const context = {
     stdout: process.stdout,
     stderr: process.stderr,
     environment: {},
     folder: ".",
+    stdin: () => process.stdin,
+    lendTerminal: <T>(work: () => Promise<T>) => work(),
     signal: new AbortController().signal,
     begin: () => {},
     finish: () => {},
     endWithParent: () => {},
-  });
+  };
+  const words = VERBS.map(({ name }) => name);
+  return buildProgram(context, words);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { current, wanted } = readDocument();
+  const { current, wanted } = await readDocument();
   if (wanted !== current) writeFileSync(DOCUMENT, wanted);
   process.stdout.write(`docs/command-line.md ${wanted === current ? "is current" : "updated"}\n`);
 }

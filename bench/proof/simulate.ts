@@ -5,7 +5,7 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { RollbookError } from "../../db/errors.ts";
-import { parseWhole } from "../../etl/commands/context.ts";
+import { parseWhole } from "../../etl/commands/flags.ts";
 import { formatCount } from "../../etl/terminal/format.ts";
 import { writeBlock } from "../program/block.ts";
 import { readCommit } from "../program/environment.ts";

@@ -10,6 +10,7 @@ import { buildCommand } from "../../build.ts";
 import { RollbookError } from "../../db/errors.ts";
 import { printable } from "../../etl/escape.ts";
 import { ARCHIVE, REJECTED } from "../../etl/inbox/list.ts";
+import { catchInterrupts, Interruption } from "../../etl/interrupts.ts";
 import { CHECKOUT, COMPOSE_FILE, ENV_FILE } from "./checkout.ts";
 import { AirflowError } from "./errors.ts";
 import { ingestOnce, listDrops, type OnceReport } from "./once.ts";
@@ -19,9 +20,6 @@ import { followRuns } from "./runs.ts";
 import { readSettings } from "./settings.ts";
 import { openWarehouse } from "./warehouse.ts";
 
-const SIGNAL_EXIT = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
-/** A second signal ends at once, but not within this time: npm passes on a Ctrl-C that the terminal gave to all. */
-const INSIST_AFTER_MS = 500;
 const LOOK_EVERY_MS = 2_000;
 const DEFAULT_PORT = 8080;
 
@@ -35,43 +33,25 @@ interface Flags {
 const say = (text: string) => console.log(text);
 const note = (text: string) => console.error(`airflow: ${text}`);
 
-/** Aborts the start or ends the waiting; the process then ends with this exit code. */
-class Interruption extends Error {
-  readonly exitCode: number;
-
-  constructor(name: keyof typeof SIGNAL_EXIT) {
-    super(`ended by ${name}`);
-    this.exitCode = SIGNAL_EXIT[name];
-  }
-}
-
 async function main(): Promise<void> {
-  const abort = new AbortController();
-  let interruptedAt = 0;
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.on(name, () => {
-      const interruption = new Interruption(name);
-      if (abort.signal.aborted) {
-        // The guardian and the keeper of the database see to the rest.
-        if (performance.now() - interruptedAt > INSIST_AFTER_MS) process.exit(interruption.exitCode);
-        return;
-      }
-      interruptedAt = performance.now();
-      process.exitCode = interruption.exitCode;
-      abort.abort(interruption);
-    });
-  }
+  const { signal } = catchInterrupts({
+    onFirst: ({ exitCode }) => {
+      process.exitCode = exitCode;
+    },
+    // The guardian and the keeper of the database see to the rest.
+    onSecond: ({ exitCode }) => process.exit(exitCode),
+  });
   process.stdout.on("error", () => {});
   process.stderr.on("error", () => {});
 
   let exitCode = 0;
   try {
     const flags = readFlags();
-    exitCode = await runAirflow(flags, abort.signal);
+    exitCode = await runAirflow(flags, signal);
   } catch (error) {
-    if (!(abort.signal.reason instanceof Interruption)) exitCode = explain(error);
+    if (!(signal.reason instanceof Interruption)) exitCode = explain(error);
   }
-  const { reason } = abort.signal;
+  const { reason } = signal;
   process.exitCode = reason instanceof Interruption ? reason.exitCode : exitCode;
 }
 

@@ -3,9 +3,11 @@ import { initWarehouse } from "../../db/migrate.ts";
 import { ROLES } from "../../db/roles/rights.ts";
 import { GRANULARITIES, type Granularity } from "../../db/schema.ts";
 import { writeJson, writeLine } from "../output.ts";
-import { type Context, EXIT, jsonOption, parseDate, withDatabase } from "./context.ts";
+import { type Context, EXIT } from "./context.ts";
+import { jsonOption, parseDate } from "./flags.ts";
 import { declareKind } from "./kind.ts";
-import { warnAboutLocks } from "./status.ts";
+import { warnAboutLocks } from "./lock_warnings.ts";
+import { withDatabase } from "./open.ts";
 
 interface InitFlags {
   readonly timeZone?: string;
@@ -15,9 +17,8 @@ interface InitFlags {
   readonly json?: boolean;
 }
 
-export function addInit(program: Command, context: Context): void {
-  declareKind(program.command("init"), "works")
-    .summary("create or migrate the warehouse")
+export function defineInit(verb: Command, context: Context): void {
+  declareKind(verb, "works")
     .description(
       "Create the warehouse, or migrate it to this version. Its settings are fixed when it is made; running it again is safe.",
     )

@@ -5,8 +5,10 @@ import { STRATEGIES, type Strategy } from "../refresh/strategy.ts";
 import { formatCount, formatDuration } from "../terminal/format.ts";
 import { openProgress } from "../terminal/progress.ts";
 import { formatTable } from "../terminal/table.ts";
-import { type Context, EXIT, jsonOption, parseDate, refuseEmptyRange, withWarehouse } from "./context.ts";
+import { type Context, EXIT } from "./context.ts";
+import { jsonOption, parseDate, refuseEmptyRange } from "./flags.ts";
 import { declareKind } from "./kind.ts";
+import { withWarehouse } from "./open.ts";
 
 interface RefreshFlags {
   readonly partition?: string[];
@@ -16,9 +18,8 @@ interface RefreshFlags {
   readonly json?: boolean;
 }
 
-export function addRefresh(program: Command, context: Context): void {
-  declareKind(program.command("refresh"), "works")
-    .summary("apply what is pending to the rollup")
+export function defineRefresh(verb: Command, context: Context): void {
+  declareKind(verb, "works")
     .description(
       "Bring the rollup up to date: only partitions with pending changes, and inside them only the changed groups. All strategies end in the same rollup.",
     )

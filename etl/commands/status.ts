@@ -1,20 +1,20 @@
 import type { Command } from "commander";
-import type { Database } from "../../db/client.ts";
 import { printable } from "../escape.ts";
 import { note, writeJson, writeLine } from "../output.ts";
-import { type Freshness, readStatus, warnOfLocks } from "../reports/status.ts";
-import { countOf, formatCount, formatEuros, formatInstant } from "../terminal/format.ts";
-import { formatTable } from "../terminal/table.ts";
-import { type Context, EXIT, jsonOption, withWarehouse } from "./context.ts";
+import { type Freshness, readStatus } from "../reports/status.ts";
+import { countOf } from "../terminal/format.ts";
+import { formatLoads } from "../terminal/loads.ts";
+import { formatPartitions } from "../terminal/partitions.ts";
+import { type Context, EXIT } from "./context.ts";
+import { jsonOption } from "./flags.ts";
 import { declareKind } from "./kind.ts";
-import { formatLoads } from "./ledger.ts";
+import { withWarehouse } from "./open.ts";
 
 /** Partitions shown at most; the older ones with nothing to say are left out first. */
 const SHOWN_PARTITIONS = 24;
 
-export function addStatus(program: Command, context: Context): void {
-  declareKind(program.command("status"), "reads")
-    .summary("partitions, freshness, pending, last loads")
+export function defineStatus(verb: Command, context: Context): void {
+  declareKind(verb, "reads")
     .description(
       "What the warehouse holds, how fresh the rollup of each partition is, what is pending, and the last loads.",
     )
@@ -80,35 +80,4 @@ function worthShowing(partitions: readonly Freshness[]): readonly Freshness[] {
     .filter((p) => p.pendingChanges > 0 || p.state !== "open")
     .slice(-SHOWN_PARTITIONS / 2);
   return partitions.filter((partition) => newest.has(partition) || waiting.includes(partition));
-}
-
-/** A table of partitions. */
-export function formatPartitions(partitions: readonly Freshness[]): string {
-  return formatTable(
-    [
-      { title: "partition" },
-      { title: "state" },
-      { title: "from" },
-      { title: "until" },
-      { title: "invoices", align: "right" },
-      { title: "total", align: "right" },
-      { title: "pending", align: "right" },
-      { title: "refreshed at" },
-    ],
-    partitions.map((p) => [
-      p.partition,
-      p.state,
-      p.lower,
-      p.upper,
-      formatCount(p.rollupInvoices),
-      formatEuros(p.rollupTotal),
-      p.pendingChanges === 0 ? "" : formatCount(p.pendingChanges),
-      p.refreshedAt === null ? "never" : formatInstant(p.refreshedAt),
-    ]),
-  );
-}
-
-export async function warnAboutLocks(context: Context, database: Database): Promise<void> {
-  for (const warning of await warnOfLocks({ database, signal: context.signal }))
-    note(context, `warning: ${warning}`);
 }

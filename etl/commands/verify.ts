@@ -7,8 +7,10 @@ import { openProgress } from "../terminal/progress.ts";
 import type { Divergence, Sums } from "../verify/divergence.ts";
 import { type VerifyReport, verifyWarehouse } from "../verify/verify.ts";
 import type { Warehouse } from "../warehouse.ts";
-import { type Context, EXIT, jsonOption, withWarehouse } from "./context.ts";
+import { type Context, EXIT } from "./context.ts";
+import { jsonOption } from "./flags.ts";
 import { declareKind } from "./kind.ts";
+import { withWarehouse } from "./open.ts";
 
 interface VerifyFlags {
   readonly partition?: string;
@@ -20,9 +22,8 @@ interface VerifyFlags {
 /** Divergences written out on a terminal; all of them come with --json. */
 const SHOWN = 1000;
 
-export function addVerify(program: Command, context: Context): void {
-  declareKind(program.command("verify"), "works")
-    .summary("prove rollup = recompute, and name every group that is not")
+export function defineVerify(verb: Command, context: Context): void {
+  declareKind(verb, "works")
     .description(
       "Recompute every group from the invoices and compare it with rollup + pending and with the sum of the deltas; check control totals and the ledger. Exit code 1 when anything diverges.",
     )
@@ -36,18 +37,18 @@ export function addVerify(program: Command, context: Context): void {
 
 async function verify(context: Context, { json = false, ...flags }: VerifyFlags): Promise<number> {
   return withWarehouse(context, {}, async (warehouse) => {
-    const first = await verifyAndTell(context, warehouse, flags, json);
+    const first = await verifyAndShow(context, warehouse, flags, json);
     if (first.divergences === 0) return EXIT.done;
     if (flags.repair !== true) return EXIT.failed;
     if (!json)
       await writeLine(context, `Repaired: ${first.repaired.join(", ") || "nothing"}. Verifying again.`);
     const { repair, ...again } = flags;
-    const second = await verifyAndTell(context, warehouse, again, json);
+    const second = await verifyAndShow(context, warehouse, again, json);
     return second.divergences === 0 ? EXIT.done : EXIT.failed;
   });
 }
 
-async function verifyAndTell(
+async function verifyAndShow(
   context: Context,
   { database, settings }: Warehouse,
   flags: Omit<VerifyFlags, "json">,
@@ -70,11 +71,11 @@ async function verifyAndTell(
   }).finally(() => bar.stop());
   await writing;
   if (json) await writeJson(context, { kind: "summary", ...report });
-  else await tell(context, report, divergences);
+  else await show(context, report, divergences);
   return report;
 }
 
-async function tell(
+async function show(
   context: Context,
   report: VerifyReport,
   divergences: readonly Divergence[],

@@ -1,20 +1,24 @@
 import type { Command } from "commander";
 import { printable } from "../escape.ts";
 import { note } from "../output.ts";
-import { type WatchEvent, type WatchOutcome, watchInbox } from "../watch.ts";
-import { type Context, EXIT, parseWhole, withWarehouse } from "./context.ts";
-import { requireInbox, sayLeft } from "./inbox.ts";
+import { describeLeft } from "../terminal/left_file.ts";
+import { type WatchEvent, watchInbox } from "../watch.ts";
+import { type Context, EXIT } from "./context.ts";
+import { parseWhole } from "./flags.ts";
+import { requireInbox } from "./inbox/folder.ts";
 import { declareKind } from "./kind.ts";
-import { addLoadOptions, type LoadFlags, loadAndTell, refreshTouched } from "./load.ts";
+import { addLoadOptions, type LoadFlags } from "./load_flags.ts";
+import { withWarehouse } from "./open.ts";
+import { loadAndShow } from "./show_load.ts";
+import { refreshAndShow } from "./show_refresh.ts";
 
 interface WatchFlags extends Omit<LoadFlags, "refresh" | "syncedOn" | "ignoreMissing" | "follow"> {
   readonly interval: number;
   readonly once?: boolean;
 }
 
-export function addWatch(program: Command, context: Context): void {
-  const command = declareKind(program.command("watch"), "works")
-    .summary("load drops as they appear in a folder")
+export function defineWatch(verb: Command, context: Context): void {
+  const command = declareKind(verb, "works")
     .description(
       "Load drops as they appear in a folder, oldest sync date first, and move them to its archive/, or to its rejected/ with a file NAME.reason.json beside them. A file counts as complete when its size and time stand still between two looks, or when it is renamed from *.part.",
     )
@@ -25,12 +29,6 @@ export function addWatch(program: Command, context: Context): void {
     .addHelpText("after", "\nExample:\n  rollbook watch inbox --interval 5\n")
     .action(async (folder: string, flags: WatchFlags) => context.finish(await watch(context, folder, flags)));
 }
-
-const EXIT_CODES: Readonly<Record<WatchOutcome, number>> = {
-  done: EXIT.done,
-  rejected: EXIT.rejected,
-  failed: EXIT.failed,
-};
 
 async function watch(context: Context, folder: string, flags: WatchFlags): Promise<number> {
   const inbox = await requireInbox(context, folder);
@@ -43,18 +41,18 @@ async function watch(context: Context, folder: string, flags: WatchFlags): Promi
       once: flags.once,
       signal: context.signal,
       load: (file, place) =>
-        loadAndTell(context, warehouse, file.path, { ...flags, follow: false, listed: file }, place),
-      refresh: (partitions) => refreshTouched(context, warehouse, partitions, flags.json ?? false),
+        loadAndShow(context, warehouse, file.path, { ...flags, follow: false, listed: file }, place),
+      refresh: (partitions) => refreshAndShow(context, warehouse, partitions, flags.json ?? false),
       onEvent: (event) => note(context, describeEvent(event)),
     });
-    return EXIT_CODES[outcome];
+    return EXIT[outcome];
   });
 }
 
 function describeEvent(event: WatchEvent): string {
   switch (event.kind) {
     case "left":
-      return sayLeft(event.left);
+      return describeLeft(event.left);
     case "not_moved": {
       const { file, outcome, folder, error } = event;
       const name = printable(file.name);

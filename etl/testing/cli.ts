@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { PassThrough } from "node:stream";
+import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import type { Context } from "../commands/context.ts";
@@ -59,7 +59,7 @@ export function rollbook(
 /** Runs a verb in this process: the same but for argv, signals and the exit, and faster. */
 export async function rollbookHere(
   args: readonly string[],
-  options: RunOptions & { readonly signal?: AbortSignal },
+  options: RunOptions & { readonly signal?: AbortSignal; readonly stdin?: string },
 ): Promise<Run> {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
   const output = Promise.all([text(stdout), text(stderr)]);
@@ -69,6 +69,8 @@ export async function rollbookHere(
     stderr: stderr as unknown as NodeJS.WriteStream,
     environment: options.environment,
     folder: options.folder,
+    stdin: () => Readable.from([options.stdin ?? ""]) as unknown as NodeJS.ReadStream,
+    lendTerminal: (work) => work(),
     signal: options.signal ?? new AbortController().signal,
     begin: () => {},
     finish: (exitCode) => {
@@ -77,7 +79,8 @@ export async function rollbookHere(
     endWithParent: () => {},
   };
   try {
-    await buildProgram(context).parseAsync([...args], { from: "user" });
+    const program = await buildProgram(context, args);
+    await program.parseAsync([...args], { from: "user" });
   } catch (error) {
     code = explainError(context, error);
   }

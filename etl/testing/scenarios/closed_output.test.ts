@@ -41,9 +41,9 @@ async function setScene(): Promise<Scene> {
 /** Closed at once, closed after the first line, and a full disk. */
 const CLOSED = existsSync("/dev/full") ? ["| true", "| head -1", "> /dev/full"] : ["| true", "| head -1"];
 
-test("every verb declares whether it works or only reads", () => {
+test("every verb declares whether it works or only reads", async () => {
   const kinds = { works: [] as string[], reads: [] as string[] };
-  for (const verb of runnableVerbs(describeProgram())) {
+  for (const verb of runnableVerbs(await describeProgram())) {
     const parent = verb.parent?.parent ? `${verb.parent.name()} ` : "";
     kinds[kindOf(verb)].push(`${parent}${verb.name()}`);
   }

@@ -19,7 +19,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { createTestDatabase, type TestWarehouse } from "../../../db/testing/database.ts";
 import { makeFolder } from "../../../db/testing/folder.ts";
 import { EXIT } from "../../commands/context.ts";
-import { loadWithProgress } from "../../commands/load.ts";
+import { loadWithProgress } from "../../commands/show_load.ts";
 import { printable } from "../../escape.ts";
 import { loadDrop } from "../../load/load.ts";
 import { readTotals, type Total } from "../../reports/totals.ts";
@@ -372,12 +372,14 @@ describe("names of files", () => {
         stderr: stderr as unknown as NodeJS.WriteStream,
         environment: {},
         folder: inbox,
+        stdin: () => process.stdin,
+        lendTerminal: <T>(work: () => Promise<T>) => work(),
         signal: new AbortController().signal,
         begin: () => {},
         finish: () => {},
         endWithParent: () => {},
       };
-      await loadWithProgress(context, { ...warehouse, database, close: async () => {} }, name, {
+      await loadWithProgress(context, { ...warehouse, database }, name, {
         maxRejects: 0,
       });
       const shown = String(stderr.read());

@@ -1,0 +1,44 @@
+/** Flags that several verbs have, and the values that they take. */
+import { InvalidArgumentError, Option } from "commander";
+import { usageError } from "./context.ts";
+
+export const jsonOption = () => new Option("--json", "one JSON object per line, for programs");
+
+/** Refuses dates that hold nothing. */
+export function refuseEmptyRange({
+  from,
+  to,
+}: {
+  readonly from?: string | undefined;
+  readonly to?: string | undefined;
+}): void {
+  if (from === undefined || to === undefined || from < to) return;
+  throw usageError(`--from ${from} is not before --to ${to}; --to is the first date that no longer counts.`);
+}
+
+/** An ISO date that exists. */
+export function parseDate(text: string): string {
+  const time = /^\d{4}-\d\d-\d\d$/.test(text) ? Date.parse(`${text}T00:00:00Z`) : Number.NaN;
+  if (Number.isNaN(time) || new Date(time).toISOString().slice(0, 10) !== text || text < "0001-01-02") {
+    throw new InvalidArgumentError("Give a date as YYYY-MM-DD, for example 2026-10-05.");
+  }
+  return text;
+}
+
+/** A share between 0 and 1. */
+export function parseShare(text: string): number {
+  const share = /^\d*\.?\d+$|^\d+\.$/.test(text) ? Number(text) : Number.NaN;
+  if (!(share >= 0 && share <= 1)) {
+    throw new InvalidArgumentError("Give a number from 0 to 1, for example 0.01 for one percent.");
+  }
+  return share;
+}
+
+/** A whole number, at least `least`. */
+export function parseWhole(least: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= least)) throw new InvalidArgumentError(`Give a whole number, ${least} or more.`);
+    return value;
+  };
+}

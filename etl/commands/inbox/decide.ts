@@ -1,0 +1,118 @@
+import { type Command, Option } from "commander";
+import { printable } from "../../escape.ts";
+import { REJECTED } from "../../inbox/list.ts";
+import {
+  DECISIONS,
+  type Decision,
+  type DecisionReport,
+  keepRejected,
+  loadRejected,
+  type RejectedFile,
+  returnRejected,
+} from "../../inbox/review.ts";
+import { writeJson, writeLine } from "../../output.ts";
+import { type Context, EXIT, usageError } from "../context.ts";
+import { jsonOption } from "../flags.ts";
+import { declareKind } from "../kind.ts";
+import { withWarehouse } from "../open.ts";
+import { loadWithProgress } from "../show_load.ts";
+import { openPlaces, requireInbox } from "./folder.ts";
+
+interface DecideFlags {
+  readonly json?: boolean;
+  readonly as: Decision;
+  readonly decimalComma?: boolean;
+}
+
+export function defineDecide(verb: Command, context: Context): void {
+  declareKind(verb, "works")
+    .description(
+      "Decide on a rejected drop. Run again after a crash it finishes what it began. Exit code 3 when the drop is rejected for another reason than its lines.",
+    )
+    .argument("<folder>", "the inbox")
+    .argument("<file>", "a drop in its rejected/")
+    .addOption(
+      new Option(
+        "--as <decision>",
+        "load: load it, its bad lines stay in quarantine, and archive it; retry: back to the inbox, to be loaded by the next run; keep: it stays rejected and is not asked about again",
+      )
+        .choices(DECISIONS)
+        .makeOptionMandatory(),
+    )
+    .option("--decimal-comma", "with load: totals may have a decimal comma (12,50); points are taken, too")
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      "\nExample:\n  rollbook inbox decide inbox inbox/rejected/invoices_2026-10-05.csv --as load\n",
+    )
+    .action(async (folder: string, file: string, flags: DecideFlags) =>
+      context.finish(await decide(context, folder, file, flags)),
+    );
+}
+
+async function decide(context: Context, folder: string, file: string, flags: DecideFlags): Promise<number> {
+  const inbox = await requireInbox(context, folder);
+  const place = await (await openPlaces(context, inbox))(file);
+  if (place?.folder !== REJECTED) {
+    throw usageError(`${printable(file)} does not lie in the ${REJECTED}/ of ${printable(folder)}.`);
+  }
+  const report = await carryOut(context, { inbox, path: place.path }, flags);
+  const named = { ...report, file };
+  if (flags.json) await writeJson(context, jsonDecision(named));
+  else await writeLine(context, describeDecision(named));
+  switch (report.outcome) {
+    case "rejected":
+      return EXIT.rejected;
+    case "failed":
+      return EXIT.failed;
+    default:
+      return EXIT.done;
+  }
+}
+
+function carryOut(context: Context, file: RejectedFile, flags: DecideFlags): Promise<DecisionReport> {
+  const { decimalComma } = flags;
+  switch (flags.as) {
+    case "keep":
+      return keepRejected(file);
+    case "retry":
+      return returnRejected(file);
+    case "load":
+      return withWarehouse(context, {}, (warehouse) =>
+        loadRejected({
+          ...file,
+          warehouse,
+          signal: context.signal,
+          load: (listed, syncedOn) =>
+            loadWithProgress(context, warehouse, listed.path, {
+              maxRejects: 1,
+              syncedOn,
+              decimalComma,
+              follow: false,
+              listed,
+            }),
+        }),
+      );
+  }
+}
+
+function jsonDecision({ file, decision, outcome, loadId, movedTo, error }: DecisionReport): unknown {
+  return { file, decision, outcome, loadId, movedTo, ...(error && { error }) };
+}
+
+function describeDecision({ file, outcome, loadId, movedTo, error }: DecisionReport): string {
+  const number = loadId === null ? "" : ` (load ${loadId})`;
+  const where = movedTo === null ? "" : `, now ${printable(movedTo)}`;
+  const why = error === undefined ? "" : `: ${error.code}: ${printable(error.message)}`;
+  return `${printable(file)}: ${SAYING[outcome]}${number}${where}${why}`;
+}
+
+const SAYING: Readonly<Record<DecisionReport["outcome"], string>> = {
+  loaded: "loaded; rollbook refresh takes it into the rollup",
+  already_loaded: "was loaded already",
+  rejected: "rejected",
+  failed: "failed",
+  returned: "back in the inbox",
+  already_returned: "was moved back already",
+  kept: "stays rejected",
+};

@@ -1,0 +1,59 @@
+/** Opens the warehouse for a command, and gives it back whatever happens. */
+import { readConfig } from "../../db/connection/config.ts";
+import { printable } from "../escape.ts";
+import { note } from "../output.ts";
+import {
+  type OpenDatabase,
+  type OpenOptions,
+  openConfigured,
+  openWarehouse,
+  type Warehouse,
+} from "../warehouse.ts";
+import type { Context } from "./context.ts";
+
+/** After an interrupt a stop of the embedded server may take this long; then it is cut short, which loses nothing. */
+const STOP_WITHIN_MS = 3000;
+
+/** Runs `work` on the open warehouse, and closes it whatever happens. */
+export async function withWarehouse<T>(
+  context: Context,
+  options: { readonly create?: boolean; readonly reportsOnly?: boolean },
+  work: (warehouse: Warehouse) => Promise<T>,
+): Promise<T> {
+  const warehouse = await opening(context, (where) => openWarehouse({ ...where, ...options }));
+  return closing(context, warehouse, () => work(warehouse));
+}
+
+/** The same for a database that may have no warehouse yet. */
+export async function withDatabase<T>(
+  context: Context,
+  work: (open: OpenDatabase) => Promise<T>,
+): Promise<T> {
+  const open = await opening(context, openConfigured);
+  return closing(context, open, () => work(open));
+}
+
+/** What the embedded server is busy with is told when it takes longer than this. */
+const TELL_AFTER_MS = 1000;
+
+async function opening<T>(context: Context, open: (options: OpenOptions) => Promise<T>): Promise<T> {
+  const config = readConfig({ environment: context.environment, folder: context.folder });
+  let timer: NodeJS.Timeout | undefined;
+  const onProgress = (message: string) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => note(context, printable(message)), TELL_AFTER_MS);
+  };
+  try {
+    return await open({ config, signal: context.signal, onProgress });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function closing<T>(context: Context, open: OpenDatabase, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } finally {
+    await open.close(context.signal.aborted ? { withinMs: STOP_WITHIN_MS } : {});
+  }
+}

@@ -1,0 +1,65 @@
+/** Loads a drop, and shows how far it is and what became of it. */
+import { basename } from "node:path";
+import type { FileGuard } from "../drop/file.ts";
+import { printable } from "../escape.ts";
+import { loadDrop } from "../load/load.ts";
+import type { LoadReport } from "../load/report.ts";
+import { note, writeJson, writeLine } from "../output.ts";
+import { shorten } from "../terminal/format.ts";
+import { loadShare, startDescription } from "../terminal/load_progress.ts";
+import { describeReport, jsonReport } from "../terminal/load_report.ts";
+import { openProgress } from "../terminal/progress.ts";
+import type { Warehouse } from "../warehouse.ts";
+import { type Context, resolvePath } from "./context.ts";
+import type { LoadFlags } from "./load_flags.ts";
+
+/** Loads one drop with progress on the terminal, and prints its report. */
+export async function loadAndShow(
+  context: Context,
+  warehouse: Pick<Warehouse, "database" | "settings">,
+  file: string,
+  flags: Omit<LoadFlags, "refresh"> & FileGuard,
+  place: { readonly number: number; readonly of: number },
+): Promise<LoadReport> {
+  const report = { ...(await loadWithProgress(context, warehouse, file, flags, place)), file };
+  if (flags.json) await writeJson(context, jsonReport(report));
+  else await writeLine(context, describeReport(report));
+  return report;
+}
+
+/** Loads one drop with progress on the terminal. */
+export async function loadWithProgress(
+  context: Context,
+  warehouse: Pick<Warehouse, "database" | "settings">,
+  file: string,
+  flags: FileGuard & {
+    readonly maxRejects: number;
+    readonly syncedOn?: string | undefined;
+    readonly decimalComma?: boolean | undefined;
+    readonly again?: boolean | undefined;
+  },
+  place: { readonly number: number; readonly of: number } = { number: 1, of: 1 },
+): Promise<LoadReport> {
+  const bar = openProgress(context);
+  const title = `${place.of > 1 ? `${place.number} of ${place.of}: ` : ""}${shorten(printable(basename(file)), 40)}`;
+  const describe = startDescription();
+  return loadDrop({
+    database: warehouse.database,
+    settings: warehouse.settings,
+    path: resolvePath(context, file),
+    follow: flags.follow,
+    listed: flags.listed,
+    syncedOn: flags.syncedOn,
+    maxRejects: flags.maxRejects,
+    decimalComma: flags.decimalComma,
+    again: flags.again,
+    signal: context.signal,
+    onProgress: (progress) =>
+      bar.update((place.number - 1 + loadShare(progress)) / place.of, `${title}: ${describe(progress)}`),
+    onRetry: (attempt, error) =>
+      note(
+        context,
+        `${printable(file)}: attempt ${attempt} failed, trying again: ${printable(String(error))}`,
+      ),
+  }).finally(() => bar.stop());
+}

@@ -1,0 +1,78 @@
+/**
+ * The verbs, in the order in which the help lists them. The file of a verb, and with it all that the verb works with, is read when the
+ * command line names it: the help and a mistyped verb need none of it.
+ */
+import type { Command } from "commander";
+import type { Context } from "./context.ts";
+
+/** Adds to a verb its description, arguments, flags, kind and work. */
+export type Define = (verb: Command, context: Context) => void;
+
+export interface Verb {
+  readonly name: string;
+  readonly summary: string;
+  readonly read: () => Promise<Define>;
+}
+
+export const VERBS: readonly Verb[] = [
+  {
+    name: "init",
+    summary: "create or migrate the warehouse",
+    read: async () => (await import("./init.ts")).defineInit,
+  },
+  {
+    name: "load",
+    summary: "load drops, then refresh what they touched",
+    read: async () => (await import("./load.ts")).defineLoad,
+  },
+  {
+    name: "refresh",
+    summary: "apply what is pending to the rollup",
+    read: async () => (await import("./refresh.ts")).defineRefresh,
+  },
+  {
+    name: "watch",
+    summary: "load drops as they appear in a folder",
+    read: async () => (await import("./watch.ts")).defineWatch,
+  },
+  {
+    name: "inbox",
+    summary: "list, archive and review the drops of a folder, step by step",
+    read: async () => (await import("./inbox/inbox.ts")).defineInbox,
+  },
+  {
+    name: "totals",
+    summary: "query the totals",
+    read: async () => (await import("./totals.ts")).defineTotals,
+  },
+  {
+    name: "explain-total",
+    summary: "which drops made a total",
+    read: async () => (await import("./explain_total.ts")).defineExplainTotal,
+  },
+  {
+    name: "status",
+    summary: "partitions, freshness, pending, last loads",
+    read: async () => (await import("./status.ts")).defineStatus,
+  },
+  {
+    name: "loads",
+    summary: "the ledger: every load and what became of its lines",
+    read: async () => (await import("./loads.ts")).defineLoads,
+  },
+  {
+    name: "rejects",
+    summary: "the quarantine: refused lines, with reason and raw text",
+    read: async () => (await import("./rejects.ts")).defineRejects,
+  },
+  {
+    name: "verify",
+    summary: "prove rollup = recompute, and name every group that is not",
+    read: async () => (await import("./verify.ts")).defineVerify,
+  },
+  {
+    name: "partitions",
+    summary: "list, ensure, detach, attach or drop partitions",
+    read: async () => (await import("./partitions/partitions.ts")).definePartitions,
+  },
+];

@@ -1,0 +1,30 @@
+/** What became of a drop: for people in a line, for programs as an object. */
+import { printable } from "../escape.ts";
+import type { LoadReport } from "../load/report.ts";
+import { countOf, formatCount, formatDuration } from "./format.ts";
+import { describePartitions } from "./partitions.ts";
+
+export function jsonReport(report: LoadReport): unknown {
+  const { file, outcome, loadId, syncedOn, rows, partitions, durationMs, error } = report;
+  return { file, outcome, loadId, syncedOn, rows, partitions, durationMs, ...(error && { error }) };
+}
+
+export function describeReport(report: LoadReport): string {
+  const { rows } = report;
+  const file = printable(report.file);
+  const number = report.loadId === null ? "" : ` (load ${report.loadId})`;
+  switch (report.outcome) {
+    case "loaded": {
+      const counts = (["inserted", "corrected", "unchanged", "superseded", "rejected"] as const)
+        .filter((name) => rows[name] > 0)
+        .map((name) => `${formatCount(rows[name])} ${name}`);
+      const lines = `${countOf(rows.read, "line")}${counts.length > 0 ? `: ${counts.join(", ")}` : ""}`;
+      const where = describePartitions(report.partitions);
+      return `${file}: loaded${number}, ${lines}; ${where}; ${formatDuration(report.durationMs)}`;
+    }
+    case "already_loaded":
+      return `${file}: was loaded already${number}, nothing changed`;
+    default:
+      return `${file}: ${report.outcome}${number}: ${report.error?.code}: ${printable(report.error?.message ?? "")}`;
+  }
+}
