@@ -40,6 +40,7 @@ export const SQLSTATE = {
   datetimeOverflow: "22008",
   uniqueViolation: "23505",
   checkViolation: "23514",
+  readOnlyTransaction: "25006",
   insufficientPrivilege: "42501",
   undefinedTable: "42P01",
   undefinedObject: "42704",

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Database, openDatabase, withSession } from "../db/client.ts";
 import type { Config } from "../db/connection/config.ts";
+import type { Connection } from "../db/connection/libpq.ts";
 import { openEmbeddedServer } from "../db/embedded/server.ts";
 import { RollbookError } from "../db/errors.ts";
 import { initWarehouse } from "../db/migrate.ts";
@@ -14,6 +15,8 @@ const CONNECTIONS = 5;
 
 export interface OpenDatabase {
   readonly database: Database;
+  /** The same server, for programs that are not ours. */
+  readonly connection: Connection;
   /** Ends the connections; stops the embedded server when nobody else uses it, by force after `withinMs`. */
   readonly close: (options?: { readonly withinMs?: number }) => Promise<void>;
 }
@@ -29,7 +32,8 @@ export async function openConfigured(options: OpenOptions): Promise<OpenDatabase
   const { config, signal, onProgress } = options;
   if (config.kind === "server") {
     const database = openDatabase({ connection: config.connection, max: CONNECTIONS });
-    return { database, close: () => database.pool.end() };
+    const connection = { login: config.connection, encryption: config.encryption };
+    return { database, connection, close: () => database.pool.end() };
   }
   const server = await openEmbeddedServer({
     home: config.home,
@@ -37,14 +41,12 @@ export async function openConfigured(options: OpenOptions): Promise<OpenDatabase
     ...(onProgress && { onProgress }),
   });
   const { host, port, user, database: name } = server;
-  const database = openDatabase({
-    // Everything is set, because the driver would take the rest from PG* variables, which belong to another
-    // server.
-    connection: { host, port, user, database: name, ssl: false, sslnegotiation: "postgres" },
-    max: CONNECTIONS,
-  });
+  // Everything is set, because the driver would take the rest from PG* variables, which belong to another server.
+  const login = { host, port, user, database: name, ssl: false, sslnegotiation: "postgres" as const };
+  const database = openDatabase({ connection: login, max: CONNECTIONS });
   return {
     database,
+    connection: { login, encryption: { mode: "disable", negotiation: "postgres" } },
     close: async (closing) => {
       await database.pool.end();
       await server.release(closing);

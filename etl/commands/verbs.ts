@@ -66,6 +66,16 @@ export const VERBS: readonly Verb[] = [
     read: async () => (await import("./rejects.ts")).defineRejects,
   },
   {
+    name: "sql",
+    summary: "ask the warehouse in SQL, with psql where there is one",
+    read: async () => (await import("./sql.ts")).defineSql,
+  },
+  {
+    name: "server",
+    summary: "keep the embedded PostgreSQL up for other programs",
+    read: async () => (await import("./server.ts")).defineServer,
+  },
+  {
     name: "verify",
     summary: "prove rollup = recompute, and name every group that is not",
     read: async () => (await import("./verify.ts")).defineVerify,

@@ -10,7 +10,7 @@ export interface Column {
 /** A plain table: a header, a line, rows. */
 export function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
   const table = new Table({
-    head: columns.map((column) => column.title),
+    head: columns.map((column) => printable(column.title)),
     colAligns: columns.map((column) => column.align ?? "left"),
     style: { head: [], border: [], "padding-left": 0, "padding-right": 2 },
     chars: {

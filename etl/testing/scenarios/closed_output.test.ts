@@ -55,6 +55,7 @@ test("every verb declares whether it works or only reads", async () => {
       "watch",
       "inbox archive",
       "inbox decide",
+      "server",
       "verify",
       "partitions ensure",
       "partitions detach",
@@ -69,6 +70,7 @@ test("every verb declares whether it works or only reads", async () => {
       "status",
       "loads",
       "rejects",
+      "sql",
       "partitions list",
     ],
   });
