@@ -17,7 +17,9 @@ DAGS = Path(__file__).resolve().parents[1]
 CHECKOUT = DAGS.parent
 
 if "ROLLBOOK_TEST_WAREHOUSE" not in os.environ:
-    pytest.exit("These tests need databases, which `npx vitest run dags/tests/dags.test.ts` makes.", returncode=2)
+    pytest.exit(
+        "These tests need databases, which `npx vitest run dags/tests/dags.test.ts` makes.", returncode=2
+    )
 
 WAREHOUSE: dict[str, str] = json.loads(os.environ["ROLLBOOK_TEST_WAREHOUSE"])
 """The warehouse as libpq's variables."""
