@@ -5,9 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
-import type { LineTruth } from "./simulate/drop.ts";
 import { NO_FIGURES } from "./simulate/figures.ts";
-import { groupKey, Model } from "./simulate/model.ts";
 import { addSeed, countSeeds, isDone, readRecord, writeRecord } from "./simulate/record.ts";
 import { historyOf, type Lived, simulate } from "./simulate/run.ts";
 
@@ -122,63 +120,4 @@ test("a record keeps the seeds that were lived through, over sittings", async ()
   expect([1, 4, 8].map((seed) => isDone(again, seed))).toEqual([true, false, true]);
   writeFileSync(path, "{}");
   expect(() => readRecord(path)).toThrow("is no record of a simulation");
-});
-
-/** A line that says something about invoice "i" of venue "v" on 1 March. */
-function statement(number: number, cents: number, createdAt = 0): LineTruth {
-  return {
-    kind: "statement",
-    number,
-    venue: "v",
-    invoice: "i",
-    createdAt: BigInt(createdAt),
-    createdOn: "2026-03-01",
-    cents: BigInt(cents),
-  };
-}
-
-const counts = (
-  inserted: number,
-  corrected: number,
-  unchanged: number,
-  superseded: number,
-  rejected = 0,
-) => ({
-  read: inserted + corrected + unchanged + superseded + rejected,
-  inserted,
-  corrected,
-  unchanged,
-  superseded,
-  rejected,
-});
-
-test("the model: the newest statement wins, by sync date, then load, then line", () => {
-  const model = new Model();
-  const load = (loadId: number, syncedOn: string, ...cents: readonly number[]) =>
-    model.apply(
-      { loadId, syncedOn },
-      cents.map((one, index) => statement(index + 1, one)),
-      () => false,
-    );
-  expect(load(1, "2026-03-05", 100, 200).counts).toEqual(counts(1, 0, 0, 1));
-  expect(load(2, "2026-03-04", 300).counts).toEqual(counts(0, 0, 0, 1));
-  const corrected = load(3, "2026-03-05", 500);
-  expect(corrected.counts).toEqual(counts(0, 1, 0, 0));
-  expect(corrected.deltas).toEqual(new Map([[groupKey("v", "2026-03-01"), { invoices: 0, cents: 300n }]]));
-  expect(corrected.corrections).toMatchObject([{ cents: 200n, loadId: 1 }]);
-  // A confirmation takes the newer drop's place: a drop in between comes too late.
-  expect(load(4, "2026-03-07", 500).counts).toEqual(counts(0, 0, 1, 0));
-  expect(load(5, "2026-03-06", 900).counts).toEqual(counts(0, 0, 0, 1));
-  expect(model.totals()).toEqual(new Map([[groupKey("v", "2026-03-01"), { invoices: 1, cents: 500n }]]));
-  expect(model.totals(1)).toEqual(new Map([[groupKey("v", "2026-03-01"), { invoices: 1, cents: 200n }]]));
-});
-
-test("the model: lines from after the sync date, and of closed partitions, are refused", () => {
-  const model = new Model();
-  const late = model.apply({ loadId: 1, syncedOn: "2026-02-28" }, [statement(2, 1)], () => true);
-  expect(late.rejects).toEqual([{ line: 2, reason: "created_after_sync" }]);
-  const closed = model.apply({ loadId: 2, syncedOn: "2026-03-01" }, [statement(2, 1)], () => true);
-  expect(closed.rejects).toEqual([{ line: 2, reason: "partition_closed" }]);
-  expect(closed.counts).toEqual(counts(0, 0, 0, 0, 1));
-  expect(model.invoices()).toEqual([]);
 });

@@ -10,7 +10,7 @@ import { stateOf } from "../../../db/testing/own_server.ts";
 import { detachRefreshed, dropVerified } from "../../../etl/retire.ts";
 import type { Divergence } from "../../../etl/verify/divergence.ts";
 import { verifyWarehouse } from "../../../etl/verify/verify.ts";
-import { dateOf } from "./drop.ts";
+import { dateOf } from "./content.ts";
 import type { Act, LoadFault } from "./history.ts";
 import { startProxy } from "./proxy.ts";
 import type { SimulatedWarehouse, Site } from "./site.ts";

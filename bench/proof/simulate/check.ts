@@ -1,12 +1,20 @@
-/** Holds what loads and readers did against the ledger and the model. */
+/** Compares what loads and readers did with the ledger and the model. */
+import type { World } from "../../../etl/testing/models/line.ts";
+import { type Applied, rejectsOf } from "../../../etl/testing/models/warehouse.ts";
 import type { LoadEnd } from "./acts.ts";
 import { compareLoad, Difference, expectSame, expectTrue, partitionAt, totalTexts } from "./compare.ts";
-import type { LineTruth } from "./drop.ts";
-import { type Disturbance, hashOf, type KnownDrop, type Life, type LoadAct, type Move } from "./life.ts";
-import { type Applied, rejectsOf } from "./model.ts";
+import {
+  type Disturbance,
+  hashOf,
+  type KnownDrop,
+  type Life,
+  type LoadAct,
+  type Move,
+  readLines,
+} from "./life.ts";
 import type { Observation, ObservedLoad, Read } from "./observe.ts";
 
-/** Takes the loads that are new in the ledger into the model, and holds each against what it must have done. */
+/** Takes the loads that are new in the ledger into the model, and compares each with what it must have done. */
 export function takeIn(life: Life, observed: Observation, move: Move | undefined): void {
   const { model, tally } = life;
   const loaded = observed.loads.filter(({ status }) => status === "loaded");
@@ -31,42 +39,45 @@ export function takeIn(life: Life, observed: Observation, move: Move | undefined
 }
 
 function apply(life: Life, observed: Observation, load: ObservedLoad, move: Move | undefined): Applied {
-  const lines = life.known.get(load.sha256 ?? "");
-  if (lines === undefined || load.synced_on === null) {
-    throw new Difference(`load ${load.load_id} has a content that no drop has`);
+  const { load_id: loadId, synced_on: syncedOn, sha256 } = load;
+  if (syncedOn === null || !life.texts.has(sha256 ?? "")) {
+    throw new Difference(`load ${loadId} has a content that no drop has`);
   }
-  const isClosed = closedFor(life, observed, load, lines, move);
-  return life.model.apply({ loadId: load.load_id, syncedOn: load.synced_on }, lines, isClosed);
+  const closed = closedFor(life, observed, { load, syncedOn, move });
+  return life.model.apply({ loadId, syncedOn }, readLines(life, { sha256, syncedOn, closed }) ?? []);
 }
 
 /**
- * Whether the partition of a date was closed for a load. Of the one that moved in this step the quarantine tells: the load came before, or after,
- * with all its lines.
+ * The ranges of dates whose partitions were closed for a load. Whether the one that moved in this step was, the
+ * quarantine tells: the load came before the move with all its lines, or after it with all of them.
  */
 function closedFor(
   life: Life,
-  observed: Observation,
-  load: ObservedLoad,
-  lines: readonly LineTruth[],
-  move: Move | undefined,
-): (createdOn: string) => boolean {
-  const nameAt = (createdOn: string) => partitionAt(observed.partitions, createdOn)?.partition ?? "";
+  { partitions, rejects }: Observation,
+  of: { readonly load: ObservedLoad; readonly syncedOn: string; readonly move: Move | undefined },
+): World["closed"] {
+  const { load, syncedOn, move } = of;
   const refused = new Set(
-    observed.rejects
+    rejects
       .filter(({ load_id, reason }) => load_id === load.load_id && reason === "partition_closed")
       .map(({ line }) => line),
   );
-  const movedIsClosed = lines.some(
-    (line) =>
-      line.kind === "statement" && refused.has(line.number) && nameAt(line.createdOn) === move?.partition,
-  );
-  return (createdOn) => {
-    const name = nameAt(createdOn);
-    return name === move?.partition ? movedIsClosed : life.closed.has(name);
-  };
+  const wasRefused = (lower: string, upper: string) =>
+    (readLines(life, { sha256: load.sha256, syncedOn }) ?? []).some(
+      ({ number, decision }) =>
+        refused.has(number) &&
+        decision.kind === "taken" &&
+        decision.invoice.createdOn >= lower &&
+        decision.invoice.createdOn < upper,
+    );
+  return partitions
+    .filter(({ partition, lower, upper }) =>
+      partition === move?.partition ? wasRefused(lower, upper) : life.closed.has(partition),
+    )
+    .map(({ lower, upper }) => [lower, upper] as const);
 }
 
-/** Holds what a load's process said against the ledger, and against what it had to come to. */
+/** Compares what a load's process said with the ledger, and with what it had to come to. */
 export function checkLoad(life: Life, observed: Observation, load: LoadAct, disturbance: Disturbance): void {
   const { act, drop, done } = load;
   const { end, struck } = done;
@@ -131,7 +142,7 @@ function allowedOutcomes(
   const allowed = new Set(["loaded", "already_loaded", "done"]);
   if (!strict) return allowed;
   const rejecting = contents.map(
-    (hash) => rejectsOf(life.known.get(hash) ?? [], syncedOn, () => false).length > 0,
+    (sha256) => rejectsOf(readLines(life, { sha256, syncedOn }) ?? []).length > 0,
   );
   if (rejecting.every(Boolean)) allowed.delete("loaded");
   if (rejecting.some(Boolean) || moving || life.closed.size > 0) allowed.add("rejected");

@@ -1,6 +1,11 @@
-/** Holds what was observed against the model. */
-import { euros } from "./drop.ts";
-import type { Applied, Groups, InvoiceRow, Model } from "./model.ts";
+/** Compares what was observed with the model. */
+import { euros } from "../../../etl/testing/models/values.ts";
+import type {
+  Applied,
+  GroupTotal,
+  InvoiceRow,
+  WarehouseModel,
+} from "../../../etl/testing/models/warehouse.ts";
 import type { Observation, ObservedLoad, ObservedPartition } from "./observe.ts";
 
 /** Something is not as it must be. */
@@ -49,25 +54,23 @@ export function partitionAt(
   return partitions.find(({ lower, upper }) => createdOn >= lower && createdOn < upper);
 }
 
-/** Totals as texts, of the dates that are shown. */
-export function totalTexts(groups: Groups, isShown: (createdOn: string) => boolean): readonly string[] {
-  return [...groups]
-    .filter(([group]) => isShown(group.slice(0, 10)))
-    .map(([group, { invoices, cents }]) => `${asColumns(group)} | ${invoices} | ${euros(cents)}`);
-}
-
-/** A group's key as the queries write it. */
-function asColumns(group: string): string {
-  return `${group.slice(0, 10)} | ${group.slice(11)}`;
+/** Totals as the queries write them, of the dates that are shown. */
+export function totalTexts(
+  groups: readonly GroupTotal[],
+  isShown: (createdOn: string) => boolean,
+): readonly string[] {
+  return groups
+    .filter(({ createdOn }) => isShown(createdOn))
+    .map(({ createdOn, venue, invoices, cents }) => [createdOn, venue, invoices, euros(cents)].join(" | "));
 }
 
 function invoiceText(row: InvoiceRow): string {
-  const { createdOn, venue, invoice, createdAt, cents, loadId, syncedOn } = row;
-  return [createdOn, venue, invoice, createdAt, euros(cents), loadId, syncedOn].join(" | ");
+  const { createdOn, venue, uuid, createdAt, cents, loadId, syncedOn } = row;
+  return [createdOn, venue, uuid, createdAt, euros(cents), loadId, syncedOn].join(" | ");
 }
 
-/** Holds all tables and views against the model. */
-export function compareAll(observed: Observation, model: Model): void {
+/** Compares all tables and views with the model. */
+export function compareAll(observed: Observation, model: WarehouseModel): void {
   const stateAt = (createdOn: string) => partitionAt(observed.partitions, createdOn)?.state;
   const isLive = (createdOn: string) => stateAt(createdOn) !== "detached";
   const hasInvoices = (createdOn: string) => isLive(createdOn) && stateAt(createdOn) !== "dropped";
@@ -98,18 +101,21 @@ export function compareAll(observed: Observation, model: Model): void {
   expectSame("reports.monthly_totals", observed.monthly, monthlyTexts(totals, isLive));
 }
 
-function monthlyTexts(groups: Groups, isShown: (createdOn: string) => boolean): readonly string[] {
+function monthlyTexts(
+  groups: readonly GroupTotal[],
+  isShown: (createdOn: string) => boolean,
+): readonly string[] {
   const months = new Map<string, { invoices: number; cents: bigint }>();
-  for (const [group, { invoices, cents }] of groups) {
-    if (!isShown(group.slice(0, 10))) continue;
-    const month = `${group.slice(0, 7)}-01`;
+  for (const { createdOn, invoices, cents } of groups) {
+    if (!isShown(createdOn)) continue;
+    const month = `${createdOn.slice(0, 7)}-01`;
     const sums = months.get(month) ?? { invoices: 0, cents: 0n };
-    months.set(month, { invoices: sums.invoices + invoices, cents: sums.cents + cents });
+    months.set(month, { invoices: sums.invoices + invoices, cents: sums.cents + BigInt(cents) });
   }
   return [...months].map(([month, { invoices, cents }]) => `${month} | ${invoices} | ${euros(cents)}`);
 }
 
-/** Holds the ledger entry and the quarantine of one load against what it must have done. */
+/** Compares the ledger entry and the quarantine of one load with what it must have done. */
 export function compareLoad(observed: Observation, load: ObservedLoad, applied: Applied): void {
   const of = `load ${load.load_id} (${load.file_name})`;
   for (const [name, count] of Object.entries(applied.counts)) {
@@ -117,8 +123,8 @@ export function compareLoad(observed: Observation, load: ObservedLoad, applied: 
     expectTrue(`${of}: ${name} is ${found}, must be ${count}`, found === count);
   }
   expectSame(`${of}: rejects`, rejectTexts(observed, load.load_id), applied.rejects.map(rejectText));
-  const touched = [...applied.deltas.keys()].map(
-    (group) => partitionAt(observed.partitions, group.slice(0, 10))?.partition ?? "none",
+  const touched = applied.deltas.map(
+    ({ createdOn }) => partitionAt(observed.partitions, createdOn)?.partition ?? "none",
   );
   expectSame(`${of}: partitions`, load.partitions, [...new Set(touched)]);
 }

@@ -1,12 +1,14 @@
 /** What is known while a history goes on. */
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { type ReadLine, readDrop } from "../../../etl/testing/models/format.ts";
+import type { World } from "../../../etl/testing/models/line.ts";
+import type { WarehouseModel } from "../../../etl/testing/models/warehouse.ts";
 import type { DropFile, LoadEnd, Stage } from "./acts.ts";
 import { Difference } from "./compare.ts";
-import { dateOf, type LineTruth, nameOf, readContent, writeContent } from "./drop.ts";
+import { dateOf, nameOf, writeContent } from "./content.ts";
 import type { Tally } from "./figures.ts";
 import type { Act, Content, Drop, History } from "./history.ts";
-import type { Model } from "./model.ts";
 
 /** A drop that a history loads: its file, and what it says. */
 export interface KnownDrop {
@@ -19,11 +21,11 @@ export interface KnownDrop {
 export interface Life {
   readonly stage: Stage;
   readonly tally: Tally;
-  readonly model: Model;
+  readonly model: WarehouseModel;
   readonly drops: readonly KnownDrop[];
-  /** What each content says, by the SHA-256 of its bytes. */
-  readonly known: Map<string, readonly LineTruth[]>;
-  readonly timeZone: string;
+  /** The unpacked text of each content, by the SHA-256 of its file. */
+  readonly texts: ReadonlyMap<string, Buffer>;
+  readonly timeZone: History["timeZone"];
   /** Partitions that are out of the live tables. */
   readonly closed: Map<string, "detached" | "dropped">;
   /** `known_at` of the loads in the model, in its order. */
@@ -51,12 +53,12 @@ export interface LoadAct {
   readonly done: LoadEnd;
 }
 
-export function readDrops({ contents, drops, timeZone }: History): Pick<Life, "drops" | "known"> {
-  const known = new Map<string, readonly LineTruth[]>();
+export function readDrops({ contents, drops, timeZone }: History): Pick<Life, "drops" | "texts"> {
+  const texts = new Map<string, Buffer>();
   const remember = (content: Content): Buffer => {
-    const bytes = writeContent(content, timeZone);
-    known.set(hashOf(bytes), readContent(content, timeZone));
-    return bytes;
+    const { file, text } = writeContent(content, timeZone);
+    texts.set(hashOf(file), text);
+    return file;
   };
   const made = drops.map((drop: Drop): KnownDrop => {
     const content = contents[drop.content % contents.length];
@@ -68,7 +70,18 @@ export function readDrops({ contents, drops, timeZone }: History): Pick<Life, "d
     };
     return { file, content, syncedOn: dateOf(drop.syncDay) };
   });
-  return { drops: made, known };
+  return { drops: made, texts };
+}
+
+/** The lines of a content as the format model reads them; undefined of a hash that no content has. */
+export function readLines(
+  { texts, timeZone, stage }: Life,
+  drop: { readonly sha256: string | null; readonly syncedOn: string; readonly closed?: World["closed"] },
+): readonly ReadLine[] | undefined {
+  const { sha256, syncedOn, closed = [] } = drop;
+  const text = texts.get(sha256 ?? "");
+  const { earliest } = stage.warehouse.settings;
+  return text && readDrop(text, { timeZone, earliest, syncedOn, closed, decimalComma: false }).lines;
 }
 
 export function hashOf(bytes: Buffer): string {

@@ -1,9 +1,9 @@
-/** Lives through a history: carries out its steps on a real warehouse, and holds everything against the model after each. */
+/** Lives through a history: carries out its steps on a real warehouse, and compares everything with the model. */
+import { createWarehouseModel } from "../../../etl/testing/models/warehouse.ts";
 import { Difference } from "./compare.ts";
 import { type Figures, startTally } from "./figures.ts";
 import type { History } from "./history.ts";
 import { type Life, readDrops } from "./life.ts";
-import { Model } from "./model.ts";
 import { settle } from "./settle.ts";
 import type { Site } from "./site.ts";
 import { liveStep } from "./step.ts";
@@ -22,7 +22,7 @@ export async function liveThrough(history: History, site: Site): Promise<Figures
   const life: Life = {
     stage: { site, warehouse, onFault: (kind) => tally.count("faults", kind) },
     tally,
-    model: new Model(),
+    model: createWarehouseModel(),
     ...readDrops(history),
     timeZone,
     closed: new Map(),

@@ -1,6 +1,7 @@
 /** The end of a history: all is loaded, refreshed and proved. */
 import { loadDrop } from "../../../etl/load/load.ts";
 import { refreshPartitions } from "../../../etl/refresh/refresh.ts";
+import { rejectsOf } from "../../../etl/testing/models/warehouse.ts";
 import { placeDrop, runVerify } from "./acts.ts";
 import { takeIn } from "./check.ts";
 import {
@@ -12,8 +13,7 @@ import {
   rejectTexts,
   totalTexts,
 } from "./compare.ts";
-import type { Life } from "./life.ts";
-import { rejectsOf } from "./model.ts";
+import { type Life, readLines } from "./life.ts";
 import { finishMove } from "./moves.ts";
 import { AS_KNOWN, type Observation, observe } from "./observe.ts";
 
@@ -52,8 +52,8 @@ function checkRefused(life: Life, observed: Observation): void {
   if (life.closed.size > 0) return;
   for (const load of observed.loads) {
     if (load.error_code !== "too_many_rejects" || load.synced_on === null) continue;
-    const lines = life.known.get(load.sha256 ?? "") ?? [];
-    const sure = rejectsOf(lines, load.synced_on, () => false).map(rejectText);
+    const { sha256, synced_on: syncedOn } = load;
+    const sure = rejectsOf(readLines(life, { sha256, syncedOn }) ?? []).map(rejectText);
     const kept = rejectTexts(observed, load.load_id).filter((text) => !text.endsWith("partition_closed"));
     expectSame(`rejects of the refused load ${load.load_id}`, kept, sure);
   }

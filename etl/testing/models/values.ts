@@ -154,3 +154,9 @@ export function readTotal(text: string, decimalComma: boolean): bigint | "bad_to
   if (cents >= 100_000_000_000_000n) return "bad_total";
   return isNegative ? -cents : cents;
 }
+
+/** Cents as PostgreSQL writes euros. */
+export function euros(cents: bigint | number): string {
+  const digits = String(cents < 0 ? -cents : cents).padStart(3, "0");
+  return `${cents < 0 ? "-" : ""}${digits.slice(0, -2)}.${digits.slice(-2)}`;
+}

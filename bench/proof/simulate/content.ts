@@ -1,26 +1,12 @@
-/** A simulated drop as a file, and what is true of each of its lines by the rules of the format, found without the product's code. */
+/** Writes a simulated drop as a file. */
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
+import { euros } from "../../../etl/testing/models/values.ts";
 import { type BadLine, type Content, type Drop, FIRST_DAY, type Line, NAMES, VENUES } from "./history.ts";
 
 const DAY_MS = 86_400_000;
 const FIRST_MS = Date.parse(`${FIRST_DAY}T00:00:00Z`);
 const NAMES_OF_COLUMNS = ["venue_id", "invoice_id", "datetime_created", "total"];
-
-/** What a line says, or why it is refused. `number` is that of the line in its file. */
-export type LineTruth =
-  | {
-      readonly kind: "statement";
-      readonly number: number;
-      readonly venue: string;
-      readonly invoice: string;
-      /** Microseconds since 1970. */
-      readonly createdAt: bigint;
-      /** Its date in the warehouse's zone. */
-      readonly createdOn: string;
-      readonly cents: bigint;
-    }
-  | { readonly kind: "refused"; readonly number: number; readonly reason: BadLine };
 
 export function dateOf(day: number): string {
   return new Date(FIRST_MS + day * DAY_MS).toISOString().slice(0, 10);
@@ -43,8 +29,14 @@ function hasHeader({ header, delimiter, lines, spoiled }: Content): boolean {
   return header || delimiter !== "," || spoiled === "bad_header" || typeof lines[0] === "string";
 }
 
-/** The bytes of the file. */
-export function writeContent(content: Content, timeZone: string): Buffer {
+export interface WrittenContent {
+  /** The bytes of the file. */
+  readonly file: Buffer;
+  /** They are these, packed or not. */
+  readonly text: Buffer;
+}
+
+export function writeContent(content: Content, timeZone: string): WrittenContent {
   const end = content.crlf ? "\r\n" : "\n";
   const names = content.spoiled === "bad_header" ? ["store", ...NAMES_OF_COLUMNS.slice(1)] : NAMES_OF_COLUMNS;
   const lines = hasHeader(content) ? [names.join(content.delimiter)] : [];
@@ -52,31 +44,14 @@ export function writeContent(content: Content, timeZone: string): Buffer {
   // One byte a character but for what UTF-8 makes of them: the one bad byte is put in afterwards.
   const text = Buffer.from(lines.map((line) => line + end).join(""));
   const bytes = Buffer.from(text.toString("latin1").replaceAll(BAD_BYTE_MARK, "\xff"), "latin1");
-  if (!isPacked(content)) return bytes;
+  if (!isPacked(content)) return { file: bytes, text: bytes };
   const packed = gzipSync(bytes);
-  return content.spoiled === "truncated" ? packed.subarray(0, packed.length - 6) : packed;
+  const cut = content.spoiled === "truncated" ? 6 : 0;
+  return { file: packed.subarray(0, packed.length - cut), text: bytes };
 }
 
 /** Stands for a byte that no UTF-8 has, until the text is bytes. */
 const BAD_BYTE_MARK = "BADBYTE";
-
-/** What is true of each line, whatever the sync date and the partitions. */
-export function readContent(content: Content, timeZone: string): readonly LineTruth[] {
-  const before = hasHeader(content) ? 1 : 0;
-  return content.lines.map((line, index): LineTruth => {
-    const number = before + index + 1;
-    if (typeof line === "string") return { kind: "refused", number, reason: line };
-    return {
-      kind: "statement",
-      number,
-      venue: VENUES[line.venue] ?? "",
-      invoice: uuidOf(line.invoice),
-      createdAt: BigInt(msOf(line)) * 1000n + (timestampForm(line) === 3 ? 123_456n : 0n),
-      createdOn: localTime(msOf(line), timeZone).slice(0, 10),
-      cents: BigInt(line.cents),
-    };
-  });
-}
 
 function msOf({ day, second }: Line): number {
   return FIRST_MS + day * DAY_MS + second * 1000;
@@ -155,27 +130,21 @@ function writeTimestamp(line: Line, timeZone: string): string {
 function writeTotal(cents: number, form: number): string {
   switch (form) {
     case 1:
-      return cents < 0 ? euros(BigInt(cents)) : `+${euros(BigInt(cents))}`;
+      return cents < 0 ? euros(cents) : `+${euros(cents)}`;
     case 2:
       return `${cents}e-2`;
     case 3:
-      return ` ${euros(BigInt(cents))} `;
+      return ` ${euros(cents)} `;
     case 4:
-      return `${euros(BigInt(cents))}0000`;
+      return `${euros(cents)}0000`;
     default:
-      return euros(BigInt(cents));
+      return euros(cents);
   }
-}
-
-/** Cents as the warehouse prints euros. */
-export function euros(cents: bigint): string {
-  const digits = String(cents < 0n ? -cents : cents).padStart(3, "0");
-  return `${cents < 0n ? "-" : ""}${digits.slice(0, -2)}.${digits.slice(-2)}`;
 }
 
 const clocks = new Map<string, Intl.DateTimeFormat>();
 
-/** Wall-clock time, `YYYY-MM-DDTHH:MM:SS`, by the time zones that Node has, not by PostgreSQL's. */
+/** Wall-clock time, `YYYY-MM-DDTHH:MM:SS`, by Node's time zones, not by PostgreSQL's. */
 function localTime(ms: number, timeZone: string): string {
   let clock = clocks.get(timeZone);
   if (clock === undefined) {

@@ -1,0 +1,154 @@
+/**
+ * The warehouse model: what must be in the tables and reports once some drops were loaded, worked out invoice by
+ * invoice. It is told which loads are in and in which order they became known, and takes their lines as the format
+ * model reads them. Shares nothing with the product.
+ */
+import { dateOf, dayOfDate } from "./clocks.ts";
+import type { ReadLine } from "./format.ts";
+import { type Change, type Counts, createStanding, type Statement } from "./standing.ts";
+import { createTotals } from "./totals.ts";
+
+/** The net sums of one venue on one date. */
+export interface GroupTotal {
+  readonly venue: string;
+  readonly createdOn: string;
+  readonly invoices: number;
+  readonly cents: number;
+}
+
+interface InvoiceKey {
+  readonly venue: string;
+  readonly uuid: string;
+  readonly createdOn: string;
+}
+
+export interface InvoiceRow extends InvoiceKey {
+  /** Microseconds since 1970-01-01. */
+  readonly createdAt: number;
+  readonly cents: number;
+  readonly loadId: number;
+  readonly syncedOn: string;
+}
+
+export interface RejectedLine {
+  readonly line: number;
+  readonly reason: string;
+}
+
+/** What one load must have done. */
+export interface Applied {
+  readonly loadId: number;
+  readonly counts: Counts & { readonly read: number; readonly rejected: number };
+  readonly rejects: readonly RejectedLine[];
+  readonly deltas: readonly GroupTotal[];
+  /** The rows that it overwrote, as they were. */
+  readonly corrections: readonly InvoiceRow[];
+}
+
+export interface WarehouseModel {
+  /** Takes in a load, after all that became known before it. */
+  readonly apply: (
+    load: { readonly loadId: number; readonly syncedOn: string },
+    lines: readonly ReadLine[],
+  ) => Applied;
+  /** All loads, in the order in which they were taken in. */
+  readonly applied: () => readonly Applied[];
+  readonly invoices: () => readonly InvoiceRow[];
+  /** The totals after the first so many loads; left out, after all. */
+  readonly totals: (loads?: number) => readonly GroupTotal[];
+  /** Invoice ids that stand under several keys, in the dates that count. */
+  readonly split: (counts: (createdOn: string) => boolean) => readonly string[];
+}
+
+export function createWarehouseModel(): WarehouseModel {
+  const standing = createStanding();
+  const invoices = numberTexts<InvoiceKey>();
+  const venues = numberTexts<string>();
+  const loads: (Applied & { readonly changes: readonly Change[] })[] = [];
+  const row = (invoice: number, { createdAt, cents, loadId, syncDay }: Statement): InvoiceRow => ({
+    ...invoices.of(invoice),
+    createdAt,
+    cents,
+    loadId,
+    syncedOn: dateOf(syncDay),
+  });
+  const sum = (changes: readonly Change[]): readonly GroupTotal[] => {
+    const totals = createTotals();
+    for (const { invoice, before, after } of changes) {
+      const { venue, createdOn } = invoices.of(invoice);
+      const day = dayOfDate(createdOn);
+      if (before === undefined) totals.add(venues.numberOf(venue, venue), day, 1, after.cents);
+      else totals.add(venues.numberOf(venue, venue), day, 0, after.cents - before.cents);
+    }
+    return Array.from(totals.groups(), ({ venue, day, ...sums }) => ({
+      venue: venues.of(venue),
+      createdOn: dateOf(day),
+      ...sums,
+    }));
+  };
+  const standingRows = () =>
+    Array.from({ length: invoices.count() }, (_, invoice) => {
+      const said = standing.of(invoice);
+      return said === undefined ? [] : [row(invoice, said)];
+    }).flat();
+  return {
+    apply: ({ loadId, syncedOn }, lines) => {
+      const said = { invoices: [] as number[], cents: [] as number[], createdAt: [] as number[] };
+      for (const { decision } of lines) {
+        if (decision.kind === "rejected") continue;
+        const { venue, uuid, createdOn, instant, cents } = decision.invoice;
+        const key = { venue, uuid, createdOn };
+        said.invoices.push(invoices.numberOf(`${createdOn} ${uuid} ${venue}`, key));
+        said.cents.push(Number(cents));
+        said.createdAt.push(Number(instant));
+      }
+      const changes: Change[] = [];
+      const load = { loadId, syncDay: dayOfDate(syncedOn) };
+      const counts = standing.take(load, said, (change) => changes.push(change));
+      const rejects = rejectsOf(lines);
+      const applied = {
+        loadId,
+        counts: { read: lines.length, ...counts, rejected: rejects.length },
+        rejects,
+        deltas: sum(changes),
+        corrections: changes.flatMap(({ invoice, before }) => (before ? [row(invoice, before)] : [])),
+        changes,
+      };
+      loads.push(applied);
+      return applied;
+    },
+    applied: () => loads,
+    invoices: standingRows,
+    totals: (count = loads.length) => sum(loads.slice(0, count).flatMap(({ changes }) => changes)),
+    split: (counts) => {
+      const keys = new Map<string, number>();
+      for (const { uuid, createdOn } of standingRows()) {
+        if (counts(createdOn)) keys.set(uuid, (keys.get(uuid) ?? 0) + 1);
+      }
+      return [...keys].filter(([, times]) => times > 1).map(([uuid]) => uuid);
+    },
+  };
+}
+
+/** The lines of a drop that are refused, in their order. */
+export function rejectsOf(lines: readonly ReadLine[]): readonly RejectedLine[] {
+  return lines.flatMap(({ number, decision }) =>
+    decision.kind === "rejected" ? [{ line: number, reason: decision.reason }] : [],
+  );
+}
+
+/** Numbers things, by their texts, from 0 on. */
+function numberTexts<T>() {
+  const numbers = new Map<string, number>();
+  const things: T[] = [];
+  return {
+    numberOf: (text: string, thing: T): number => {
+      const known = numbers.get(text);
+      if (known !== undefined) return known;
+      numbers.set(text, things.length);
+      return things.push(thing) - 1;
+    },
+    of: (number: number): T => things[number] as T,
+    count: () => things.length,
+  };
+}
