@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { createTestDatabase, type TestWarehouse } from "../db/testing/database.ts";
 import { makeFolder } from "../db/testing/folder.ts";
-import { COMMAND, invoiceId, jsonLines, type Run, rollbook, rollbookHere, writeDrop } from "./testing/cli.ts";
+import { COMMAND, jsonLines, type Run, rollbook, rollbookHere } from "./testing/cli.ts";
+import { invoiceId, writeDrop } from "./testing/lines.ts";
 import { disagreements } from "./testing/warehouse.ts";
 
 const NOWHERE = { PGHOST: "/nowhere/at/all", PGUSER: "nobody" };

@@ -19,7 +19,7 @@ import type { LoadStep } from "./load/steps.ts";
 import { refreshPartitions } from "./refresh/refresh.ts";
 import { detachRefreshed, dropVerified } from "./retire.ts";
 import { COMMAND } from "./testing/cli.ts";
-import { findDivergences, type Invoice, load, writeDrop } from "./testing/invoices.ts";
+import { findDivergences, type Invoice, load, writeInvoices } from "./testing/invoices.ts";
 import { startWorker, totalsOf, type Worker } from "./testing/warehouse.ts";
 
 const FIRST: readonly Invoice[] = [
@@ -38,7 +38,7 @@ const SECOND: readonly Invoice[] = [
 async function makeWarehouse(): Promise<TestWarehouse & { readonly folder: string }> {
   const warehouse = await createTestDatabase();
   const folder = makeFolder();
-  await load(warehouse, writeDrop(folder, "2026-03-10.csv", FIRST));
+  await load(warehouse, writeInvoices(folder, "2026-03-10.csv", FIRST));
   return { ...warehouse, folder };
 }
 
@@ -72,7 +72,7 @@ test("lines for a detached partition are rejected, the others load; attached aga
   expect(await totalsOf(warehouse)).toEqual(
     before.filter((row) => row.created_on?.slice(0, 7) !== "2026-01"),
   );
-  const second = writeDrop(folder, "2026-03-11.csv", SECOND);
+  const second = writeInvoices(folder, "2026-03-11.csv", SECOND);
   const report = await load(warehouse, second);
   expect(report).toMatchObject({ rows: { read: 3, inserted: 1, rejected: 2 }, partitions: ["2026-02"] });
   expect(await rejectsOf(warehouse, report)).toEqual([
@@ -89,7 +89,7 @@ test("lines for a detached partition are rejected, the others load; attached aga
     { venue_id: "c", created_on: "2026-02-07", invoices: 1, total: "60.00" },
   ]);
   // The rejected lines come with the next drop.
-  await load(warehouse, writeDrop(folder, "2026-03-12.csv", SECOND));
+  await load(warehouse, writeInvoices(folder, "2026-03-12.csv", SECOND));
   expect(await findDivergences(warehouse)).toEqual([]);
   expect(await totalsOf(warehouse)).toContainEqual({
     venue_id: "a",
@@ -102,11 +102,11 @@ test("lines for a detached partition are rejected, the others load; attached aga
 test("a dropped partition keeps its totals, takes no lines, and nothing brings it back", async () => {
   const warehouse = await makeWarehouse();
   const { database, folder } = warehouse;
-  await load(warehouse, writeDrop(folder, "2026-03-11.csv", SECOND));
+  await load(warehouse, writeInvoices(folder, "2026-03-11.csv", SECOND));
   const before = await totalsOf(warehouse);
   await dropVerified(january(warehouse));
   expect(await totalsOf(warehouse)).toEqual(before);
-  const report = await load(warehouse, writeDrop(folder, "2026-03-12.csv", FIRST));
+  const report = await load(warehouse, writeInvoices(folder, "2026-03-12.csv", FIRST));
   expect(report).toMatchObject({ rows: { read: 4, rejected: 2, unchanged: 2 }, partitions: [] });
   for (const strategy of ["auto", "delta", "partition", "full"] as const) {
     await refreshPartitions({ database, strategy });
@@ -183,7 +183,11 @@ async function stopped(worker: Worker): Promise<void> {
 
 test("a partition that is detached after a load staged lines for it: they are rejected, none is stranded", async () => {
   const warehouse = await makeWarehouse();
-  const loading = startLoading(warehouse, writeDrop(warehouse.folder, "2026-03-11.csv", SECOND), "prepare");
+  const loading = startLoading(
+    warehouse,
+    writeInvoices(warehouse.folder, "2026-03-11.csv", SECOND),
+    "prepare",
+  );
   await stopped(loading.worker);
   // The load has used the tables, so the detach waits for its end; the partition is closed to it before.
   const detached = detachRefreshed(january(warehouse));
@@ -205,7 +209,11 @@ test.each([detachRefreshed, dropVerified])(
   async (leave) => {
     const warehouse = await makeWarehouse();
     await refreshPartitions(warehouse);
-    const loading = startLoading(warehouse, writeDrop(warehouse.folder, "2026-03-11.csv", SECOND), "merge");
+    const loading = startLoading(
+      warehouse,
+      writeInvoices(warehouse.folder, "2026-03-11.csv", SECOND),
+      "merge",
+    );
     await stopped(loading.worker);
     const left = leave(january(warehouse));
     await until("the closing waits for the load", async () => (await waits(warehouse)).length === 1);
@@ -242,7 +250,7 @@ test("a load that comes back to a partition that it holds, while that is being c
   });
   onTestFinished(() => database.pool.end());
   // Longer than a chunk, so the line of a new venue is left to the end.
-  const path = writeDrop(folder, "2026-03-11.csv", [
+  const path = writeInvoices(folder, "2026-03-11.csv", [
     ...Array.from({ length: 20 }, (_, index): Invoice => ["a", 100 + index, "2026-01-10", "1.00"]),
     ["z", 200, "2026-01-11", "2.00"],
   ]);
@@ -267,7 +275,7 @@ test("a load that comes back to a partition that it holds, while that is being c
 test("a detach beside a long load on another partition closes at once, and other loads go on meanwhile", async () => {
   const warehouse = await makeWarehouse();
   const { folder } = warehouse;
-  const long = writeDrop(folder, "2026-03-11.csv", [["z", 9, "2026-03-09", "1.00"]]);
+  const long = writeInvoices(folder, "2026-03-11.csv", [["z", 9, "2026-03-09", "1.00"]]);
   const loading = startLoading(warehouse, long, "commit");
   await stopped(loading.worker);
   const detached = detachRefreshed(january(warehouse));
@@ -279,7 +287,7 @@ test("a detach beside a long load on another partition closes at once, and other
   );
   const report = await load(
     warehouse,
-    writeDrop(folder, "2026-05-01.csv", [
+    writeInvoices(folder, "2026-05-01.csv", [
       ["a", 20, "2026-02-20", "2.00"],
       ["a", 21, "2026-04-30", "3.00"],
       ["a", 22, "2026-01-31", "4.00"],
@@ -300,7 +308,7 @@ test("partitions leave and come back while loads keep coming for them, and nothi
     const taken: { path: string; report: LoadReport }[] = [];
     for (let round = 0; leaving && round < 500; round += 1) {
       const number = 1000 + lane * 1000 + round;
-      const path = writeDrop(folder, `drop${lane}_${round}_2026-03-${12 + lane}.csv`, [
+      const path = writeInvoices(folder, `drop${lane}_${round}_2026-03-${12 + lane}.csv`, [
         [`v${lane}`, number, "2026-01-15", "1.25"],
         [`v${lane}`, number + 10_000, "2026-02-15", "1.25"],
       ]);
@@ -359,7 +367,7 @@ test.each([
     await warehouse.query("select from pg_inherits where inhdetachpending"),
     "the partition hangs between attached and detached",
   ).toHaveLength(1);
-  const report = await load(warehouse, writeDrop(warehouse.folder, "2026-03-11.csv", SECOND));
+  const report = await load(warehouse, writeInvoices(warehouse.folder, "2026-03-11.csv", SECOND));
   expect(report).toMatchObject({ rows: { inserted: 1, rejected: 2 } });
   await reader.query("commit");
   const second = runPartitions(warehouse, ...args);
@@ -404,7 +412,7 @@ test("three hundred daily partitions are made, loaded and read with PostgreSQL's
       { length: 600 },
       (_, n): Invoice => [`v${n % 3}`, n, addDays("2025-01-01", n % 300), total],
     );
-    const report = await load(warehouse, writeDrop(folder, name, invoices));
+    const report = await load(warehouse, writeInvoices(folder, name, invoices));
     expect(report.partitions).toHaveLength(300);
   }
   await refreshPartitions({ database });

@@ -4,7 +4,8 @@ import { createTestDatabase } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
 import { makeServerHome } from "../../db/testing/home.ts";
 import { until } from "../../db/testing/own_server.ts";
-import { invoiceId, jsonLines, rollbook, rollbookHere, startRollbook, writeDrop } from "../testing/cli.ts";
+import { jsonLines, rollbook, rollbookHere, startRollbook } from "../testing/cli.ts";
+import { invoiceId, writeDrop } from "../testing/lines.ts";
 
 test("the embedded server stays up until it is interrupted, and its URL works", async () => {
   const home = makeServerHome();

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { createTestDatabase } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
-import { COMMAND, invoiceId, jsonLines, type Run, rollbookHere, writeDrop } from "../testing/cli.ts";
+import { COMMAND, jsonLines, type Run, rollbookHere } from "../testing/cli.ts";
+import { invoiceId, writeDrop } from "../testing/lines.ts";
 
 const TOTALS = "select venue_id, invoices, total from reports.venue_totals order by venue_id";
 const SECRET = "do-not-show-me";

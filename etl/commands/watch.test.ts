@@ -17,15 +17,8 @@ import { expect, onTestFinished, test } from "vitest";
 import { createEmptyDatabase, createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
 import { listInbox } from "../inbox/list.ts";
-import {
-  invoiceId,
-  jsonLines,
-  type Run,
-  rollbook,
-  rollbookHere,
-  startRollbook,
-  writeDrop,
-} from "../testing/cli.ts";
+import { jsonLines, type Run, rollbook, rollbookHere, startRollbook } from "../testing/cli.ts";
+import { invoiceId, writeDrop } from "../testing/lines.ts";
 import { disagreements } from "../testing/warehouse.ts";
 
 const GOOD = (number: number) => `v1,${invoiceId(number)},2026-01-01,1.00`;

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { deflateSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { rulesOf } from "../testing/rules.ts";
+import { rulesOf } from "../testing/line_rules.ts";
 import { DEFAULT_DIALECT } from "./dialect.ts";
 import { READ_BYTES } from "./file.ts";
 import { inflate, type Source } from "./inflate.ts";

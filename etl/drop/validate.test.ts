@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { rulesOf } from "../testing/rules.ts";
+import { rulesOf } from "../testing/line_rules.ts";
 import type { DateThreshold } from "./calendar.ts";
 import { type Delimiter, detectDialect } from "./dialect.ts";
 import { REJECT_REASONS } from "./reject.ts";

@@ -4,7 +4,8 @@ import { expect, onTestFinished, test } from "vitest";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
 import { until } from "../../db/testing/own_server.ts";
-import { invoiceId, jsonLines, type Run, rollbookHere, startRollbook, writeDrop } from "../testing/cli.ts";
+import { jsonLines, type Run, rollbookHere, startRollbook } from "../testing/cli.ts";
+import { invoiceId, writeDrop } from "../testing/lines.ts";
 import { disagreements } from "../testing/warehouse.ts";
 import { archiveDrops } from "./archive.ts";
 

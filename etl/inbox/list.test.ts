@@ -14,16 +14,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { makeFolder } from "../../db/testing/folder.ts";
 import { until } from "../../db/testing/own_server.ts";
-import {
-  invoiceId,
-  jsonLines,
-  type Run,
-  rollbook,
-  rollbookHere,
-  startRollbook,
-  writeDrop,
-} from "../testing/cli.ts";
+import { jsonLines, type Run, rollbook, rollbookHere, startRollbook } from "../testing/cli.ts";
 import { hostileFileNames } from "../testing/hostile.ts";
+import { invoiceId, writeDrop } from "../testing/lines.ts";
 import { findReadyDrops, type InboxFile, type LeftFile, listInbox, settledFiles } from "./list.ts";
 
 /** Listing an inbox asks no database. */

@@ -3,7 +3,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { makeFolder, makeFolderElsewhere } from "../../db/testing/folder.ts";
-import { writeDrop } from "../testing/cli.ts";
+import { writeDrop } from "../testing/lines.ts";
 import { lookAt } from "./list.ts";
 import { moveDrop, moveFile } from "./move.ts";
 import { findReason, type Reason, reasonPath, unknownReason } from "./rejection.ts";

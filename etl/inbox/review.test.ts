@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
-import { invoiceId, jsonLines, type Run, rollbookHere, writeDrop } from "../testing/cli.ts";
+import { jsonLines, type Run, rollbookHere } from "../testing/cli.ts";
+import { invoiceId, writeDrop } from "../testing/lines.ts";
 import { disagreements } from "../testing/warehouse.ts";
 
 const GOOD = (number: number) => `v1,${invoiceId(number)},2026-01-01,1.00`;

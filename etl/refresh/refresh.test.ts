@@ -4,7 +4,8 @@ import { LOCK } from "../../db/locks.ts";
 import { ensurePartitions } from "../../db/partitions/create.ts";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
-import { findDivergences, type Invoice, idOf, load, writeDrop } from "../testing/invoices.ts";
+import { findDivergences, type Invoice, load, writeInvoices } from "../testing/invoices.ts";
+import { invoiceId } from "../testing/lines.ts";
 import { disagreements, startWorker, totalsOf, type Worker } from "../testing/warehouse.ts";
 import { refreshPartitions } from "./refresh.ts";
 import { STRATEGIES, type Strategy } from "./strategy.ts";
@@ -34,9 +35,9 @@ const ROLLUP = `
 async function makePending(): Promise<TestWarehouse> {
   const warehouse = await createTestDatabase();
   const folder = makeFolder();
-  await load(warehouse, writeDrop(folder, "2026-03-10.csv", FIRST));
+  await load(warehouse, writeInvoices(folder, "2026-03-10.csv", FIRST));
   await refresh(warehouse);
-  await load(warehouse, writeDrop(folder, "2026-03-11.csv", SECOND));
+  await load(warehouse, writeInvoices(folder, "2026-03-11.csv", SECOND));
   return warehouse;
 }
 
@@ -56,7 +57,7 @@ function takeOut(warehouse: TestWarehouse, number: number): Promise<unknown> {
      )
      insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)
      select created_on, venue_key, -1, -total from gone`,
-    [idOf(number)],
+    [invoiceId(number)],
   );
 }
 
@@ -93,9 +94,9 @@ test.each(Object.keys(SITUATIONS))("%s, every strategy ends in the same rollup",
 test("auto applies few changes, and says so", async () => {
   const warehouse = await makePending();
   const drop = Array.from({ length: 500 }, (_, n): Invoice => [`v${n % 5}`, 100 + n, "2026-01-09", "1.00"]);
-  await load(warehouse, writeDrop(makeFolder(), "2026-03-12.csv", drop));
+  await load(warehouse, writeInvoices(makeFolder(), "2026-03-12.csv", drop));
   await refresh(warehouse, "full");
-  await load(warehouse, writeDrop(makeFolder(), "2026-03-13.csv", [["a", 900, "2026-01-05", "3.00"]]));
+  await load(warehouse, writeInvoices(makeFolder(), "2026-03-13.csv", [["a", 900, "2026-01-05", "3.00"]]));
   expect(await refresh(warehouse)).toMatchObject([
     {
       partition: "2026-01",
@@ -111,7 +112,7 @@ test("auto applies few changes, and says so", async () => {
 test("auto rebuilds where so much is pending that a rebuild is cheaper, and says so", async () => {
   const warehouse = await createTestDatabase();
   const drop = Array.from({ length: 400 }, (_, n): Invoice => [`v${n}`, n, "2026-01-09", "1.00"]);
-  await load(warehouse, writeDrop(makeFolder(), "2026-03-12.csv", drop));
+  await load(warehouse, writeInvoices(makeFolder(), "2026-03-12.csv", drop));
   expect(await refresh(warehouse)).toMatchObject([
     { method: "rebuild", reason: "400 changes against 400 invoices", predictedMs: 1, changes: 400 },
   ]);
@@ -300,7 +301,7 @@ test.each(STRATEGIES)(
         { length: 300 },
         (_, n): Invoice => [`v${n % 50}`, round * 200 + n, `2026-01-${10 + (n % 7)}`, `${round}.50`],
       );
-      const path = writeDrop(folder, `2026-04-0${round + 1}.csv`, invoices);
+      const path = writeInvoices(folder, `2026-04-0${round + 1}.csv`, invoices);
       const results = await Promise.all([
         loader?.run({ ...base, path }),
         ...refreshers.map((refresher) => refresher.run({ ...base, strategy })),

@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import { ensurePartitions } from "../../db/partitions/create.ts";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
-import { invoiceId, jsonLines, type Run, rollbook, rollbookHere, writeDrop } from "../testing/cli.ts";
+import { jsonLines, type Run, rollbook, rollbookHere } from "../testing/cli.ts";
+import { invoiceId, writeDrop } from "../testing/lines.ts";
 import { GROUPINGS, type Grouping } from "./totals.ts";
 
 /** Sorted by their UTF-8 bytes, which is neither a dictionary's order nor that of UTF-16. */

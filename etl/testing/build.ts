@@ -1,6 +1,6 @@
 /**
- * vitest's globalSetup: builds what tests start as processes, once a run, so that it is what the sources are now and starts in a quarter of
- * the time: dist/, and the worker of etl/testing/worker.ts.
+ * vitest's globalSetup: builds what tests start as processes, once a run, so that it is what the sources are
+ * now and starts in a quarter of the time: dist/, and the worker of etl/testing/worker.ts.
  */
 import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

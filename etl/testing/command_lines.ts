@@ -14,7 +14,7 @@ export function commandLines(): string {
       try {
         return readFileSync(`/proc/${pid}/cmdline`, "latin1");
       } catch {
-        // Gone meanwhile.
+        // The process has ended.
         return "";
       }
     })

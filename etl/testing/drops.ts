@@ -1,4 +1,4 @@
-/** For tests: drops of known content, and what a warehouse must show after loading them, reckoned without it. */
+/** For tests: generated drops, and the totals that a warehouse must show after it loaded them. */
 import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
 import { writeFile } from "node:fs/promises";
@@ -10,7 +10,7 @@ export interface Line {
   readonly venue: string;
   /** A line with the same number, venue and date is a statement about the same invoice. */
   readonly invoice: number;
-  /** `YYYY-MM-DD`; the time of day is made up. */
+  /** `YYYY-MM-DD`; the time of day follows from the invoice number. */
   readonly createdOn: string;
   readonly cents: number;
 }
@@ -38,7 +38,7 @@ function formatLine({ venue, invoice, createdOn, cents }: Line): string {
 }
 
 /**
- * Writes a drop of invoices `first` to `first + rows - 1`, over seven venues and four months, the sync date's included. An invoice
+ * Writes a drop of the invoices `first` to `first + rows - 1`, over seven venues and four months. An invoice
  * of the same number has the same key in every drop; its total depends on `version`.
  */
 export async function makeDrop(options: {
@@ -67,7 +67,10 @@ function daysBefore(date: string, days: number): string {
   return new Date(Date.parse(`${date}T00:00:00Z`) - days * 86_400_000).toISOString().slice(0, 10);
 }
 
-/** Totals by venue and day after loading these drops in this order: of each invoice the last statement of the newest sync date counts. */
+/**
+ * Totals by venue and day after these drops were loaded in this order. For each invoice the newest sync date
+ * counts, and of that the last line.
+ */
 export function expectedTotals(drops: readonly MadeDrop[]): readonly Total[] {
   const newest = new Map<string, { readonly syncedOn: string; readonly line: Line }>();
   for (const { syncedOn, lines } of drops) {
@@ -96,10 +99,10 @@ export function expectedTotals(drops: readonly MadeDrop[]): readonly Total[] {
 }
 
 /**
- * Writes a drop of any size in constant memory: canonical lines, all dates in the month of the sync date, few venues.
+ * Writes a drop of any size in constant memory: canonical lines, all dates in one month, few venues.
  *
- * @param options.distinct so many invoices, which then come again and again; default: all are different
- * @param options.badEvery every so many lines one is bad; default none
+ * @param options.distinct number of different invoices; they repeat after that; default: all are different
+ * @param options.badEvery one of so many lines is bad; default: none
  */
 export async function writeLargeDrop(options: {
   readonly path: string;

@@ -1,4 +1,7 @@
-/** For tests: venue ids and file names that are out for trouble, and what finds their traces in an output. */
+/**
+ * For tests: venue ids and file names that attack a terminal, a shell or a log, and a search for their traces
+ * in an output.
+ */
 import { readFileSync } from "node:fs";
 
 export interface HostileText {
@@ -21,10 +24,13 @@ export const HOSTILE_TEXTS: readonly HostileText[] = [
   { what: "a venue id too long", text: "\u00e9".repeat(201), venue: "venue_too_long", file: false },
 ];
 
-/** What canaries in the names would make. */
+/** The file that a hostile name would make if a shell ran it. */
 export const CANARY = "canary";
 
-/** Drops' names with every text in front, and the longest that there are. A file system that takes two of them for one gets one. */
+/**
+ * File names of drops with each text in front, and the longest possible ones. Where a file system takes two
+ * names for one, only one is used.
+ */
 export function hostileFileNames(ending = " 2026-10-05.csv"): readonly string[] {
   const texts = TABLE.filter(({ file }) => file).map(({ text }) => text);
   const room = 255 - Buffer.byteLength(ending);
@@ -38,7 +44,10 @@ export function hostileFileNames(ending = " 2026-10-05.csv"): readonly string[] 
   });
 }
 
-/** Characters that steer a terminal, forge lines, turn the direction of writing, or do not show. By number, as the product has them by class. */
+/**
+ * Characters that control a terminal, forge lines, change the direction of writing, or are invisible. They
+ * are listed by number, because the product lists them by class.
+ */
 const UNSAFE: readonly (readonly [number, number])[] = [
   [0x00, 0x09],
   [0x0b, 0x1f],
@@ -58,7 +67,9 @@ const UNSAFE: readonly (readonly [number, number])[] = [
   [0xe0000, 0xe00ff],
 ];
 
-/** Every unsafe character of an output, with what stands before it; and every line that a name has forged. */
+/**
+ * Finds every unsafe character of an output, with the text before it, and every line that a name has forged.
+ */
 export function unsafeIn(output: string): readonly string[] {
   const found: string[] = [];
   let seen = "";

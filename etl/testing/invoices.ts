@@ -1,29 +1,21 @@
-/** For tests: drops of a few invoices that are written out in the test, and the usual steps with them. */
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+/** For tests: a few invoices as a drop, and the usual steps with it. */
 import { expect } from "vitest";
 import type { TestWarehouse } from "../../db/testing/database.ts";
 import { loadDrop } from "../load/load.ts";
 import type { LoadReport } from "../load/report.ts";
 import type { Divergence } from "../verify/divergence.ts";
 import { type VerifyOptions, verifyWarehouse } from "../verify/verify.ts";
+import { invoiceId, writeDrop } from "./lines.ts";
 
 /** Venue, number of the invoice, creation date, total in euros. */
 export type Invoice = readonly [venue: string, number: number, createdOn: string, total: string];
 
-/** The id of an invoice number. */
-export function idOf(number: number): string {
-  return `00000000-0000-4000-8000-${String(number).padStart(12, "0")}`;
-}
-
-/** Writes a drop, and returns its path. */
-export function writeDrop(folder: string, fileName: string, invoices: readonly Invoice[]): string {
-  const path = join(folder, fileName);
+/** Writes a drop of these invoices, and returns its path. */
+export function writeInvoices(folder: string, fileName: string, invoices: readonly Invoice[]): string {
   const lines = invoices.map(
-    ([venue, number, createdOn, total]) => `${venue},${idOf(number)},${createdOn}T12:00:00,${total}\n`,
+    ([venue, number, createdOn, total]) => `${venue},${invoiceId(number)},${createdOn}T12:00:00,${total}`,
   );
-  writeFileSync(path, `venue_id,invoice_id,datetime_created,total\n${lines.join("")}`);
-  return path;
+  return writeDrop(folder, fileName, ["venue_id,invoice_id,datetime_created,total", ...lines]);
 }
 
 /** Loads a drop that must be loaded; any share of rejects is allowed. */

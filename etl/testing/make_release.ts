@@ -1,6 +1,7 @@
 /**
- * Writes the fixture of a release: a small warehouse as this checkout makes it, with everything in it that a migration could spoil, as SQL, and what it
- * must show. To be run once, at a release, in a checkout of it; a fixture is never written again:
+ * Writes the fixture of a release: a small warehouse as this checkout makes it, as SQL, with everything that
+ * a migration could damage, and what the warehouse must show. Run it once for each release, in a checkout of
+ * it; a fixture is never written again:
  *
  *     node --import tsx etl/testing/make_release.ts 0.2.0
  */
@@ -48,7 +49,7 @@ try {
   await detachRefreshed({ database, partition: "2026-01" });
   await dropVerified({ database, settings, partition: "2025-12" });
   const between = (await database.pool.query("select clock_timestamp()::text as at")).rows[0].at;
-  // Pending, and stale.
+  // This leaves changes pending, and a stale partition.
   await load({ syncedOn: "2026-04-03", rows: 60, first: 150, version: 2 });
   await database.pool.query("update warehouse.partitions set state = 'stale' where partition = '2026-02'");
 
@@ -60,7 +61,8 @@ try {
     return rows;
   };
   const counts = await database.pool.query(`
-    select (select count(*)::int from warehouse.loads) as loads, (select count(*)::int from warehouse.rejects) as rejects,
+    select (select count(*)::int from warehouse.loads) as loads,
+           (select count(*)::int from warehouse.rejects) as rejects,
            (select count(*)::int from warehouse.corrections) as corrections,
            (select count(*)::int from warehouse.venue_day_pending) as pending`);
   const shows = {
@@ -78,7 +80,7 @@ try {
     ["--inserts", "--rows-per-insert=100", "--no-owner", "--no-privileges"],
     connection,
   );
-  // Without psql's own commands, so that any client can run it.
+  // psql's own commands are taken out, so that any client can run it.
   const sql = dumped.replace(/^\\.*$/gm, "");
   writeFileSync(`${target}.sql.gz`, gzipSync(sql, { level: 9 }));
   writeFileSync(`${target}.json`, `${JSON.stringify(shows)}\n`);

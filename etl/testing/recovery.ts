@@ -1,4 +1,7 @@
-/** For tests of the ways back: a warehouse with a past, and what must be the same after a way back. */
+/**
+ * For tests of recovery: a warehouse with a history, and a digest of all that must be the same after a
+ * restore.
+ */
 import { inject } from "vitest";
 import { type Database, withSession } from "../../db/client.ts";
 import { readSettings } from "../../db/settings.ts";
@@ -10,7 +13,7 @@ import { detachRefreshed, dropVerified } from "../retire.ts";
 import type { Connection } from "./client_programs.ts";
 import { type MadeDrop, makeDrop } from "./drops.ts";
 
-/** Loads drops, which must be loaded, in their order. */
+/** Loads drops in their order; each must be loaded. */
 export async function loadAll(
   { database, settings }: TestWarehouse,
   drops: readonly Pick<MadeDrop, "path">[],
@@ -25,7 +28,7 @@ export async function loadAll(
   return reports;
 }
 
-/** A drop of each of these days, which correct and confirm each other, over four months. */
+/** Makes a drop for each of these sync dates. They correct and confirm each other, over four months. */
 export function makeDrops(folder: string, days: readonly string[]): Promise<readonly MadeDrop[]> {
   return Promise.all(
     days.map((syncedOn, index) =>
@@ -35,7 +38,8 @@ export function makeDrops(folder: string, days: readonly string[]): Promise<read
 }
 
 /**
- * Three drops: the last is pending, the second has corrections. With `leaving`, January is detached and February's invoices are dropped.
+ * Loads three drops: the second has corrections, the third is pending. With `leaving`, January is detached
+ * and February's invoices are dropped.
  */
 export async function makeHistory(
   warehouse: TestWarehouse,
@@ -59,7 +63,7 @@ const CONTENTS = [
   ...["invoices", "venue_day_deltas", "venue_day_pending", "venue_day_rollup"],
 ];
 
-/** All that a warehouse holds, as a digest of each table and of each report; its detached tables too. */
+/** A digest of each table of a warehouse, also of the detached ones, and of each report. */
 export async function digest({ query }: TestWarehouse): Promise<Readonly<Record<string, string>>> {
   const tables = await query<{ name: string }>(`
     select oid::regclass::text as name from pg_class
@@ -69,13 +73,14 @@ export async function digest({ query }: TestWarehouse): Promise<Readonly<Record<
   const names = new Set([...CONTENTS.map((name) => `warehouse.${name}`), ...tables.map(({ name }) => name)]);
   for (const name of [...names, "reports.venue_daily_totals", "reports.load_history"]) {
     const [row] = await query<{ digest: string }>(`
-      select count(*) || ' ' || coalesce(md5(string_agg(t::text, E'\\n' order by t::text)), '') as digest from ${name} t`);
+      select count(*) || ' ' || coalesce(md5(string_agg(t::text, E'\\n' order by t::text)), '') as digest
+      from ${name} t`);
     digests[name] = row?.digest ?? "";
   }
   return digests;
 }
 
-/** An empty database on the tests' server, to restore into; `open` opens the warehouse that is in it then. */
+/** An empty database on the tests' server, to restore into; `open` opens the warehouse that was restored. */
 export async function emptyDatabase(): Promise<{
   readonly connection: Connection;
   readonly open: () => Promise<TestWarehouse>;
@@ -92,7 +97,7 @@ export async function emptyDatabase(): Promise<{
   return { connection, open: () => openRestored(database, connection) };
 }
 
-/** The warehouse of a database that was not made by the test's usual means. */
+/** Opens the warehouse of a database that {@link createTestDatabase} did not make. */
 export async function openRestored(database: Database, environment: Connection): Promise<TestWarehouse> {
   return {
     database,

@@ -1,4 +1,6 @@
-/** For tests: the warehouses that released versions left (db/testing/releases, written by make_release.ts). */
+/**
+ * For tests: the warehouses that released versions left (db/testing/releases, written by make_release.ts).
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";

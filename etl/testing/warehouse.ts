@@ -1,4 +1,7 @@
-/** For tests: worker processes, drops on disk, and queries that return offenders. */
+/**
+ * For tests: processes that load and refresh, and queries of a warehouse, among them one that returns what is
+ * wrong.
+ */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { inject } from "vitest";
@@ -45,14 +48,15 @@ export async function totalsOf(warehouse: TestWarehouse, asKnownOn?: string): Pr
 }
 
 /**
- * Every group for which the reports, rollup + pending, the deltas and a recompute do not agree, in one snapshot, in plain SQL and by
- * other means than `verify`: none are expected.
+ * Every group for which the reports, rollup + pending, the deltas and a recompute do not agree; none is
+ * expected. In one snapshot, and without anything of `verify`.
  */
 export function disagreements(warehouse: TestWarehouse): Promise<unknown[]> {
   return warehouse.query(`
     select venue_id, created_on::text, source, invoices, total from (
       select *, count(*) over (partition by venue_id, created_on, invoices, total) as agreeing from (
-        select 'invoices' as source, v.venue_id, i.created_on, count(*)::bigint as invoices, sum(i.total) as total
+        select 'invoices' as source, v.venue_id, i.created_on,
+               count(*)::bigint as invoices, sum(i.total) as total
         from warehouse.invoices i join warehouse.venues v using (venue_key) group by 2, 3
         union all
         select 'deltas', v.venue_id, d.created_on, sum(d.invoices)::bigint, sum(d.total)

@@ -9,7 +9,8 @@ import { createTestDatabase, type TestWarehouse } from "../../db/testing/databas
 import { makeFolder } from "../../db/testing/folder.ts";
 import { refreshPartitions } from "../refresh/refresh.ts";
 import { type Change, explainTotal } from "../reports/totals.ts";
-import { findDivergences, type Invoice, idOf, load, writeDrop } from "../testing/invoices.ts";
+import { findDivergences, type Invoice, load, writeInvoices } from "../testing/invoices.ts";
+import { invoiceId } from "../testing/lines.ts";
 import { disagreements, startWorker, totalsOf, type Worker } from "../testing/warehouse.ts";
 import type { Divergence } from "./divergence.ts";
 import { verifyWarehouse } from "./verify.ts";
@@ -33,7 +34,7 @@ async function makeWarehouse(granularity: Granularity = "month"): Promise<TestWa
   const { database } = warehouse;
   await load(
     warehouse,
-    writeDrop(folder, "2026-03-20.csv", [
+    writeInvoices(folder, "2026-03-20.csv", [
       ["venue-a", 1, "2026-02-10", "10.00"],
       ["venue-a", 2, "2026-02-10", "20.00"],
       ["venue-a", 3, "2026-02-11", "0.00"],
@@ -44,7 +45,7 @@ async function makeWarehouse(granularity: Granularity = "month"): Promise<TestWa
   );
   await load(
     warehouse,
-    writeDrop(folder, "2026-03-21.csv", [
+    writeInvoices(folder, "2026-03-21.csv", [
       ["venue-a", 1, "2026-02-10", "11.00"],
       ["venue-a", 7, "2026-02-10", "5.00"],
       ["venue-b", 8, "2026-03-25", "9.00"],
@@ -53,7 +54,7 @@ async function makeWarehouse(granularity: Granularity = "month"): Promise<TestWa
   await refreshPartitions({ database });
   await load(
     warehouse,
-    writeDrop(folder, "2026-03-22.csv", [
+    writeInvoices(folder, "2026-03-22.csv", [
       ["venue-a", 9, "2026-02-10", "100.00"],
       ["venue-b", 10, "2026-02-11", "200.00"],
       ["venue-b", 5, "2026-03-10", "7.50"],
@@ -80,7 +81,7 @@ async function putBack(warehouse: TestWarehouse): Promise<void> {
 
 const A =
   "created_on = '2026-02-10' and venue_key = (select venue_key from warehouse.venues where venue_id = 'venue-a')";
-const INVOICE = `invoice_id = '${idOf(1)}'`;
+const INVOICE = `invoice_id = '${invoiceId(1)}'`;
 
 interface Tampering {
   readonly by: string;
@@ -117,7 +118,7 @@ const TAMPERINGS: Readonly<Record<string, readonly Tampering[]>> = {
     { by: "a group taken out", sql: `delete from warehouse.invoices where ${A}`, groups: GROUP_A },
     {
       by: "a row added",
-      sql: `insert into warehouse.invoices select created_at, created_on, venue_key, load_id, synced_on, '${idOf(77)}', 0 from warehouse.invoices where ${INVOICE}`,
+      sql: `insert into warehouse.invoices select created_at, created_on, venue_key, load_id, synced_on, '${invoiceId(77)}', 0 from warehouse.invoices where ${INVOICE}`,
       groups: GROUP_A,
     },
     {
@@ -484,18 +485,18 @@ test("an invoice id under two venues, or two dates, is found by --identity alone
     ["venue-a", 2, "2026-03-01", "1.00"],
     ["venue-a", 3, "2026-02-10", "1.00"],
   ];
-  await load(warehouse, writeDrop(makeFolder(), "2026-03-20.csv", invoices));
+  await load(warehouse, writeInvoices(makeFolder(), "2026-03-20.csv", invoices));
   expect(await findDivergences(warehouse)).toEqual([]);
   const found = await findDivergences(warehouse, { identity: true });
   expect(found).toHaveLength(2);
   expect(found).toContainEqual({
     kind: "identity",
-    invoiceId: idOf(1),
+    invoiceId: invoiceId(1),
     keys: ["venue-a on 2026-02-10", "venue-b on 2026-02-10"],
   });
   expect(found).toContainEqual({
     kind: "identity",
-    invoiceId: idOf(2),
+    invoiceId: invoiceId(2),
     keys: ["venue-a on 2026-02-10", "venue-a on 2026-03-01"],
   });
   const { partition } = partitionOf("week", "2026-02-10");
@@ -541,7 +542,7 @@ test("beside loads that make partitions, refreshes, and partitions that leave an
   const { host, port, user, database: name } = database.pool.options;
   const base = { connection: { host, port, user, database: name, ssl: false } as const, settings };
   const folder = makeFolder();
-  await load(warehouse, writeDrop(folder, "2025-12-31.csv", [["venue-0", 1, "2025-06-16", "1.00"]]));
+  await load(warehouse, writeInvoices(folder, "2025-12-31.csv", [["venue-0", 1, "2025-06-16", "1.00"]]));
   await refreshPartitions({ database });
   const { partition } = partitionOf("week", "2025-06-16");
   let busy = true;
@@ -552,7 +553,7 @@ test("beside loads that make partitions, refreshes, and partitions that leave an
           const date = new Date(Date.UTC(2026, 0, 1 + ((n * 7 * (lane + 1) + round * 21) % 330)));
           return [`venue-${n % 9}`, n + round * 100, date.toISOString().slice(0, 10), `${lane}${round}.25`];
         });
-        const path = writeDrop(folder, `drop${lane}-${round}-2026-12-0${1 + round}.csv`, invoices);
+        const path = writeInvoices(folder, `drop${lane}-${round}-2026-12-0${1 + round}.csv`, invoices);
         const result = await worker.run({ ...base, path });
         expect(result).toMatchObject({ load: { outcome: "loaded" } });
         expect(await worker.run(base)).toHaveProperty("refreshed");

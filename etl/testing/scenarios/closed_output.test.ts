@@ -8,8 +8,9 @@ import { makeFolder } from "../../../db/testing/folder.ts";
 import { kindOf } from "../../commands/kind.ts";
 import { runnableVerbs } from "../../program.ts";
 import { describeProgram } from "../../usage.ts";
-import { COMMAND, type Run, rollbookHere, writeDrop } from "../cli.ts";
+import { COMMAND, type Run, rollbookHere } from "../cli.ts";
 import { uuidOf } from "../drops.ts";
+import { writeDrop } from "../lines.ts";
 import { disagreements } from "../warehouse.ts";
 
 const LINE = (number: number) => `v-${number},${uuidOf(number)},2026-03-01,1.00`;

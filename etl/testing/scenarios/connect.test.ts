@@ -7,7 +7,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type EmbeddedServer, openEmbeddedServer } from "../../../db/embedded/server.ts";
 import { createEmptyDatabase, testConnection } from "../../../db/testing/database.ts";
 import { makeFolder } from "../../../db/testing/folder.ts";
-import { invoiceId, jsonLines, type Run, rollbook, rollbookHere, writeDrop } from "../cli.ts";
+import { jsonLines, type Run, rollbook, rollbookHere } from "../cli.ts";
+import { invoiceId, writeDrop } from "../lines.ts";
 
 const LINE = `v1,${invoiceId(1)},2026-01-01,1.00`;
 /** Of the role `clerk`: what a service file must not take for a comment or for quotes. */

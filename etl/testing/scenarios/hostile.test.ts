@@ -23,8 +23,9 @@ import { loadWithProgress } from "../../commands/show_load.ts";
 import { printable } from "../../escape.ts";
 import { loadDrop } from "../../load/load.ts";
 import { readTotals, type Total } from "../../reports/totals.ts";
-import { invoiceId, jsonLines, type Run, rollbookHere } from "../cli.ts";
+import { jsonLines, type Run, rollbookHere } from "../cli.ts";
 import { CANARY, HOSTILE_TEXTS, hostileFileNames, unsafeIn } from "../hostile.ts";
+import { invoiceId } from "../lines.ts";
 import { disagreements } from "../warehouse.ts";
 
 const NOWHERE = { PGHOST: "/nowhere/at/all", PGUSER: "nobody" };

@@ -10,7 +10,8 @@ import { loadDrop } from "../../load/load.ts";
 import { refreshPartitions } from "../../refresh/refresh.ts";
 import { STRATEGIES } from "../../refresh/strategy.ts";
 import { verifyWarehouse } from "../../verify/verify.ts";
-import { invoiceId, jsonLines, type Run, rollbookHere, writeDrop } from "../cli.ts";
+import { jsonLines, type Run, rollbookHere } from "../cli.ts";
+import { invoiceId, writeDrop } from "../lines.ts";
 import { disagreements, totalsOf } from "../warehouse.ts";
 
 interface Place {

@@ -8,8 +8,9 @@ import { readConfig } from "../../../db/connection/config.ts";
 import { makeFolder } from "../../../db/testing/folder.ts";
 import { until } from "../../../db/testing/own_server.ts";
 import { ADDRESS, openTlsServer, type TlsServer } from "../../../db/testing/tls_server.ts";
-import { invoiceId, type Run, rollbook, rollbookHere, startRollbook, writeDrop } from "../cli.ts";
+import { type Run, rollbook, rollbookHere, startRollbook } from "../cli.ts";
 import { commandLines } from "../command_lines.ts";
+import { invoiceId, writeDrop } from "../lines.ts";
 
 /** Letters at both ends: whatever encodes, quotes, splits or shortens the password leaves one of them as it is. */
 const ENDS = ["q7Zk3vXw", "x9Lm2TbR"] as const;

@@ -20,7 +20,8 @@ import { findReadyDrops, type InboxFile, type LeftFile, lookAt } from "../../inb
 import { moveDrop, moveFile } from "../../inbox/move.ts";
 import { findReason, type Reason, reasonPath, unknownReason } from "../../inbox/rejection.ts";
 import { loadDrop } from "../../load/load.ts";
-import { invoiceId, jsonLines, rollbookHere, writeDrop } from "../cli.ts";
+import { jsonLines, rollbookHere } from "../cli.ts";
+import { invoiceId, writeDrop } from "../lines.ts";
 
 const GOOD = `v1,${invoiceId(1)},2026-01-01,1.00`;
 const SECRET = "root:secret:of:somebody";

@@ -3,10 +3,11 @@ import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { createTestDatabase, type TestWarehouse } from "../../../../db/testing/database.ts";
 import { makeFolder } from "../../../../db/testing/folder.ts";
-import { jsonLines, rollbookHere, writeDrop } from "../../cli.ts";
+import { jsonLines, rollbookHere } from "../../cli.ts";
 import { findClientPrograms, runOk } from "../../client_programs.ts";
 import { expectedTotals, type MadeDrop, makeDrop } from "../../drops.ts";
 import { findDivergences } from "../../invoices.ts";
+import { writeDrop } from "../../lines.ts";
 import { digest, emptyDatabase, loadAll, makeHistory } from "../../recovery.ts";
 import { disagreements, totalsOf } from "../../warehouse.ts";
 

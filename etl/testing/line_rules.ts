@@ -1,4 +1,4 @@
-/** Rules for tests: thresholds as PostgreSQL would give them, found with Node's own time-zone data. */
+/** For tests of lines: the rules that a load reads from PostgreSQL, made with Node's own time-zone data. */
 import type { DateThreshold } from "../drop/calendar.ts";
 import type { LineRules } from "../drop/rules.ts";
 
