@@ -37,9 +37,9 @@ function readSources(): readonly Source[] {
 }
 
 const sources = readSources();
+const isSupport = (path: string) => /(^|\/)testing[^/]*\.ts$|\/testing\/|\.(test|browser)\.ts$/.test(path);
 /** What is in bench/proof/ is a test, too, that runs as a program. */
-const isTest = ({ path }: Source) =>
-  /(^|\/)testing[^/]*\.ts$|\/testing\/|\.(test|browser)\.ts$|^bench\/proof\//.test(path);
+const isTest = ({ path }: Source) => isSupport(path) || path.startsWith("bench/proof/");
 const isProduct = (source: Source) => !isTest(source);
 
 /** Imports, as `importer -> imported`, that the rule forbids. */
@@ -69,6 +69,86 @@ test("the imports of the project are seen", () => {
   expect(unknown.filter((name) => !["package.json", "build.ts"].includes(name))).toEqual([]);
 });
 
+/**
+ * The rooms of the product, floor by floor: a file imports from its own room and from lower floors only. A room is a folder with all that is
+ * in it, but for what is a room of its own, or a single file.
+ */
+const FLOORS: readonly (readonly string[])[] = [
+  // db
+  ["db/errors.ts", "db/dates.ts", "db/schema.ts"],
+  ["db/connection/", "db/embedded/", "db/retry.ts"],
+  ["db/client.ts"],
+  ["db/cursor.ts", "db/locks.ts", "db/version.ts"],
+  ["db/roles/"],
+  ["db/partitions/", "db/settings.ts"],
+  ["db/migrate.ts"],
+  // etl
+  [
+    "etl/escape.ts",
+    "etl/checkout.ts",
+    "etl/interrupts.ts",
+    "etl/warehouse.ts",
+    "etl/drop/value/",
+    "etl/sql/",
+  ],
+  ["etl/output.ts", "etl/drop/", "etl/reports/"],
+  ["etl/load/"],
+  ["etl/refresh/", "etl/inbox/"],
+  ["etl/verify/", "etl/terminal/", "etl/watch.ts"],
+  ["etl/retire.ts", "etl/library.ts"],
+  ["etl/commands/"],
+  ["etl/program.ts"],
+  ["etl/cli.ts", "etl/usage.ts"],
+  // bench
+  ["bench/results.ts"],
+  ["bench/program/", "bench/generator/"],
+  ["bench/run/"],
+  ["bench/arms/"],
+  [
+    "bench/report/",
+    "bench/proof/fuzz/",
+    "bench/proof/simulate/",
+    "bench/proof/mutate/",
+    "bench/proof/endure/",
+  ],
+  ["bench/generate.ts"],
+  ["bench/bench.ts", "bench/demo.ts", "bench/proof/"],
+  ["dags/"],
+];
+
+/** Imports that still go up. The runner and the cells run the arms, and the arms work on the site: two rooms in one folder. */
+const GOING_UP = [/^bench\/run\/.* -> bench\/arms\//, /^bench\/program\/.* -> bench\/run\//];
+
+const ROOMS = FLOORS.flatMap((rooms, floor) => rooms.map((room) => ({ room, floor })));
+
+/** The room of a file: the longest name that fits. */
+function roomOf(path: string): (typeof ROOMS)[number] | undefined {
+  return ROOMS.filter(({ room }) => path === room || (room.endsWith("/") && path.startsWith(room)))
+    .toSorted((a, b) => b.room.length - a.room.length)
+    .at(0);
+}
+
+/** Also what proves: its folders have a direction, too. */
+const placed = sources.filter(({ path }) => !isSupport(path));
+
+test("each file is in a room", () => {
+  expect(placed.map(({ path }) => path).filter((path) => roomOf(path) === undefined)).toEqual([]);
+  const inUse = new Set(placed.map(({ path }) => roomOf(path)?.room));
+  expect(ROOMS.map(({ room }) => room).filter((room) => !inUse.has(room))).toEqual([]);
+});
+
+test("a file imports from its own room and from lower floors only", () => {
+  const offenders = placed.flatMap(({ path, imports }) => {
+    const own = roomOf(path);
+    return imports.flatMap((name) => {
+      const other = roomOf(name);
+      if (own === undefined || other === undefined || isSupport(name)) return [];
+      return own.room === other.room || other.floor < own.floor ? [] : [`${path} -> ${name}`];
+    });
+  });
+  expect(offenders.filter((offender) => !GOING_UP.some((known) => known.test(offender)))).toEqual([]);
+});
+
 test("db imports nothing of etl, bench or dags", () => {
   expect(forbidden(/^db\//, /^(etl|bench|dags)\//)).toEqual([]);
 });
@@ -83,6 +163,22 @@ test("nothing but dags imports dags", () => {
 
 test("nothing but bench imports bench", () => {
   expect(forbidden(/^(?!bench\/)/, /^bench\//)).toEqual([]);
+});
+
+test("no file imports itself, directly or through others, types included", () => {
+  const importsOf = new Map(sources.map(({ path, imports }) => [path, imports]));
+  const circles: string[] = [];
+  const done = new Set<string>();
+  const walk = (path: string, way: readonly string[]) => {
+    const at = way.indexOf(path);
+    if (at >= 0) circles.push([...way.slice(at), path].join(" -> "));
+    if (at >= 0 || done.has(path)) return;
+    for (const name of importsOf.get(path) ?? []) walk(name, [...way, path]);
+    done.add(path);
+  };
+  for (const { path } of sources) walk(path, []);
+  // To be removed.
+  expect(circles.filter((circle) => !circle.startsWith("bench/run/site.ts -> "))).toEqual([]);
 });
 
 test("no product file imports a test or what supports tests", () => {
