@@ -90,11 +90,18 @@ function placeFiles(folder: string, files: Files): void {
 /** Builds the programs of dist/: in tests, once a run. Returns the places of the packages in them: `node_modules/pg`. */
 export async function buildCommand(): Promise<readonly string[]> {
   const { inputs } = await buildPrograms({ entries: PROGRAMS, folder: DIST });
-  const places = Object.keys(inputs).flatMap(
-    (path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? [],
+  const paths = Object.keys(inputs);
+  const packaged = paths.filter((path) => path.includes("node_modules/"));
+  const own = paths.filter((path) => !packaged.includes(path));
+  // For the command, which says when it is older than one of them. It is no part of the package.
+  placeFiles(
+    DIST,
+    new Map([["sources.txt", Buffer.from([...own, "db/migrations/meta/_journal.json"].join("\n"))]]),
   );
-  return [...new Set(places)].toSorted();
+  return [...new Set(packaged.map((path) => path.replace(PATH_IN_PACKAGE, "$1")))].toSorted();
 }
+
+const PATH_IN_PACKAGE = /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\/.*$/;
 
 /** Who wrote the packages in the programs, and on which terms: most licences want their text to go along. */
 function writeNotices(places: readonly string[]): void {

@@ -1,8 +1,12 @@
 /** Numbers, money, sizes, times and long texts as people read them. */
 
-/** Numbers as people read them: 1234567 as 1,234,567. */
+/** Whole numbers as people read them: 1234567 as 1,234,567. Without toLocaleString, whose first call takes Node 20 ms. */
 export function formatCount(value: number): string {
-  return value.toLocaleString("en-US");
+  return groupThousands(String(value));
+}
+
+function groupThousands(whole: string): string {
+  return whole.replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 /** `1 line`, `1,234 lines`. */
@@ -13,7 +17,7 @@ export function countOf(count: number, noun: string): string {
 /** Euros as people read them: 1234567.8 as 1,234,567.80. Text to text: no float ever holds money. */
 export function formatEuros(total: string): string {
   const [whole = "", cents = ""] = total.split(".");
-  return `${whole.replace(/\B(?=(\d{3})+$)/g, ",")}.${cents.padEnd(2, "0")}`;
+  return `${groupThousands(whole)}.${cents.padEnd(2, "0")}`;
 }
 
 /** 123456789 as 123.5 MB. */
