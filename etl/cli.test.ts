@@ -675,25 +675,42 @@ test("flags that exclude each other are refused together", async () => {
   }
 });
 
-test("progress shows on a terminal only", async () => {
-  const { warehouse, folder } = await makeWarehouse();
+test("on a terminal progress shows, and tables fit into its 80 columns; elsewhere they are as wide as they are", async () => {
+  const { warehouse, folder, run } = await makeWarehouse();
+  const name = `a_${"long_".repeat(12)}2026-01-02.csv`;
   writeDrop(
     folder,
-    "a_2026-01-02.csv",
+    name,
     Array.from({ length: 200_000 }, (_, index) => GOOD(index)),
   );
   const screen = join(folder, "screen");
-  const command = `'${COMMAND.join("' '")}' load a_2026-01-02.csv`;
   const { PATH = "" } = process.env;
   const linux = process.platform === "linux";
-  const args = linux ? ["-qec", command, screen] : ["-q", screen, "/bin/sh", "-c", command];
-  execFileSync("script", args, {
-    cwd: folder,
-    env: { PATH, HOME: folder, TERM: "xterm", ...warehouse.environment },
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  const shown = readFileSync(screen, "utf8");
-  expect(shown).toMatch(/\d+% a_2026-01-02\.csv: reading, [\d,]+ lines, [\d.]+ [kM]B of [\d.]+ MB/);
-  expect(shown).toContain("a_2026-01-02.csv: loaded");
+  const onTerminal = (...words: readonly string[]) => {
+    const command = `'${[...COMMAND, ...words].join("' '")}'`;
+    const args = linux ? ["-qec", command, screen] : ["-q", screen, "/bin/sh", "-c", command];
+    execFileSync("script", args, {
+      cwd: folder,
+      env: { PATH, HOME: folder, TERM: "xterm", ...warehouse.environment },
+      stdio: ["ignore", "ignore", "inherit"],
+    });
+    return readFileSync(screen, "utf8");
+  };
+  const shown = onTerminal("load", name);
+  expect(shown).toMatch(
+    /\d+% a_long_\S+: reading(, \d+ s left to read)?(, [\d,]+ lines\/s)?(, [\d.]+ [kM]B of [\d.]+ MB)?/,
+  );
+  expect(shown).toContain(`${name}: loaded`);
+  for (const words of [["status"], ["loads"], ["partitions", "list"], ["load", "--help"]]) {
+    // Where script has no terminal itself, it adds lines of its own about the command, which is long.
+    const lines = onTerminal(...words)
+      .split(/\r?\n/)
+      .filter((line) => !line.startsWith("Script "));
+    expect(lines.length).toBeGreaterThan(2);
+    for (const line of lines) expect(line.length, line).toBeLessThanOrEqual(80);
+  }
+  expect(onTerminal("loads")).toContain("(left out: ");
+  const piped = (await run("loads")).stdout;
+  expect(piped.split("\n")[0]?.length).toBeGreaterThan(100);
   rmSync(screen);
 });

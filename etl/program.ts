@@ -15,9 +15,7 @@ import { kindOf } from "./commands/kind.ts";
 import { VERBS, type Verb } from "./commands/verbs.ts";
 import { printable, printableLines } from "./escape.ts";
 import { note, type Streams } from "./output.ts";
-
-/** Width of help texts, whatever the terminal: they are printed in the README, too. */
-const HELP_WIDTH = 100;
+import { USUAL_WIDTH, widthOf } from "./terminal/width.ts";
 
 /**
  * Builds the command line. Usage errors are thrown as CommanderError, after the message was printed.
@@ -31,23 +29,30 @@ export async function buildProgram(context: Context, words: readonly string[]): 
     )
     .version(readVersion())
     .exitOverride()
-    .configureHelp({ helpWidth: HELP_WIDTH, subcommandTerm: (verb) => verb.name() })
+    .configureHelp({ subcommandTerm: (verb) => verb.name() })
     .configureOutput({
       writeOut: (text) => context.stdout.write(text),
       writeErr: (text) => context.stderr.write(printableLines(text)),
+      getOutHelpWidth: () => widthOf(context.stdout) ?? USUAL_WIDTH,
+      getErrHelpWidth: () => widthOf(context.stderr) ?? USUAL_WIDTH,
       outputError: (text, write) => write(sayMisuse(text)),
     })
     .showSuggestionAfterError(true)
-    .showHelpAfterError("(rollbook --help lists the verbs, rollbook <verb> --help the flags)")
+    .showHelpAfterError("(rollbook --help lists the commands, rollbook <command> --help the flags)")
     .addHelpText(
       "after",
       `
-Where the warehouse is: DATABASE_URL, or PGHOST or PGSERVICE with the other PG* variables;
-else an embedded PostgreSQL whose data lives in ROLLBOOK_HOME (default .rollbook).
+rollbook <command> --help shows the flags of a command.
 
-ROLLBOOK_EXIT_WITH_PARENT=1 is --exit-with-parent for every verb: for schedulers.
+Where the warehouse is: DATABASE_URL; or PGHOST or PGSERVICE, with the other PG*
+variables; else an embedded PostgreSQL with its data in ROLLBOOK_HOME (default:
+.rollbook).
 
-Exit codes: 0 done, 1 failed and worth a retry, 2 usage or configuration, 3 the drop was rejected.
+For schedulers: ROLLBOOK_EXIT_WITH_PARENT=1 is --exit-with-parent for every
+command.
+
+Exit codes: 0 done, 1 failed and worth a retry, 2 usage or configuration,
+3 a file was rejected.
 `,
     );
   for (const verb of VERBS) {

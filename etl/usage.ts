@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { VERBS } from "./commands/verbs.ts";
 import { buildProgram } from "./program.ts";
+import { USUAL_WIDTH } from "./terminal/width.ts";
 
 const DOCUMENT = fileURLToPath(new URL("../docs/command-line.md", import.meta.url));
 const BEGIN = "<!-- usage -->";
@@ -43,6 +44,8 @@ export function verbsOf(command: Command): readonly Command[] {
 function helpOf(command: Command): string {
   let text = "";
   command.configureOutput({
+    // The same wherever it is written.
+    getOutHelpWidth: () => USUAL_WIDTH,
     writeOut: (more) => {
       text += more;
     },

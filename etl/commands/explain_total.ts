@@ -3,6 +3,7 @@ import { writeJson, writeLine } from "../output.ts";
 import { explainTotal, type TotalsFilter } from "../reports/totals.ts";
 import { countOf, formatCount, formatEuros, shorten } from "../terminal/format.ts";
 import { formatTable } from "../terminal/table.ts";
+import { widthOf } from "../terminal/width.ts";
 import { type Context, EXIT } from "./context.ts";
 import { jsonOption, refuseEmptyRange } from "./flags.ts";
 import { declareKind } from "./kind.ts";
@@ -63,12 +64,13 @@ async function explain(context: Context, flags: TotalsFilter & { readonly json?:
         [
           { title: "load", align: "right" },
           { title: "drop" },
-          { title: "synced on" },
+          { title: "synced on", leftOut: 1 },
           { title: "known at" },
           { title: "invoices", align: "right" },
           { title: "total", align: "right" },
         ],
         rows,
+        widthOf(context.stdout),
       ),
     );
     return EXIT.done;

@@ -19,28 +19,22 @@ import { refreshAndShow } from "./show_refresh.ts";
 export function defineLoad(verb: Command, context: Context): void {
   const command = declareKind(verb, "works")
     .description(
-      "Load drops (CSV files of invoices), each in one transaction, then refresh the partitions they touched. A drop that is in already changes nothing.",
+      "Load CSV files of invoices (called drops), each in one transaction, then refresh the partitions they touched. A file that is in already changes nothing.",
     )
-    .argument("<file...>", "drops: .csv or .csv.gz, with the sync date in the name")
-    .option(
-      "--no-refresh",
-      "leave the refresh to a later `rollbook refresh`; the views are exact all the same",
-    )
-    .option("--synced-on <date>", "sync date of these drops, whatever their names say", parseDate)
-    .option("--ignore-missing", "pass over files that are not there")
+    .argument("<file...>", ".csv or .csv.gz, with the sync date in the name")
+    .option("--no-refresh", "leave the refresh to a later `rollbook refresh`; totals are exact all the same")
+    .option("--synced-on <date>", "sync date of these files, whatever their names say", parseDate)
+    .option("--ignore-missing", "skip files that are not there")
     .option(
       "--no-follow",
-      "refuse symbolic links, for files in a folder that others may write to; with --ignore-missing they, and all else that is no file, are passed over",
+      "refuse symbolic links, for files in a folder that others may write to; with --ignore-missing, links and whatever else is no file are skipped",
     )
     .option(
       "--again",
-      "load drops that the ledger says are in: what they brought was lost (docs/recovery.md). What is there still does not change",
+      "load files that the ledger says are in, because their invoices were lost (docs/recovery.md); invoices that are still there do not change",
     );
   addLoadOptions(command)
-    .addHelpText(
-      "after",
-      "\nExample:\n  rollbook load inbox/invoices_2026-10-05.csv inbox/invoices_2026-10-06.csv.gz\n",
-    )
+    .addHelpText("after", "\nExample:\n  rollbook load invoices_2026-10-05.csv invoices_2026-10-06.csv.gz\n")
     .action(async (files: string[], flags: LoadFlags) => context.finish(await load(context, files, flags)));
 }
 

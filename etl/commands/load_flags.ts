@@ -19,11 +19,11 @@ export function addLoadOptions(command: Command): Command {
     .addOption(
       new Option(
         "--max-rejects <share>",
-        "greatest share of rejected lines, 0 to 1; above it the drop is rejected",
+        "greatest share of rejected lines, 0 to 1; above it the file is rejected",
       )
         .argParser(parseShare)
         .default(0.01),
     )
-    .option("--decimal-comma", "totals may have a decimal comma (12,50); points are taken, too")
+    .option("--decimal-comma", "totals may have a decimal comma (12,50); points are, too")
     .addOption(jsonOption());
 }

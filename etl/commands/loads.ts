@@ -4,6 +4,7 @@ import { printable } from "../escape.ts";
 import { writeJson, writeLine } from "../output.ts";
 import { readLoads } from "../reports/loads.ts";
 import { formatLoads } from "../terminal/loads.ts";
+import { widthOf } from "../terminal/width.ts";
 import { type Context, EXIT } from "./context.ts";
 import { jsonOption, parseWhole } from "./flags.ts";
 import { declareKind } from "./kind.ts";
@@ -43,7 +44,10 @@ async function listLoads(
     if (json) {
       for (const entry of found) await writeJson(context, entry);
     } else {
-      await writeLine(context, found.length === 0 ? "No loads." : formatLoads(found));
+      await writeLine(
+        context,
+        found.length === 0 ? "No loads." : formatLoads(found, widthOf(context.stdout)),
+      );
       for (const { loadId, errorMessage } of found) {
         if (errorMessage !== null) await writeLine(context, `load ${loadId}: ${printable(errorMessage)}`);
       }

@@ -5,6 +5,7 @@ import { STRATEGIES, type Strategy } from "../refresh/strategy.ts";
 import { formatCount, formatDuration } from "../terminal/format.ts";
 import { openProgress } from "../terminal/progress.ts";
 import { formatTable } from "../terminal/table.ts";
+import { widthOf } from "../terminal/width.ts";
 import { type Context, EXIT } from "./context.ts";
 import { jsonOption, parseDate, refuseEmptyRange } from "./flags.ts";
 import { declareKind } from "./kind.ts";
@@ -56,8 +57,7 @@ async function refresh(context: Context, flags: RefreshFlags): Promise<number> {
       range: from === undefined && to === undefined ? undefined : { from, to },
       strategy: flags.strategy,
       signal: context.signal,
-      onProgress: (done, of, { partition }) =>
-        bar.update(done / of, `refreshed ${partition}, ${done} of ${of}`),
+      onProgress: (done, of) => bar.update(done / of, `refreshing, ${done} of ${of} partitions done`),
     }).finally(() => bar.stop());
     if (flags.json) {
       for (const report of reports) await writeJson(context, report);
@@ -70,10 +70,10 @@ async function refresh(context: Context, flags: RefreshFlags): Promise<number> {
           [
             { title: "partition" },
             { title: "method" },
-            { title: "reason" },
+            { title: "reason", leftOut: 2 },
             { title: "changes", align: "right" },
             { title: "groups written", align: "right" },
-            { title: "predicted", align: "right" },
+            { title: "predicted", align: "right", leftOut: 1 },
             { title: "took", align: "right" },
           ],
           reports.map(({ partition, method, reason, changes, groups, predictedMs, durationMs }) => [
@@ -85,6 +85,7 @@ async function refresh(context: Context, flags: RefreshFlags): Promise<number> {
             predictedMs === null ? "" : formatDuration(predictedMs),
             formatDuration(durationMs),
           ]),
+          widthOf(context.stdout),
         ),
       );
     }

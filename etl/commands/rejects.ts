@@ -4,6 +4,7 @@ import { writeJson, writeLine } from "../output.ts";
 import { type QuarantinedLine, readRejects } from "../reports/loads.ts";
 import { countOf, shorten } from "../terminal/format.ts";
 import { formatTable } from "../terminal/table.ts";
+import { widthOf } from "../terminal/width.ts";
 import { type Context, EXIT } from "./context.ts";
 import { jsonOption, parseWhole } from "./flags.ts";
 import { declareKind } from "./kind.ts";
@@ -45,7 +46,10 @@ async function listRejects(
       { title: "column" },
       { title: "raw" },
     ];
-    await writeLine(context, count === 0 ? "No rejects." : formatTable(columns, rows));
+    await writeLine(
+      context,
+      count === 0 ? "No rejects." : formatTable(columns, rows, widthOf(context.stdout)),
+    );
     if (count > rows.length) {
       await writeLine(context, `... and ${countOf(count - rows.length, "more line")}; --json gives all.`);
     }

@@ -41,8 +41,8 @@ export async function loadWithProgress(
   place: { readonly number: number; readonly of: number } = { number: 1, of: 1 },
 ): Promise<LoadReport> {
   const bar = openProgress(context);
-  const title = `${place.of > 1 ? `${place.number} of ${place.of}: ` : ""}${shorten(printable(basename(file)), 40)}`;
-  const describe = startDescription();
+  const title = `${place.of > 1 ? `${place.number} of ${place.of}: ` : ""}${shorten(printable(basename(file)), 24)}`;
+  const describe = startDescription(title);
   return loadDrop({
     database: warehouse.database,
     settings: warehouse.settings,
@@ -55,7 +55,7 @@ export async function loadWithProgress(
     again: flags.again,
     signal: context.signal,
     onProgress: (progress) =>
-      bar.update((place.number - 1 + loadShare(progress)) / place.of, `${title}: ${describe(progress)}`),
+      bar.update((place.number - 1 + loadShare(progress)) / place.of, describe(progress)),
     onRetry: (attempt, error) =>
       note(
         context,

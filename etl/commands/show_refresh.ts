@@ -1,5 +1,4 @@
 /** Refreshes what was loaded, and shows it. */
-
 import { writeLine } from "../output.ts";
 import { refreshPartitions } from "../refresh/refresh.ts";
 import type { RefreshReport } from "../refresh/report.ts";
@@ -19,12 +18,13 @@ export async function refreshAndShow(
   const partitions = [...touched].sort();
   if (partitions.length === 0) return [];
   const bar = openProgress(context);
+  bar.update(0, `refreshing ${countOf(partitions.length, "partition")}`);
   const refreshed = await refreshPartitions({
     database: warehouse.database,
     partitions,
     signal: context.signal,
-    onProgress: (done, of, { partition }) =>
-      bar.update(done / of, `refreshed ${partition}, ${done} of ${of}`),
+    onProgress: (done, of) =>
+      bar.update(done / of, `refreshing, ${done} of ${countOf(of, "partition")} done`),
   }).finally(() => bar.stop());
   const done = refreshed.filter((report) => report.method !== "none");
   if (!json && done.length > 0) await writeLine(context, describeRefresh(done));

@@ -5,6 +5,7 @@ import { type Freshness, readStatus } from "../reports/status.ts";
 import { countOf } from "../terminal/format.ts";
 import { formatLoads } from "../terminal/loads.ts";
 import { formatPartitions } from "../terminal/partitions.ts";
+import { widthOf } from "../terminal/width.ts";
 import { type Context, EXIT } from "./context.ts";
 import { jsonOption } from "./flags.ts";
 import { declareKind } from "./kind.ts";
@@ -36,6 +37,7 @@ async function status(
       await writeJson(context, found);
       return EXIT.done;
     }
+    const width = widthOf(context.stdout);
     const { timeZone, granularity, earliest } = settings;
     await writeLine(context, printable(database.place));
     await writeLine(
@@ -54,7 +56,7 @@ async function status(
     const shown = all ? found.partitions : worthShowing(found.partitions);
     if (shown.length > 0) {
       const all = shown.length === found.partitions.length;
-      await writeLine(context, `${formatPartitions(shown)}${all ? "\n" : ""}`);
+      await writeLine(context, `${formatPartitions(shown, width)}${all ? "\n" : ""}`);
     }
     if (shown.length < found.partitions.length) {
       await writeLine(
@@ -65,8 +67,8 @@ async function status(
     await writeLine(
       context,
       found.lastLoads.length > 0
-        ? formatLoads(found.lastLoads)
-        : "No loads yet. Load a drop: rollbook load FILE",
+        ? formatLoads(found.lastLoads, width)
+        : "No loads yet. Load a file: rollbook load FILE",
     );
     for (const warning of found.warnings) note(context, `warning: ${warning}`);
     return EXIT.done;

@@ -34,7 +34,7 @@ export function defineTotals(verb: Command, context: Context): void {
     .addOption(jsonOption())
     .addHelpText(
       "after",
-      "\nExample:\n  rollbook totals --by venue,month --from 2026-01-01 --to 2027-01-01 --format csv\n",
+      "\nExample:\n  rollbook totals --by month --from 2026-01-01 --to 2027-01-01 --format csv\n",
     )
     .action(async (flags: TotalsFlags) => context.finish(await totals(context, flags)));
 }

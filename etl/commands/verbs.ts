@@ -22,7 +22,7 @@ export const VERBS: readonly Verb[] = [
   },
   {
     name: "load",
-    summary: "load drops, then refresh what they touched",
+    summary: "load files, then refresh the totals they touched",
     read: async () => (await import("./load.ts")).defineLoad,
   },
   {
@@ -32,12 +32,12 @@ export const VERBS: readonly Verb[] = [
   },
   {
     name: "watch",
-    summary: "load drops as they appear in a folder",
+    summary: "load files as they appear in a folder",
     read: async () => (await import("./watch.ts")).defineWatch,
   },
   {
     name: "inbox",
-    summary: "list, archive and review the drops of a folder, step by step",
+    summary: "list, archive and review the files of a folder, step by step",
     read: async () => (await import("./inbox/inbox.ts")).defineInbox,
   },
   {
@@ -47,7 +47,7 @@ export const VERBS: readonly Verb[] = [
   },
   {
     name: "explain-total",
-    summary: "which drops made a total",
+    summary: "which files made a total",
     read: async () => (await import("./explain_total.ts")).defineExplainTotal,
   },
   {

@@ -28,7 +28,7 @@ export function defineVerify(verb: Command, context: Context): void {
       "Recompute every group from the invoices and compare it with rollup + pending and with the sum of the deltas; check control totals and the ledger. Exit code 1 when anything diverges.",
     )
     .option("--partition <name>", "only this partition, for example 2026-10")
-    .option("--identity", "look also for invoice ids that stand under two keys (reads all invoices)")
+    .option("--identity", "look for invoice ids that stand under two keys, too (reads all invoices)")
     .option("--repair", "rebuild what diverges; what the deltas lack is entered as an adjustment of its own")
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook verify --partition 2026-10\n")

@@ -20,7 +20,7 @@ interface WatchFlags extends Omit<LoadFlags, "refresh" | "syncedOn" | "ignoreMis
 export function defineWatch(verb: Command, context: Context): void {
   const command = declareKind(verb, "works")
     .description(
-      "Load drops as they appear in a folder, oldest sync date first, and move them to its archive/, or to its rejected/ with a file NAME.reason.json beside them. A file counts as complete when its size and time stand still between two looks, or when it is renamed from *.part.",
+      "Load files as they appear in a folder, oldest sync date first, and move them to its archive/, or to its rejected/ with a file NAME.reason.json beside them. A file counts as complete when its size and time stand still between two looks, or when it is renamed from *.part.",
     )
     .argument("<folder>", "the inbox")
     .option("--interval <seconds>", "time between two looks", parseWhole(1), 2)

@@ -4,6 +4,7 @@ import { type Streams, write, writeJson, writeLine } from "../output.ts";
 import type { Answer, AnswerColumn } from "../sql/statements.ts";
 import { countOf } from "./format.ts";
 import { formatTable } from "./table.ts";
+import { widthOf } from "./width.ts";
 
 export type AnswerFormat = "table" | "csv" | "json";
 
@@ -32,7 +33,7 @@ async function printTable(streams: Streams, { columns, cells }: Answer): Promise
     align: kind === "number" || kind === "money" ? ("right" as const) : ("left" as const),
   }));
   const rows = cells.map((row) => row.map((cell) => cell ?? ""));
-  await writeLine(streams, formatTable(head, rows));
+  await writeLine(streams, formatTable(head, rows, widthOf(streams.stdout)));
   await writeLine(streams, `(${countOf(cells.length, "row")})`);
 }
 

@@ -3,17 +3,27 @@ import type { ReportedLoad } from "../../db/schema.ts";
 import { formatCount, formatInstant, shorten } from "./format.ts";
 import { formatTable } from "./table.ts";
 
+/** `read` and `rejected` are what matters most. */
+const LEFT_OUT = {
+  superseded: 1,
+  unchanged: 2,
+  corrected: 3,
+  inserted: 5,
+  read: 8,
+  rejected: 9,
+} as const;
+
 /** A table of loads. */
-export function formatLoads(found: readonly ReportedLoad[]): string {
+export function formatLoads(found: readonly ReportedLoad[], width?: number): string {
   const counts = ["read", "inserted", "corrected", "unchanged", "superseded", "rejected"] as const;
   return formatTable(
     [
       { title: "load", align: "right" },
       { title: "drop" },
-      { title: "synced on" },
+      { title: "synced on", leftOut: 6 },
       { title: "status" },
-      ...counts.map((title) => ({ title, align: "right" as const })),
-      { title: "finished at" },
+      ...counts.map((title) => ({ title, align: "right" as const, leftOut: LEFT_OUT[title] })),
+      { title: "finished at", leftOut: 4 },
       { title: "error" },
     ],
     found.map((load) => [
@@ -25,5 +35,6 @@ export function formatLoads(found: readonly ReportedLoad[]): string {
       formatInstant(load.finishedAt),
       load.errorCode ?? "",
     ]),
+    width,
   );
 }

@@ -4,17 +4,17 @@ import { countOf, formatCount, formatEuros, formatInstant } from "./format.ts";
 import { formatTable } from "./table.ts";
 
 /** A table of partitions. */
-export function formatPartitions(partitions: readonly Freshness[]): string {
+export function formatPartitions(partitions: readonly Freshness[], width?: number): string {
   return formatTable(
     [
       { title: "partition" },
       { title: "state" },
-      { title: "from" },
-      { title: "until" },
+      { title: "from", leftOut: 2 },
+      { title: "until", leftOut: 1 },
       { title: "invoices", align: "right" },
       { title: "total", align: "right" },
       { title: "pending", align: "right" },
-      { title: "refreshed at" },
+      { title: "refreshed at", leftOut: 3 },
     ],
     partitions.map((p) => [
       p.partition,
@@ -26,6 +26,7 @@ export function formatPartitions(partitions: readonly Freshness[]): string {
       p.pendingChanges === 0 ? "" : formatCount(p.pendingChanges),
       p.refreshedAt === null ? "never" : formatInstant(p.refreshedAt),
     ]),
+    width,
   );
 }
 

@@ -4,6 +4,7 @@ import { type Streams, write, writeJson, writeLine } from "../output.ts";
 import type { Grouping, Total } from "../reports/totals.ts";
 import { countOf, formatCount, formatEuros } from "./format.ts";
 import { formatTable } from "./table.ts";
+import { widthOf } from "./width.ts";
 
 /** A table is for reading: of more rows than this it shows the first, and says so. */
 const TABLE_ROWS = 1000;
@@ -102,7 +103,7 @@ function tablePrinter(streams: Streams, by: Grouping): TotalsPrinter {
         align: title === "invoices" || title === "total" ? ("right" as const) : ("left" as const),
       }));
       if (count === 0) return writeLine(streams, "No invoices.");
-      await writeLine(streams, formatTable(head, rows));
+      await writeLine(streams, formatTable(head, rows, widthOf(streams.stdout)));
       const hidden = count - rows.length;
       if (hidden > 0) {
         await writeLine(streams, `... and ${countOf(hidden, "more row")}; --format csv gives all.`);

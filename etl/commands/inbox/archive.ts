@@ -18,10 +18,10 @@ interface Flags {
 export function defineArchive(verb: Command, context: Context): void {
   declareKind(verb, "works")
     .description(
-      "Move drops that are done out of the inbox, by what the ledger says: loaded ones to archive/, rejected ones to rejected/ with a file NAME.reason.json beside them. What the ledger does not know stays. Nothing is overwritten; run it again after a crash.",
+      "Move files that are done out of the inbox, by what the ledger says: loaded ones to archive/, rejected ones to rejected/ with a file NAME.reason.json beside them. What the ledger does not know stays. Nothing is overwritten; run it again after a crash.",
     )
     .argument("<folder>", "the inbox")
-    .argument("<file...>", "drops in the inbox or in its rejected/; those that are gone are passed over")
+    .argument("<file...>", "files in the inbox or in its rejected/; those that are gone are skipped")
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook inbox archive inbox inbox/invoices_2026-10-05.csv\n")
     .action(async (folder: string, files: string[], flags: Flags) =>

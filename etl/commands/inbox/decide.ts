@@ -27,10 +27,10 @@ interface DecideFlags {
 export function defineDecide(verb: Command, context: Context): void {
   declareKind(verb, "works")
     .description(
-      "Decide on a rejected drop. Run again after a crash it finishes what it began. Exit code 3 when the drop is rejected for another reason than its lines.",
+      "Decide on a rejected file. After a crash, run it again: it finishes what it began. Exit code 3 when the file is rejected for another reason than its lines.",
     )
     .argument("<folder>", "the inbox")
-    .argument("<file>", "a drop in its rejected/")
+    .argument("<file>", "a file in its rejected/")
     .addOption(
       new Option(
         "--as <decision>",
@@ -39,7 +39,7 @@ export function defineDecide(verb: Command, context: Context): void {
         .choices(DECISIONS)
         .makeOptionMandatory(),
     )
-    .option("--decimal-comma", "with load: totals may have a decimal comma (12,50); points are taken, too")
+    .option("--decimal-comma", "with load: totals may have a decimal comma (12,50); points are, too")
     .addOption(jsonOption())
     .addHelpText(
       "after",

@@ -7,7 +7,7 @@ import { defineRejected } from "./rejected.ts";
 
 export function defineInbox(verb: Command, context: Context): void {
   verb.description(
-    "The steps of `watch` one by one, for schedulers: which drops are ready, where they go when they are done, and what becomes of the rejected ones.",
+    "The steps of `watch` one by one, for schedulers: which files are ready, where they go when they are done, and what becomes of the rejected ones.",
   );
   defineList(verb.command("list"), context);
   defineArchive(verb.command("archive"), context);

@@ -6,6 +6,7 @@ import { note, writeJson, writeLine } from "../../output.ts";
 import { countOf, formatBytes, shorten } from "../../terminal/format.ts";
 import { describeLeft } from "../../terminal/left_file.ts";
 import { formatTable } from "../../terminal/table.ts";
+import { widthOf } from "../../terminal/width.ts";
 import { type Context, EXIT } from "../context.ts";
 import { jsonOption, parseWhole } from "../flags.ts";
 import { declareKind } from "../kind.ts";
@@ -22,13 +23,13 @@ interface ListFlags {
 export function defineList(verb: Command, context: Context): void {
   declareKind(verb, "reads")
     .description(
-      "The drops that are ready to be loaded, oldest sync date first, in batches of similar size. A file is ready when its size and time stand still between two looks, or when it was renamed from *.part.",
+      "The files that are ready to be loaded, oldest sync date first, in batches of similar size. A file is ready when its size and time stand still between two looks, or when it was renamed from *.part.",
     )
     .argument("<folder>", "the inbox")
-    .option("--wait <seconds>", "while nothing is ready, look again for so long", parseWhole(0), 0)
+    .option("--wait <seconds>", "while nothing is ready, keep looking for this long", parseWhole(0), 0)
     .option("--interval <seconds>", "time between two looks", parseWhole(1), 2)
-    .option("--batches <n>", "so many batches at most", parseWhole(1), 8)
-    .option("--limit <n>", "so many drops at most, the oldest", parseWhole(1), 2000)
+    .option("--batches <n>", "at most so many batches", parseWhole(1), 8)
+    .option("--limit <n>", "at most so many files, the oldest", parseWhole(1), 2000)
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook inbox list inbox --wait 600 --json\n")
     .action(async (folder: string, flags: ListFlags) => context.finish(await list(context, folder, flags)));
@@ -51,7 +52,10 @@ async function list(context: Context, folder: string, flags: ListFlags): Promise
   if (flags.json) {
     for (const batch of batches) await writeJson(context, jsonBatch(batch));
   } else {
-    await writeLine(context, batches.length === 0 ? "No drop is ready." : formatBatches(batches));
+    await writeLine(
+      context,
+      batches.length === 0 ? "No drop is ready." : formatBatches(batches, widthOf(context.stdout)),
+    );
   }
   return EXIT.done;
 }
@@ -70,9 +74,10 @@ function labelOf({ files, syncedFrom, syncedTo }: Batch): string {
   return `${drops} of ${syncedFrom}${syncedTo === syncedFrom ? "" : ` to ${syncedTo}`}`;
 }
 
-function formatBatches(batches: readonly Batch[]): string {
+function formatBatches(batches: readonly Batch[], width: number | undefined): string {
   return formatTable(
     [{ title: "batch" }, { title: "drops", align: "right" }, { title: "size", align: "right" }],
     batches.map((batch) => [labelOf(batch), String(batch.files.length), formatBytes(batch.bytes)]),
+    width,
   );
 }

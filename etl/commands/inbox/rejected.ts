@@ -18,7 +18,7 @@ const SHOWN_LINES = 3;
 export function defineRejected(verb: Command, context: Context): void {
   declareKind(verb, "reads")
     .description(
-      "The drops in rejected/ that nobody has decided on yet, each with the reason and its first rejected lines.",
+      "The files in rejected/ that nobody has decided on yet, each with the reason and its first rejected lines.",
     )
     .argument("<folder>", "the inbox")
     .addOption(jsonOption())

@@ -3,6 +3,7 @@ import { type DateRange, intersects } from "../../../db/partitions/ranges.ts";
 import { writeJson, writeLine } from "../../output.ts";
 import { awaitsRefresh, readFreshness } from "../../reports/status.ts";
 import { formatPartitions } from "../../terminal/partitions.ts";
+import { widthOf } from "../../terminal/width.ts";
 import { type Context, EXIT } from "../context.ts";
 import { jsonOption, parseDate, refuseEmptyRange } from "../flags.ts";
 import { declareKind } from "../kind.ts";
@@ -39,7 +40,10 @@ async function list(
     if (json) {
       for (const partition of partitions) await writeJson(context, partition);
     } else {
-      await writeLine(context, partitions.length === 0 ? "No partitions." : formatPartitions(partitions));
+      await writeLine(
+        context,
+        partitions.length === 0 ? "No partitions." : formatPartitions(partitions, widthOf(context.stdout)),
+      );
     }
     return EXIT.done;
   });
