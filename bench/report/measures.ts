@@ -1,13 +1,13 @@
-/** What the report computes from the samples: measures, ratios, series, crossovers. */
-import { type ArmResult, type Cell, type CellResult, median, type Results, type Sample } from "../results.ts";
-import { formatCount } from "./format.ts";
+/** What the report computes from the samples of an arm: measures, whether they count, and ratios. */
+import { type ArmResult, type CellResult, median, type Results, type Sample } from "../results.ts";
+import { formatEuros, formatNumber } from "./format.ts";
 
 /** The arm that the others are compared with. */
 export const OURS = "delta";
 
 /**
- * Times of a sample: from file to exact totals; the refresh alone; from file to refreshed totals. Our views are exact as soon as
- * a load is committed, so of our arms `exact` leaves the refresh out; of others it is the whole.
+ * Times of a sample: from file to exact totals; the refresh alone; from file to refreshed totals. Our views are exact
+ * as soon as a load is committed, so `exact` leaves the refresh out for our arms. For the others it is the whole.
  */
 export const MEASURES = ["exact", "refresh", "refreshed"] as const;
 export type Measure = (typeof MEASURES)[number];
@@ -39,6 +39,15 @@ export function standing(arm: ArmResult): Standing {
   return arm.unavailable === undefined && arm.samples.length > 0 ? "right" : "unavailable";
 }
 
+/** Says what is the matter with an arm that may not be compared. */
+export function describeStanding(arm: ArmResult): string {
+  if (arm.verdict !== null && standing(arm) === "wrong")
+    return `wrong: ${formatNumber(arm.verdict.groups)} groups, ${formatEuros(arm.verdict.cents)}`;
+  if (arm.unavailable !== undefined)
+    return arm.unavailable.startsWith("not available") ? "not available here" : "not run";
+  return arm.samples.length === 0 ? "not measured" : "right";
+}
+
 export interface Spread {
   readonly median: number;
   readonly min: number;
@@ -64,8 +73,8 @@ export function measureRight(arm: ArmResult | undefined, measure: Measure): Spre
 }
 
 /**
- * How many times `over` is `under`. Per repetition where both have as many samples, because the repetitions are interleaved;
- * else each value against the other's median.
+ * How many times `over` is `under`. Repetitions are interleaved, so two arms with as many samples are compared
+ * repetition by repetition; else each value is compared with the other's median.
  */
 export function ratio(over: Spread | null, under: Spread | null): Spread | null {
   if (over === null || under === null || under.values.some((value) => value <= 0)) return null;
@@ -95,102 +104,11 @@ export function mainCell(results: Results): CellResult | undefined {
   );
 }
 
-function isLoading({ cell }: CellResult): boolean {
+/** Whether a batch is loaded into a history in this cell. */
+export function isLoading({ cell }: CellResult): boolean {
   return cell.axis !== "reads" && cell.axis !== "backfill" && cell.history > 0;
 }
 
 function countRight(result: CellResult): number {
   return result.arms.filter((arm) => standing(arm) === "right").length;
-}
-
-export type Along = "history" | "batch";
-
-/** Cells that differ in one size only, in its order. */
-export interface Series {
-  readonly along: Along;
-  readonly cells: readonly CellResult[];
-  /** What all cells have in common, in words. */
-  readonly common: string;
-}
-
-/** Groups of at least two cells along an axis; the main cell's group first, then the longer ones. */
-export function findSeries(results: Results, along: Along): readonly Series[] {
-  const main = mainCell(results);
-  const groups = new Map<string, CellResult[]>();
-  for (const result of results.cells.filter(isLoading)) {
-    const group = groups.get(describeCell(result.cell, along)) ?? [];
-    if (!group.some(({ cell }) => cell[along] === result.cell[along])) group.push(result);
-    groups.set(describeCell(result.cell, along), group);
-  }
-  return [...groups]
-    .filter(([, cells]) => cells.length > 1)
-    .sort(([, a], [, b]) => rank(b, main) - rank(a, main))
-    .map(([common, cells]) => ({
-      along,
-      common,
-      cells: cells.toSorted((a, b) => a.cell[along] - b.cell[along]),
-    }));
-}
-
-function rank(cells: readonly CellResult[], main: CellResult | undefined): number {
-  return cells.length + (main !== undefined && cells.includes(main) ? 1e6 : 0);
-}
-
-function describeCell(cell: Cell, without: Along): string {
-  return [
-    ...(without === "history" ? [] : [`history of ${formatCount(cell.history)} invoices`]),
-    ...(without === "batch" ? [] : [`batch of ${formatCount(cell.batch)} invoices`]),
-    `${cell.lateness === "even" ? "all, evenly," : cell.lateness} late`,
-    `partitions by ${cell.granularity}`,
-    ...(cell.corrections > 0 ? [`corrections ${cell.corrections * 100} %`] : []),
-    ...(cell.files > 1 ? [`${cell.files} files`] : []),
-    ...(cell.loaders > 1 ? [`${cell.loaders} loaders`] : []),
-  ].join(", ");
-}
-
-export interface Point {
-  readonly x: number;
-  readonly y: number;
-}
-
-/** The medians of an arm along a series, where its totals are right. */
-export function points(series: Series, arm: string, measure: Measure): readonly Point[] {
-  return series.cells.flatMap((result) => {
-    const measured = measureRight(findArm(result, arm), measure);
-    return measured === null ? [] : [{ x: result.cell[series.along], y: measured.median }];
-  });
-}
-
-export type Crossover =
-  | { readonly kind: "crossing"; readonly at: number; readonly cheaperAfter: "first" | "second" }
-  | {
-      readonly kind: "none";
-      readonly cheaper: "first" | "second";
-      readonly from: number;
-      readonly to: number;
-    }
-  | { readonly kind: "not measured" };
-
-/**
- * Where two lines change places: on straight lines through the logarithms of neighbouring points that both have; never beyond
- * them. The last crossing, if there are several. Lines that only touch do not cross.
- */
-export function findCrossover(first: readonly Point[], second: readonly Point[]): Crossover {
-  const gaps = first.flatMap(({ x, y }) => {
-    const other = second.find((point) => point.x === x);
-    return other === undefined || y <= 0 || other.y <= 0 || x <= 0
-      ? []
-      : [{ x: Math.log(x), gap: Math.log(y) - Math.log(other.y), at: x }];
-  });
-  const from = gaps[0];
-  const to = gaps.at(-1);
-  if (from === undefined || to === undefined || gaps.length < 2) return { kind: "not measured" };
-  const apart = gaps.filter(({ gap }) => gap !== 0);
-  for (let index = apart.length - 1; index > 0; index--) {
-    const [a, b] = [apart[index - 1], apart[index]];
-    if (a === undefined || b === undefined || a.gap > 0 === b.gap > 0) continue;
-    const at = Math.exp(a.x + ((b.x - a.x) * a.gap) / (a.gap - b.gap));
-    return { kind: "crossing", at, cheaperAfter: b.gap < 0 ? "first" : "second" };
-  }
-  return { kind: "none", cheaper: (apart[0]?.gap ?? -1) < 0 ? "first" : "second", from: from.at, to: to.at };
 }

@@ -2,9 +2,10 @@
 import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Results } from "../results.ts";
-import { findSeries } from "./measures.ts";
 import { createPage } from "./page.ts";
-import { createLooks, drawLines, drawNothing, findLines } from "./plots.ts";
+import { createLooks, drawNothing } from "./plots/draw.ts";
+import { drawLines, findLines } from "./plots/lines.ts";
+import { findSeries } from "./series.ts";
 import { createSummary } from "./summary.ts";
 
 export interface ReportOptions {

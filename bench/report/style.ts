@@ -1,6 +1,6 @@
-import { WIDTHS } from "./plots.ts";
+import { WIDTHS } from "./plots/draw.ts";
 
-/** Plots are drawn in two widths; neither is scaled down on screens of 390 pixels and more, so their text stays legible. */
+/** Plots are drawn in two widths. Neither is scaled down on screens of 390 pixels and more, so text stays legible. */
 export const STYLE = `
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
