@@ -2,75 +2,57 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { generateDrops } from "./generator/folder.ts";
 import { MANIFEST, type Manifest } from "./generator/manifest.ts";
-import { DEFAULTS, type GenerateOptions } from "./generator/options.ts";
+import { DEFAULT_DAYS, DEFAULT_LAST, DEFAULTS, type GenerateOptions } from "./generator/options.ts";
 import { createProgress, parseArguments, runProgram } from "./program/terminal.ts";
 
 export { generateDrops } from "./generator/folder.ts";
 export { type Manifest, type ManifestFile, readManifest } from "./generator/manifest.ts";
-export type { GenerateOptions, GenerateProgress, Recipe } from "./generator/options.ts";
+export type { GenerateOptions, Recipe } from "./generator/options.ts";
 
 /** The command, without its action. */
 export function createCommand(): Command {
   return new Command("npm run generate --")
     .description(
-      "Write realistic drops, one per sync day, with a manifest.json and a totals.csv that say what a warehouse must show after loading them.",
+      "Write realistic drops, one per sync day, with a manifest.json and a totals.csv that say what a " +
+        "warehouse must show after loading them.",
     )
     .usage("--out DIR --rows N [options]")
     .requiredOption("--out <dir>", "folder for the drops; made when missing")
-    .requiredOption(
-      "--rows <n>",
-      "lines of all files together, 1 to 1G; 100k and 5M will do, too",
-      parseCount,
+    .addOption(
+      count(
+        "--rows <n>",
+        "lines of all files together, 1 to 1G; 100k and 5M will do, too",
+      ).makeOptionMandatory(),
     )
-    .option("--seed <n>", "same seed and options, same bytes", parseCount, 1)
-    .option(
-      "--days <n>",
-      `sync days, one file each (default: all from --first to --last, else ${DEFAULTS.days})`,
-      parseCount,
+    .addOption(count("--seed <n>", "same seed and options, same bytes").default(1))
+    .addOption(
+      count(
+        "--days <n>",
+        `sync days, one file each (default: all from --first to --last, else ${DEFAULT_DAYS})`,
+      ),
     )
     .option("--first <date>", "first sync date (default: as many days before --last)")
-    .option("--last <date>", `last sync date (default: ${DEFAULTS.last}, or from --first on)`)
-    .option(
-      "--venues <n>",
-      `venues: few huge ones, many small ones (default: ${DEFAULTS.venues})`,
-      parseCount,
-    )
-    .option(
-      "--new-venues <share>",
-      `share of them that open over time (default: ${DEFAULTS.newVenues})`,
-      parseShare,
+    .option("--last <date>", `last sync date (default: ${DEFAULT_LAST}, or from --first on)`)
+    .addOption(count("--venues <n>", `venues: few huge ones, many small ones (default: ${DEFAULTS.venues})`))
+    .addOption(
+      share("--new-venues <share>", `share of them that open over time (default: ${DEFAULTS.newVenues})`),
     )
     .option("--no-weekly", "weekends like other days")
     .option("--no-season", "all months alike")
     .option("--no-hours", "no lunch and dinner peaks")
-    .option(
-      "--late <share>",
-      "share of new invoices created 2 or more days before the sync date",
-      parseShare,
-      DEFAULTS.late,
-    )
-    .option("--late-days <n>", "greatest lateness in days", parseCount, DEFAULTS.lateDays)
+    .addOption(share("--late <share>", "share of new invoices created 2 or more days before the sync date"))
+    .addOption(count("--late-days <n>", "greatest lateness in days").default(DEFAULTS.lateDays))
     .addOption(
       new Option("--late-spread <how>", "tail: most within weeks; even: the same number on every date")
         .choices(["tail", "even"])
         .default(DEFAULTS.lateSpread),
     )
-    .option(
-      "--corrections <share>",
-      "lines that give an earlier file's invoice another total",
-      parseShare,
-      DEFAULTS.corrections,
-    )
-    .option("--resent <share>", "lines that repeat an earlier file's invoice", parseShare, DEFAULTS.resent)
-    .option(
-      "--duplicates <share>",
-      "lines whose key comes again in the same file",
-      parseShare,
-      DEFAULTS.duplicates,
-    )
-    .option("--bad <share>", "lines that break a rule", parseShare, DEFAULTS.bad)
-    .option("--odd <share>", "valid lines in a form that is not canonical", parseShare, DEFAULTS.odd)
-    .option("--refunds <share>", "invoices with a negative total", parseShare, DEFAULTS.refunds)
+    .addOption(share("--corrections <share>", "lines that give an earlier file's invoice another total"))
+    .addOption(share("--resent <share>", "lines that repeat an earlier file's invoice"))
+    .addOption(share("--duplicates <share>", "lines whose key comes again in the same file"))
+    .addOption(share("--bad <share>", "lines that break a rule"))
+    .addOption(share("--odd <share>", "valid lines in a form that is not canonical"))
+    .addOption(share("--refunds <share>", "invoices with a negative total"))
     .addOption(
       new Option("--order <how>", "lines in random order, or by datetime_created")
         .choices(["shuffled", "sorted"])
@@ -89,10 +71,24 @@ Example: a year of history, and a day after it, half of which is late
   npm run generate -- --out history --rows 10M --days 365
   npm run generate -- --out batch --after history --rows 100k --days 1 --late 0.5 --seed 2
 
-docs/generator.md tells what is realistic about the data.`,
+docs/generator.md says what is realistic about the data.`,
     )
     .allowExcessArguments(false)
     .exitOverride();
+}
+
+function count(flags: string, description: string): Option {
+  return new Option(flags, description).argParser(parseCount);
+}
+
+/**
+ * Its default is that of the recipe; the venues' share has none, because drops that come after others keep
+ * it.
+ */
+function share(flags: string, description: string): Option {
+  const option = new Option(flags, description).argParser(parseShare);
+  const name = option.attributeName() as keyof typeof DEFAULTS;
+  return name === "newVenues" ? option : option.default(DEFAULTS[name]);
 }
 
 /** A whole number; `k`, `M` and `G` stand for thousands, millions and thousands of millions. */
@@ -109,7 +105,8 @@ function parseShare(text: string): number {
   return Number(text);
 }
 
-async function run(argv: readonly string[]): Promise<number> {
+/** Does what the command line asks for; returns the exit code. */
+export async function run(argv: readonly string[]): Promise<number> {
   const command = createCommand();
   const done = parseArguments(command, argv);
   if (done !== undefined) return done;
@@ -132,8 +129,10 @@ async function run(argv: readonly string[]): Promise<number> {
 function summarize(options: GenerateOptions, { files, totals }: Manifest): string {
   const lines = files.reduce((sum, file) => sum + file.rows.read, 0);
   const megabytes = files.reduce((sum, file) => sum + file.bytes, 0) / 1e6;
-  const size = `${files.length} ${files.length === 1 ? "drop" : "drops"}, ${lines} lines, ${megabytes.toFixed(1)} MB`;
-  return `${size} in ${options.out}\n${totals.invoices} invoices in ${totals.groups} groups, ${totals.total} in all; see ${options.out}/${MANIFEST}`;
+  const drops = `${files.length} ${files.length === 1 ? "drop" : "drops"}`;
+  const sums = `${totals.invoices} invoices in ${totals.groups} groups, ${totals.total} in all`;
+  return `${drops}, ${lines} lines, ${megabytes.toFixed(1)} MB in ${options.out}
+${sums}; see ${options.out}/${MANIFEST}`;
 }
 
 await runProgram(import.meta.url, run);

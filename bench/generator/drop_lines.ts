@@ -1,22 +1,9 @@
 import { createStatement, draftTotal, type Invoices, type Statement } from "./invoice.ts";
-import {
-  type BadReason,
-  HEADER,
-  type LineStyle,
-  LONGEST_LINE,
-  type Page,
-  writeBad,
-  writeCanonical,
-  writeOdd,
-} from "./line.ts";
-import {
-  createStatementFinder,
-  duplicatedContent,
-  duplicateOf,
-  type FilePlan,
-  invoiceOfStatement,
-} from "./plan.ts";
+import { HEADER, type LineStyle, LONGEST_LINE, type Page, writeCanonical } from "./line.ts";
+import { type BadReason, writeBad, writeOdd } from "./odd_lines.ts";
+import { duplicatedContent, duplicateOf, type FilePlan } from "./plan.ts";
 import { mix32 } from "./random.ts";
+import { createStatementFinder, invoiceOfStatement } from "./rounds.ts";
 
 /** What the lines of a drop are made from. */
 export interface DropOptions {
@@ -34,8 +21,8 @@ export interface DropOptions {
 export const PAGE_BYTES = 1 << 20;
 
 /**
- * The bytes of one drop, uncompressed, in pieces of about 1 MiB. Two buffers take turns: a piece stays as it is until the
- * next but one is asked for, so that one can be written while the next is filled.
+ * The bytes of one drop, uncompressed, in pieces of about 1 MiB. Two buffers take turns: a piece stays as it
+ * is until the next but one is asked for, so that one can be written while the next is filled.
  */
 export function* dropPages(options: DropOptions): Generator<Buffer> {
   const [bytes, spare] = options.buffers ?? [Buffer.allocUnsafe(PAGE_BYTES), Buffer.allocUnsafe(PAGE_BYTES)];
@@ -117,8 +104,8 @@ interface Run {
 }
 
 /**
- * Merges the new invoices with one run per repeat. The invoices of a repeat are put in order of creation first, which takes
- * 4 bytes for each corrected or re-sent line of the file; nothing else here grows with it.
+ * Merges the new invoices with one run per repeat. The invoices of a repeat are put in order of creation
+ * first, which takes 4 bytes for each corrected or re-sent line of the file; nothing else here grows with it.
  */
 function sortedLines({ file, invoices, onStatement }: DropOptions, writer: LineWriter): WriteLine {
   const runs = [createRun(file.fresh, (k) => k, file, invoices)];

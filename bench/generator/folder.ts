@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { errorState, RollbookError } from "../../db/errors.ts";
 import { dropPages, PAGE_BYTES } from "./drop_lines.ts";
 import { createInvoices, type Invoices } from "./invoice.ts";
-import { type BadReason, createLineStyle, euros, type LineStyle } from "./line.ts";
+import { createLineStyle, euros, type LineStyle } from "./line.ts";
 import { MANIFEST, type Manifest, type ManifestFile, readManifest, TOTALS } from "./manifest.ts";
+import type { BadReason } from "./odd_lines.ts";
 import { createRecipe, type GenerateOptions } from "./options.ts";
 import { isoDate } from "./pattern.ts";
 import { type FilePlan, type Plan, planDrops } from "./plan.ts";
@@ -12,8 +13,9 @@ import { writeFileWhole } from "./sink.ts";
 import { createTruth, type Truth } from "./truth.ts";
 
 /**
- * Writes one drop per sync day, then `totals.csv` and `manifest.json`, which say what a warehouse must show after loading
- * them. Same seed and options: same bytes. Memory does not grow with the number of rows (docs/generator.md).
+ * Writes one drop per sync day, then `totals.csv` and `manifest.json`, which say what a warehouse must show
+ * after loading them. Same seed and options: same bytes. Memory does not grow with the number of rows
+ * (docs/generator.md).
  *
  * Throws `usage` for options that make no sense, and when `out` holds drops and `overwrite` is not set.
  */

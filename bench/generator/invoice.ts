@@ -1,15 +1,8 @@
+import { type CreatedDays, spreadOverDays } from "./lateness.ts";
 import { hoursOf } from "./pattern.ts";
-import {
-  type CreatedDays,
-  correctionBefore,
-  type FilePlan,
-  invoiceOfStatement,
-  MAX_GAP,
-  type Plan,
-  roundOfStatement,
-  spreadOverDays,
-} from "./plan.ts";
+import { type FilePlan, MAX_GAP, type Plan } from "./plan.ts";
 import { mix32 } from "./random.ts";
+import { correctionBefore, invoiceOfStatement, roundOfStatement } from "./rounds.ts";
 
 /** An invoice, computed from its file and number. One object is filled again and again. */
 export interface Invoice {
@@ -20,7 +13,7 @@ export interface Invoice {
   second: number;
   /** The total as first stated, in cents. */
   cents: number;
-  /** The 64 bits that stand for (file, number), one to one: the invoice id is made of them, and so is all else. */
+  /** 64 bits that stand for (file, number), one to one: the invoice id and all else is made of them. */
   high: number;
   low: number;
 }
@@ -45,7 +38,7 @@ export interface Invoices {
   state(file: FilePlan, content: number, into: Statement): void;
 }
 
-/** Keeps the spread over days of the files that can still be repeated, and no other memory. Ask for files in order. */
+/** Remembers only how the files that can still be repeated spread over days. Ask for files in order. */
 export function createInvoices(plan: Plan): Invoices {
   const spreads = new Map<number, CreatedDays>();
   const spreadOf = (file: FilePlan): CreatedDays => {
@@ -106,8 +99,8 @@ function fillRepeat(
 }
 
 /**
- * The total after a correction: each round moves it by one more step of the invoice's own, so that no two rounds agree and
- * a correction always corrects. One correction in 16 is a cancellation to 0.00.
+ * The total after a correction: each round moves it by one more step of the invoice's own, so that no two
+ * rounds agree and a correction always corrects. One correction in 16 is a cancellation to 0.00.
  */
 function correctedTotal(invoice: Invoice, round: number): number {
   const random = word(invoice, 5);
@@ -122,7 +115,7 @@ export function draftTotal(statement: Statement): number {
   return (random & 1) === 0 ? statement.stated : statement.stated + 10 * (1 + ((random >>> 1) % 500));
 }
 
-/** A Feistel network over (file, number): distinct invoices get distinct bits, so ids cannot collide within a seed. */
+/** A Feistel network over (file, number): distinct invoices get distinct bits, so no two ids are alike. */
 function identify(file: FilePlan, number: number, into: Invoice): void {
   const keys = file.idKeys;
   let a = file.index;
@@ -153,7 +146,7 @@ function dayIndex(starts: Uint32Array, number: number): number {
   return low;
 }
 
-/** Before the sync of a date comes its night, with the file of the day after the rest of it; late rows come of all hours. */
+/** The night of a date comes with its own file, the rest with the next day's; late rows are of all hours. */
 function secondOf(file: FilePlan, day: number, q: number): number {
   const hours = hoursOf(day, file.recipe.hours);
   if (day === file.syncDay) return hours.secondAt(q * hours.nightShare);
@@ -161,7 +154,7 @@ function secondOf(file: FilePlan, day: number, q: number): number {
   return hours.secondAt(q);
 }
 
-/** A bill: about the venue's price, skewed to the right; one in 64 a large party; most rounded to 10 cents. */
+/** A bill: about the venue's price, skewed to the right; one in 64 a large party; most in 10 cents. */
 function totalOf(invoice: Invoice, price: number, refunds: number): number {
   const shape = word(invoice, 3);
   const kind = word(invoice, 4);

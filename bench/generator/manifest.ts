@@ -2,15 +2,15 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { errorState, RollbookError } from "../../db/errors.ts";
 import type { LineCounts } from "../../etl/load/report.ts";
-import type { BadReason } from "./line.ts";
+import type { BadReason } from "./odd_lines.ts";
 import type { Recipe } from "./options.ts";
 
 export const MANIFEST = "manifest.json";
 export const TOTALS = "totals.csv";
 
-/** What was generated, and what a warehouse must say after loading it. Written last: a folder with a manifest is complete. */
+/** What was generated, and what a warehouse must say after loading it. Written last, when all is there. */
 export interface Manifest {
-  /** Version of this shape and of the generator's numbers: the same recipe gives the same bytes only within a version. */
+  /** Of this shape and of the numbers: the same recipe gives the same bytes only within a version. */
   readonly version: 1;
   /** The options of these drops, after those of the drops they come after. */
   readonly recipes: readonly Recipe[];
@@ -45,7 +45,7 @@ export interface ManifestTotals {
   readonly sha256: string;
 }
 
-/** Reads the manifest of a folder of drops. Throws `not_found` when there is none, `configuration` when it is of another version. */
+/** Throws `not_found` when the folder has no manifest, `configuration` when it is of another version. */
 export async function readManifest(folder: string): Promise<Manifest> {
   const path = join(folder, MANIFEST);
   let text: string;

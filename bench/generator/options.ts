@@ -1,53 +1,64 @@
 import { RollbookError } from "../../db/errors.ts";
 import { dayNumber, isoDate } from "./pattern.ts";
 
-/** What to generate. Shares run from 0 to 1. Only `out`, `seed` and `rows` have no default here. */
-export interface GenerateOptions {
-  /** Folder for the drops, `manifest.json` and `totals.csv`; made when missing. */
-  readonly out: string;
+/** What decides the content of the drops. It stands in the manifest. Shares are from 0 to 1. */
+export interface Recipe {
   /** Whole number from 0 to 2^53 - 1. Same seed and options: same bytes. */
   readonly seed: number;
   /** Lines of all files together, headers not counted: 1 to 1,000,000,000. */
   readonly rows: number;
-  /** Number of sync days, one file each. Default: the days from `first` to `last` when both are given, else 30. */
+  /** One file for each sync day; the days are spread evenly from the first to the last. */
+  readonly syncedOn: { readonly first: string; readonly last: string; readonly days: number };
+  readonly venues: number;
+  /** Share of the venues that open between the first and the last sync date, at most 0.9. */
+  readonly newVenues: number;
+  /** Weekends are busier than Mondays. */
+  readonly weekly: boolean;
+  /** Summer and December are busier than January. */
+  readonly season: boolean;
+  /** Lunch and dinner peaks. */
+  readonly hours: boolean;
+  /** Share of new invoices that were created 2 days or more before the sync date; the others 0 or 1. */
+  readonly late: number;
+  /** Greatest lateness, in days. */
+  readonly lateDays: number;
+  /** `tail`: most within weeks, a tenth over the whole reach. `even`: the same number on every date. */
+  readonly lateSpread: "tail" | "even";
+  /** Share of lines that send an invoice of an earlier file again with another total. */
+  readonly corrections: number;
+  /** Share of lines that send an invoice of an earlier file again as it is known. */
+  readonly resent: number;
+  /** Share of lines whose key stands in the same file twice; half of these pairs differ in the total. */
+  readonly duplicates: number;
+  /** Share of lines that break a rule. Up to 0.01 no file gets more than 1 % of them, so that all load. */
+  readonly bad: number;
+  /** Share of valid lines in a form that is not canonical: upper-case UUIDs, quotes, CRLF, exponents. */
+  readonly odd: number;
+  /** Share of invoices with a negative total. */
+  readonly refunds: number;
+  /** Lines of a file in random order, or by `datetime_created`. */
+  readonly order: "shuffled" | "sorted";
+  /** Write `.csv.gz`. */
+  readonly gzip: boolean;
+}
+
+/** The part of a recipe that may be left out. */
+type Content = Omit<Recipe, "seed" | "rows" | "syncedOn">;
+
+/** What to generate. */
+export interface GenerateOptions extends Pick<Recipe, "seed" | "rows">, Partial<Content> {
+  /** Folder for the drops, `manifest.json` and `totals.csv`; made when missing. */
+  readonly out: string;
+  /** Number of sync days. Default: the days from `first` to `last` when both are given, else 30. */
   readonly days?: number;
   /** First sync date, `YYYY-MM-DD`. Default: `days` consecutive days that end with `last`. */
   readonly first?: string;
-  /** Last sync date. Default: consecutive days from `first`, else 2026-09-30. With both and `days` they are spread evenly. */
+  /** Last sync date. Default: consecutive days from `first`, else 2026-09-30. */
   readonly last?: string;
-  /** Number of venues. Default 1000. */
-  readonly venues?: number;
-  /** Share of the venues that open between the first and the last sync date, at most 0.9. Default 0.1. */
-  readonly newVenues?: number;
-  /** Weekends are busier than Mondays. Default true. */
-  readonly weekly?: boolean;
-  /** Summer and December are busier than January. Default true. */
-  readonly season?: boolean;
-  /** Lunch and dinner peaks. Default true. */
-  readonly hours?: boolean;
-  /** Share of new invoices that were created 2 days or more before the sync date; the others 0 or 1. Default 0.1. */
-  readonly late?: number;
-  /** Greatest lateness, in days. Default 1095. */
-  readonly lateDays?: number;
-  /** `tail`: most within weeks, a tenth over the whole reach. `even`: the same number on every date of the reach. Default tail. */
-  readonly lateSpread?: "tail" | "even";
-  /** Share of lines that send an invoice of an earlier file again with another total. Default 0.02. */
-  readonly corrections?: number;
-  /** Share of lines that send an invoice of an earlier file again as it is known. Default 0.01. */
-  readonly resent?: number;
-  /** Share of lines whose key stands in the same file twice; half of these pairs differ in the total. Default 0.001. */
-  readonly duplicates?: number;
-  /** Share of lines that break a rule. Up to 0.01 no file gets more than 1 % of them, so that all load. Default 0.001. */
-  readonly bad?: number;
-  /** Share of valid lines in a form that is not canonical: upper-case UUIDs, quotes, CRLF, exponents. Default 0. */
-  readonly odd?: number;
-  /** Share of invoices with a negative total. Default 0.005. */
-  readonly refunds?: number;
-  /** Lines of a file in random order, or by `datetime_created`. Default shuffled. */
-  readonly order?: "shuffled" | "sorted";
-  /** Write `.csv.gz`. Default false. */
-  readonly gzip?: boolean;
-  /** Folder of drops generated earlier which these come after: venues, corrections and totals go on from there. Take another seed than for other drops after the same folder. */
+  /**
+   * Folder of drops generated earlier which these come after: venues, corrections and totals go on from
+   * there. Take another seed than for other drops after the same folder.
+   */
   readonly after?: string;
   /** Replace drops that are in `out` already. Default false: an error. */
   readonly overwrite?: boolean;
@@ -61,35 +72,15 @@ export interface GenerateProgress {
   readonly file: string;
 }
 
-/** What decides the content of the drops: the options with their defaults, without paths. It stands in the manifest. */
-export interface Recipe {
-  readonly seed: number;
-  readonly rows: number;
-  readonly syncedOn: { readonly first: string; readonly last: string; readonly days: number };
-  readonly venues: number;
-  readonly newVenues: number;
-  readonly weekly: boolean;
-  readonly season: boolean;
-  readonly hours: boolean;
-  readonly late: number;
-  readonly lateDays: number;
-  readonly lateSpread: "tail" | "even";
-  readonly corrections: number;
-  readonly resent: number;
-  readonly duplicates: number;
-  readonly bad: number;
-  readonly odd: number;
-  readonly refunds: number;
-  readonly order: "shuffled" | "sorted";
-  readonly gzip: boolean;
-}
+export const DEFAULT_DAYS = 30;
+export const DEFAULT_LAST = "2026-09-30";
 
-/** The defaults of the options that do not depend on others. */
-export const DEFAULTS = {
-  days: 30,
-  last: "2026-09-30",
+export const DEFAULTS: Content = {
   venues: 1000,
   newVenues: 0.1,
+  weekly: true,
+  season: true,
+  hours: true,
   late: 0.1,
   lateDays: 1095,
   lateSpread: "tail",
@@ -100,7 +91,8 @@ export const DEFAULTS = {
   odd: 0,
   refunds: 0.005,
   order: "shuffled",
-} as const;
+  gzip: false,
+};
 
 /** The earliest date of a warehouse, by default: no good line is older. */
 export const EARLIEST = "2000-01-01";
@@ -108,33 +100,16 @@ export const EARLIEST = "2000-01-01";
 /** A hundred years. */
 const MOST_DAYS = 36_500;
 
-/** Sync dates end here (DESIGN, section 8). */
+/** The drop format knows no later sync date. */
 const LATEST = "2099-12-31";
 
-/** Checks the options and fills in the defaults. Throws `usage` with every problem found. `base` is the recipe to come after. */
+/** Fills in the defaults. Throws `usage` with every problem found. `base` is the recipe to come after. */
 export function createRecipe(options: GenerateOptions, base?: Recipe): Recipe {
+  const { seed, rows, out: _out, days: _days, first: _first, last: _last, ...others } = options;
+  const { after: _after, overwrite: _overwrite, onProgress: _onProgress, ...given } = others;
+  const venues = base && { venues: base.venues, newVenues: base.newVenues };
   const syncedOn = syncDates(options, base);
-  const recipe: Recipe = {
-    seed: options.seed,
-    rows: options.rows,
-    syncedOn,
-    venues: base?.venues ?? options.venues ?? DEFAULTS.venues,
-    newVenues: base?.newVenues ?? options.newVenues ?? DEFAULTS.newVenues,
-    weekly: options.weekly ?? true,
-    season: options.season ?? true,
-    hours: options.hours ?? true,
-    late: options.late ?? DEFAULTS.late,
-    lateDays: options.lateDays ?? DEFAULTS.lateDays,
-    lateSpread: options.lateSpread ?? DEFAULTS.lateSpread,
-    corrections: options.corrections ?? DEFAULTS.corrections,
-    resent: options.resent ?? DEFAULTS.resent,
-    duplicates: options.duplicates ?? DEFAULTS.duplicates,
-    bad: options.bad ?? DEFAULTS.bad,
-    odd: options.odd ?? DEFAULTS.odd,
-    refunds: options.refunds ?? DEFAULTS.refunds,
-    order: options.order ?? DEFAULTS.order,
-    gzip: options.gzip ?? false,
-  };
+  const recipe: Recipe = { seed, rows, syncedOn, ...DEFAULTS, ...given, ...venues };
   const problems = [...problemsOf(recipe), ...baseProblems(options, recipe, base)];
   if (problems.length > 0) {
     throw new RollbookError({ code: "usage", message: `cannot generate drops: ${problems.join("; ")}` });
@@ -158,8 +133,8 @@ function syncDates(options: GenerateOptions, base: Recipe | undefined): Recipe["
   const givenFirst = options.first ?? (options.last === undefined ? next : undefined);
   const both = givenFirst !== undefined && options.last !== undefined;
   const span = both ? dayNumber(options.last) - dayNumber(givenFirst) + 1 : undefined;
-  const days = options.days ?? span ?? DEFAULTS.days;
-  const first = givenFirst ?? isoDate(dayNumber(options.last ?? DEFAULTS.last) - days + 1);
+  const days = options.days ?? span ?? DEFAULT_DAYS;
+  const first = givenFirst ?? isoDate(dayNumber(options.last ?? DEFAULT_LAST) - days + 1);
   const last = both ? options.last : isoDate(dayNumber(first) + days - 1);
   return { first, last, days };
 }
@@ -198,7 +173,7 @@ function problemsOf(recipe: Recipe): string[] {
   if (span < 1) problems.push(`the last sync date ${last} lies before the first, ${first}`);
   else if (span < days) problems.push(`${days} sync days do not fit between ${first} and ${last}`);
   if (last > LATEST) problems.push(`the last sync date ${last} lies after ${LATEST}`);
-  const reach = recipe.late > 0 ? recipe.lateDays : 1;
+  const reach = reachOf(recipe);
   if (dayNumber(first) - reach < dayNumber(EARLIEST)) {
     problems.push(
       `the first sync date ${first} less ${reach} days lies before ${EARLIEST}, the earliest date of a warehouse`,
@@ -219,4 +194,9 @@ function baseProblems(options: GenerateOptions, recipe: Recipe, base: Recipe | u
     );
   }
   return problems;
+}
+
+/** Greatest lateness of any row, in days. */
+export function reachOf(recipe: Recipe): number {
+  return recipe.late > 0 ? recipe.lateDays : 1;
 }

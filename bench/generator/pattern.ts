@@ -1,4 +1,4 @@
-/** When people eat: how busy a date is, and how a day's invoices spread over its hours. Days are whole days since 1970-01-01. */
+/** When people eat: how busy a date and its hours are. Days are whole days since 1970-01-01. */
 
 export function dayNumber(date: string): number {
   return Date.parse(`${date}T00:00:00Z`) / 86_400_000;
@@ -55,7 +55,7 @@ const WEEKEND_HOURS = [
   36, 32, 30, 32, 40, 52, 70, 88, 102, 110, 108, 98, 84, 68, 56, 46, 38, 32,
 ];
 
-/** POS systems send in the small hours: the first four hours of a date come with the file of the same date. */
+/** POS systems send in the small hours: the first four hours of a date come with its own file. */
 const SYNC_HOUR = 4;
 
 const STEPS = 4096;
@@ -63,7 +63,7 @@ const STEPS = 4096;
 export interface Hours {
   /** Share of a day's invoices that are created before the nightly sync. */
   readonly nightShare: number;
-  /** Second of the day (0 to 86399) below which the share `q` (0 to below 1) of a day's invoices lies; never falls as `q` rises. */
+  /** The second of the day before which the share `q` (from 0, below 1) of its invoices is created. */
   secondAt(q: number): number;
 }
 

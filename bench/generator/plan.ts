@@ -1,25 +1,18 @@
-import type { Recipe } from "./options.ts";
-import { dayNumber, dayWeight, hoursOf } from "./pattern.ts";
-import {
-  apportion,
-  createPermutation,
-  deriveKey,
-  goldenStep,
-  invertModulo,
-  mix32,
-  multiplyModulo,
-  type Permutation,
-} from "./random.ts";
+import { type Recipe, reachOf } from "./options.ts";
+import { dayNumber, dayWeight } from "./pattern.ts";
+import { apportion, createPermutation, deriveKey, mix32, type Permutation } from "./random.ts";
 import { createVenues, type Venues } from "./venues.ts";
 
 /**
- * What each file says, as numbers: how many lines of each kind, and about which invoices of which earlier file. The plan of
- * all files is made before the first line is written; its size follows the number of files, never that of rows.
+ * What each file says, as numbers: how many lines of each kind, and about which invoices of which earlier
+ * file. The plan of all files is made before the first line is written; its size follows the number of files,
+ * never that of rows.
  *
- * A file's invoices are numbered by creation time. Later files repeat them in **rounds**: statement number x about a file's
- * `fresh` invoices is about invoice `x mod fresh`, read in steps of the golden section, in round `x div fresh`. A later file takes the
- * next statements of the row. So no invoice is repeated twice by one file, none again before all others were, and who said what about
- * an invoice is found from these few runs, without a list of invoices.
+ * A file's invoices are numbered by creation time. Later files repeat them in **rounds**: statement number x
+ * about a file's `fresh` invoices is about invoice `x mod fresh`, read in steps of the golden section, in
+ * round `x div fresh`. A later file takes the next statements of the row. So no invoice is repeated twice by
+ * one file, none again before all others were, and who said what about an invoice is found from these few
+ * runs, without a list of invoices.
  */
 export interface FilePlan {
   /** Position among all files, those to come after included. */
@@ -72,7 +65,7 @@ export interface Plan {
   readonly endCreated: number;
 }
 
-/** How many files back repeats reach, and how many of them come from there: mostly last week's, some from long ago. */
+/** How many files back repeats reach, and how many come from there: mostly last week's, a few old ones. */
 const REACH: readonly (readonly [gap: number, weight: number])[] = [
   [1, 20],
   [2, 14],
@@ -241,49 +234,6 @@ function takeRepeats({ files, repeats, budget, key, count, corrects }: RepeatOpt
   });
 }
 
-/** The invoice (number within its file) that a statement is about. */
-export function invoiceOfStatement(source: FilePlan, statement: number): number {
-  const turn = statement % source.fresh;
-  return (multiplyModulo(turn, stepOf(source), source.fresh) + (source.key % source.fresh)) % source.fresh;
-}
-
-const steps = new WeakMap<FilePlan, number>();
-
-function stepOf(source: FilePlan): number {
-  let step = steps.get(source);
-  if (step === undefined) {
-    step = goldenStep(source.fresh);
-    steps.set(source, step);
-  }
-  return step;
-}
-
-/** The way back: the statement from `start` on, within one round, that is about an invoice. */
-export function createStatementFinder(source: FilePlan, start: number): (invoice: number) => number {
-  const size = source.fresh;
-  const inverse = invertModulo(stepOf(source), size);
-  const shift = size - (source.key % size);
-  const first = start % size;
-  return (invoice) => {
-    const turn = multiplyModulo((invoice + shift) % size, inverse, size);
-    return start + ((turn - first + size) % size);
-  };
-}
-
-/** 1 for the first time that every invoice of the file is repeated, and so on. */
-export function roundOfStatement(source: FilePlan, statement: number): number {
-  return Math.floor(statement / source.fresh) + 1;
-}
-
-/** The last statement before `statement` about the same invoice that changed its total, if there is one. */
-export function correctionBefore(source: FilePlan, statement: number): number | undefined {
-  for (let earlier = statement - source.fresh; earlier >= 0; earlier -= source.fresh) {
-    const said = source.statements.find((run) => earlier < run.start + run.count);
-    if (said?.corrects === true) return earlier;
-  }
-  return undefined;
-}
-
 /** The line of the file, by content number, whose key stands there a second time: that of duplicate `k`. */
 export function duplicatedContent(file: FilePlan, k: number): number {
   const stride = Math.floor(file.valid / file.duplicates);
@@ -295,51 +245,4 @@ export function duplicateOf(file: FilePlan, content: number): number {
   if (file.duplicates === 0) return -1;
   const k = Math.floor(content / Math.floor(file.valid / file.duplicates));
   return k < file.duplicates && duplicatedContent(file, k) === content ? k : -1;
-}
-
-/** Which of a file's invoices were created on which date: those of day `firstDay + k` start at number `starts[k]`. */
-export interface CreatedDays {
-  readonly firstDay: number;
-  readonly starts: Uint32Array;
-}
-
-export function reachOf(recipe: Recipe): number {
-  return recipe.late > 0 ? recipe.lateDays : 1;
-}
-
-/** Spreads a file's new invoices over dates of creation. Pure, but not cheap: some thousand steps. */
-export function spreadOverDays(file: FilePlan): CreatedDays {
-  const reach = reachOf(file.recipe);
-  const firstDay = file.syncDay - reach;
-  const starts = new Uint32Array(reach + 2);
-  const perDay = new Uint32Array(reach + 1);
-  const offset = mix32(file.key + 4) / 2 ** 32;
-  if (file.late > 0) perDay.set(apportion(file.late, lateWeights(file, reach), offset));
-  const onTime = file.fresh - file.late;
-  const night = hoursOf(file.syncDay, file.recipe.hours).nightShare;
-  perDay[reach] = Math.min(onTime, Math.floor(onTime * night + offset));
-  perDay[reach - 1] = onTime - (perDay[reach] as number);
-  perDay.forEach((count, k) => {
-    starts[k + 1] = (starts[k] as number) + count;
-  });
-  return { firstDay, starts };
-}
-
-/** Weights of lateness `reach` down to 2. The tail: 70 % with a half-life of 4 days, 20 % of 34 days, 10 % over the whole reach. */
-function lateWeights(file: FilePlan, reach: number): Float64Array {
-  const weights = new Float64Array(reach - 1);
-  if (file.recipe.lateSpread === "even") return weights.fill(1);
-  const shares = [
-    [0.7, 0.85],
-    [0.2, 0.98],
-    [0.1, 1],
-  ] as const;
-  for (const [share, decay] of shares) {
-    let whole = 0;
-    for (let k = 0, weight = 1; k < weights.length; k += 1, weight *= decay) whole += weight;
-    for (let k = weights.length - 1, weight = share / whole; k >= 0; k -= 1, weight *= decay) {
-      weights[k] = (weights[k] as number) + weight;
-    }
-  }
-  return weights.map((weight, k) => weight * dayWeight(file.syncDay - reach + k, file.recipe));
 }

@@ -1,14 +1,15 @@
 /**
- * Random numbers by position instead of by turn: every number is a pure function of a key and a counter, so that
- * invoice number i of file d can be computed again at any time without a memory of what came before. A stateful
- * generator from a package would have to be replayed up to that point; what is needed instead is a few lines of
- * integer mixing, the same on every machine. For the same reason nothing here or in the files that use it calls
- * `Math.exp`, `log`, `pow` or `sin`: their last bits differ between engines. `+ - * /` and `sqrt` do not (IEEE 754).
+ * Random numbers by position instead of by turn: every number is a pure function of a key and a counter, so
+ * that invoice number i of file d can be computed again at any time without a memory of what came before. A
+ * stateful generator from a package would have to be replayed up to that point; what is needed instead is a
+ * few lines of integer mixing, the same on every machine. For the same reason nothing here or in the files
+ * that use it calls `Math.exp`, `log`, `pow` or `sin`: their last bits differ between engines. `+ - * /` and
+ * `sqrt` do not (IEEE 754).
  */
 
 const GOLDEN = 0x9e3779b9;
 
-/** Scatters 32 bits over 32 bits, one to one. Source: "lowbias32" in its 2023 version, github.com/skeeto/hash-prospector. */
+/** Scatters 32 bits over 32 bits, one to one: "lowbias32" of github.com/skeeto/hash-prospector, 2023. */
 export function mix32(value: number): number {
   let x = value | 0;
   x = Math.imul(x ^ (x >>> 16), 0x21f0aaad);
@@ -31,8 +32,9 @@ export interface Permutation {
 }
 
 /**
- * A Feistel network over the next power of two, walked until it lands below `size` (cycle walking; Black and Rogaway,
- * "Ciphers with Arbitrary Finite Domains", 2002): less than two steps on average. `size` is at most 2^31.
+ * A Feistel network over the next power of two, walked until it lands below `size` (cycle walking; Black and
+ * Rogaway, "Ciphers with Arbitrary Finite Domains", 2002): less than two steps on average. `size` is at most
+ * 2^31.
  */
 export function createPermutation(size: number, key: number): Permutation {
   const bits = Math.max(2, 32 - Math.clz32(Math.max(1, size - 1)));
@@ -107,8 +109,9 @@ export function createPicker(weights: Float64Array): Picker {
 }
 
 /**
- * Splits `count` into whole parts by weight, so that they add up to it exactly and each is within one of its share.
- * `offset` (0 to below 1) shifts the rounding, so that small counts do not always fall on the same parts.
+ * Splits `count` into whole parts by weight, so that they add up to it exactly and each is within one of its
+ * share. `offset` (0 to below 1) shifts the rounding, so that small counts do not always fall on the same
+ * parts.
  */
 export function apportion(count: number, weights: Float64Array, offset: number): Uint32Array {
   const whole = weights.reduce((sum, weight) => sum + weight, 0);
@@ -132,7 +135,10 @@ export function multiplyModulo(a: number, b: number, m: number): number {
   return (((a * high) % m) * 2 ** 16 + a * low) % m;
 }
 
-/** A whole number below `size` and without a common divisor with it, near the golden section: multiples of it, taken modulo `size`, visit every number once and any run of them is spread evenly. */
+/**
+ * A whole number below `size` and without a common divisor with it, near the golden section: multiples of it,
+ * taken modulo `size`, visit every number once and any run of them is spread evenly.
+ */
 export function goldenStep(size: number): number {
   if (size < 3) return 1;
   let step = Math.floor(size * 0.6180339887498949);

@@ -19,8 +19,9 @@ export interface WriteOptions {
 }
 
 /**
- * Writes pages to a file, which has its name only when it is whole: a watcher of the folder never sees half a drop. A page may be
- * reused when the next but one is asked for: writing goes on while the next is made, and no further.
+ * Writes pages to a file, which has its name only when it is whole: a watcher of the folder never sees half a
+ * drop. A page may be reused when the next but one is asked for: writing goes on while the next is made, and
+ * no further.
  */
 export async function writeFileWhole(options: WriteOptions): Promise<Written> {
   const part = `${options.path}.part`;

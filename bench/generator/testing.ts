@@ -1,6 +1,7 @@
 /**
- * An independent, naive reading of generated drops, for tests: it shares no code with the generator, keeps every row in
- * memory, and applies sections 4 and 8 of the design line by line. It knows the forms that the generator writes, not all of section 8.
+ * An independent, naive reading of generated drops, for tests: it shares no code with the generator, keeps
+ * every row in memory, and applies sections 4 and 8 of the design line by line. It knows the forms that the
+ * generator writes, not all of section 8.
  */
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,6 +1,9 @@
 import { createPermutation, createPicker, deriveKey, mix32 } from "./random.ts";
 
-/** The venues of a generated history: names, sizes, prices and opening days. A venue is a number from 0 up, in the order of the bytes of its name. */
+/**
+ * The venues of a generated history: names, sizes, prices and opening days. A venue is a number from 0 up, in
+ * the order of the bytes of its name.
+ */
 export interface Venues {
   readonly count: number;
   /** `venue-00042,` of every venue, one after the other, each `nameLength + 1` bytes long. */
@@ -28,8 +31,9 @@ export interface VenueOptions {
 const ALWAYS = -(2 ** 31);
 
 /**
- * Sizes fall as 1 / (rank + 3), Zipf's law with a blunted head: of 1,000 venues the largest has 4 % of the invoices, the
- * largest hundred 60 %, the smallest half 12 %. Size, name, price and opening day do not depend on each other.
+ * Sizes fall as 1 / (rank + 3), Zipf's law with a blunted head: of 1,000 venues the largest has 4 % of the
+ * invoices, the largest hundred 60 %, the smallest half 12 %. Size, name, price and opening day do not depend
+ * on each other.
  */
 export function createVenues(options: VenueOptions): Venues {
   const count = options.venues;
