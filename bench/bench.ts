@@ -2,6 +2,7 @@
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command, Option } from "commander";
+import { ARMS } from "./arms/arms.ts";
 import { createProgress, listenForStop, parseArguments, runProgram } from "./program/terminal.ts";
 import { writeReport } from "./report/report.ts";
 import { PROFILES, type Profile } from "./results.ts";
@@ -23,12 +24,14 @@ interface Flags {
 export function createCommand(): Command {
   return new Command("npm run bench --")
     .description(
-      "Measure incremental refresh against a full rebuild and against what others use. Every way must end with the same totals; one that does not is reported as wrong.",
+      "Measure incremental refresh against a full rebuild and against what others use. " +
+        "Every way must end with the same totals; one that does not is reported as wrong.",
     )
     .addOption(
       new Option(
         "--profile <name>",
-        "smoke: 100k invoices, some minutes; standard: 10M, up to half an hour; huge: 100M, up to two hours and 35 GB of disk",
+        "smoke: 100k invoices, some minutes; standard: 10M, up to half an hour; " +
+          "huge: 100M, up to two hours and 35 GB of disk",
       )
         .choices([...PROFILES])
         .makeOptionMandatory(),
@@ -62,6 +65,7 @@ async function run(argv: readonly string[]): Promise<number> {
   try {
     const outcome = await runBench({
       ...flags,
+      arms: ARMS,
       home,
       out,
       signal: stop.signal,

@@ -1,4 +1,7 @@
-/** `npm run demo`: the main job on the embedded PostgreSQL, from drops in an inbox to a table of exact totals and its proof. */
+/**
+ * `npm run demo`: the main job on the embedded PostgreSQL, from drops in an inbox to a table of exact totals
+ * and its proof.
+ */
 import { spawn } from "node:child_process";
 import { readFile, rm } from "node:fs/promises";
 import { join, relative } from "node:path";

@@ -1,11 +1,16 @@
-/** What a run of the benchmark says: the format of `results.json`. Times are milliseconds of wall clock, sizes bytes. */
+/**
+ * What a run of the benchmark says: the format of `results.json`. Times are milliseconds of wall clock, sizes
+ * bytes.
+ */
 import { readFileSync } from "node:fs";
 import type { Granularity } from "../db/schema.ts";
 
 export const PROFILES = ["smoke", "standard", "huge"] as const;
 export type Profile = (typeof PROFILES)[number];
 
-/** `none`; a share of the batch created long before its sync day; or all of it spread evenly over the history. */
+/**
+ * `none`; a share of the batch created long before its sync day; or all of it spread evenly over the history.
+ */
 export const LATENESS = ["none", "10%", "50%", "even"] as const;
 export type Lateness = (typeof LATENESS)[number];
 
@@ -43,12 +48,17 @@ export interface Cell {
   readonly loaders: number;
 }
 
+export interface Phase {
+  readonly name: string;
+  readonly ms: number;
+}
+
 /** One measured execution of an arm. */
 export interface Sample {
   /** Sum of the phases. */
   readonly wallMs: number;
   /** In their order; the first are `load`'s (`hash`, `stage`, …), the last `refresh`. */
-  readonly phases: readonly { readonly name: string; readonly ms: number }[];
+  readonly phases: readonly Phase[];
   readonly walBytes: number | null;
   readonly tempBytes: number | null;
   /** Growth of all tables without their indexes, and of all indexes. */
@@ -64,7 +74,10 @@ export interface Sample {
 /** How the totals of an arm compare with a recompute from the invoices. */
 export interface Verdict {
   readonly exact: boolean;
-  /** Groups whose count or total differs, and by how many cents in all (sum of absolute differences, decimal digits). */
+  /**
+   * Groups whose count or total differs, and by how many cents in all (sum of absolute differences, decimal
+   * digits).
+   */
   readonly groups: number;
   readonly cents: string;
 }
@@ -75,8 +88,8 @@ export interface ArmResult {
   /** How the report names it. */
   readonly title: string;
   /**
-   * `incremental`: ours; `rebuild`: ours, everything anew; `other`: what others use; `floor`: COPY alone, which keeps no totals;
-   * `read`: a query.
+   * `incremental`: ours; `rebuild`: ours, everything anew; `other`: what others use; `floor`: COPY alone,
+   * which keeps no totals; `read`: a query.
    */
   readonly group: "incremental" | "rebuild" | "other" | "floor" | "read";
   /** Why there is no number, such as `not available here: the server has no extension timescaledb`. */

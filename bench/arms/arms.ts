@@ -1,5 +1,5 @@
 /** All arms, in the order of the report. */
-import type { Arm } from "./arm.ts";
+import type { Arm } from "../run/arm.ts";
 import { copy, copySorted } from "./copy.ts";
 import { delta, deltaSingle } from "./delta.ts";
 import { duckdb, duckdbDedupe } from "./duckdb.ts";

@@ -1,11 +1,11 @@
-/** Floors: COPY alone, of rows that have their keys already. It keeps no totals, checks nothing and cannot correct. */
+/** Floors: COPY alone, of rows that have their keys. It keeps no totals and checks nothing. */
 import { ensurePartitions } from "../../db/partitions/create.ts";
+import type { Arm } from "../run/arm.ts";
 import { MOST_SORTED } from "../run/batch.ts";
 import { datesOf, makeVenues } from "../run/history.ts";
 import type { Run } from "../run/sample.ts";
+import { copyBatch, openSession, timePhase } from "../run/session.ts";
 import type { Site } from "../run/site.ts";
-import type { Arm } from "./arm.ts";
-import { copyBatch, openSession, timed } from "./statements.ts";
 
 export const copy: Arm = {
   name: "copy",
@@ -29,9 +29,8 @@ async function openCopy(site: Site, path: string): Promise<Run> {
   if (site.cell.history === 0) await makePlace(site);
   return openSession(site, {
     run: async (client) => ({
-      phases: [{ name: "copy", ms: await timed(() => copyBatch(client, "warehouse.invoices", path)) }],
+      phases: [await timePhase("copy", () => copyBatch(client, "warehouse.invoices", path))],
       rows: site.batch.rows,
-      groups: null,
     }),
   });
 }

@@ -1,11 +1,10 @@
 /** The product as it is meant to be used: load, then apply what is pending. */
 import type { LoadReport } from "../../etl/load/report.ts";
+import { type Arm, totalsOf } from "../run/arm.ts";
 import type { LoadProcess } from "../run/load_process.ts";
 import type { Run, Work } from "../run/sample.ts";
 import type { Site } from "../run/site.ts";
-import { type Arm, totalsOf } from "./arm.ts";
 import { restorePending } from "./ours.ts";
-import { timed } from "./statements.ts";
 
 export const delta: Arm = {
   name: "delta",
@@ -33,7 +32,7 @@ async function openLoad(site: Site, drops: readonly string[]): Promise<Run> {
   return {
     run: (lap) => loadAndRefresh(processes, drops, lap),
     close: async () => {
-      await Promise.all(processes.map((process) => process.leave()));
+      await Promise.all(processes.map(({ ask }) => ask({ kind: "leave" }, "left")));
     },
   };
 }
@@ -43,16 +42,16 @@ async function loadAndRefresh(
   drops: readonly string[],
   lap: () => Promise<void>,
 ): Promise<Work> {
-  let loads: Awaited<ReturnType<LoadProcess["load"]>>[] = [];
-  const ms = await timed(async () => {
-    loads = await Promise.all(
-      processes.map((process, k) => process.load(drops.filter((_, index) => index % processes.length === k))),
-    );
-  });
-  await lap();
   const [first] = processes;
   if (first === undefined) throw new Error("nobody loads");
-  const refreshed = await first.refresh();
+  const shareOf = (k: number) => drops.filter((_, index) => index % processes.length === k);
+  const started = performance.now();
+  const loads = await Promise.all(
+    processes.map(({ ask }, k) => ask({ kind: "load", drops: shareOf(k) }, "loaded")),
+  );
+  const ms = performance.now() - started;
+  await lap();
+  const refreshed = await first.ask({ kind: "refresh" }, "refreshed");
   const reports = loads.flatMap((load) => load.reports);
   return {
     phases: [

@@ -1,13 +1,15 @@
-/** Brute force on a columnar copy: DuckDB appends the drops and groups everything anew; once as it comes, once with the dedupe that ours does. */
+/**
+ * Brute force on a columnar copy: DuckDB appends the drops and groups everything anew; once as it comes, once
+ * with the dedupe that ours does.
+ */
 import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { type Arm, totalsOf } from "../run/arm.ts";
 import { appendDrop, openDuckDb } from "../run/columnar.ts";
 import type { Run } from "../run/sample.ts";
 import { SYNCED_ON } from "../run/scale.ts";
+import { copyFile, timePhase } from "../run/session.ts";
 import type { Site } from "../run/site.ts";
-import type { Arm } from "./arm.ts";
-import { totalsOf } from "./arm.ts";
-import { copyFile, timed } from "./statements.ts";
 
 export const duckdb: Arm = duckdbArm({
   name: "duckdb",
@@ -45,8 +47,9 @@ function duckdbArm(options: Pick<Arm, "name" | "title"> & { readonly invoices: s
 const totalsPath = ({ scratch }: Site, name: string) => join(scratch, `${name}_totals.csv`);
 
 /**
- * The batch goes into a file of its own, beside the history, which stays as it is: a copy of it would take minutes and gigabytes. What is read is the same. The
- * totals are written to a file after the time, for PostgreSQL to compare.
+ * The batch goes into a file of its own, beside the history, which stays as it is: a copy of it would take
+ * minutes and gigabytes. What is read is the same. The totals are written to a file after the time, for
+ * PostgreSQL to compare.
  */
 async function openDuck(site: Site, name: string, invoices: string): Promise<Run> {
   const { history, scratch, batch } = site;
@@ -78,12 +81,9 @@ async function openDuck(site: Site, name: string, invoices: string): Promise<Run
     );
   return {
     run: async () => {
-      const phases = [
-        { name: "append", ms: await timed(append) },
-        { name: "refresh", ms: await timed(regroup) },
-      ];
+      const phases = [await timePhase("append", append), await timePhase("refresh", regroup)];
       await connection.run("checkpoint");
-      return { phases, rows: batch.rows, groups: null, fileBytes: (await stat(path)).size - before };
+      return { phases, rows: batch.rows, fileBytes: (await stat(path)).size - before };
     },
     close: async () => {
       await connection.run(`copy totals to '${totalsPath(site, name)}' (header false)`);

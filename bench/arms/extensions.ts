@@ -1,11 +1,11 @@
 /** What the arms of PostgreSQL extensions share: they run only where the server has the extension. */
 import type { BenchServer } from "../program/server.ts";
-import type { Arm } from "./arm.ts";
-import { copyBatch, openSession, timed } from "./statements.ts";
+import type { Arm } from "../run/arm.ts";
+import { copyBatch, openSession, timePhase } from "../run/session.ts";
 
 /**
- * An arm on a clone of its own: `prepare` makes the extension's totals from the history, then the batch goes in by COPY, then
- * `refresh` brings the totals up to date, where that does not happen by itself.
+ * An arm on a clone of its own: `prepare` makes the extension's totals from the history, then the batch goes
+ * in by COPY, then `refresh` brings the totals up to date, where that does not happen by itself.
  */
 export function extensionArm(options: {
   readonly name: string;
@@ -33,13 +33,9 @@ export function extensionArm(options: {
           for (const statement of prepare) await client.query(statement);
         },
         run: async (client) => {
-          const phases = [
-            { name: "copy", ms: await timed(() => copyBatch(client, table, site.batch.keyed)) },
-          ];
-          if (refresh !== undefined) {
-            phases.push({ name: "refresh", ms: await timed(() => client.query(refresh)) });
-          }
-          return { phases, rows: site.batch.rows, groups: null };
+          const phases = [await timePhase("copy", () => copyBatch(client, table, site.batch.keyed))];
+          if (refresh !== undefined) phases.push(await timePhase("refresh", () => client.query(refresh)));
+          return { phases, rows: site.batch.rows };
         },
       }),
     totals: () => totals,

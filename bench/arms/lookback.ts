@@ -1,11 +1,12 @@
 /**
- * A lookback window, as incremental models are usually run: the last days are deleted and inserted anew. What arrives later than that is missed:
- * expected to be wrong where a batch has late rows, and by how much is what this arm is for.
+ * A lookback window, as incremental models are usually run: the last days are deleted and inserted anew. What
+ * arrives later than that is missed: expected to be wrong where a batch has late rows, and by how much is
+ * what this arm is for.
  */
+
+import { type Arm, totalsOf } from "../run/arm.ts";
 import { SYNCED_ON } from "../run/scale.ts";
-import type { Arm } from "./arm.ts";
-import { totalsOf } from "./arm.ts";
-import { inTransaction, openSession, timed } from "./statements.ts";
+import { openSession, runRefresh } from "../run/session.ts";
 
 const DAYS = 3;
 
@@ -16,19 +17,7 @@ export const lookback: Arm = {
   site: "shared",
   loadedBy: "floor",
   appliesTo: ({ history }) => history > 0,
-  open: (site) =>
-    openSession(site, {
-      run: async (client) => {
-        let groups = 0;
-        const ms = await timed(() =>
-          inTransaction(client, async () => {
-            await client.query(DELETE);
-            groups = (await client.query(INSERT)).rowCount ?? 0;
-          }),
-        );
-        return { phases: [{ name: "refresh", ms }], rows: null, groups };
-      },
-    }),
+  open: (site) => openSession(site, { run: (client) => runRefresh(client, DELETE, INSERT) }),
   totals: () => totalsOf("bench.summary"),
   restore: async ({ database }) => {
     await database.pool.query(`${DELETE};

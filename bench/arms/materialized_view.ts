@@ -1,18 +1,17 @@
 /** PostgreSQL's own: a materialized view over all invoices, refreshed as a whole. */
-import type { Arm } from "./arm.ts";
-import { totalsOf } from "./arm.ts";
-import { openSession, timed } from "./statements.ts";
+import { type Arm, totalsOf } from "../run/arm.ts";
+import { openSession, timePhase } from "../run/session.ts";
 
 export const materializedView: Arm = viewArm({
   name: "materialized_view",
-  title: "REFRESH MATERIALIZED VIEW",
+  title: "refresh materialized view",
   view: "bench.plain_view",
   statement: "refresh materialized view bench.plain_view",
 });
 
 export const materializedViewConcurrently: Arm = viewArm({
   name: "materialized_view_concurrently",
-  title: "REFRESH MATERIALIZED VIEW CONCURRENTLY",
+  title: "refresh materialized view concurrently",
   view: "bench.concurrent_view",
   statement: "refresh materialized view concurrently bench.concurrent_view",
 });
@@ -30,11 +29,7 @@ function viewArm(
     appliesTo: ({ history }) => history > 0,
     open: (site) =>
       openSession(site, {
-        run: async (client) => ({
-          phases: [{ name: "refresh", ms: await timed(() => client.query(statement)) }],
-          rows: null,
-          groups: null,
-        }),
+        run: async (client) => ({ phases: [await timePhase("refresh", () => client.query(statement))] }),
       }),
     totals: () => totalsOf(view),
   };

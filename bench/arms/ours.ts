@@ -3,10 +3,10 @@ import { openDatabase } from "../../db/client.ts";
 import { refreshPartitions } from "../../etl/refresh/refresh.ts";
 import type { RefreshReport } from "../../etl/refresh/report.ts";
 import type { Strategy } from "../../etl/refresh/strategy.ts";
+import { type Arm, countGroups, totalsOf } from "../run/arm.ts";
 import type { Run } from "../run/sample.ts";
+import { timePhase } from "../run/session.ts";
 import type { Site } from "../run/site.ts";
-import { type Arm, totalsOf } from "./arm.ts";
-import { timed } from "./statements.ts";
 
 export const auto = refreshArm("auto", "Rollbook, auto", "incremental");
 export const partition = refreshArm("partition", "Rollbook, touched partitions rebuilt", "rebuild");
@@ -35,21 +35,16 @@ async function openRefresh(site: Site, strategy: Strategy): Promise<Run> {
   return {
     run: async () => {
       let reports: readonly RefreshReport[] = [];
-      const ms = await timed(async () => {
+      const phase = await timePhase("refresh", async () => {
         reports = await refreshPartitions({ database, strategy });
       });
-      return { phases: [{ name: "refresh", ms }], rows: null, groups: groupsOf(reports) };
+      return { phases: [phase], groups: countGroups(reports) };
     },
     close: () => pool.end(),
   };
 }
 
-/** Rows of the rollup that were written. */
-export function groupsOf(reports: readonly RefreshReport[]): number {
-  return reports.reduce((sum, { groups }) => sum + groups.inserted + groups.updated + groups.deleted, 0);
-}
-
-/** Takes the batch out of the rollup, by a refresh of its deltas negated, and queues them again. The invoices stay. */
+/** Takes the batch out of the rollup, by a refresh of its negated deltas, and queues them again. */
 export async function restorePending({ database, lastLoad }: Site): Promise<void> {
   const queue = (sign: string) =>
     database.pool.query(

@@ -1,6 +1,7 @@
 /**
- * pg_ivm: an incrementally maintained view, kept by triggers within the COPY. On a plain table of the same invoices, for partitioned ones are
- * not supported. Written after its documentation; not yet run, for lack of a server that has it.
+ * pg_ivm: an incrementally maintained view, kept by triggers within the COPY. On a plain table of the same
+ * invoices, for partitioned ones are not supported. Written after its documentation; not yet run, for lack of
+ * a server that has it.
  */
 import { extensionArm } from "./extensions.ts";
 

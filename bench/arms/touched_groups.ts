@@ -1,10 +1,10 @@
 /**
- * Recompute of the touched groups only: delete them from a summary table and insert them anew from the invoices. Which they are is read from the
- * batch's rows, which lie in a table with their keys already; that is not measured, in this arm's favour.
+ * Recompute of the touched groups only: delete them from a summary table and insert them anew from the
+ * invoices. Which they are is read from the batch's rows, which lie in a table with their keys already; that
+ * is not measured, in this arm's favour.
  */
-import type { Arm } from "./arm.ts";
-import { totalsOf } from "./arm.ts";
-import { copyBatch, inTransaction, openSession, timed } from "./statements.ts";
+import { type Arm, totalsOf } from "../run/arm.ts";
+import { copyBatch, openSession, runRefresh } from "../run/session.ts";
 
 export const touchedGroups: Arm = {
   name: "touched_groups",
@@ -21,17 +21,7 @@ export const touchedGroups: Arm = {
         await copyBatch(client, "bench.batch", site.batch.keyed);
         await client.query("vacuum (analyze) bench.batch");
       },
-      run: async (client) => {
-        let groups = 0;
-        const ms = await timed(() =>
-          inTransaction(client, async () => {
-            await client.query(FIND);
-            await client.query(DELETE);
-            groups = (await client.query(INSERT)).rowCount ?? 0;
-          }),
-        );
-        return { phases: [{ name: "refresh", ms }], rows: null, groups };
-      },
+      run: (client) => runRefresh(client, FIND, DELETE, INSERT),
     }),
   totals: () => totalsOf("bench.summary"),
   restore: async ({ database }) => {

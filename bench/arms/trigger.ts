@@ -1,11 +1,10 @@
 /**
- * Statement triggers with transition tables, on the partitioned table itself, that keep a summary table. A row-level one would be slower;
- * on a partition, PostgreSQL fires none for what goes in through the parent.
+ * Statement triggers with transition tables, on the partitioned table itself, that keep a summary table. A
+ * row-level one would be slower; on a partition, PostgreSQL fires none for what goes in through the parent.
  */
-import type { Arm } from "./arm.ts";
-import { totalsOf } from "./arm.ts";
-import { copyBatch, inTransaction, openSession, timed } from "./statements.ts";
-import { UPSERT } from "./upsert.ts";
+import { type Arm, totalsOf } from "../run/arm.ts";
+import { copyBatch, inTransaction, openSession, timePhase } from "../run/session.ts";
+import { upsertBatch } from "./upsert.ts";
 
 export const trigger: Arm = {
   name: "trigger",
@@ -19,15 +18,10 @@ export const trigger: Arm = {
       run: async (client) => {
         const { keyed, rows } = site.batch;
         const corrects = site.cell.corrections > 0;
-        const ms = await timed(() =>
-          inTransaction(client, async () => {
-            if (!corrects) return copyBatch(client, "warehouse.invoices", keyed);
-            await client.query("create temporary table batch (like warehouse.invoices) on commit drop");
-            await copyBatch(client, "pg_temp.batch", keyed);
-            await client.query(UPSERT);
-          }),
-        );
-        return { phases: [{ name: corrects ? "upsert+trigger" : "copy+trigger", ms }], rows, groups: null };
+        const work = () =>
+          corrects ? upsertBatch(client, keyed) : copyBatch(client, "warehouse.invoices", keyed);
+        const name = corrects ? "upsert+trigger" : "copy+trigger";
+        return { phases: [await timePhase(name, () => inTransaction(client, work))], rows };
       },
     }),
   totals: () => totalsOf("bench.summary"),

@@ -1,6 +1,7 @@
 /** The floor where a batch corrects: COPY into a temporary table, then insert on conflict, newest wins. */
-import type { Arm } from "./arm.ts";
-import { copyBatch, inTransaction, openSession, timed } from "./statements.ts";
+import type pg from "pg";
+import type { Arm } from "../run/arm.ts";
+import { copyBatch, inTransaction, openSession, timePhase } from "../run/session.ts";
 
 export const upsert: Arm = {
   name: "upsert",
@@ -10,27 +11,21 @@ export const upsert: Arm = {
   appliesTo: ({ corrections, history }) => corrections > 0 && history > 0,
   open: (site) =>
     openSession(site, {
-      run: async (client) => ({
-        phases: [
-          {
-            name: "upsert",
-            ms: await timed(() =>
-              inTransaction(client, async () => {
-                await client.query("create temporary table batch (like warehouse.invoices) on commit drop");
-                await copyBatch(client, "pg_temp.batch", site.batch.keyed);
-                await client.query(UPSERT);
-              }),
-            ),
-          },
-        ],
-        rows: site.batch.rows,
-        groups: null,
-      }),
+      run: async (client) => {
+        const work = () => inTransaction(client, () => upsertBatch(client, site.batch.keyed));
+        return { phases: [await timePhase("upsert", work)], rows: site.batch.rows };
+      },
     }),
 };
 
-/** From `pg_temp.batch` into the invoices. */
-export const UPSERT = `
+/** To be called in a transaction. */
+export async function upsertBatch(client: pg.ClientBase, path: string): Promise<void> {
+  await client.query("create temporary table batch (like warehouse.invoices) on commit drop");
+  await copyBatch(client, "pg_temp.batch", path);
+  await client.query(UPSERT);
+}
+
+const UPSERT = `
   insert into warehouse.invoices as stored (created_on, venue_key, invoice_id, created_at, load_id, synced_on, total)
   select created_on, venue_key, invoice_id, created_at, load_id, synced_on, total
   from pg_temp.batch

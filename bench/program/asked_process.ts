@@ -60,7 +60,10 @@ export function startAskedProcess<
   return { pid: child.pid ?? 0, ask, close };
 }
 
-/** The other side: answers each order with what `carryOut` returns, or with why it failed. Ends with the process that asks. */
+/**
+ * The other side: answers each order with what `carryOut` returns, or with why it failed. Ends with the
+ * process that asks.
+ */
 export function answerOrders<Order, Answer>(carryOut: (order: Order) => Promise<Answer>): void {
   process.on("message", (order: Order) => {
     carryOut(order).then(

@@ -49,7 +49,10 @@ export async function describeEnvironment({ admin, label }: BenchServer): Promis
   };
 }
 
-/** The commit, marked as dirty, as git does, by changes to tracked files only: the results may lie in the checkout. */
+/**
+ * The commit, marked as dirty, as git does, by changes to tracked files only: the results may lie in the
+ * checkout.
+ */
 export async function readCommit(): Promise<string> {
   const git = async (...args: readonly string[]) =>
     (await promisify(execFile)("git", args, { cwd: CHECKOUT })).stdout.trim();

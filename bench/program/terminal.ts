@@ -4,14 +4,13 @@ import { fileURLToPath } from "node:url";
 import cliProgress from "cli-progress";
 import { type Command, CommanderError } from "commander";
 import { RollbookError } from "../../db/errors.ts";
-import type { ProgressListener } from "../run/progress.ts";
 
 /** The exit code is 2 for what the user can mend in the command. */
 const USER_ERRORS: readonly string[] = ["usage", "configuration", "not_found"];
 
 /**
- * Runs a program if `moduleUrl` (`import.meta.url`) is the file that Node was started with; an import of the file runs
- * nothing.
+ * Runs a program if `moduleUrl` (`import.meta.url`) is the file that Node was started with; an import of the
+ * file runs nothing.
  */
 export async function runProgram(
   moduleUrl: string,
@@ -22,7 +21,10 @@ export async function runProgram(
   process.exitCode = await explainErrors(() => run(argv));
 }
 
-/** The exit code of `run`. A RollbookError is printed and becomes one; any other error is our mistake and is thrown. */
+/**
+ * The exit code of `run`. A RollbookError is printed and becomes one; any other error is our mistake and is
+ * thrown.
+ */
 export async function explainErrors(run: () => Promise<number>): Promise<number> {
   try {
     return await run();
@@ -44,6 +46,13 @@ export function listenForStop(): { readonly signal: AbortSignal; readonly exitCo
   });
   return { signal: stopping.signal, exitCode: () => code };
 }
+
+export type ProgressListener = (progress: {
+  readonly done: number;
+  readonly total: number;
+  /** What is under way. */
+  readonly text: string;
+}) => void;
 
 /**
  * A bar on a terminal; elsewhere lines.
@@ -84,7 +93,10 @@ export function createProgress({ everyMs = 0 }: { readonly everyMs?: number } = 
   };
 }
 
-/** Parses the arguments; the exit code where the command is done with that: help was shown, or a mistake was reported. */
+/**
+ * Parses the arguments; the exit code where the command is done with that: help was shown, or a mistake was
+ * reported.
+ */
 export function parseArguments(command: Command, argv: readonly string[]): number | undefined {
   try {
     command.parse(argv, { from: "user" });

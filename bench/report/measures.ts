@@ -6,8 +6,9 @@ import { formatEuros, formatNumber } from "./format.ts";
 export const OURS = "delta";
 
 /**
- * Times of a sample: from file to exact totals; the refresh alone; from file to refreshed totals. Our views are exact
- * as soon as a load is committed, so `exact` leaves the refresh out for our arms. For the others it is the whole.
+ * Times of a sample: from file to exact totals; the refresh alone; from file to refreshed totals. Our views
+ * are exact as soon as a load is committed, so `exact` leaves the refresh out for our arms. For the others it
+ * is the whole.
  */
 export const MEASURES = ["exact", "refresh", "refreshed"] as const;
 export type Measure = (typeof MEASURES)[number];
@@ -73,8 +74,8 @@ export function measureRight(arm: ArmResult | undefined, measure: Measure): Spre
 }
 
 /**
- * How many times `over` is `under`. Repetitions are interleaved, so two arms with as many samples are compared
- * repetition by repetition; else each value is compared with the other's median.
+ * How many times `over` is `under`. Repetitions are interleaved, so two arms with as many samples are
+ * compared repetition by repetition; else each value is compared with the other's median.
  */
 export function ratio(over: Spread | null, under: Spread | null): Spread | null {
   if (over === null || under === null || under.values.some((value) => value <= 0)) return null;

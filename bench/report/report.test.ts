@@ -275,7 +275,7 @@ describe("the files", () => {
     }
   });
 
-  test("of a full run have no script, name no address but SVG's, hold every sample, and come out the same again", async () => {
+  test("of a full run have no script, name no address, hold every sample, come out the same again", async () => {
     const results = createFullResults();
     const { page, summary, plot } = await write(results);
     expect(page).not.toContain("<script");

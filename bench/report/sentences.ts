@@ -149,7 +149,8 @@ export function describeCrossovers(results: Results): readonly string[] {
     return Object.entries(others).flatMap(([arm, name]) => {
       if (all.length === 0)
         return [
-          `From which ${along} on ${name} is ${change} than ${ours}: not measured; the run has one size of ${along}.`,
+          `From which ${along} on ${name} is ${change} than ${ours}: not measured; ` +
+            `the run has one size of ${along}.`,
         ];
       return all.map((series) => {
         const found = findCrossover(points(series, arm, measure), points(series, OURS, measure));

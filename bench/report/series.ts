@@ -72,8 +72,8 @@ export type Crossover =
   | { readonly kind: "not measured" };
 
 /**
- * Where two lines change places: on straight lines through the logarithms of neighbouring points that both have, never
- * beyond them. If there are several crossings, the last one. Lines that only touch do not cross.
+ * Where two lines change places: on straight lines through the logarithms of neighbouring points that both
+ * have, never beyond them. If there are several crossings, the last one. Lines that only touch do not cross.
  */
 export function findCrossover(first: readonly Point[], second: readonly Point[]): Crossover {
   const gaps = first.flatMap(({ x, y }) => {

@@ -1,10 +1,14 @@
 import { WIDTHS } from "./plots/draw.ts";
 
-/** Plots are drawn in two widths. Neither is scaled down on screens of 390 pixels and more, so text stays legible. */
+/**
+ * Plots are drawn in two widths. Neither is scaled down on screens of 390 pixels and more, so text stays
+ * legible.
+ */
 export const STYLE = `
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
-body { margin: 0; background: #f4f6f8; color: #1f2933; font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; overflow-wrap: break-word; }
+body { margin: 0; background: #f4f6f8; color: #1f2933; \
+font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; overflow-wrap: break-word; }
 main { max-width: ${WIDTHS.wide + 80}px; margin: 0 auto; padding: 24px 16px; }
 h1 { margin: 0; font-size: 30px; line-height: 1.2; }
 h2 { margin: 0 0 12px; font-size: 22px; line-height: 1.3; }

@@ -8,8 +8,8 @@ export interface Operand {
   readonly arms: readonly string[];
   readonly measure: Measure;
   /**
-   * Sizes of the cell. What is left out is as in the run's main cell; with `axis`, anything. In a denominator what is
-   * left out is as in the numerator's cell.
+   * Sizes of the cell. What is left out is as in the run's main cell; with `axis`, anything. In a denominator
+   * what is left out is as in the numerator's cell.
    */
   readonly where?: Partial<Cell>;
 }

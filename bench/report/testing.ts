@@ -1,9 +1,12 @@
-/** Results for tests of the report. All numbers are invented, by formulas: they say nothing about any machine. */
-import type { Arm } from "../arms/arm.ts";
+/**
+ * Results for tests of the report. All numbers are invented, by formulas: they say nothing about any machine.
+ */
+
 import { ARMS } from "../arms/arms.ts";
-import { READ_ARMS } from "../arms/reads.ts";
 import type { ArmResult, Axis, Cell, CellResult, Results, Sample } from "../results.ts";
-import { nameCell, planProfile } from "../run/profiles.ts";
+import type { Arm } from "../run/arm.ts";
+import { chooseArms, nameCell, planProfile } from "../run/profiles.ts";
+import { READ_ARMS } from "../run/read_cell.ts";
 
 /** A cell that differs from the baseline of the standard profile. */
 export function createCell(axis: Axis, changes: Partial<Cell> = {}): Cell {
@@ -67,16 +70,14 @@ export function createResults(cells: readonly CellResult[], changes: Partial<Res
   };
 }
 
-/** A run of the standard profile: all axes and arms of all kinds, a wrong one and some that are not available. */
+/**
+ * A run of the standard profile: all axes and arms of all kinds, a wrong one and some that are not available.
+ */
 export function createFullResults(): Results {
-  const cells = planProfile("standard").map(({ cell, arms }) => {
-    const measured = ARMS.filter(
-      (arm) => (arms === undefined || arms.includes(arm.name)) && (arm.appliesTo?.(cell) ?? true),
-    );
-    return createCellResult(
-      cell,
-      cell.axis === "reads" ? inventReads(cell) : measured.map((arm) => inventArm(arm, cell)),
-    );
+  const cells = planProfile("standard").map((planned) => {
+    const { cell } = planned;
+    const loads = chooseArms(ARMS, planned).map((arm) => inventArm(arm, cell));
+    return createCellResult(cell, cell.axis === "reads" ? inventReads(cell) : loads);
   });
   return createResults(cells);
 }

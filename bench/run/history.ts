@@ -1,6 +1,7 @@
 /**
- * The histories: databases loaded once, by the product's own functions, kept and cloned for every sample. With each goes what the arms of
- * others keep beside the invoices (schema `bench`), and a columnar copy in a DuckDB file. An unfinished one goes on where it stopped.
+ * The histories: databases loaded once, by the product's own functions, kept and cloned for every sample.
+ * With each goes what the arms of others keep beside the invoices (schema `bench`), and a columnar copy in a
+ * DuckDB file. An unfinished one goes on where it stopped.
  */
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rm } from "node:fs/promises";
@@ -45,7 +46,10 @@ export interface HistoryOptions {
   readonly onProgress: (rows: number) => void;
 }
 
-/** The history, built where it is not there or not whole. Takes about a minute per 10 million invoices and core. */
+/**
+ * The history, built where it is not there or not whole. Takes about a minute per 10 million invoices and
+ * core.
+ */
 export async function ensureHistory(options: HistoryOptions): Promise<History> {
   const { server, history, granularity, home } = options;
   const name = historyName(history, granularity);
@@ -188,8 +192,8 @@ async function appendPart(columnar: ColumnarCopy, series: number, path: string):
 }
 
 /**
- * What others keep: a summary table, and materialized views with the index that `concurrently` asks for. The plain one is left empty: a refresh
- * writes it anew whatever is in it.
+ * What others keep: a summary table, and materialized views with the index that `concurrently` asks for. The
+ * plain one is left empty: a refresh writes it anew whatever is in it.
  */
 async function makeForeignTotals(database: Database): Promise<void> {
   const grouped = `select created_on, venue_key, count(*) as invoices, sum(total) as total

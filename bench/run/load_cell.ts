@@ -1,11 +1,12 @@
 /**
- * Measures the arms of a cell, interleaved: in each repetition every arm once, in an order that rotates, so that noise hits all alike. In the first
- * repetition the totals of each are compared with a recompute from the invoices.
+ * Measures the arms of a cell, interleaved: in each repetition every arm once, in an order that rotates, so
+ * that noise hits all alike. In the first repetition the totals of each are compared with a recompute from
+ * the invoices.
  */
-import type { Arm } from "../arms/arm.ts";
-import { totalsOf } from "../arms/arm.ts";
+
 import type { ArmResult, Sample, Verdict } from "../results.ts";
-import { REPETITIONS } from "./profiles.ts";
+import type { Arm } from "./arm.ts";
+import { totalsOf } from "./arm.ts";
 import { type Measured, measure } from "./sample.ts";
 import { type Site, type SiteOptions, withSite } from "./site.ts";
 import { compareTotals, joinVerdicts, recomputeTruth } from "./verdict.ts";
@@ -13,6 +14,8 @@ import { compareTotals, joinVerdicts, recomputeTruth } from "./verdict.ts";
 export interface CellOptions extends SiteOptions {
   /** Those that apply; the ones that are not available here among them. */
   readonly arms: readonly Arm[];
+  /** Samples per arm. */
+  readonly repetitions: number;
   readonly signal: AbortSignal;
   /** Called before each execution of an arm. */
   readonly onArm: (arm: string, repetition: number) => void;
@@ -28,7 +31,7 @@ export async function measureCell(options: CellOptions): Promise<readonly ArmRes
   const runnable = options.arms.filter((arm) => !reasons.has(arm));
   const samples = new Map<Arm, Sample[]>(options.arms.map((arm) => [arm, []]));
   const verdicts = new Map<Arm, Verdict | null>();
-  for (let repetition = 0; repetition < REPETITIONS; repetition += 1) {
+  for (let repetition = 0; repetition < options.repetitions; repetition += 1) {
     const round = await measureOnce(options, runnable, repetition);
     for (const [arm, { verdict }] of round) if (verdict !== null) verdicts.set(arm, verdict);
     for (const arm of round.keys()) samples.get(arm)?.push(completeSample(arm, round));
@@ -77,7 +80,10 @@ async function measureOwn(options: CellOptions, arm: Arm, repetition: number, ro
   });
 }
 
-/** Our load brings the batch into the clone; each refresh then starts from the same pending batch and the same totals of before. */
+/**
+ * Our load brings the batch into the clone; each refresh then starts from the same pending batch and the same
+ * totals of before.
+ */
 async function measureShared(
   options: CellOptions,
   arms: readonly Arm[],
@@ -115,7 +121,9 @@ async function judgeViews(site: Site, arm: Arm, round: Round): Promise<void> {
   round.set(arm, { ...executed, verdict: joinVerdicts(executed.verdict, await compareTotals(site, view)) });
 }
 
-/** A refresh alone is not what a user waits for: the load of the same repetition that precedes it is added. */
+/**
+ * A refresh alone is not what a user waits for: the load of the same repetition that precedes it is added.
+ */
 function completeSample(arm: Arm, round: Round): Sample {
   const sample = (round.get(arm) as Executed).sample;
   const load = loadBefore(arm, round);

@@ -1,4 +1,7 @@
-/** A process that loads drops as the product does, so that its memory is that of a load and several can load at once. */
+/**
+ * A process that loads drops as the product does, so that its memory is that of a load and several can load
+ * at once.
+ */
 import type pg from "pg";
 import { type Database, openDatabase } from "../../db/client.ts";
 import type { Settings } from "../../db/schema.ts";
@@ -6,9 +9,16 @@ import { loadDrop } from "../../etl/load/load.ts";
 import type { LoadReport } from "../../etl/load/report.ts";
 import { refreshPartitions } from "../../etl/refresh/refresh.ts";
 import { answerOrders } from "../program/asked_process.ts";
+import { countGroups } from "./arm.ts";
+
+/** Where to load. */
+export interface Place {
+  readonly connection: pg.ClientConfig;
+  readonly settings: Settings;
+}
 
 export type Order =
-  | { readonly kind: "connect"; readonly connection: pg.ClientConfig; readonly settings: Settings }
+  | (Place & { readonly kind: "connect" })
   | { readonly kind: "load"; readonly drops: readonly string[] }
   | { readonly kind: "refresh" }
   | { readonly kind: "leave" };
@@ -68,11 +78,7 @@ async function refresh(database: Database): Promise<Answer> {
   const started = performance.now();
   const reports = await refreshPartitions({ database, strategy: "delta" });
   const ms = performance.now() - started;
-  const groups = reports.reduce(
-    (sum, { groups: { inserted, updated, deleted } }) => sum + inserted + updated + deleted,
-    0,
-  );
-  return { kind: "refreshed", groups, ms, peakBytes: peakBytes() };
+  return { kind: "refreshed", groups: countGroups(reports), ms, peakBytes: peakBytes() };
 }
 
 /** Linux counts it in KiB. */

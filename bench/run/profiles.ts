@@ -1,5 +1,6 @@
 /** Which cells a profile measures. */
 import type { Cell, Lateness, Profile } from "../results.ts";
+import type { Arm } from "./arm.ts";
 import { short } from "./names.ts";
 
 export interface PlannedCell {
@@ -8,12 +9,15 @@ export interface PlannedCell {
   readonly arms?: readonly string[];
 }
 
-/** Samples per arm. */
-export const REPETITIONS = 3;
+/** Samples per arm. Of `smoke` nobody asks how long it takes: two show that an arm can be measured again. */
+export const REPETITIONS: Readonly<Record<Profile, number>> = { smoke: 2, standard: 3, huge: 3 };
 
 const LOADS = ["delta", "delta_one_file", "copy"];
 const REFRESHES = ["delta", "auto", "partition", "full", "copy", "touched_groups", "materialized_view"];
-/** Where an axis does not change what an arm shows, the arm is not measured again. An axis that is not here: all arms that apply. */
+/**
+ * Where an axis does not change what an arm shows, the arm is not measured again. An axis that is not here:
+ * all arms that apply.
+ */
 const ARMS_OF: Partial<Record<Cell["axis"], readonly string[]>> = {
   batch: [...REFRESHES, "upsert", "duckdb_dedupe"],
   // How late a batch is does not change how long a rebuild of all takes.
@@ -111,6 +115,12 @@ const PLANS: Readonly<Record<Profile, readonly PlannedCell[]>> = { smoke, standa
 
 export function planProfile(profile: Profile): readonly PlannedCell[] {
   return PLANS[profile];
+}
+
+/** The arms that a cell is measured with. */
+export function chooseArms(all: readonly Arm[], { cell, arms: names }: PlannedCell): readonly Arm[] {
+  if (cell.axis === "reads") return [];
+  return all.filter(({ name, appliesTo }) => (names?.includes(name) ?? true) && (appliesTo?.(cell) ?? true));
 }
 
 function planAxes(plan: {

@@ -1,21 +1,16 @@
 /** How far a run is, in units that take about the same time each. */
-import type { Arm } from "../arms/arm.ts";
-import { READ_ARMS } from "../arms/reads.ts";
+
+import type { ProgressListener } from "../program/terminal.ts";
 import type { Cell } from "../results.ts";
+import type { Arm } from "./arm.ts";
 import { historyName } from "./names.ts";
-import { REPETITIONS } from "./profiles.ts";
-import { READ_REPETITIONS } from "./read_cell.ts";
+import { READ_ARMS, READ_REPETITIONS } from "./read_cell.ts";
 
-export type ProgressListener = (progress: {
-  readonly done: number;
-  readonly total: number;
-  /** What is under way. */
-  readonly text: string;
-}) => void;
-
-interface Todo {
+/** A cell to measure. */
+export interface Todo {
   readonly cell: Cell;
   readonly arms: readonly Arm[];
+  readonly repetitions: number;
 }
 
 /** A row loaded into a history against one that is read in a sample. */
@@ -37,8 +32,7 @@ export function createMeter(todo: readonly Todo[], onProgress: ProgressListener 
   for (const { cell } of todo) histories.set(keyOf(cell), cell.history * UNITS_PER_ROW_BUILT);
   const built = new Map<string, number>();
   const sum = (values: Iterable<number>) => [...values].reduce((total, value) => total + value, 0);
-  const total =
-    sum(todo.map(({ cell, arms }) => samplesOf(cell, arms) * unitsOf(cell))) + sum(histories.values());
+  const total = sum(todo.map((one) => samplesOf(one) * unitsOf(one.cell))) + sum(histories.values());
   let sampled = 0;
   const report = (text: string) => onProgress?.({ done: sampled + sum(built.values()), total, text });
   return {
@@ -53,8 +47,8 @@ export function createMeter(todo: readonly Todo[], onProgress: ProgressListener 
   };
 }
 
-function samplesOf({ axis }: Cell, arms: readonly Arm[]): number {
-  return axis === "reads" ? READ_ARMS.length * READ_REPETITIONS : arms.length * REPETITIONS;
+function samplesOf({ cell, arms, repetitions }: Todo): number {
+  return cell.axis === "reads" ? READ_ARMS.length * READ_REPETITIONS : arms.length * repetitions;
 }
 
 function unitsOf({ axis, history, batch }: Cell): number {

@@ -1,22 +1,25 @@
-/** Runs a profile: cell after cell, each written when it is measured, so that an interrupted run goes on where it stopped. */
+/**
+ * Runs a profile: cell after cell, each written when it is measured, so that an interrupted run goes on where
+ * it stopped.
+ */
 import { once } from "node:events";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { RollbookError } from "../../db/errors.ts";
-import type { Arm } from "../arms/arm.ts";
-import { ARMS } from "../arms/arms.ts";
 import { describeEnvironment } from "../program/environment.ts";
 import { type BenchServer, openBenchServer } from "../program/server.ts";
-import type { ArmResult, Cell, Profile, Results } from "../results.ts";
+import type { ProgressListener } from "../program/terminal.ts";
+import type { ArmResult, Profile, Results } from "../results.ts";
+import type { Arm } from "./arm.ts";
 import { writeBatch } from "./batch.ts";
 import { ensureHistory } from "./history.ts";
 import { measureCell } from "./load_cell.ts";
 import { createLoadProcesses } from "./load_process.ts";
 import { short } from "./names.ts";
-import { type PlannedCell, planProfile } from "./profiles.ts";
-import { createMeter, type ProgressListener } from "./progress.ts";
+import { chooseArms, type PlannedCell, planProfile, REPETITIONS } from "./profiles.ts";
+import { createMeter, type Meter, type Todo } from "./progress.ts";
 import { measureReads } from "./read_cell.ts";
 import { scaleOf } from "./scale.ts";
 import { dropClones } from "./site.ts";
@@ -34,12 +37,12 @@ export interface BenchOptions {
   readonly only?: string | undefined;
   /** Begin anew, whatever was measured before. Histories are kept. */
   readonly fresh?: boolean | undefined;
-  /** Default: all there are. */
-  readonly arms?: readonly Arm[] | undefined;
+  /** Those to measure, where they apply. */
+  readonly arms: readonly Arm[];
   /** When it aborts, what is under way is given up, and clones are dropped. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ProgressListener | undefined;
-  /** Told in words of what a user should know. */
+  /** Called with a sentence that a user should read. */
   readonly onNote?: ((note: string) => void) | undefined;
 }
 
@@ -67,18 +70,10 @@ export async function runBench(options: BenchOptions): Promise<BenchOutcome> {
   try {
     await dropClones(server);
     const environment = await describeEnvironment(server);
-    const fresh = options.fresh ?? false;
-    const store = await openStore({
-      folder: options.out,
-      profile: options.profile,
-      plan,
-      environment,
-      fresh,
-    });
+    const { profile, out: folder, fresh = false } = options;
+    const store = await openStore({ folder, profile, plan, environment, fresh });
     if (store.startedAnew !== undefined) {
-      options.onNote?.(
-        `The results that were there are kept beside; this run begins anew: ${store.startedAnew}.`,
-      );
+      options.onNote?.(`This run begins anew, older results are kept: ${store.startedAnew}.`);
     }
     const interrupted = await measureAll(options, { server, store, wanted, signal });
     return { results: store.results(), path: store.path, interrupted };
@@ -98,7 +93,7 @@ function unknownCell({ only, profile }: BenchOptions, plan: readonly PlannedCell
   });
 }
 
-interface Course {
+interface Running {
   readonly server: BenchServer;
   readonly store: Store;
   readonly wanted: readonly PlannedCell[];
@@ -106,20 +101,24 @@ interface Course {
 }
 
 /** Returns whether it was interrupted. */
-async function measureAll(options: BenchOptions, course: Course): Promise<boolean> {
-  const { store, wanted, signal } = course;
+async function measureAll(options: BenchOptions, running: Running): Promise<boolean> {
+  const { store, wanted, signal } = running;
   const todo = wanted
     .filter(({ cell }) => !store.has(cell.id))
-    .map(({ cell, arms }) => ({ cell, arms: armsOf(options, cell, arms) }));
+    .map((planned) => ({
+      cell: planned.cell,
+      arms: chooseArms(options.arms, planned),
+      repetitions: REPETITIONS[options.profile],
+    }));
   if (todo.length < wanted.length) {
     options.onNote?.(`${wanted.length - todo.length} of ${wanted.length} cells are measured already.`);
   }
   const meter = createMeter(todo, options.onProgress);
   try {
-    for (const planned of todo) {
+    for (const one of todo) {
       signal.throwIfAborted();
-      const arms = await orAborted(measurePlanned(options, course, planned, meter), signal);
-      await store.add({ cell: planned.cell, arms, finishedAt: new Date().toISOString() });
+      const arms = await orAborted(measureTodo(options, running, one, meter), signal);
+      await store.add({ cell: one.cell, arms, finishedAt: new Date().toISOString() });
     }
     return false;
   } catch (error) {
@@ -128,7 +127,10 @@ async function measureAll(options: BenchOptions, course: Course): Promise<boolea
   }
 }
 
-/** What is under way gets some seconds to end after an abort; then it is left behind, and its clone is dropped all the same. */
+/**
+ * What is under way gets some seconds to end after an abort; then it is left behind, and its clone is dropped
+ * all the same.
+ */
 async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const settled = new AbortController();
   const tooLate = once(signal, "abort", { signal: settled.signal }).then(async () => {
@@ -146,26 +148,16 @@ async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
 
 const GRACE_MS = 3000;
 
-function armsOf(
-  { arms = ARMS }: BenchOptions,
-  cell: Cell,
-  names: readonly string[] | undefined,
-): readonly Arm[] {
-  if (cell.axis === "reads") return [];
-  // An arm that is not one of ours was handed in to be measured everywhere.
-  const isWanted = ({ name }: Arm) =>
-    names === undefined || names.includes(name) || !ARMS.some((arm) => arm.name === name);
-  return arms.filter((arm) => isWanted(arm) && (arm.appliesTo?.(cell) ?? true));
-}
-
-async function measurePlanned(
+async function measureTodo(
   { home }: BenchOptions,
-  { server, signal }: Course,
-  { cell, arms }: { readonly cell: Cell; readonly arms: readonly Arm[] },
-  meter: ReturnType<typeof createMeter>,
+  { server, signal }: Running,
+  todo: Todo,
+  meter: Meter,
 ): Promise<readonly ArmResult[]> {
+  const { cell } = todo;
   const scale = scaleOf(cell.history === 0 ? cell.batch : cell.history);
   const name = `history of ${short(cell.history)}, by ${cell.granularity}`;
+  const onProgress = (rows: number) => meter.built(cell, rows, name);
   const { history: size, granularity } = cell;
   const history = await ensureHistory({
     server,
@@ -174,9 +166,9 @@ async function measurePlanned(
     granularity,
     scale,
     signal,
-    onProgress: (rows) => meter.built(cell, rows, name),
+    onProgress,
   });
-  meter.built(cell, size, name);
+  onProgress(size);
   const scratch = join(home, "scratch");
   const batch = await writeBatch(scale, cell, join(scratch, "batch"));
   const onArm = (arm: string) => meter.arm(cell, arm);
@@ -184,7 +176,7 @@ async function measurePlanned(
   // Work that is left behind would not end them.
   const end = () => void processes.close();
   signal.addEventListener("abort", end, { once: true });
-  const measuring = { server, cell, scale, history, batch, scratch, processes, arms, signal, onArm };
+  const measuring = { ...todo, server, scale, history, batch, scratch, processes, signal, onArm };
   try {
     return await (cell.axis === "reads" ? measureReads(measuring) : measureCell(measuring));
   } finally {
@@ -193,7 +185,7 @@ async function measurePlanned(
   }
 }
 
-/** Ends what runs in the databases of the benchmark, from another session: the run's own may be busy there. */
+/** Ends what runs in the databases of the benchmark, from another session, because the run's own may be busy. */
 async function terminateAll({ admin, connectionTo }: BenchServer): Promise<void> {
   const client = new pg.Client(connectionTo(admin.database ?? "postgres"));
   client.on("error", () => {});

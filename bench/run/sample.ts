@@ -1,14 +1,14 @@
 /** What a sample counts besides time. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Sample } from "../results.ts";
+import type { Phase, Sample } from "../results.ts";
 import type { Site } from "./site.ts";
 
 /** What an arm says of one execution. */
 export interface Work {
-  readonly phases: readonly { readonly name: string; readonly ms: number }[];
-  /** Rows of invoices and groups of totals that were written; null where the arm does not know. */
-  readonly rows: number | null;
-  readonly groups: number | null;
+  readonly phases: readonly Phase[];
+  /** Rows of invoices and groups of totals that were written; left out where the arm does not know. */
+  readonly rows?: number;
+  readonly groups?: number;
   readonly nodePeakBytes?: number;
   /** Growth of a file beside PostgreSQL, in bytes: then what PostgreSQL wrote says nothing of the arm. */
   readonly fileBytes?: number;
@@ -35,7 +35,10 @@ export interface Measured {
   readonly load?: Sample;
 }
 
-/** Measures one execution. It begins after a checkpoint, so every page's first change is logged whole, for all arms alike. */
+/**
+ * Measures one execution. It begins after a checkpoint, so every page's first change is logged whole, for all
+ * arms alike.
+ */
 export async function measure(site: Site, { run, close }: Run): Promise<Measured> {
   let work: Work;
   let before: Counters;
@@ -56,11 +59,11 @@ export async function measure(site: Site, { run, close }: Run): Promise<Measured
   const phases = work.phases.filter(({ name }) => name !== "refresh");
   // The backends of a load count their temporary files at their end.
   const loaded = { ...atLap, temp: after.temp };
-  return { sample, load: sampleOf({ ...work, phases, groups: null }, before, loaded) };
+  return { sample, load: { ...sampleOf({ ...work, phases }, before, loaded), groups: null } };
 }
 
 function sampleOf(work: Work, before: Counters, after: Counters): Sample {
-  const { phases, rows, groups, nodePeakBytes = null, fileBytes } = work;
+  const { phases, rows = null, groups = null, nodePeakBytes = null, fileBytes } = work;
   const grown = (name: keyof Counters) => Number(after[name] - before[name]);
   const elsewhere = fileBytes !== undefined;
   return {

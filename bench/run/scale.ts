@@ -1,4 +1,7 @@
-/** The invoices of the benchmark: each is a pure function of its series and its number, so that a batch can correct one of the history. */
+/**
+ * The invoices of the benchmark: each is a pure function of its series and its number, so that a batch can
+ * correct one of the history.
+ */
 import { type Invoice, word } from "../generator/invoice.ts";
 import { createLineStyle, type LineStyle } from "../generator/line.ts";
 import { dayNumber } from "../generator/pattern.ts";
@@ -32,7 +35,10 @@ export interface Part {
   readonly days: number;
 }
 
-/** From 1 million on three years and 4,000 venues, so that only the number of invoices varies; less for the small ones of `smoke`. */
+/**
+ * From 1 million on three years and 4,000 venues, so that only the number of invoices varies; less for the
+ * small ones of `smoke`.
+ */
 export function scaleOf(history: number): Scale {
   const small = history < 1_000_000;
   const span = small ? (history < 100_000 ? 2 : 6) : 36;
@@ -73,8 +79,8 @@ export function fillHistory(scale: Scale, part: Part, number: number, into: Invo
 }
 
 /**
- * Line `number` of a cell's batch: a new invoice, or a correction of one of the history by 1 to 50 euros. Which lines correct is even
- * over the batch, and which invoices even over the history; none twice.
+ * Line `number` of a cell's batch: a new invoice, or a correction of one of the history by 1 to 50 euros.
+ * Which lines correct is even over the batch, and which invoices even over the history; none twice.
  */
 export function fillBatch(scale: Scale, cell: Cell, number: number, into: Invoice): void {
   const before = Math.floor(number * cell.corrections);
@@ -97,7 +103,10 @@ function fillCorrection(scale: Scale, which: number, into: Invoice, corrections:
 
 const LATE_SHARE: Readonly<Record<Lateness, number>> = { none: 0, "10%": 0.1, "50%": 0.5, even: 1 };
 
-/** Of the late ones nine in ten are within 60 days, most of them within two weeks; the tenth lies anywhere in the history. */
+/**
+ * Of the late ones nine in ten are within 60 days, most of them within two weeks; the tenth lies anywhere in
+ * the history.
+ */
 function dayOf(scale: Scale, lateness: Lateness, invoice: Invoice): number {
   if (lateness === "even") return anyDay(scale, invoice);
   const synced = scale.lastDay + 1;

@@ -1,4 +1,6 @@
-/** A site: a clone of a history, in which one or several arms are measured, and which is dropped afterwards. */
+/**
+ * A site: a clone of a history, in which one or several arms are measured, and which is dropped afterwards.
+ */
 
 import type pg from "pg";
 import { type Database, openDatabase } from "../../db/client.ts";
@@ -45,7 +47,8 @@ export async function withSite<T>(options: SiteOptions, work: (site: Site) => Pr
   const { server, history, cell, scale, batch, scratch, processes } = options;
   clones += 1;
   const name = `${CLONE_PREFIX}${process.pid}_${clones}`;
-  // File by file: copying through the log would double what is written, and leave it to the first checkpoint to be measured.
+  // File by file: copying through the log would double what is written, and leave it to the first checkpoint
+  // to be measured.
   await server.admin.query(`create database ${name} template ${history.name} strategy file_copy`);
   const connection = server.connectionTo(name);
   const database = openDatabase({ connection, max: 1 });

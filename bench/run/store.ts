@@ -23,7 +23,10 @@ export interface StoreOptions {
   readonly fresh: boolean;
 }
 
-/** Opens the results of a folder: goes on from those of the same profile, commit and machine, else begins anew. */
+/**
+ * Opens the results of a folder: goes on from those of the same profile, commit and machine, else begins
+ * anew.
+ */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const { folder, profile, environment, plan } = options;
   await mkdir(folder, { recursive: true });

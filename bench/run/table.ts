@@ -2,7 +2,10 @@
 import Table from "cli-table3";
 import { type ArmResult, type CellResult, median, type Results, type Sample } from "../results.ts";
 
-/** One table per cell: times, ratios to `delta` (of `reads`: to the bare table), WAL, and whether the totals are exact. */
+/**
+ * One table per cell: times, ratios to `delta` (of `reads`: to the bare table), WAL, and whether the totals
+ * are exact.
+ */
 export function formatSummary(results: Results): string {
   return results.cells.map(formatCell).join("\n\n");
 }

@@ -62,17 +62,21 @@ export const PROBE = `(() => {
     headings: [...document.querySelectorAll("h1,h2")].map((heading) => heading.textContent),
     documentWidth: document.documentElement.scrollWidth,
     viewportWidth: document.documentElement.clientWidth,
-    smallText: texts.filter((element) => size(element) < 11).map((element) => size(element) + ": " + element.textContent),
+    smallText: texts
+      .filter((element) => size(element) < 11)
+      .map((element) => size(element) + ": " + element.textContent),
     cutText: texts
       .filter((element) => element.tagName === "text")
       .filter((element) => {
         const svg = box(element.closest("svg"));
         const own = box(element);
-        return own.left < svg.left - 1 || own.right > svg.right + 1 || own.top < svg.top - 1 || own.bottom > svg.bottom + 1;
+        const isCutAside = own.left < svg.left - 1 || own.right > svg.right + 1;
+        return isCutAside || own.top < svg.top - 1 || own.bottom > svg.bottom + 1;
       })
       .map((element) => element.closest("figure").id + ": " + element.textContent),
     tooWide: texts
-      .filter((element) => element.closest(".scroll") === null && box(element).right > document.documentElement.clientWidth + 1)
+      .filter((element) => element.closest(".scroll") === null)
+      .filter((element) => box(element).right > document.documentElement.clientWidth + 1)
       .map((element) => element.textContent),
   };
 })()`;

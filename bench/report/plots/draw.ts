@@ -4,7 +4,9 @@ import type { ArmResult, CellResult } from "../../results.ts";
 import { escapeHtml } from "../html.ts";
 import { isOurs } from "../measures.ts";
 
-/** Pixels. Text is at least 12 of them, so no plot is shown smaller than it is drawn on the screens it is for. */
+/**
+ * Pixels. Text is at least 12 of them, so no plot is shown smaller than it is drawn on the screens it is for.
+ */
 export const WIDTHS = { wide: 960, narrow: 356 } as const;
 export type Width = keyof typeof WIDTHS;
 
@@ -22,7 +24,10 @@ interface Look {
 }
 export type Looks = (arm: ArmResult) => Look;
 
-/** Okabe and Ito's colours, which the colour-blind tell apart, darkened for lines on white. Shapes and dashes differ, too. */
+/**
+ * Okabe and Ito's colours, which the colour-blind tell apart, darkened for lines on white. Shapes and dashes
+ * differ, too.
+ */
 const COLORS = ["#0067a5", "#c75100", "#00795c", "#a3417f", "#8a6d00", "#3a86c8", "#7a3b10", "#5b4bb3"];
 const SYMBOLS = ["circle", "rect", "triangle", "diamond"];
 
@@ -41,7 +46,9 @@ export function createLooks(cells: readonly CellResult[]): Looks {
   };
 }
 
-/** Which drawing of a plot: the prefix of its ids, unique in a page, what it is called, and for which screens. */
+/**
+ * Which drawing of a plot: the prefix of its ids, unique in a page, what it is called, and for which screens.
+ */
 export interface Frame {
   readonly name: string;
   readonly title: string;

@@ -1,9 +1,9 @@
 /** What an arm is: one way to have totals after a batch. */
-
+import type { RefreshReport } from "../../etl/refresh/report.ts";
 import type { BenchServer } from "../program/server.ts";
 import type { ArmResult, Cell } from "../results.ts";
-import type { Run } from "../run/sample.ts";
-import type { Site } from "../run/site.ts";
+import type { Run } from "./sample.ts";
+import type { Site } from "./site.ts";
 
 export interface Arm {
   /** For example `materialized_view`; unique. */
@@ -17,20 +17,29 @@ export interface Arm {
    */
   readonly site: "own" | "batch" | "shared";
   /**
-   * Whose load precedes this refresh: its phases and counts are those of the same repetition. `ours`: of the product; `floor`: bare COPY, or, with
-   * corrections, COPY and insert on conflict. Left out: the arm brings the batch in itself.
+   * Whose load precedes this refresh: its phases and counts are those of the same repetition. `ours`: of the
+   * product; `floor`: bare COPY, or, with corrections, COPY and insert on conflict. Left out: the arm brings
+   * the batch in itself.
    */
   readonly loadedBy?: "ours" | "floor";
-  /** The arm needs the history in `bench.summary`, or in a columnar file, or otherwise is not for this cell. Default: all cells. */
+  /** Whether the cell has what the arm needs, such as a history. Default: all cells have. */
   readonly appliesTo?: (cell: Cell) => boolean;
   /** Why it cannot run here, or undefined. */
   readonly unavailable?: (server: BenchServer, cell: Cell) => Promise<string | undefined>;
   /** Connects and puts everything in place that is not measured. */
   readonly open: (site: Site) => Promise<Run>;
-  /** SQL for the totals it ended with: created_on, venue_key, invoices, total. Left out: it keeps none. Called after the run was closed. */
+  /**
+   * SQL for the totals it ended with: created_on, venue_key, invoices, total. Left out: it keeps none. Called
+   * after the run was closed.
+   */
   readonly totals?: (site: Site) => string | Promise<string>;
   /** Brings the shared clone back to the totals of before. */
   readonly restore?: (site: Site) => Promise<void>;
 }
 
 export const totalsOf = (table: string) => `select created_on, venue_key, invoices, total from ${table}`;
+
+/** Rows of the rollup that refreshes wrote. */
+export function countGroups(reports: readonly RefreshReport[]): number {
+  return reports.reduce((sum, { groups }) => sum + groups.inserted + groups.updated + groups.deleted, 0);
+}

@@ -1,14 +1,15 @@
-/** Arms that are SQL on one session. */
+/** A session to measure, and what is done on it. */
 import { createReadStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import type pg from "pg";
 import { from as copyFrom } from "pg-copy-streams";
 import { openDatabase } from "../../db/client.ts";
-import { KEYED_COLUMNS } from "../run/batch.ts";
-import type { Run, Work } from "../run/sample.ts";
-import type { Site } from "../run/site.ts";
+import type { Phase } from "../results.ts";
+import { KEYED_COLUMNS } from "./batch.ts";
+import type { Run, Work } from "./sample.ts";
+import type { Site } from "./site.ts";
 
-/** Opens a session of the arm's own, with the settings of the product's sessions; `prepare` is not measured. */
+/** Opens a session with the settings of the product's sessions; `prepare` is not measured. */
 export async function openSession(
   site: Site,
   arm: {
@@ -33,11 +34,11 @@ export async function openSession(
   }
 }
 
-/** How long `work` took, in milliseconds. */
-export async function timed(work: () => Promise<unknown>): Promise<number> {
+/** Measures `work` as a phase. */
+export async function timePhase(name: string, work: () => Promise<unknown>): Promise<Phase> {
   const started = performance.now();
   await work();
-  return performance.now() - started;
+  return { name, ms: performance.now() - started };
 }
 
 /** Runs `work` in one transaction and commits. */
@@ -45,6 +46,17 @@ export async function inTransaction(client: pg.ClientBase, work: () => Promise<v
   await client.query("begin");
   await work();
   await client.query("commit");
+}
+
+/** Runs statements in one transaction as the phase `refresh`; the last one says how many groups it wrote. */
+export async function runRefresh(client: pg.ClientBase, ...statements: readonly string[]): Promise<Work> {
+  let groups = 0;
+  const phase = await timePhase("refresh", () =>
+    inTransaction(client, async () => {
+      for (const statement of statements) groups = (await client.query(statement)).rowCount ?? 0;
+    }),
+  );
+  return { phases: [phase], groups };
 }
 
 /** COPY of a CSV file without a header. */
