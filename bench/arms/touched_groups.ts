@@ -1,7 +1,7 @@
 /**
- * Recompute of the touched groups only: delete them from a summary table and insert them anew from the
- * invoices. Which they are is read from the batch's rows, which lie in a table with their keys already; that
- * is not measured, in this arm's favour.
+ * Only the groups that the batch touches: they are deleted from a summary table and inserted anew from the
+ * invoices. A table of the batch's rows says which they are. Making that table is not measured, in this arm's
+ * favour.
  */
 import { type Arm, totalsOf } from "../run/arm.ts";
 import { copyBatch, openSession, runRefresh } from "../run/session.ts";

@@ -1,6 +1,7 @@
 /**
  * Statement triggers with transition tables, on the partitioned table itself, that keep a summary table. A
- * row-level one would be slower; on a partition, PostgreSQL fires none for what goes in through the parent.
+ * trigger for each row would be slower. PostgreSQL fires none on a partition for rows that are inserted
+ * through its parent.
  */
 import { type Arm, totalsOf } from "../run/arm.ts";
 import { copyBatch, inTransaction, openSession, timePhase } from "../run/session.ts";

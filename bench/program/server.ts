@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { parseIntoClientConfig } from "pg-connection-string";
 import { openEmbeddedServer } from "../../db/embedded/server.ts";
-import { RollbookError } from "../../db/errors.ts";
+import { errorState, RollbookError } from "../../db/errors.ts";
 
 export interface BenchServer {
   /** `embedded`, or the host of `--server`. */
@@ -24,7 +24,8 @@ const LOCK_ATTEMPTS = 60;
 /**
  * Opens the server with the settings that the product gives it, durability included.
  *
- * @throws RollbookError `usage` when another run of the benchmark uses it
+ * @throws RollbookError `usage` when another run of the benchmark uses it, `connection` when it cannot be
+ *   reached, `permission` when the user may not make databases there
  */
 export async function openBenchServer(options: {
   readonly home: string;
@@ -33,10 +34,11 @@ export async function openBenchServer(options: {
 }): Promise<BenchServer> {
   const place = options.url === undefined ? await openEmbedded(options) : openGiven(options.url);
   const admin = new pg.Client(place.connectionTo(place.database));
-  // Its statements reject when the connection breaks; that is where it is told.
+  // When the connection breaks, its statements reject; that is enough.
   admin.on("error", () => {});
   try {
-    await admin.connect();
+    await connect(admin, place.label);
+    await requireDatabases(admin);
     await lockRun(admin);
   } catch (error) {
     await admin.end().catch(() => {});
@@ -81,13 +83,51 @@ async function openEmbedded({
 }
 
 function openGiven(url: string): Place {
-  const given = parseIntoClientConfig(url);
+  const given = parseUrl(url);
   return {
     label: given.host ?? "localhost",
     database: given.database ?? "postgres",
     connectionTo: (name) => ({ ...given, database: name }),
     release: async () => {},
   };
+}
+
+function parseUrl(url: string): pg.ClientConfig {
+  try {
+    return parseIntoClientConfig(url);
+  } catch (cause) {
+    const message = "--server is no connection string; give one like postgres://me@localhost:5432/postgres";
+    throw new RollbookError({ code: "usage", message, cause });
+  }
+}
+
+async function connect(admin: pg.Client, label: string): Promise<void> {
+  try {
+    await admin.connect();
+  } catch (cause) {
+    const why = cause instanceof Error && cause.message !== "" ? cause.message : errorState(cause);
+    throw new RollbookError({
+      code: "connection",
+      message:
+        `The benchmark cannot begin: no connection to its server (${label}): ${why}. ` +
+        "Start that server, name another with --server, or leave --server out for the embedded one.",
+      cause,
+    });
+  }
+}
+
+async function requireDatabases(admin: pg.Client): Promise<void> {
+  const { rows } = await admin.query(
+    `select rolname as name, rolcreatedb or rolsuper as may, pg_has_role(oid, 'pg_checkpoint', 'usage') as checkpoint
+     from pg_roles
+     where rolname = current_user`,
+  );
+  const [{ name, may, checkpoint }] = rows;
+  if (may && checkpoint) return;
+  const message =
+    `The benchmark cannot begin: user ${name} of its server may not make databases and checkpoints. ` +
+    `Let it, by "alter role ${name} createdb" and "grant pg_checkpoint to ${name}", or name another user.`;
+  throw new RollbookError({ code: "permission", message });
 }
 
 async function lockRun(admin: pg.Client): Promise<void> {

@@ -17,9 +17,9 @@ export interface Arm {
    */
   readonly site: "own" | "batch" | "shared";
   /**
-   * Whose load precedes this refresh: its phases and counts are those of the same repetition. `ours`: of the
-   * product; `floor`: bare COPY, or, with corrections, COPY and insert on conflict. Left out: the arm brings
-   * the batch in itself.
+   * Whose load precedes this refresh: phases and counts of that load, in the same repetition, are added to
+   * its own. `ours`: the product's. `floor`: bare COPY, or COPY and upsert where the batch corrects. Left
+   * out: the arm loads the batch itself.
    */
   readonly loadedBy?: "ours" | "floor";
   /** Whether the cell has what the arm needs, such as a history. Default: all cells have. */
@@ -29,8 +29,8 @@ export interface Arm {
   /** Connects and puts everything in place that is not measured. */
   readonly open: (site: Site) => Promise<Run>;
   /**
-   * SQL for the totals it ended with: created_on, venue_key, invoices, total. Left out: it keeps none. Called
-   * after the run was closed.
+   * SQL for its totals: created_on, venue_key, invoices, total. Asked after the run is closed; left out: none
+   * kept.
    */
   readonly totals?: (site: Site) => string | Promise<string>;
   /** Brings the shared clone back to the totals of before. */

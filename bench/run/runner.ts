@@ -185,7 +185,9 @@ async function measureTodo(
   }
 }
 
-/** Ends what runs in the databases of the benchmark, from another session, because the run's own may be busy. */
+/**
+ * Ends what runs in the databases of the benchmark, from another session, because the run's own may be busy.
+ */
 async function terminateAll({ admin, connectionTo }: BenchServer): Promise<void> {
   const client = new pg.Client(connectionTo(admin.database ?? "postgres"));
   client.on("error", () => {});
