@@ -5,9 +5,9 @@ import { Command, Option } from "commander";
 import { ARMS } from "./arms/arms.ts";
 import { createProgress, listenForStop, parseArguments, runProgram } from "./program/terminal.ts";
 import { writeReport } from "./report/report.ts";
+import { formatSummary } from "./report/table.ts";
 import { PROFILES, type Profile } from "./results.ts";
 import { type BenchOutcome, runBench } from "./run/runner.ts";
-import { formatSummary } from "./run/table.ts";
 
 const HOME = fileURLToPath(new URL("../.bench", import.meta.url));
 

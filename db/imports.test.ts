@@ -116,9 +116,6 @@ const FLOORS: readonly (readonly string[])[] = [
   ["dags/"],
 ];
 
-/** Imports that still go up. The runner and the cells run the arms, and the arms work on the site: two rooms in one folder. */
-const GOING_UP = [/^bench\/run\/.* -> bench\/arms\//, /^bench\/program\/.* -> bench\/run\//];
-
 const ROOMS = FLOORS.flatMap((rooms, floor) => rooms.map((room) => ({ room, floor })));
 
 /** The room of a file: the longest name that fits. */
@@ -146,7 +143,7 @@ test("a file imports from its own room and from lower floors only", () => {
       return own.room === other.room || other.floor < own.floor ? [] : [`${path} -> ${name}`];
     });
   });
-  expect(offenders.filter((offender) => !GOING_UP.some((known) => known.test(offender)))).toEqual([]);
+  expect(offenders).toEqual([]);
 });
 
 test("db imports nothing of etl, bench or dags", () => {
@@ -177,8 +174,7 @@ test("no file imports itself, directly or through others, types included", () =>
     done.add(path);
   };
   for (const { path } of sources) walk(path, []);
-  // To be removed.
-  expect(circles.filter((circle) => !circle.startsWith("bench/run/site.ts -> "))).toEqual([]);
+  expect(circles).toEqual([]);
 });
 
 test("no product file imports a test or what supports tests", () => {

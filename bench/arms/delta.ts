@@ -1,6 +1,6 @@
 /** The product as it is meant to be used: load, then apply what is pending. */
 import type { LoadReport } from "../../etl/load/report.ts";
-import { type Arm, totalsOf } from "../run/arm.ts";
+import { type Arm, countGroups, totalsOf } from "../run/arm.ts";
 import type { LoadProcess } from "../run/load_process.ts";
 import type { Run, Work } from "../run/sample.ts";
 import type { Site } from "../run/site.ts";
@@ -59,7 +59,7 @@ async function loadAndRefresh(
       { name: "refresh", ms: refreshed.ms },
     ],
     rows: reports.reduce((sum, { rows }) => sum + rows.inserted + rows.corrected, 0),
-    groups: refreshed.groups,
+    groups: countGroups(refreshed.reports),
     nodePeakBytes: Math.max(refreshed.peakBytes, ...loads.map((load) => load.peakBytes)),
   };
 }

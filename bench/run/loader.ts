@@ -8,8 +8,8 @@ import type { Settings } from "../../db/schema.ts";
 import { loadDrop } from "../../etl/load/load.ts";
 import type { LoadReport } from "../../etl/load/report.ts";
 import { refreshPartitions } from "../../etl/refresh/refresh.ts";
+import type { RefreshReport } from "../../etl/refresh/report.ts";
 import { answerOrders } from "../program/asked_process.ts";
-import { countGroups } from "./arm.ts";
 
 /** Where to load. */
 export interface Place {
@@ -31,7 +31,12 @@ export type Answer =
       readonly ms: number;
       readonly peakBytes: number;
     }
-  | { readonly kind: "refreshed"; readonly groups: number; readonly ms: number; readonly peakBytes: number }
+  | {
+      readonly kind: "refreshed";
+      readonly reports: readonly RefreshReport[];
+      readonly ms: number;
+      readonly peakBytes: number;
+    }
   | { readonly kind: "failed"; readonly message: string };
 
 const CONNECTIONS = 4;
@@ -78,7 +83,7 @@ async function refresh(database: Database): Promise<Answer> {
   const started = performance.now();
   const reports = await refreshPartitions({ database, strategy: "delta" });
   const ms = performance.now() - started;
-  return { kind: "refreshed", groups: countGroups(reports), ms, peakBytes: peakBytes() };
+  return { kind: "refreshed", reports, ms, peakBytes: peakBytes() };
 }
 
 /** Linux counts it in KiB. */

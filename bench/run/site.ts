@@ -1,6 +1,4 @@
-/**
- * A site: a clone of a history, in which one or several arms are measured, and which is dropped afterwards.
- */
+/** A site: a clone of a history in which arms are measured. It is dropped afterwards. */
 
 import type pg from "pg";
 import { type Database, openDatabase } from "../../db/client.ts";
@@ -13,38 +11,33 @@ import type { LoadProcesses } from "./load_process.ts";
 import { CLONE_PREFIX } from "./names.ts";
 import type { Scale } from "./scale.ts";
 
-export interface Site {
-  readonly cell: Cell;
-  readonly scale: Scale;
-  readonly settings: Settings;
-  readonly history: History;
-  readonly batch: Batch;
-  readonly connection: pg.ClientConfig;
-  /** For what is outside the time; arms are measured on connections of their own. */
-  readonly database: Database;
-  /** Loads with a greater number belong to the batch. */
-  readonly lastLoad: number;
-  /** For files of the arms. */
-  readonly scratch: string;
-  /** Those that load for us. */
-  readonly processes: LoadProcesses;
-}
-
 export interface SiteOptions {
   readonly server: BenchServer;
   readonly cell: Cell;
   readonly scale: Scale;
   readonly history: History;
   readonly batch: Batch;
+  /** Folder for files of the arms. */
   readonly scratch: string;
+  /** Those that load for us. */
   readonly processes: LoadProcesses;
+}
+
+export interface Site extends Omit<SiteOptions, "server"> {
+  readonly settings: Settings;
+  readonly connection: pg.ClientConfig;
+  /** For what is outside the time; arms are measured on connections of their own. */
+  readonly database: Database;
+  /** Loads with a greater number belong to the batch. */
+  readonly lastLoad: number;
 }
 
 let clones = 0;
 
 /** Runs `work` on a clone. It is dropped also when `work` fails. */
 export async function withSite<T>(options: SiteOptions, work: (site: Site) => Promise<T>): Promise<T> {
-  const { server, history, cell, scale, batch, scratch, processes } = options;
+  const { server, ...others } = options;
+  const { history } = options;
   clones += 1;
   const name = `${CLONE_PREFIX}${process.pid}_${clones}`;
   // File by file: copying through the log would double what is written, and leave it to the first checkpoint
@@ -56,19 +49,8 @@ export async function withSite<T>(options: SiteOptions, work: (site: Site) => Pr
     const { rows } = await database.pool.query(
       "select coalesce(max(load_id), 0) as last from warehouse.loads",
     );
-    const { settings } = history;
-    return await work({
-      cell,
-      scale,
-      settings,
-      history,
-      batch,
-      connection,
-      database,
-      lastLoad: rows[0].last,
-      scratch,
-      processes,
-    });
+    const lastLoad = rows[0].last;
+    return await work({ ...others, settings: history.settings, connection, database, lastLoad });
   } finally {
     await database.pool.end();
     await server.admin.query(`drop database if exists ${name} with (force)`).catch(() => {});
