@@ -131,10 +131,10 @@ const LOST_CLIENT: ReadonlySet<string> = new Set([
 export function isRetryable(error: unknown): boolean {
   const state = errorState(error);
   return (
+    (error instanceof RollbookError && error.code === "partitions_changed") ||
     state === SQLSTATE.serializationFailure ||
     state === SQLSTATE.deadlockDetected ||
     state === SQLSTATE.tooManyConnections ||
-    state === "partitions_changed" ||
     isConnectionLost(error)
   );
 }

@@ -4,7 +4,7 @@ import type { Transaction } from "../../db/client.ts";
 import { type Load, loads } from "../../db/schema.ts";
 import type { Attempt } from "./report.ts";
 
-/** A drop by what identifies it, its content and its sync date. */
+/** A drop. Its content and its sync date identify it. */
 export interface Drop {
   readonly fileName: string;
   readonly sha256: Buffer;
@@ -16,12 +16,12 @@ export type Claim =
   | { readonly kind: "claimed"; readonly loadId: number }
   | { readonly kind: "already_loaded"; readonly loadId: number; readonly partitions: readonly string[] };
 
-/** Error code of a load that was lost, and whose drop was loaded again: its ledger entry is history. */
+/** Error code in the ledger entry of a load whose data was lost, and whose drop was loaded again. */
 export const LOADED_AGAIN = "loaded_again";
 
 /**
- * Gives the drop free, so that it can be claimed again: what it brought was lost, and the ledger does not know. The entry of before stays, as a
- * failed one; deltas that are left of it stay its own.
+ * Releases the drop, so that it can be claimed again: its data was lost, and the ledger does not know that. The earlier
+ * entry stays, as a failed load. Deltas that are left of it keep its number.
  */
 export async function releaseClaim(tx: Transaction, { sha256, syncedOn }: Drop): Promise<void> {
   await tx.db
@@ -35,13 +35,13 @@ export async function releaseClaim(tx: Transaction, { sha256, syncedOn }: Drop):
 }
 
 /**
- * Takes the drop for this transaction. The unique index on loaded drops decides: of two processes with the same drop the second waits here
- * until the first commits (already loaded) or rolls back (the second loads it).
+ * Takes the drop for this transaction. The unique index on loaded drops decides: of two processes with the same drop the
+ * second waits here until the first commits (then the drop is already loaded) or rolls back (then the second loads it).
  */
 export async function claimLoad(tx: Transaction, drop: Drop): Promise<Claim> {
   const { fileName, sha256, bytes, syncedOn } = drop;
   for (;;) {
-    // Numbers are given to loads only: what is found present takes none.
+    // Looked up first, because an insert that meets a conflict uses up a number all the same.
     const { rows } = await tx.db.execute<{ load_id: number; partitions: string[]; claimed: boolean }>(sql`
       with present as (
         select load_id, partitions
@@ -61,36 +61,36 @@ export async function claimLoad(tx: Transaction, drop: Drop): Promise<Claim> {
     const [row] = rows;
     if (row?.claimed === true) return { kind: "claimed", loadId: row.load_id };
     if (row !== undefined) return { kind: "already_loaded", loadId: row.load_id, partitions: row.partitions };
-    // It was loaded meanwhile: this statement's snapshot cannot show it, the next one's does.
+    // It was loaded in the meantime. This statement's snapshot does not show it; that of the next one will.
   }
 }
 
-/** What the attempts at one load leave for the next ones. */
-export interface Course {
+/** What the attempts at one load so far leave for the next one. */
+export interface PastAttempts {
   content?: { readonly sha256: Buffer; readonly bytes: number };
-  /** Whether the direct way is left out. */
-  careful: boolean;
-  /** Numbers of the loads whose commit was sent: its answer may have been lost on the way. */
+  /** Whether an attempt failed on the direct way, by a deadlock for example. */
+  failedDirectly: boolean;
+  /** Numbers of the loads whose commit was sent. Its answer may have been lost on the way. */
   readonly sent: number[];
 }
 
 /**
- * The load that an attempt before this one committed without hearing of it, if there is one. After a crash of the server a number that
- * was not committed may be given again, so it must be the same drop, too.
+ * The load that an earlier attempt committed although it got no answer, if there is one. It must be of the same drop:
+ * after a crash of the server a number that was not committed may be given to another load.
  */
 export async function findSent(
   tx: Transaction,
-  course: Course,
+  past: PastAttempts,
   syncedOn: string,
 ): Promise<Attempt | undefined> {
-  if (course.sent.length === 0 || course.content === undefined) return undefined;
+  if (past.sent.length === 0 || past.content === undefined) return undefined;
   const [load] = await tx.db
     .select()
     .from(loads)
     .where(
       and(
-        inArray(loads.loadId, course.sent),
-        eq(loads.sha256, course.content.sha256),
+        inArray(loads.loadId, past.sent),
+        eq(loads.sha256, past.content.sha256),
         eq(loads.syncedOn, syncedOn),
         inArray(loads.status, ["loaded", "rejected"]),
       ),

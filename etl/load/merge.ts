@@ -3,8 +3,10 @@ import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { errorState, SQLSTATE } from "../../db/errors.ts";
 import { addVenues, type Preparation, VENUES_PER_INSERT } from "./prepare.ts";
+import { sampleIsKnown } from "./sample.ts";
+import { stagingTable } from "./stage.ts";
 
-/** Lines whose keys are looked up beforehand, about: whole pages are drawn. */
+/** Some so many lines are looked up beforehand. */
 const SAMPLE_LINES = 2000;
 
 export interface MergeReport {
@@ -15,22 +17,20 @@ export interface MergeReport {
   readonly partitions: readonly string[];
 }
 
-const table = (name: string): SQL => sql.raw(name);
-
 /** The creation dates that are staged, in order. The session's time zone is the warehouse's. */
-export async function readStagedDates(tx: Transaction, staging: string): Promise<readonly string[]> {
+export async function readStagedDates(tx: Transaction, slot: number): Promise<readonly string[]> {
   const result = await tx.db.execute<{ date: string }>(
-    sql`select distinct datetime_created::date::text as date from ${table(staging)} order by 1`,
+    sql`select distinct datetime_created::date::text as date from ${stagingTable(slot)} order by 1`,
   );
   return result.rows.map((row) => row.date);
 }
 
-/** Makes the venues that staging has and the dimension has not. */
-export async function addStagedVenues(tx: Transaction, staging: string, options: Preparation): Promise<void> {
+/** Makes the venues that are in staging and not in the dimension. */
+export async function addStagedVenues(tx: Transaction, slot: number, options: Preparation): Promise<void> {
   await tx.db.execute(sql`
     declare new_venues no scroll cursor for
     select distinct s.venue_id
-    from ${table(staging)} s
+    from ${stagingTable(slot)} s
     where not exists (select from warehouse.venues v where v.venue_id = s.venue_id)
     order by s.venue_id`);
   for (;;) {
@@ -48,7 +48,8 @@ export async function addStagedVenues(tx: Transaction, staging: string, options:
 
 export interface MergeOptions {
   readonly tx: Transaction;
-  readonly staging: string;
+  /** Of the staging table. */
+  readonly slot: number;
   /** Lines in staging. */
   readonly rows: number;
   readonly loadId: number;
@@ -56,41 +57,31 @@ export interface MergeOptions {
 }
 
 /**
- * Merges staging into the warehouse: inserts new rows, corrects changed ones, advances confirmed ones, leaves those of newer loads alone,
- * and turns what changed into corrections, deltas and pending. Of two lines with one key the later wins.
+ * Merges staging into the warehouse: inserts new rows, corrects changed ones, gives confirmed ones the newer load, leaves
+ * those of newer drops alone, and turns what changed into corrections, deltas and pending. Of two lines with one key the
+ * later wins.
  *
- * Rows go in sorted by key: the batch walks the B-tree, and concurrent loads meet in one order, so they wait and do not deadlock.
+ * Rows are inserted in the order of their keys. So the batch walks along the B-tree, and concurrent loads meet in one
+ * order: they wait for each other and do not deadlock.
  *
- * A drop whose invoices are all new is the rule, and a plain insert costs half of one that looks for conflicts. So where a sample of the keys is new the
- * plain insert is tried; at its first conflict it is rolled back and everything is merged.
+ * In most drops all invoices are new, and a plain insert costs half as much as one that looks for conflicts. So if a
+ * sample of the keys is new, the plain insert is tried. At its first conflict it is rolled back, and the lines are merged.
  */
 export async function mergeStaging(options: MergeOptions): Promise<MergeReport> {
-  if (!(await sampleIsKnown(options))) {
+  if (!(await stagedSampleIsKnown(options))) {
     const report = await tryInsert(options);
     if (report !== undefined) return report;
   }
   return mergeByKey(options);
 }
 
-/** Whether the warehouse has any invoice of a sample of the lines. The probe is lateral, so that each goes by the key. */
-async function sampleIsKnown({ tx, staging, rows }: MergeOptions): Promise<boolean> {
+/** Whether the invoice of any line is known, of whole pages of staging that are drawn at random. */
+async function stagedSampleIsKnown({ tx, slot, rows }: MergeOptions): Promise<boolean> {
   const percent = Math.min(100, (100 * SAMPLE_LINES) / Math.max(rows, 1));
-  const result = await tx.db.execute<{ known: boolean }>(sql`
-    select exists (
-      select
-      from ${table(staging)} s tablesample system (${percent})
-      join warehouse.venues v on v.venue_id = s.venue_id
-      cross join lateral (
-        select
-        from warehouse.invoices i
-        where i.created_on = s.datetime_created::date and i.venue_key = v.venue_key and i.invoice_id = s.invoice_id
-        limit 1
-      ) stored
-    ) as known`);
-  return result.rows[0]?.known === true;
+  return sampleIsKnown(tx, sql`${stagingTable(slot)} sample tablesample system (${percent})`);
 }
 
-/** Inserts the lines as new invoices; undefined, and nothing done, when one of them is not new. */
+/** Inserts the lines as new invoices. If one of them is not new, nothing is done, and undefined is returned. */
 async function tryInsert(options: MergeOptions): Promise<MergeReport | undefined> {
   const { tx } = options;
   await tx.db.execute(sql`savepoint all_new`);
@@ -106,18 +97,18 @@ async function tryInsert(options: MergeOptions): Promise<MergeReport | undefined
 }
 
 /**
- * Inserts the lines as new invoices; of two with one key the later alone.
+ * Inserts the lines as new invoices; of two with one key only the later.
  *
  * @throws the driver's error of a unique violation when one of them is not new
  */
 export async function insertNew({
   tx,
-  staging,
+  slot,
   loadId,
   syncedOn,
 }: Omit<MergeOptions, "rows">): Promise<MergeReport> {
   const result = await tx.db.execute<MergeRow>(sql`
-    with winners as materialized (${winnersOf(staging)}),
+    with winners as materialized (${winnersOf(slot)}),
     inserted as (
       insert into warehouse.invoices (created_at, created_on, venue_key, load_id, synced_on, invoice_id, total)
       select created_at, created_on, venue_key, ${loadId}::integer, ${syncedOn}::date, invoice_id, total
@@ -133,9 +124,9 @@ export async function insertNew({
   return readReport(result.rows);
 }
 
-async function mergeByKey({ tx, staging, loadId, syncedOn }: MergeOptions): Promise<MergeReport> {
+async function mergeByKey({ tx, slot, loadId, syncedOn }: MergeOptions): Promise<MergeReport> {
   const result = await tx.db.execute<MergeRow>(sql`
-    with winners as (${winnersOf(staging)}),
+    with winners as (${winnersOf(slot)}),
     merged as (
       insert into warehouse.invoices as stored
         (created_at, created_on, venue_key, load_id, synced_on, invoice_id, total)
@@ -178,16 +169,16 @@ async function mergeByKey({ tx, staging, loadId, syncedOn }: MergeOptions): Prom
 }
 
 /**
- * The lines by key, the later of two with one key alone. ctid is the order of the lines: staging was truncated in this transaction, so
- * COPY appended to an empty file.
+ * The lines by key; of two with one key only the later. The order of the lines is that of `ctid`, because staging was
+ * truncated in this transaction, so COPY appended to an empty file.
  */
-function winnersOf(staging: string): SQL {
+function winnersOf(slot: number): SQL {
   return sql`
       select distinct on (created_on, venue_key, invoice_id) created_on, venue_key, invoice_id, created_at, total
       from (
         select s.datetime_created::date as created_on, v.venue_key, s.invoice_id,
                s.datetime_created as created_at, s.total, s.ctid as line
-        from ${table(staging)} s
+        from ${stagingTable(slot)} s
         join warehouse.venues v on v.venue_id = s.venue_id
       ) lines
       order by created_on, venue_key, invoice_id, line desc`;

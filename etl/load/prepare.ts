@@ -1,11 +1,11 @@
-/** What the warehouse needs before rows can go in: their venues, and their partitions, held open. */
-
+/** Prepares the warehouse for rows: makes their venues and partitions, and keeps the partitions open. */
 import { sql } from "drizzle-orm";
 import { type Database, type Transaction, withTransaction } from "../../db/client.ts";
+import { RollbookError } from "../../db/errors.ts";
 import { holdPartitions } from "../../db/partitions/catalog.ts";
 import { ensurePartitions } from "../../db/partitions/create.ts";
 import { partitionOf } from "../../db/partitions/ranges.ts";
-import type { Settings } from "../../db/schema.ts";
+import { type Settings, venues } from "../../db/schema.ts";
 
 export interface Preparation {
   /** Venues and partitions are made on another connection of it. */
@@ -18,15 +18,17 @@ export interface Preparation {
 export const VENUES_PER_INSERT = 10_000;
 
 /**
- * Makes venues on another connection, committed before any invoice. `ids` in the order of their bytes, so that two loads with the same new venues
- * wait for each other and do not deadlock.
+ * Makes venues on another connection, and commits them before any invoice.
+ *
+ * @param ids in the order of their bytes, so that two loads with the same new venues wait for each other, and do not
+ *   deadlock
  */
 export async function addVenues(options: Preparation, ids: readonly string[]): Promise<void> {
   for (let from = 0; from < ids.length; from += VENUES_PER_INSERT) {
     const batch = ids.slice(from, from + VENUES_PER_INSERT);
     await withTransaction(options, (short) =>
       short.db.execute(sql`
-        insert into warehouse.venues (venue_id)
+        insert into ${venues} (venue_id)
         select venue_id from unnest(${sql.param(batch)}::text[]) with ordinality as ids (venue_id, position)
         order by position
         on conflict (venue_id) do nothing`),
@@ -34,7 +36,11 @@ export async function addVenues(options: Preparation, ids: readonly string[]): P
   }
 }
 
-/** Makes the partitions of these dates where they are missing; then none of them can be closed until the transaction ends. */
+/**
+ * Makes the partitions of these dates where they are missing, and keeps all of them open until the transaction ends.
+ *
+ * @throws RollbookError `partitions_changed` when one was closed after its lines were read: the next attempt rejects them
+ */
 export async function openPartitions(
   tx: Transaction,
   options: Preparation,
@@ -48,6 +54,9 @@ export async function openPartitions(
     held = await holdPartitions(tx, [...names]);
   }
   if (held.length === names.size && held.every((p) => p.state === "open" || p.state === "stale")) return;
-  // A partition was closed after its lines were read: the next attempt rejects them.
-  throw Object.assign(new Error("a partition was closed meanwhile"), { code: "partitions_changed" });
+  throw new RollbookError({
+    code: "partitions_changed",
+    message:
+      "partitions were detached, attached or dropped all the while. The load was rolled back; load it again.",
+  });
 }

@@ -1,4 +1,4 @@
-/** What a load says of itself. */
+/** What is reported of a load. */
 import type { LoadStep } from "./steps.ts";
 
 /** What became of the lines: `read` is the sum of the other five when the load is loaded. */

@@ -1,29 +1,59 @@
 /** Streams a drop into a staging table by COPY, and its rejects into quarantine. Memory is constant for any size of drop. */
 import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { LOCK } from "../../db/locks.ts";
-import { STAGING_SLOTS } from "../../db/schema.ts";
+import { STAGING_SLOTS, warehouse } from "../../db/schema.ts";
+import type { RowsEvent } from "../drop/lines.ts";
 import { readDrop } from "../drop/read.ts";
-import type { RefusalCode } from "../drop/refuse.ts";
 import type { Reject } from "../drop/reject.ts";
 import { type CopyLayout, copyStatement } from "../drop/row.ts";
-import type { LineRules } from "../drop/rules.ts";
 import { type Copy, openCopy } from "./copy.ts";
+import { copyRejects, refuseFull, sizeOfReject } from "./quarantine.ts";
+import type { Refusal } from "./report.ts";
+import type { LoadTask } from "./task.ts";
 
-/** Rejects are kept in memory up to so many bytes of raw text; then COPY is interrupted to write them. */
+/** Rejects are kept in memory up to so many bytes of raw text. Then the COPY into staging is ended, to write them. */
 const MAX_REJECT_BYTES = 4 * 1024 * 1024;
-/**
- * The most that one drop puts into quarantine, counted by {@link sizeOfReject}: some four million lines of usual length. A few megabytes of gzip hold a
- * billion bad lines, which would fill the disk before their share could be known to be too great.
- */
-export const QUARANTINE_BYTES = 1024 ** 3;
-/** What a reject takes beside its raw text, roughly. */
-const REJECT_OVERHEAD = 200;
 
-/** The memory that a reject takes, in bytes, roughly. */
-export function sizeOfReject({ raw }: Reject): number {
-  return raw.length + REJECT_OVERHEAD;
+/** When all slots are taken, they are looked at again after so long. A load that waits is not bound to one slot. */
+const SLOT_CHECK_MS = 100;
+
+/** The name of a staging table, as COPY takes it. */
+export function stagingName(slot: number): string {
+  return `${warehouse.schemaName}.staging_${slot}`;
+}
+
+/** The same for a statement. */
+export function stagingTable(slot: number): SQL {
+  return sql`${sql.identifier(warehouse.schemaName)}.${sql.identifier(`staging_${slot}`)}`;
+}
+
+/** Takes a staging table for this transaction and empties it; waits when all of them are in use. Returns its number. */
+export async function takeStagingSlot(tx: Transaction, signal?: AbortSignal): Promise<number> {
+  let slot = await tryStagingSlots(tx);
+  while (slot === undefined) {
+    await sleep(SLOT_CHECK_MS, undefined, signal && { signal });
+    slot = await tryStagingSlots(tx);
+  }
+  // In this transaction, so that COPY appends to a new file: rows stand in the order of their lines (ctid), and a
+  // rollback leaves the empty file of before.
+  await emptyStaging(tx, slot);
+  return slot;
+}
+
+export async function emptyStaging(tx: Transaction, slot: number): Promise<void> {
+  await tx.db.execute(sql`truncate ${stagingTable(slot)}`);
+}
+
+async function tryStagingSlots(tx: Transaction): Promise<number | undefined> {
+  const free = await tx.db.execute<{ slot: number }>(sql`
+    select slot
+    from generate_series(1, ${STAGING_SLOTS}::int) as slots (slot)
+    where pg_try_advisory_xact_lock(${LOCK.stagingSlot}, slot)
+    limit 1`);
+  return free.rows[0]?.slot;
 }
 
 export interface Staged {
@@ -34,145 +64,82 @@ export interface Staged {
   /** Hash of the bytes as they were read this time; null when reading stopped before the end. */
   readonly sha256: Buffer | null;
   /** Why the drop is refused as a whole, if it is. */
-  readonly refusal: { readonly code: RefusalCode | "too_many_rejects"; readonly message: string } | null;
+  readonly refusal: Refusal | null;
 }
 
-/** Between two looks for a free slot, when all are taken. Of several that wait none is bound to a slot that is held long. */
-const SLOT_CHECK_MS = 100;
-
-/** Takes a staging table for this transaction and empties it; waits when all of them are in use. */
-export async function takeStagingSlot(tx: Transaction, signal?: AbortSignal): Promise<string> {
-  let slot = await tryStagingSlots(tx);
-  while (slot === undefined) {
-    await sleep(SLOT_CHECK_MS, undefined, signal && { signal });
-    slot = await tryStagingSlots(tx);
-  }
-  const table = `warehouse.staging_${slot}`;
-  // In this transaction, so that COPY appends to a new file: rows stand in the order of their lines (ctid), and a rollback
-  // leaves the empty file of before.
-  await tx.client.query(`truncate ${table}`);
-  return table;
-}
-
-async function tryStagingSlots(tx: Transaction): Promise<number | undefined> {
-  const free = await tx.client.query<{ slot: number }>(
-    "select slot from generate_series(1, $2::int) as slots (slot) where pg_try_advisory_xact_lock($1, slot) limit 1",
-    [LOCK.stagingSlot, STAGING_SLOTS],
-  );
-  return free.rows[0]?.slot;
-}
-
-/**
- * Reads the drop, writes what its rules take to the staging table and what they refuse to quarantine.
- *
- * @param options.table the staging table, from {@link takeStagingSlot}
- * @param options.quarantineBytes where reading stops; default {@link QUARANTINE_BYTES}
- * @param options.onProgress bytes of the file and lines read so far
- */
-export async function stageDrop(options: {
-  readonly tx: Transaction;
-  readonly table: string;
-  readonly loadId: number;
-  readonly path: string;
-  readonly follow?: boolean | undefined;
-  readonly gzip: boolean;
-  readonly rules: LineRules;
-  readonly quarantineBytes?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((done: { readonly bytes: number; readonly rows: number }) => void) | undefined;
-}): Promise<Staged> {
-  const { tx, table, loadId, quarantineBytes = QUARANTINE_BYTES, onProgress } = options;
+/** Reads the drop, and writes its rows to the staging table of the slot and its rejects to the quarantine. */
+export async function stageDrop(task: LoadTask, slot: number): Promise<Staged> {
+  const { path, quarantineBytes, stopwatch } = task;
+  const target = createTarget(task, slot);
   let bytes = 0;
-  let rows = 0;
-  let rejected = 0;
-  let copy: Copy | undefined;
-  let rejects: Reject[] = [];
-  let rejectBytes = 0;
-  let quarantined = 0;
-  const writeRejects = async () => {
-    await copyRejects(tx, loadId, rejects);
-    quarantined += rejectBytes;
-    rejects = [];
-    rejectBytes = 0;
-  };
   const onBytes = (read: number) => {
     bytes = read;
   };
-  let format: CopyLayout | undefined;
+  let end: Pick<Staged, "sha256" | "refusal"> | undefined;
   try {
-    for await (const event of readDrop({ ...options, onBytes })) {
-      switch (event.kind) {
-        case "dialect":
-          format = event.copy;
-          break;
-        case "rows":
-          if (event.rows > 0 && format !== undefined) {
-            copy ??= openCopy(tx, copyStatement(table, format));
-            await copy.write(event.copy);
-          }
-          rows += event.rows;
-          rejected += event.rejects.length;
-          for (const reject of event.rejects) rejectBytes += sizeOfReject(reject);
-          rejects.push(...event.rejects);
-          if (rejectBytes > MAX_REJECT_BYTES) {
-            await copy?.close();
-            copy = undefined;
-            await writeRejects();
-          }
-          onProgress?.({ bytes, rows: rows + rejected });
-          if (quarantined + rejectBytes > quarantineBytes) {
-            await copy?.close();
-            await writeRejects();
-            const refusal = quarantineFull(basename(options.path), { rows, rejected, quarantineBytes });
-            return { rows, rejected, sha256: null, refusal };
-          }
-          break;
-        case "refused":
-          await copy?.close();
-          await writeRejects();
-          return { rows, rejected, sha256: null, refusal: { code: event.code, message: event.message } };
-        case "end":
-          await copy?.close();
-          await writeRejects();
-          onProgress?.({ bytes: event.bytes, rows: rows + rejected });
-          return { rows, rejected, sha256: event.sha256, refusal: null };
+    for await (const event of readDrop({ ...task, onBytes })) {
+      if (event.kind === "dialect") target.layout = event.copy;
+      else if (event.kind === "refused") end = { sha256: null, refusal: event };
+      else if (event.kind === "end") end = { sha256: event.sha256, refusal: null };
+      else await writeRows(target, event);
+      const { rows, rejected } = target;
+      stopwatch.progress({ bytes, rows: rows + rejected });
+      if (target.quarantined + target.heldBytes > quarantineBytes) {
+        const refusal = refuseFull(basename(path), rejected, rows + rejected, quarantineBytes);
+        end = { sha256: null, refusal };
+        break;
       }
     }
+    await writeRejects(target);
   } catch (error) {
     // An open COPY would keep the rollback waiting for ever.
-    await copy?.abandon();
+    await target.copy?.abandon();
     throw error;
   }
-  throw new Error("the reader ended without an end event");
+  if (end === undefined) throw new Error("the reader ended without an end event");
+  return { rows: target.rows, rejected: target.rejected, ...end };
 }
 
-function quarantineFull(
-  fileName: string,
-  { rows, rejected, quarantineBytes }: { rows: number; rejected: number; quarantineBytes: number },
-): { readonly code: "too_many_rejects"; readonly message: string } {
-  return {
-    code: "too_many_rejects",
-    message: `${fileName}: reading stopped after ${rows + rejected} lines, because the ${rejected} that were rejected fill the ${quarantineBytes} bytes that one drop may have in quarantine. See them with: rollbook rejects; then mend the file, or divide it.`,
-  };
+/** Where rows and rejects go, and what was written so far. */
+interface Target {
+  readonly task: LoadTask;
+  readonly slot: number;
+  layout: CopyLayout | undefined;
+  /** The COPY into staging, while it is open. */
+  copy: Copy | undefined;
+  rows: number;
+  rejected: number;
+  /** Rejects that are not written yet, and their size. */
+  held: Reject[];
+  heldBytes: number;
+  /** Size of the rejects that are written. */
+  quarantined: number;
 }
 
-/** Text handed over at a time. */
-const REJECTS_TEXT = 128 * 1024;
+function createTarget(task: LoadTask, slot: number): Target {
+  const counts = { rows: 0, rejected: 0, heldBytes: 0, quarantined: 0 };
+  return { task, slot, layout: undefined, copy: undefined, held: [], ...counts };
+}
 
-export async function copyRejects(
-  tx: Transaction,
-  loadId: number,
-  rejects: readonly Reject[],
-): Promise<void> {
-  if (rejects.length === 0) return;
-  const copy = openCopy(tx, "copy warehouse.rejects (load_id, line, reason, column_name, raw) from stdin");
-  let text = "";
-  for (const { line, reason, column, raw } of rejects) {
-    text += `${loadId}\t${line}\t${reason}\t${column ?? "\\N"}\t\\\\x${raw.toString("hex")}\n`;
-    if (text.length < REJECTS_TEXT) continue;
-    await copy.write(text);
-    text = "";
+async function writeRows(target: Target, { copy, rows, rejects }: RowsEvent): Promise<void> {
+  if (rows > 0 && target.layout !== undefined) {
+    target.copy ??= openCopy(target.task.tx, copyStatement(stagingName(target.slot), target.layout));
+    await target.copy.write(copy);
   }
-  if (text !== "") await copy.write(text);
-  await copy.close();
+  target.rows += rows;
+  target.rejected += rejects.length;
+  for (const reject of rejects) target.heldBytes += sizeOfReject(reject);
+  target.held.push(...rejects);
+  if (target.heldBytes > MAX_REJECT_BYTES) await writeRejects(target);
+}
+
+/** Ends the COPY into staging, because a connection has one COPY at a time, and writes the rejects. */
+async function writeRejects(target: Target): Promise<void> {
+  const { tx, loadId } = target.task;
+  await target.copy?.close();
+  target.copy = undefined;
+  await copyRejects(tx, loadId, target.held);
+  target.quarantined += target.heldBytes;
+  target.held = [];
+  target.heldBytes = 0;
 }

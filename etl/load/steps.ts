@@ -1,6 +1,6 @@
 /** The steps of a load: their names, their times, and how far they are. */
 
-/** Steps of a load, in their order. `committed` is reported when the drop is in for good. */
+/** Steps of a load, in their order. `committed` is reported when the transaction has ended. */
 export const LOAD_STEPS = [
   "hash",
   "claim",
@@ -22,37 +22,39 @@ export interface LoadProgress {
   readonly rows: number;
 }
 
-export interface Clock {
+/** Measures the steps of a load and reports its progress. */
+export interface Stopwatch {
+  /** Size of the file. */
   totalBytes: number;
   readonly enter: (step: LoadStep) => void;
   readonly progress: (done: { readonly bytes?: number; readonly rows?: number }) => void;
   readonly timings: () => Readonly<Partial<Record<LoadStep, number>>>;
 }
 
-/** Measures the steps and tells the caller of each. */
-export function startClock(onProgress: ((progress: LoadProgress) => void) | undefined): Clock {
+/** `onProgress` is called at the beginning of each step, and as its work goes on. */
+export function startStopwatch(onProgress: ((progress: LoadProgress) => void) | undefined): Stopwatch {
   const timings: Partial<Record<LoadStep, number>> = {};
   let current: LoadStep | undefined;
   let since = performance.now();
   let rows = 0;
-  const clock: Clock = {
+  const stopwatch: Stopwatch = {
     totalBytes: 0,
     enter(step) {
       const now = performance.now();
       if (current !== undefined) timings[current] = Math.round(now - since);
       current = step;
       since = now;
-      clock.progress({ bytes: 0 });
+      stopwatch.progress({ bytes: 0 });
     },
     progress(done) {
       if (current === undefined) return;
       rows = done.rows ?? rows;
-      onProgress?.({ step: current, bytes: done.bytes ?? 0, totalBytes: clock.totalBytes, rows });
+      onProgress?.({ step: current, bytes: done.bytes ?? 0, totalBytes: stopwatch.totalBytes, rows });
     },
     timings() {
       const now = performance.now();
       return { ...timings, ...(current !== undefined && { [current]: Math.round(now - since) }) };
     },
   };
-  return clock;
+  return stopwatch;
 }

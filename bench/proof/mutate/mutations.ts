@@ -99,14 +99,14 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "the direct way leaves what it wrote before a surprise",
     file: "etl/load/direct/direct.ts",
-    find: '    await tx.client.query("rollback to savepoint direct");\n    return undefined;',
+    find: "    await tx.db.execute(sql`rollback to savepoint direct`);\n    return undefined;",
     replace:
-      '    if (!(error instanceof Surprise)) await tx.client.query("rollback to savepoint direct");\n    return undefined;',
+      "    if (!(error instanceof Surprise)) await tx.db.execute(sql`rollback to savepoint direct`);\n    return undefined;",
     tests: ["etl/load/direct/direct.test.ts"],
   },
   {
     name: "the direct way does not put its changes into the queue of the refresh",
-    file: "etl/load/direct/write.ts",
+    file: "etl/load/direct/insert.ts",
     find: "  await copyAll(tx, COPY_PENDING, untilStopped(target, encodePending(changed)));\n",
     replace: "",
     tests: [HISTORY],
@@ -120,7 +120,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "the direct way loses the quarantine",
-    file: "etl/load/direct/write.ts",
+    file: "etl/load/direct/insert.ts",
     find: "  await copyRejects(target.tx, target.loadId, more.rejects);\n",
     replace: "",
     tests: ["etl/load/direct/direct.test.ts"],
@@ -134,21 +134,21 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a file that changed while it was read is loaded all the same",
-    file: LOAD,
-    find: "  if (sha256.equals(drop.sha256)) return;\n",
+    file: "etl/load/changed.ts",
+    find: "  if (sha256.equals(task.sha256)) return;\n",
     replace: "  if (sha256.length > 0) return;\n",
     tests: [CRASH],
   },
   {
     name: "a load whose commit was answered by nobody is not recognised",
     file: LOAD,
-    find: "    const sent = await findSent(tx, course, syncedOn);\n    if (sent !== undefined) return sent;\n    const done",
-    replace: "    await findSent(tx, course, syncedOn);\n    const done",
+    find: "    const sent = await findSent(tx, past, syncedOn);\n    if (sent !== undefined) return sent;\n    const drop",
+    replace: "    await findSent(tx, past, syncedOn);\n    const drop",
     tests: [CRASH],
   },
   {
     name: "one reject too few is allowed",
-    file: LOAD,
+    file: "etl/load/quarantine.ts",
     find: "return BigInt(rejected) * 1_000_000_000n > allowed;",
     replace: "return BigInt(rejected) * 1_000_000_000n >= allowed;",
     tests: ["etl/testing/scenarios/conformance.test.ts"],
@@ -162,10 +162,9 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "staging keeps the rows of a load",
-    file: LOAD,
-    find: "  const merged = await mergeStaging({ tx, staging, rows: staged.rows, loadId, syncedOn: drop.syncedOn });\n  await tx.db.execute(sql.raw(`truncate ${staging}`));\n",
-    replace:
-      "  const merged = await mergeStaging({ tx, staging, rows: staged.rows, loadId, syncedOn: drop.syncedOn });\n",
+    file: "etl/load/careful.ts",
+    find: "  const merged = await mergeStaging({ tx, slot, rows: staged.rows, loadId, syncedOn });\n  await emptyStaging(tx, slot);\n",
+    replace: "  const merged = await mergeStaging({ tx, slot, rows: staged.rows, loadId, syncedOn });\n",
     tests: [CRASH],
   },
   {
@@ -192,7 +191,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "known_at follows a clock that jumps back",
     file: "etl/load/ledger.ts",
-    find: "sql`greatest(clock_timestamp(), (select max(known_at) from warehouse.loads) + interval '1 microsecond')`",
+    find: "sql`greatest(clock_timestamp(), (select max(known_at) from ${loads}) + interval '1 microsecond')`",
     replace: "sql`clock_timestamp()`",
     tests: [CRASH],
   },

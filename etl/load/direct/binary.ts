@@ -64,15 +64,15 @@ export function encodePending(groups: readonly Group[]): Generator<Buffer, void,
 }
 
 /**
- * So many rows, some 80 KiB at a time, each piece in memory of its own, because the socket may still hold the one before.
+ * Rows in pieces of some 80 KiB. Each piece has memory of its own, because the socket may still hold the one before.
  *
- * `writeRow` writes a row at an offset and returns the one behind it. Through views, because V8 has code for them in place, and calls a function
- * for each number that a buffer writes.
+ * `encodeRow` writes a row at an offset and returns the offset after it. It writes through a DataView: V8 compiles its
+ * methods in place, while those of a Buffer are calls.
  */
 function* encodeRows(
   rows: number,
   maxRowBytes: number,
-  writeRow: (out: DataView, at: number, index: number) => number,
+  encodeRow: (out: DataView, at: number, index: number) => number,
 ): Generator<Buffer, void, undefined> {
   yield BINARY_HEADER;
   for (let from = 0; from < rows; from += PIECE_ROWS) {
@@ -80,7 +80,7 @@ function* encodeRows(
     const piece = Buffer.allocUnsafeSlow((to - from) * maxRowBytes);
     const out = new DataView(piece.buffer);
     let at = 0;
-    for (let index = from; index < to; index++) at = writeRow(out, at, index);
+    for (let index = from; index < to; index++) at = encodeRow(out, at, index);
     yield piece.subarray(0, at);
   }
   yield BINARY_TRAILER;

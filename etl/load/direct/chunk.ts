@@ -1,6 +1,7 @@
 /** Lines of a drop by column, as the direct way keeps them in memory: numbers and bytes, no object per line. */
-import type { CopyLayout } from "../../drop/row.ts";
+import { type CopyLayout, writeRow } from "../../drop/row.ts";
 import { dayNumber } from "../../drop/value/timestamp.ts";
+import type { LoadTask } from "../task.ts";
 
 /** Lines that are sorted and written at a time, at most. Some 70 bytes of memory each, twice. */
 export const CHUNK_LINES = 256 * 1024;
@@ -48,6 +49,14 @@ export function createChunks(lines: number): Chunks {
     given.lines = 0;
     return given;
   };
+}
+
+/** A line has a venue, a UUID, a time, a total, three delimiters and its end. */
+const LEAST_LINE_BYTES = 1 + 32 + 10 + 1 + 4;
+
+/** No larger than the drop may need: memory has to be cleared, which would take longer than to load a small drop. */
+export function createChunksFor({ chunkLines, bytes, gzip }: LoadTask): Chunks {
+  return createChunks(gzip ? chunkLines : Math.min(chunkLines, Math.ceil(bytes / LEAST_LINE_BYTES) + 1));
 }
 
 function createChunk(lines: number): Chunk {
@@ -215,7 +224,7 @@ function takeTime(chunk: Chunk, index: number, rows: Buffer, from: number, to: n
 }
 
 /** A line as a row of COPY text, as {@link fillChunk} took it. */
-export function writeRow(chunk: Chunk, venues: Venues, layout: CopyLayout, index: number): string {
+export function writeLine(chunk: Chunk, venues: Venues, layout: CopyLayout, index: number): string {
   const hex = chunk.invoice.toString("hex", index * UUID_BYTES, (index + 1) * UUID_BYTES);
   const time = new Date((chunk.second[index] ?? 0) * 1000).toISOString().slice(0, TIME_LENGTH);
   const micros = String(chunk.micros[index]).padStart(6, "0");
@@ -225,7 +234,7 @@ export function writeRow(chunk: Chunk, venues: Venues, layout: CopyLayout, index
     datetime_created: `${time}.${micros}${chunk.wall[index] === 1 ? "" : "Z"}`,
     total: writeCents(chunk.cents[index] ?? 0),
   };
-  return `${layout.columns.map((column) => cells[column]).join(layout.delimiter)}\n`;
+  return writeRow(layout, cells);
 }
 
 /** Cents as euros with two decimals. */

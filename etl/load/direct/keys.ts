@@ -1,4 +1,8 @@
-/** What a line needs for its key besides its invoice id: its venue's key, its creation date, and a partition for it. Each is looked up once per drop. */
+/**
+ * What a line needs for its key besides its invoice id: its venue's key, its creation date, and a partition for it. Each is
+ * looked up once per drop.
+ */
+import { sql } from "drizzle-orm";
 import type { Session } from "../../../db/client.ts";
 import { toDate } from "../../../db/dates.ts";
 import { listPartitions } from "../../../db/partitions/catalog.ts";
@@ -38,13 +42,13 @@ export async function readOpenPartitions(session: Session): Promise<OpenPartitio
   return new Map(open.map(({ partition, lower }) => [partition, lower]));
 }
 
-/** Looks up the keys of the venues met since. */
+/** Looks up the keys of the venues that were met since the last call. */
 export async function findVenues({ venues, venueKeys }: KeyMaps, session: Session): Promise<void> {
   const fresh = venues.ids.slice(venueKeys.length);
   if (fresh.length > 0) for (const key of await readVenueKeys(session, fresh)) venueKeys.push(key);
 }
 
-/** Makes the venues met that the dimension has not. */
+/** Makes the venues that were met and are not in the dimension. */
 export async function makeVenues(
   { venues, venueKeys }: KeyMaps,
   session: Session,
@@ -62,18 +66,19 @@ function byBytes(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
-/** The key of each venue, in the order of the ids; 0 where the dimension has none. As one text: thousands of rows would cost more than the query. */
+/**
+ * The key of each venue, in the order of the ids; 0 where the dimension has none. The result is one text, because
+ * thousands of rows would cost more than the query.
+ */
 async function readVenueKeys(session: Session, ids: readonly string[]): Promise<readonly number[]> {
-  const { rows } = await session.client.query<{ keys: string }>(
-    `select string_agg(coalesce(venue_key, 0)::text, ',' order by position) as keys
-     from unnest($1::text[]) with ordinality as wanted (venue_id, position)
-     left join warehouse.venues using (venue_id)`,
-    [ids],
-  );
+  const { rows } = await session.db.execute<{ keys: string }>(sql`
+    select string_agg(coalesce(venue_key, 0)::text, ',' order by position) as keys
+    from unnest(${sql.param(ids)}::text[]) with ordinality as wanted (venue_id, position)
+    left join warehouse.venues using (venue_id)`);
   return (rows[0]?.keys ?? "").split(",").map(Number);
 }
 
-/** Asks for the clock of the days that the chunk has and none before had: by UTC for instants, by the wall clock for others. */
+/** Asks for the offsets of the days that are new in this chunk: UTC days for instants, days of the wall clock for others. */
 export async function findOffsets(
   { offsets, settings: { timeZone } }: KeyMaps,
   session: Session,
@@ -94,7 +99,7 @@ export async function findOffsets(
   for (const day of days) offsets.set(day, found.get(toDate(day)) ?? null);
 }
 
-/** The days on which lines of the chunk were created, but for those whose day the clock leaves open. */
+/** The days on which lines of the chunk were created, without those that need the careful calendar. */
 export function createdOn(maps: KeyMaps, chunk: Chunk): ReadonlySet<number> {
   const days = new Set<number>();
   for (let line = 0; line < chunk.lines; line++) {
@@ -107,7 +112,7 @@ export function createdOn(maps: KeyMaps, chunk: Chunk): ReadonlySet<number> {
 export interface Resolved {
   /** The lines without a key. */
   readonly missing: readonly number[];
-  /** How many of these have none for want of a venue or a partition. */
+  /** How many of these only need a venue or a partition. */
   readonly unprepared: number;
 }
 

@@ -1,10 +1,13 @@
-/** A first reading of a drop for the venues and partitions that it needs, so that the second finds them. */
+/** A first reading of a drop, which makes the venues and partitions that it needs, so that the second finds them. */
 
 import { toDate } from "../../../db/dates.ts";
 import { readDrop } from "../../drop/read.ts";
 import type { CopyLayout } from "../../drop/row.ts";
 import { openPartitions } from "../prepare.ts";
+import { isTooMany } from "../quarantine.ts";
+import type { LoadTask } from "../task.ts";
 import { type Chunk, type Chunks, fillChunk } from "./chunk.ts";
+import { MOST_GROUPS } from "./insert.ts";
 import {
   createdOn,
   findOffsets,
@@ -14,34 +17,32 @@ import {
   type OpenPartitions,
   rangeOf,
 } from "./keys.ts";
-import type { DirectOptions } from "./options.ts";
-import { MOST_GROUPS } from "./write.ts";
 
 /**
  * Makes the venues and partitions that the drop needs, and holds the partitions open until the transaction ends.
  *
- * @returns the partitions; undefined, and nothing is made, for a drop that is to be refused, and for one that may have more groups than are counted in
- * memory: each chunk would enter its own, nearly one for each line
+ * @returns the partitions; undefined for a drop that is to be refused, and for one that may have more groups than are
+ *   counted in memory, because each of its chunks would enter nearly a group for each line. Then nothing is made
  */
 export async function prepareBySurvey(
-  options: DirectOptions,
+  task: LoadTask,
   maps: KeyMaps,
   chunks: Chunks,
 ): Promise<OpenPartitions | undefined> {
-  const { tx } = options;
-  const days = await surveyDays(options, maps, chunks());
+  const { tx } = task;
+  const days = await surveyDays(task, maps, chunks());
   if (days === undefined) return undefined;
   await findVenues(maps, tx);
-  await makeVenues(maps, tx, options);
-  await openPartitions(tx, options, [...days].map(toDate));
+  await makeVenues(maps, tx, task);
+  await openPartitions(tx, task, [...days].map(toDate));
   return new Map(
     [...days].map((day) => rangeOf(maps, day)).map(({ partition, lower }) => [partition, lower]),
   );
 }
 
-/** The creation dates of the drop's lines; their venues are added to the maps. Stops as soon as the drop is none for a survey. */
+/** The creation dates of the drop's lines. Their venues are added to the maps. It stops as soon as there are too many groups. */
 async function surveyDays(
-  options: DirectOptions,
+  task: LoadTask,
   maps: KeyMaps,
   chunk: Chunk,
 ): Promise<ReadonlySet<number> | undefined> {
@@ -55,12 +56,12 @@ async function surveyDays(
     bytes = count;
   };
   const note = async (full: Chunk) => {
-    await findOffsets(maps, options.tx, full);
+    await findOffsets(maps, task.tx, full);
     for (const day of createdOn(maps, full)) days.add(day);
     full.lines = 0;
     return days.size * venues.ids.length <= MOST_GROUPS;
   };
-  for await (const event of readDrop({ ...options, onBytes })) {
+  for await (const event of readDrop({ ...task, onBytes })) {
     switch (event.kind) {
       case "dialect":
         layout = event.copy;
@@ -69,17 +70,17 @@ async function surveyDays(
         if (layout === undefined) throw new Error("the reader sent rows before the dialect");
         for (let from = 0; from < event.copy.length; ) {
           if (chunk.lines === chunk.venue.length && !(await note(chunk))) return undefined;
-          // Odd lines are prepared for when they are staged.
+          // What odd lines need is made when they are staged.
           from = fillChunk({ chunk, venues, layout, rows: event.copy, from, onOdd: () => undefined });
         }
         rejected += event.rejects.length;
         read += event.rows + event.rejects.length;
-        options.onProgress?.({ bytes, rows: read });
+        task.stopwatch.progress({ bytes, rows: read });
         break;
       case "refused":
         return undefined;
       case "end":
-        if (options.refuses(rejected, read)) return undefined;
+        if (isTooMany(rejected, read, task.maxRejects)) return undefined;
         return (await note(chunk)) ? days : undefined;
     }
   }

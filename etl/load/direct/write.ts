@@ -1,92 +1,164 @@
-/** Writes sorted lines into `invoices`, and what they change into the ledger and the queue of the refresh. */
-import type { Transaction } from "../../../db/client.ts";
+/** Keys, sorts and writes the chunks of a drop, one while the next is read. */
+import { type Session, withSession } from "../../../db/client.ts";
 import { toDate, toDay } from "../../../db/dates.ts";
+import { partitionOf } from "../../../db/partitions/ranges.ts";
 import type { Reject } from "../../drop/reject.ts";
-import { copyAll } from "../copy.ts";
-import { copyRejects } from "../stage.ts";
+import { openPartitions } from "../prepare.ts";
+import type { LoadTask } from "../task.ts";
+import { type Background, createBackground } from "./background.ts";
+import type { Chunk } from "./chunk.ts";
+import { addGroups } from "./groups.ts";
+import { enterGroups, insertInvoices, type Target } from "./insert.ts";
 import {
-  COPY_DELTAS,
-  COPY_INVOICES,
-  COPY_PENDING,
-  encodeDeltas,
-  encodeInvoices,
-  encodePending,
-  type InvoiceRows,
-} from "./binary.ts";
-import { UUID_BYTES } from "./chunk.ts";
-import { changedGroups, type Groups, takeFromGroup } from "./groups.ts";
+  findOffsets,
+  findVenues,
+  type KeyMaps,
+  makeVenues,
+  type OpenPartitions,
+  type Resolved,
+  rangeOf,
+  readOpenPartitions,
+  resolveKeys,
+} from "./keys.ts";
+import { type Group, sortChunk } from "./order.ts";
+import { createRepeats, type Repeats } from "./repeats.ts";
+import { Surprise } from "./surprise.ts";
 
-/** Where a drop is written to. */
-export interface Target {
-  readonly tx: Transaction;
-  readonly loadId: number;
-  /** What the chunks written so far add to each group, and was not entered yet. */
-  readonly groups: Groups;
-  /** Ends what is being written. */
-  readonly stop: AbortSignal;
+/** What the writer knows of the warehouse, and what it wrote. */
+export interface Writer {
+  readonly task: LoadTask;
+  readonly maps: KeyMaps;
+  readonly target: Target;
+  readonly background: Background;
+  readonly repeats: Repeats;
+  /** Partitions that take rows and are held open until the end. Null while none is held. */
+  open: OpenPartitions | null;
+  /** The names of those that are held. */
+  readonly held: Set<string>;
+  /** Partitions that got rows, each with its first date. */
+  readonly partitions: Map<string, string>;
+  inserted: number;
+  /** Chunks written so far. */
+  written: number;
 }
-
-/** Groups whose changes are held back to be entered together; beyond, those so far are entered. Some 100 bytes each. */
-export const MOST_GROUPS = 200_000;
 
 /**
- * Writes the lines of a chunk, whose groups the target has already.
- *
- * @param more.repeated lines that may replace others of the drop
- * @returns how many they replaced
+ * @param open the partitions that the drop needs, when a survey has made them
+ * @param stop ends what is being written
  */
-export async function writeInvoices(
-  target: Target,
-  rows: InvoiceRows,
-  more: { readonly rejects: readonly Reject[]; readonly repeated: readonly number[] },
-): Promise<number> {
-  await copyRejects(target.tx, target.loadId, more.rejects);
-  if (rows.lines.length === 0) return 0;
-  const replaced = await removeReplaced(target, rows, more.repeated);
-  await copyAll(target.tx, COPY_INVOICES, untilStopped(target, encodeInvoices(rows)));
-  if (target.groups.size > MOST_GROUPS) await enterGroups(target);
-  return replaced;
+export function createWriter(
+  task: LoadTask,
+  maps: KeyMaps,
+  { open, stop }: { readonly open: OpenPartitions | null; readonly stop: AbortSignal },
+): Writer {
+  return {
+    task,
+    maps,
+    target: { tx: task.tx, loadId: task.loadId, groups: new Map(), stop },
+    background: createBackground(),
+    repeats: createRepeats(),
+    open,
+    held: new Set(open?.keys()),
+    partitions: new Map(),
+    inserted: 0,
+    written: 0,
+  };
 }
 
-/** Enters what the chunks so far changed, sorted by group, in the ledger and in the queue of the refresh. */
-export async function enterGroups(target: Target): Promise<void> {
-  const { tx, loadId, groups } = target;
-  const changed = changedGroups(groups);
-  groups.clear();
-  if (changed.length === 0) return;
-  await copyAll(tx, COPY_DELTAS, untilStopped(target, encodeDeltas(changed, loadId)));
-  await copyAll(tx, COPY_PENDING, untilStopped(target, encodePending(changed)));
+/** Why a chunk is written: it is full; or not yet, but the server has nothing to do; or the drop has no further lines. */
+export type Occasion = "full" | "early" | "last";
+
+/** A chunk whose lines have their keys. */
+export interface KeyedChunk extends Resolved {
+  readonly chunk: Chunk;
+  /** Whether it is the whole drop. */
+  readonly whole: boolean;
+  /** The partitions that may take its rows; null: all. */
+  readonly open: OpenPartitions | null;
 }
 
-/** Of two lines with one key the later counts: takes out those of earlier chunks that are about to be written again. */
-async function removeReplaced(
-  { tx, loadId, groups }: Target,
-  { chunk }: InvoiceRows,
-  repeated: readonly number[],
-): Promise<number> {
-  if (repeated.length === 0) return 0;
-  const { rows } = await tx.client.query<{ date: string; venue_key: number; cents: string }>(
-    `delete from warehouse.invoices i
-     using unnest($1::date[], $2::integer[], $3::uuid[]) as again (created_on, venue_key, invoice_id)
-     where i.created_on = again.created_on and i.venue_key = again.venue_key and i.invoice_id = again.invoice_id
-       and i.load_id = $4
-     returning i.created_on::text as date, i.venue_key, (i.total * 100)::bigint as cents`,
-    [
-      repeated.map((line) => toDate(chunk.day[line] ?? 0)),
-      repeated.map((line) => chunk.venueKey[line]),
-      repeated.map((line) => chunk.invoice.toString("hex", line * UUID_BYTES, (line + 1) * UUID_BYTES)),
-      loadId,
-    ],
-  );
-  for (const { date, venue_key, cents } of rows) {
-    takeFromGroup(groups, { day: toDay(date), venueKey: venue_key, cents: Number(cents) });
+/**
+ * Finds the keys of a chunk's lines.
+ *
+ * @returns undefined for a first chunk that is early and needs venues or partitions that are not there: they may be made if
+ *   it turns out to be the whole drop
+ */
+export async function keyChunk(
+  writer: Writer,
+  chunk: Chunk,
+  occasion: Occasion,
+): Promise<KeyedChunk | undefined> {
+  const { task, maps, background, open } = writer;
+  const first = writer.written === 0;
+  const unsurveyed = first && open === null;
+  // All of the drop was read, and it is not refused: now it may leave venues and partitions behind.
+  const whole = unsurveyed && occasion === "last";
+  // Before the first chunk the server is busy with the sample at most.
+  const free = background.isIdle() || first;
+  if (free) await background.settle();
+  const session = <T>(work: (session: Session) => Promise<T>) =>
+    free ? work(task.tx) : withSession(task, work);
+  await session((reading) => findVenues(maps, reading));
+  if (whole) await makeVenues(maps, task.tx, task);
+  await session((reading) => findOffsets(maps, reading, chunk));
+  const usable = open ?? (whole ? null : await session(readOpenPartitions));
+  const resolved = resolveKeys(maps, chunk, usable);
+  if (unsurveyed && occasion === "early" && resolved.missing.length > 0) return undefined;
+  writer.written++;
+  return { chunk, whole, open: usable, ...resolved };
+}
+
+/** Sorts a chunk, and begins to write it when the one before is written. */
+export async function writeChunk(
+  writer: Writer,
+  { chunk, whole, open }: KeyedChunk,
+  rejects: readonly Reject[],
+): Promise<void> {
+  const { task, target, background } = writer;
+  const sorted = sortChunk(chunk);
+  if (sorted === undefined) throw new Surprise("numbers that are too large");
+  const { lines, groups } = sorted;
+  const repeated = whole ? [] : writer.repeats.find(chunk, lines);
+  await background.settle();
+  if (open === null) {
+    await holdOpen(writer, [...new Set(groups.map(({ day }) => day))].map(toDate));
+  } else if (writer.open === null) {
+    await holdOpen(writer, [...open.values()]);
+    writer.open = open;
   }
-  return rows.length;
+  noteGroups(writer, groups);
+  writer.inserted += lines.length;
+  const rows = { chunk, lines, loadId: task.loadId, syncedOn: toDay(task.syncedOn) };
+  const write = async () => {
+    writer.inserted -= await insertInvoices(target, rows, { rejects, repeated });
+  };
+  background.begin(write());
 }
 
-function* untilStopped<Piece>({ stop }: Target, pieces: Iterable<Piece>): Generator<Piece> {
-  for (const piece of pieces) {
-    stop.throwIfAborted();
-    yield piece;
+/** Waits until all chunks are written, and enters what they changed. */
+export async function finishChunks({ background, target }: Writer): Promise<void> {
+  await background.settle();
+  await enterGroups(target);
+}
+
+/**
+ * Holds the partitions of these dates open. Those that are held already are not asked for again: somebody who closes one
+ * may be waiting for this load, and lets no further load in.
+ */
+export async function holdOpen({ task, held }: Writer, dates: readonly string[]): Promise<void> {
+  const nameOf = (date: string) => partitionOf(task.settings.granularity, date).partition;
+  const wanted = dates.filter((date) => !held.has(nameOf(date)));
+  await openPartitions(task.tx, task, wanted);
+  for (const date of wanted) held.add(nameOf(date));
+}
+
+function noteGroups({ target, maps, partitions }: Writer, groups: readonly Group[]): void {
+  let day: number | undefined;
+  for (const group of groups) {
+    if (group.day === day) continue;
+    day = group.day;
+    const { partition, lower } = rangeOf(maps, day);
+    partitions.set(partition, lower);
   }
+  if (!addGroups(target.groups, groups)) throw new Surprise("a group's total that is too large");
 }

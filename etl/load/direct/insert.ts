@@ -1,0 +1,94 @@
+/** Copies sorted lines into `invoices`, and what they change into the ledger and the queue of the refresh. */
+import { sql } from "drizzle-orm";
+import type { Transaction } from "../../../db/client.ts";
+import { toDate, toDay } from "../../../db/dates.ts";
+import type { Reject } from "../../drop/reject.ts";
+import { copyAll } from "../copy.ts";
+import { copyRejects } from "../quarantine.ts";
+import {
+  COPY_DELTAS,
+  COPY_INVOICES,
+  COPY_PENDING,
+  encodeDeltas,
+  encodeInvoices,
+  encodePending,
+  type InvoiceRows,
+} from "./binary.ts";
+import { UUID_BYTES } from "./chunk.ts";
+import { changedGroups, type Groups, takeFromGroup } from "./groups.ts";
+
+/** Where a drop is written to. */
+export interface Target {
+  readonly tx: Transaction;
+  readonly loadId: number;
+  /** What the chunks so far add to each group and was not entered yet. */
+  readonly groups: Groups;
+  /** Ends what is being written. */
+  readonly stop: AbortSignal;
+}
+
+/** The changes of so many groups are held back, to be entered together. Some 100 bytes of memory each. */
+export const MOST_GROUPS = 200_000;
+
+/**
+ * Inserts the lines of a chunk. The target has their groups already.
+ *
+ * @param more.repeated lines that may replace others of the drop
+ * @returns how many they replaced
+ */
+export async function insertInvoices(
+  target: Target,
+  rows: InvoiceRows,
+  more: { readonly rejects: readonly Reject[]; readonly repeated: readonly number[] },
+): Promise<number> {
+  await copyRejects(target.tx, target.loadId, more.rejects);
+  if (rows.lines.length === 0) return 0;
+  const replaced = await removeReplaced(target, rows, more.repeated);
+  await copyAll(target.tx, COPY_INVOICES, untilStopped(target, encodeInvoices(rows)));
+  if (target.groups.size > MOST_GROUPS) await enterGroups(target);
+  return replaced;
+}
+
+/** Enters what the chunks so far changed, sorted by group, in the ledger and in the queue of the refresh. */
+export async function enterGroups(target: Target): Promise<void> {
+  const { tx, loadId, groups } = target;
+  const changed = changedGroups(groups);
+  groups.clear();
+  if (changed.length === 0) return;
+  await copyAll(tx, COPY_DELTAS, untilStopped(target, encodeDeltas(changed, loadId)));
+  await copyAll(tx, COPY_PENDING, untilStopped(target, encodePending(changed)));
+}
+
+/** Of two lines with one key the later counts: deletes those of earlier chunks that are about to be written again. */
+async function removeReplaced(
+  { tx, loadId, groups }: Target,
+  { chunk }: InvoiceRows,
+  repeated: readonly number[],
+): Promise<number> {
+  if (repeated.length === 0) return 0;
+  const dates = repeated.map((line) => toDate(chunk.day[line] ?? 0));
+  const venueKeys = repeated.map((line) => chunk.venueKey[line]);
+  const ids = repeated.map((line) =>
+    chunk.invoice.toString("hex", line * UUID_BYTES, (line + 1) * UUID_BYTES),
+  );
+  const { rows } = await tx.db.execute<{ date: string; venue_key: number; cents: string }>(sql`
+    delete from warehouse.invoices i
+    using unnest(${sql.param(dates)}::date[], ${sql.param(venueKeys)}::integer[], ${sql.param(ids)}::uuid[])
+      as again (created_on, venue_key, invoice_id)
+    where i.created_on = again.created_on
+      and i.venue_key = again.venue_key
+      and i.invoice_id = again.invoice_id
+      and i.load_id = ${loadId}
+    returning i.created_on::text as date, i.venue_key, (i.total * 100)::bigint as cents`);
+  for (const { date, venue_key, cents } of rows) {
+    takeFromGroup(groups, { day: toDay(date), venueKey: venue_key, cents: Number(cents) });
+  }
+  return rows.length;
+}
+
+function* untilStopped<Piece>({ stop }: Target, pieces: Iterable<Piece>): Generator<Piece> {
+  for (const piece of pieces) {
+    stop.throwIfAborted();
+    yield piece;
+  }
+}

@@ -1,0 +1,90 @@
+/** What is reported of a load that failed, and entered in the ledger where the database can still be reached. */
+import { basename } from "node:path";
+import { sql } from "drizzle-orm";
+import { type Database, withTransaction } from "../../db/client.ts";
+import {
+  CORRUPTED_REMEDY,
+  errorState,
+  isConnectionLost,
+  RollbookError,
+  rootCause,
+  SQLSTATE,
+} from "../../db/errors.ts";
+import { explainMissing } from "../../db/partitions/missing.ts";
+import { loads } from "../../db/schema.ts";
+import { readDropName } from "../drop/name.ts";
+import { findSent, type PastAttempts } from "./claim.ts";
+import { type Attempt, NO_LINES, type Refusal } from "./report.ts";
+
+/** Describes the failure, and enters it in the ledger. */
+export async function recordFailure(
+  options: { readonly database: Database; readonly path: string; readonly syncedOn?: string | undefined },
+  past: PastAttempts,
+  failure: { readonly error: unknown; readonly durationMs: number },
+): Promise<Attempt> {
+  const explained = await explainMissing(failure.error, options.database);
+  const error = describeFailure(explained, options.path, past);
+  const fileName = basename(options.path);
+  const name = readDropName({ fileName, syncedOn: options.syncedOn });
+  const syncedOn = name.kind === "named" ? name.syncedOn : null;
+  const failed = { outcome: "failed", syncedOn, rows: NO_LINES, partitions: [], touched: [], error } as const;
+  return withTransaction({ database: options.database }, async (tx): Promise<Attempt> => {
+    const sent = syncedOn === null ? undefined : await findSent(tx, past, syncedOn);
+    if (sent !== undefined) return sent;
+    const [row] = await tx.db
+      .insert(loads)
+      .values({
+        fileName,
+        ...past.content,
+        syncedOn,
+        status: "failed",
+        startedAt: sql`clock_timestamp() - ${failure.durationMs} * interval '1 millisecond'`,
+        finishedAt: sql`clock_timestamp()`,
+        errorCode: error.code,
+        errorMessage: error.message,
+      })
+      .returning({ loadId: loads.loadId });
+    return { ...failed, loadId: row?.loadId ?? null };
+    // Where the database cannot be reached there is no ledger to write to. The failure is reported all the same.
+  }).catch(() => ({ ...failed, loadId: null }));
+}
+
+function describeFailure(error: unknown, path: string, past: PastAttempts): Refusal {
+  const lost = isConnectionLost(error);
+  if (lost && past.sent.length > 0) {
+    return {
+      code: "connection",
+      message: `${path}: the connection was lost at the commit, so it is not known whether the drop is in (${sayCause(error)}). Load it again: if it is in, nothing changes.`,
+    };
+  }
+  if (error instanceof RollbookError) {
+    const { code, message } = error;
+    return { code, message: code === "partitions_changed" ? `${path}: ${message}` : message };
+  }
+  const said = sayCause(error);
+  const state = errorState(error);
+  switch (state) {
+    case SQLSTATE.diskFull:
+      return {
+        code: "disk_full",
+        message: `${path}: the database has no space left on its disk (${said}). The load was rolled back. Make room and load it again.`,
+      };
+    case SQLSTATE.insufficientPrivilege:
+      return { code: "permission", message: `${path}: ${said}. The load was rolled back.` };
+    case SQLSTATE.dataCorrupted:
+    case SQLSTATE.indexCorrupted:
+      return {
+        code: "corrupted",
+        message: `${path}: ${said}. The load was rolled back. ${CORRUPTED_REMEDY}`,
+      };
+  }
+  return {
+    code: lost || state === SQLSTATE.tooManyConnections ? "connection" : "database",
+    message: `${path}: ${said}${state === undefined ? "" : ` (${state})`}. The load was rolled back; load it again.`,
+  };
+}
+
+function sayCause(error: unknown): string {
+  const cause = rootCause(error);
+  return cause instanceof Error ? cause.message : String(cause);
+}

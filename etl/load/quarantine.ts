@@ -1,0 +1,65 @@
+/** The quarantine: where rejected lines go, and how many of them a drop may have. */
+import type { Transaction } from "../../db/client.ts";
+import type { Reject } from "../drop/reject.ts";
+import { openCopy } from "./copy.ts";
+import type { Refusal } from "./report.ts";
+
+export const DEFAULT_MAX_REJECTS = 0.01;
+
+/**
+ * The most that one drop puts into quarantine, counted by {@link sizeOfReject}: some four million lines of usual length.
+ * A few megabytes of gzip may hold a billion bad lines. They would fill the disk before it is known that their share is
+ * too great.
+ */
+export const QUARANTINE_BYTES = 1024 ** 3;
+
+/** What a reject takes besides its raw text, roughly. */
+const REJECT_OVERHEAD = 200;
+
+/** The memory that a reject takes, in bytes, roughly. */
+export function sizeOfReject({ raw }: Reject): number {
+  return raw.length + REJECT_OVERHEAD;
+}
+
+/** Whether so many rejects among the lines read are more than the share that is allowed. */
+export function isTooMany(rejected: number, read: number, maxRejects: number): boolean {
+  // In whole billionths, because 0.29 * 100 is less than 29.
+  const allowed = BigInt(Math.round(maxRejects * 1e9)) * BigInt(read);
+  return BigInt(rejected) * 1_000_000_000n > allowed;
+}
+
+export function refuseTooMany(rejected: number, read: number, maxRejects: number): Refusal {
+  return {
+    code: "too_many_rejects",
+    message: `${rejected} of ${read} lines were rejected, more than the share of ${maxRejects} that is allowed. See them with: rollbook rejects; then mend the file, or allow more with --max-rejects.`,
+  };
+}
+
+export function refuseFull(fileName: string, rejected: number, read: number, bytes: number): Refusal {
+  return {
+    code: "too_many_rejects",
+    message: `${fileName}: reading stopped after ${read} lines, because the ${rejected} that were rejected fill the ${bytes} bytes that one drop may have in quarantine. See them with: rollbook rejects; then mend the file, or divide it.`,
+  };
+}
+
+/** Text that is sent at a time, in characters. */
+const REJECTS_TEXT = 128 * 1024;
+
+/** Writes rejects to the quarantine. The connection must not be in another COPY. */
+export async function copyRejects(
+  tx: Transaction,
+  loadId: number,
+  rejects: readonly Reject[],
+): Promise<void> {
+  if (rejects.length === 0) return;
+  const copy = openCopy(tx, "copy warehouse.rejects (load_id, line, reason, column_name, raw) from stdin");
+  let text = "";
+  for (const { line, reason, column, raw } of rejects) {
+    text += `${loadId}\t${line}\t${reason}\t${column ?? "\\N"}\t\\\\x${raw.toString("hex")}\n`;
+    if (text.length < REJECTS_TEXT) continue;
+    await copy.write(text);
+    text = "";
+  }
+  if (text !== "") await copy.write(text);
+  await copy.close();
+}

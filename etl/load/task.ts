@@ -1,0 +1,38 @@
+/** What both ways of loading a drop work on, and what they return. */
+import type { Transaction } from "../../db/client.ts";
+import type { LineRules } from "../drop/rules.ts";
+import type { Preparation } from "./prepare.ts";
+import type { LineCounts, Refusal } from "./report.ts";
+import type { Stopwatch } from "./steps.ts";
+
+export interface LoadTask extends Preparation {
+  /** The open transaction, which has claimed the drop. */
+  readonly tx: Transaction;
+  readonly loadId: number;
+  readonly path: string;
+  /** Whether a symbolic link is followed; default true. */
+  readonly follow?: boolean | undefined;
+  readonly gzip: boolean;
+  /** Size and hash of the file, as it was claimed. */
+  readonly bytes: number;
+  readonly sha256: Buffer;
+  readonly syncedOn: string;
+  readonly rules: LineRules;
+  /** Greatest share of rejects, 0 to 1. */
+  readonly maxRejects: number;
+  /** What the drop may put into quarantine, in bytes. */
+  readonly quarantineBytes: number;
+  /** Lines that the direct way sorts and writes at a time. */
+  readonly chunkLines: number;
+  readonly stopwatch: Stopwatch;
+}
+
+/** What became of the drop's lines. Of a refused drop nothing is stored but its rejects. */
+export type TaskResult =
+  | {
+      readonly kind: "loaded";
+      readonly rows: LineCounts;
+      /** Partitions in which the count or total of a group changed, oldest first. */
+      readonly partitions: readonly string[];
+    }
+  | { readonly kind: "refused"; readonly rows: LineCounts; readonly refusal: Refusal };
