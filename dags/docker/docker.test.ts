@@ -4,7 +4,8 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } fr
 import { join } from "node:path";
 import { parseEnv } from "node:util";
 import pg from "pg";
-import { describe, expect, inject, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { openOwnServer } from "../../db/testing/own_server.ts";
 import { CHECKOUT, COMPOSE_FILE } from "../local/checkout.ts";
 import { findReferences, readCompose, type Service } from "../local/compose.ts";
 import { INSTALLED_WITHIN_MS, installPython, makeFolder } from "../local/testing.ts";
@@ -170,7 +171,9 @@ describe("docker-compose.yml", () => {
     for (const path of paths) expect(existsSync(join(CHECKOUT, path)), path).toBe(true);
   });
 
-  test("every command is one of the installed Airflow, or a script with a shell", async () => {
+  test("every command is one of the installed Airflow, or a script with a shell", {
+    timeout: INSTALLED_WITHIN_MS,
+  }, async () => {
     for (const { command, name } of own) {
       const [program, verb = ""] = command;
       if (program === "airflow") {
@@ -209,15 +212,19 @@ describe("docker-compose.yml", () => {
     );
     expect(settings.size).toBeGreaterThan(5);
     settings.delete("shared_buffers");
-    const client = new pg.Client({ ...inject("postgres"), database: "postgres", ssl: false });
-    await client.connect();
+    // Not the server of all tests, which has some settings of its own.
+    const own = await openOwnServer();
+    const { host, port, user } = own.server;
+    const client = new pg.Client({ host, port, user, database: "postgres", ssl: false });
     try {
+      await client.connect();
       for (const [name, value] of settings) {
         const { rows } = await client.query("select current_setting($1) as value", [name]);
         expect(rows, name).toEqual([{ value }]);
       }
     } finally {
       await client.end();
+      await own.close();
     }
   });
 });
