@@ -1,15 +1,16 @@
-/** `npm run endure`: loads and reads with many processes for a while, and checks all that must hold. As a function: `endure`. */
+/**
+ * `npm run endure`: loads and reads with many processes for a while, and checks all that must hold. As a
+ * function: `endure`.
+ */
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command, InvalidArgumentError } from "commander";
-import { RollbookError } from "../../db/errors.ts";
 import { writeBlock } from "../program/block.ts";
-import { listenForStop, parseArguments } from "../program/terminal.ts";
-import { LOAD_BLOCK } from "./endure/page.ts";
+import { listenForStop, parseArguments, runProgram } from "../program/terminal.ts";
+import { endure } from "./endure/endurance.ts";
 import { type EndureResults, isSound } from "./endure/results.ts";
-import { endure } from "./endure/run.ts";
-import { formatEndurance } from "./endure/summary.ts";
+import { formatLoad, LOAD_BLOCK } from "./reliability_page.ts";
 
 const HOME = fileURLToPath(new URL("../../.bench/endure", import.meta.url));
 
@@ -30,7 +31,9 @@ interface Flags {
 function createCommand(): Command {
   return new Command("npm run endure --")
     .description(
-      "Load drops and read the reports with many processes for a while, on an embedded PostgreSQL of its own, and check that nothing is lost, leaked or grows: every read in its snapshot, all totals in the end against a model.",
+      "Load drops and read the reports with many processes for a while, on an embedded PostgreSQL of its own, " +
+        "and check that nothing is lost, leaked or grows: every read in its snapshot, all totals in the end " +
+        "against a model.",
     )
     .option("--minutes <n>", "how long", parseMinutes, 15)
     .option("--loaders <n>", "processes that load, each drop with its refresh", parseCount(1, 16), 8)
@@ -41,11 +44,12 @@ function createCommand(): Command {
     .option("--out <file>", "write the results as JSON")
     .option("--page <file>", "put the figures into this Markdown page, between its markers")
     .option("--note <text>", "what else the machine does, for the results")
-    .option("--json", "print the results as JSON instead of tables")
+    .option("--json", "print the results as JSON instead of Markdown tables")
     .addHelpText(
       "after",
       `
-Exit code 1 when anything differs, leaks or fails; each is named. An interrupted run is checked and reported like a whole one.
+Exit code 1 when anything differs, leaks or fails; each is named. An interrupted run is checked and reported
+like a whole one.
 
 Example: a minute
   npm run endure -- --minutes 1 --out load.json`,
@@ -88,9 +92,7 @@ async function run(argv: readonly string[]): Promise<number> {
     return results.interrupted ? stop.exitCode() : 0;
   } catch (error) {
     if (stop.signal.aborted) return stop.exitCode();
-    if (!(error instanceof RollbookError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return ["usage", "configuration"].includes(error.code) ? 2 : 1;
+    throw error;
   }
 }
 
@@ -103,7 +105,16 @@ async function conclude(results: EndureResults, { out, page, json }: Flags): Pro
   const text = `${JSON.stringify(results, null, 2)}\n`;
   if (out !== undefined) await writeFile(out, text);
   if (page !== undefined) await writeBlock(page, LOAD_BLOCK, results);
-  process.stdout.write(json === true ? text : `${formatEndurance(results)}\n`);
+  process.stdout.write(
+    json === true ? text : `${[formatLoad(results), ...listFound(results)].join("\n\n")}\n`,
+  );
 }
 
-process.exitCode = await run(process.argv.slice(2));
+/** What is wrong, item by item. */
+function listFound({ differences, leaks, failures }: EndureResults): readonly string[] {
+  return Object.entries({ differences, leaks, failures }).map(([what, found]) =>
+    [`${what}: ${found.length}`, ...found].join("\n  "),
+  );
+}
+
+await runProgram(import.meta.url, run);

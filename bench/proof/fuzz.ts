@@ -1,14 +1,21 @@
-/** `npm run fuzz`: holds the reader of drops against a model of its own, on mutated lines and files. docs/reliability.md */
-import { mkdtempSync, realpathSync, rmSync } from "node:fs";
+/**
+ * `npm run fuzz`: compares the reader of drops with the format model, on mutated lines and files.
+ * docs/reliability.md
+ */
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { Command, InvalidArgumentError } from "commander";
-import { RollbookError } from "../../db/errors.ts";
-import { createProgress, listenForStop, type ProgressListener, parseArguments } from "../program/terminal.ts";
+import {
+  createProgress,
+  listenForStop,
+  type ProgressListener,
+  parseArguments,
+  runProgram,
+} from "../program/terminal.ts";
 import { hostileDrops, runLimits } from "./fuzz/limits.ts";
-import { type FoundDifference, type FuzzProgress, type FuzzReport, runFuzz } from "./fuzz/run.ts";
-import { openFuzzServer } from "./fuzz/server.ts";
+import { openFuzzServer } from "./fuzz/postgres.ts";
+import { type FoundDifference, type FuzzProgress, type FuzzReport, runFuzz } from "./fuzz/search.ts";
 
 interface Flags {
   readonly lines: number;
@@ -22,7 +29,8 @@ interface Flags {
 export function createCommand(): Command {
   return new Command("npm run fuzz --")
     .description(
-      "Decide mutated lines and files by the fast path, the careful path, the direct way and an independent model, and stop at the first difference.",
+      "Decide mutated lines and files by the fast path, the careful path, the direct way and an independent " +
+        "model, and stop at the first difference.",
     )
     .option(
       "--lines <n>",
@@ -89,9 +97,7 @@ async function run(argv: readonly string[]): Promise<number> {
   } catch (error) {
     progress.stop();
     if (signal.aborted) return stop.exitCode();
-    if (!(error instanceof RollbookError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return 1;
+    throw error;
   }
 }
 
@@ -105,7 +111,8 @@ async function measureLimits(json: boolean, stop: ReturnType<typeof listenForSto
     for await (const report of runLimits({ drops, folder, environment: server.environment })) {
       const { name, outcome, code, read, rejected, peakMb, seconds } = report;
       faults += report.faults.length;
-      const line = `${name}: ${outcome}${code === undefined ? "" : ` (${code})`}, ${read} read, ${rejected} rejected, ${peakMb} MB, ${seconds} s`;
+      const ended = `${outcome}${code === undefined ? "" : ` (${code})`}`;
+      const line = `${name}: ${ended}, ${read} read, ${rejected} rejected, ${peakMb} MB, ${seconds} s`;
       process.stdout.write(`${json ? JSON.stringify(report) : [line, ...report.faults].join("\n  ")}\n`);
       if (stop.signal.aborted) return stop.exitCode();
     }
@@ -157,6 +164,4 @@ function describe(found: FoundDifference): string {
   ].join("\n");
 }
 
-if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  process.exitCode = await run(process.argv.slice(2));
-}
+await runProgram(import.meta.url, run);

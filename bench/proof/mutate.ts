@@ -1,18 +1,19 @@
-/** `npm run mutate`: breaks the product in single ways, and shows that the simulation or the tests notice each. */
-import { existsSync, readFileSync, realpathSync } from "node:fs";
+/**
+ * `npm run mutate`: breaks the product in single ways, and shows that the simulation or the tests notice
+ * each.
+ */
+import { existsSync, readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { Command } from "commander";
-import { RollbookError } from "../../db/errors.ts";
 import { parseWhole } from "../../etl/commands/flags.ts";
 import { formatTable } from "../../etl/terminal/table.ts";
 import { writeBlock } from "../program/block.ts";
 import { readCommit } from "../program/environment.ts";
-import { createProgress, listenForStop, parseArguments } from "../program/terminal.ts";
+import { createProgress, listenForStop, parseArguments, runProgram } from "../program/terminal.ts";
+import { type MutationRecord, type Tried, tryMutation } from "./mutate/attempt.ts";
 import { MUTATIONS } from "./mutate/mutations.ts";
-import { MUTATIONS_BLOCK, type MutationRecord } from "./mutate/page.ts";
-import { type Tried, tryMutation } from "./mutate/run.ts";
+import { MUTATIONS_BLOCK } from "./reliability_page.ts";
 
 interface Flags {
   readonly only?: string;
@@ -26,7 +27,8 @@ interface Flags {
 export function createCommand(): Command {
   return new Command("npm run mutate --")
     .description(
-      "Break a copy of the checkout in one way after the other, and see whether the simulation notices, or else the tests. Exit code 1 when nobody notices one of them: a test is missing.",
+      "Break a copy of the checkout in one way after the other, and see whether the simulation notices, or else " +
+        "the tests. Exit code 1 when nobody notices one of them: a test is missing.",
     )
     .option("--only <text>", "only mutations whose name contains this text")
     .option("--seeds <n>", "histories of the simulation for each, before the tests", parseWhole(1), 60)
@@ -66,14 +68,12 @@ async function run(argv: readonly string[]): Promise<number> {
     }
   } catch (error) {
     if (stop.signal.aborted) return stop.exitCode();
-    if (!(error instanceof RollbookError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return 1;
+    throw error;
   } finally {
     progress.stop();
   }
   if (page !== undefined) await writeBlock(resolve(page), MUTATIONS_BLOCK, record);
-  tell(record.mutations);
+  report(record.mutations);
   return record.mutations.every(({ noticedBy }) => noticedBy !== null) ? 0 : 1;
 }
 
@@ -87,7 +87,7 @@ function readTried(path: string, seeds: number): MutationRecord {
   };
 }
 
-function tell(tried: readonly Tried[]): void {
+function report(tried: readonly Tried[]): void {
   const columns = [
     { title: "the product" },
     { title: "noticed by" },
@@ -103,6 +103,4 @@ function tell(tried: readonly Tried[]): void {
   process.stdout.write(`${formatTable(columns, rows)}\n`);
 }
 
-if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  process.exitCode = await run(process.argv.slice(2));
-}
+await runProgram(import.meta.url, run);

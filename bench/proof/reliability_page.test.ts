@@ -2,12 +2,10 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { type Block, readBlock } from "../program/block.ts";
-import { LOAD_BLOCK } from "./endure/page.ts";
 import { readEndureResults } from "./endure/results.ts";
+import { findOutdated, type MutationRecord } from "./mutate/attempt.ts";
 import { MUTATIONS } from "./mutate/mutations.ts";
-import { MUTATIONS_BLOCK, type MutationRecord } from "./mutate/page.ts";
-import { findOutdated } from "./mutate/run.ts";
-import { SIMULATION_BLOCK } from "./simulate/page.ts";
+import { LOAD_BLOCK, MUTATIONS_BLOCK, SIMULATION_BLOCK } from "./reliability_page.ts";
 import { readRecord } from "./simulate/record.ts";
 
 const docs = (name: string) => fileURLToPath(new URL(`../../docs/${name}`, import.meta.url));

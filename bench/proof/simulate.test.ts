@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
 import { NO_FIGURES } from "./simulate/figures.ts";
 import { addSeed, countSeeds, isDone, readRecord, writeRecord } from "./simulate/record.ts";
-import { historyOf, type Lived, simulate } from "./simulate/run.ts";
+import { historyOf, type Lived, simulate } from "./simulate/seeds.ts";
 
 const SEEDS = 50;
 const SIMULATE = fileURLToPath(new URL("./simulate.ts", import.meta.url));

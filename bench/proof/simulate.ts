@@ -1,5 +1,8 @@
-/** `npm run simulate`: lives through random histories full of crashes, races and bad files, and proves every cent after each step. */
-import { readFileSync, realpathSync } from "node:fs";
+/**
+ * `npm run simulate`: lives through random histories full of crashes, races and bad files, and proves every
+ * cent after each step.
+ */
+import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,11 +12,11 @@ import { parseWhole } from "../../etl/commands/flags.ts";
 import { formatCount } from "../../etl/terminal/format.ts";
 import { writeBlock } from "../program/block.ts";
 import { readCommit } from "../program/environment.ts";
-import { createProgress, listenForStop, parseArguments } from "../program/terminal.ts";
+import { createProgress, listenForStop, parseArguments, runProgram } from "../program/terminal.ts";
+import { SIMULATION_BLOCK } from "./reliability_page.ts";
 import { addFigures, type Figures, NO_FIGURES } from "./simulate/figures.ts";
-import { SIMULATION_BLOCK } from "./simulate/page.ts";
 import { addSeed, countSeeds, isDone, readRecord, writeRecord } from "./simulate/record.ts";
-import { historyOf, type Lived, replay, simulate } from "./simulate/run.ts";
+import { historyOf, type Lived, replay, simulate } from "./simulate/seeds.ts";
 
 const FAILURES = fileURLToPath(new URL("../../.simulation", import.meta.url));
 const SHRINK_MINUTES = 10;
@@ -36,7 +39,9 @@ interface Flags {
 export function createCommand(): Command {
   return new Command("npm run simulate --")
     .description(
-      "Live through random histories of drops, loads, refreshes and moved partitions, with processes and PostgreSQL killed, connections cut, disks filled and files changed in the middle. After each step every table and view is compared with a model in memory. Exit code 1 when anything differs.",
+      "Live through random histories of drops, loads, refreshes and moved partitions, with processes and " +
+        "PostgreSQL killed, connections cut, disks filled and files changed in the middle. After each step every " +
+        "table and view is compared with a model in memory. Exit code 1 when anything differs.",
     )
     .option("--seeds <n>", "number of histories", parseWhole(1), 50)
     .option("--from <seed>", "the first seed", parseWhole(0), 1)
@@ -79,17 +84,11 @@ async function run(argv: readonly string[]): Promise<number> {
   const done = parseArguments(command, argv);
   if (done !== undefined) return done;
   const flags = command.opts<Flags>();
-  try {
-    if (flags.print) {
-      process.stdout.write(`${JSON.stringify(historyOf(flags.from), null, 1)}\n`);
-      return 0;
-    }
-    return flags.history === undefined ? await runSeeds(flags) : await runHistory(flags.history, flags);
-  } catch (error) {
-    if (!(error instanceof RollbookError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return ["usage", "configuration"].includes(error.code) ? 2 : 1;
+  if (flags.print) {
+    process.stdout.write(`${JSON.stringify(historyOf(flags.from), null, 1)}\n`);
+    return 0;
   }
+  return flags.history === undefined ? runSeeds(flags) : runHistory(flags.history, flags);
 }
 
 async function runSeeds(flags: Flags): Promise<number> {
@@ -129,7 +128,7 @@ async function runSeeds(flags: Flags): Promise<number> {
     },
   });
   progress.stop();
-  await tell({ flags, figures, lived, failed });
+  await report({ flags, figures, lived, failed });
   if (record !== undefined && flags.page !== undefined)
     await writeBlock(resolve(flags.page), SIMULATION_BLOCK, record);
   if (record !== undefined) note(`${formatCount(countSeeds(record))} seeds are in ${flags.record}.`);
@@ -140,7 +139,7 @@ async function runSeeds(flags: Flags): Promise<number> {
 async function runHistory(file: string, flags: Flags): Promise<number> {
   const history = JSON.parse(readFileSync(file, "utf8"));
   try {
-    await tell({ flags, figures: await replay(history), lived: 1, failed: [] });
+    await report({ flags, figures: await replay(history), lived: 1, failed: [] });
     return 0;
   } catch (error) {
     process.stdout.write(`${error instanceof Error ? error.message : String(error)}\n`);
@@ -148,7 +147,7 @@ async function runHistory(file: string, flags: Flags): Promise<number> {
   }
 }
 
-async function tell(end: {
+async function report(end: {
   readonly flags: Flags;
   readonly figures: Figures;
   readonly lived: number;
@@ -162,7 +161,8 @@ async function tell(end: {
   for (const { seed, outcome } of failed) {
     if (!("message" in outcome)) continue;
     process.stdout.write(
-      `\nSeed ${seed}: ${outcome.message}\n  Its history, ${outcome.steps} steps: npm run simulate -- --history ${outcome.kept}\n`,
+      `\nSeed ${seed}: ${outcome.message}\n` +
+        `  Its history, ${outcome.steps} steps: npm run simulate -- --history ${outcome.kept}\n`,
     );
   }
   const sum = (counts: Readonly<Record<string, number>>) =>
@@ -186,6 +186,4 @@ function note(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  process.exitCode = await run(process.argv.slice(2));
-}
+await runProgram(import.meta.url, run);

@@ -1,4 +1,4 @@
-/** Compares what the warehouse shows in the end with the model, and has `verify` prove the rest. */
+/** Compares what the warehouse shows in the end with the model, and runs `verify`. */
 import { sql } from "drizzle-orm";
 import { type Database, withTransaction } from "../../../db/client.ts";
 import { streamRows } from "../../../db/cursor.ts";
@@ -8,7 +8,7 @@ import { verifyWarehouse } from "../../../etl/verify/verify.ts";
 import { euros } from "../../generator/line.ts";
 import { dayNumber, isoDate } from "../../generator/pattern.ts";
 import type { Venues } from "../../generator/venues.ts";
-import { groupKey, type Model } from "./model.ts";
+import type { Truth } from "./invoices.ts";
 
 /** More than so many are counted, not named. */
 const NAMED = 20;
@@ -16,10 +16,11 @@ const NAMED = 20;
 /** Names every (venue, date) group for which the reports do not show what the model says. */
 export async function compareWithModel(
   database: Database,
-  model: Model,
+  truth: Truth,
   venues: Venues,
 ): Promise<readonly string[]> {
-  const left = new Map(model.groups());
+  const keyOf = (venue: number, day: number) => `${venue} ${day}`;
+  const left = new Map(Array.from(truth.groups(), (group) => [keyOf(group.venue, group.day), group]));
   const found = createList("groups that the model says otherwise");
   await withTransaction({ database, isolation: "repeatable read" }, async (tx) => {
     const rows = streamRows<{ venue_id: string; created_on: string; invoices: string; total: string }>(
@@ -27,7 +28,7 @@ export async function compareWithModel(
       sql`select venue_id, created_on::text, invoices, total from reports.venue_daily_totals`,
     );
     for await (const { venue_id: venue, created_on, invoices, total } of rows) {
-      const key = groupKey({ venue: venues.indexOf(venue), day: dayNumber(created_on) });
+      const key = keyOf(venues.indexOf(venue), dayNumber(created_on));
       const expected = left.get(key);
       left.delete(key);
       const wanted = expected === undefined ? "nothing" : `${expected.invoices}, ${euros(expected.cents)}`;
@@ -61,7 +62,8 @@ function describe(divergence: Divergence): string {
   if (divergence.kind !== "group") return JSON.stringify(divergence);
   const { venueId, createdOn, recomputed, shown, deltas } = divergence;
   const say = ({ invoices, total }: { invoices: number; total: string }) => `${invoices}, ${total}`;
-  return `${venueId} on ${createdOn}: invoices ${say(recomputed)}; rollup and pending ${say(shown)}; deltas ${say(deltas)}`;
+  const said = `invoices ${say(recomputed)}; rollup and pending ${say(shown)}; deltas ${say(deltas)}`;
+  return `${venueId} on ${createdOn}: ${said}`;
 }
 
 /** A list that names the first and counts the others. */

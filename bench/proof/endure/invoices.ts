@@ -1,9 +1,15 @@
-/** The invoices of a run: each is a pure function of the seed and of its number, so that any drop can say something about any of them. */
+/**
+ * The invoices of a run, and what the warehouse must show of them. Each is a pure function of the seed and of
+ * its number, so that any drop can say something about any of them.
+ */
+import { createStanding, type LoadOrder, type Statements } from "../../../etl/testing/models/standing.ts";
+import { createTotals, type Group } from "../../../etl/testing/models/totals.ts";
 import { type Invoice, word } from "../../generator/invoice.ts";
 import { createLineStyle, type LineStyle } from "../../generator/line.ts";
 import { dayNumber } from "../../generator/pattern.ts";
 import { deriveKey, mix32 } from "../../generator/random.ts";
 import { createVenues, type Venues } from "../../generator/venues.ts";
+import { createInvoice } from "../../run/scale.ts";
 
 /** The first sync date; the run's calendar goes on from there. */
 export const FIRST_SYNC_DAY = dayNumber("2025-01-01");
@@ -70,4 +76,29 @@ function latenessOf(invoice: Invoice): number {
   const share = word(invoice, 1) / 2 ** 32;
   if (word(invoice, 11) % 10 === 0) return 2 + Math.floor(share * (LATEST_DAYS - 2));
   return 2 + Math.floor(share * share * 58);
+}
+
+/**
+ * What the warehouse must show once some drops were loaded, whatever the order in which they are reported.
+ */
+export interface Truth {
+  readonly take: (load: LoadOrder, said: Statements) => void;
+  /** Number of invoices that are in. */
+  readonly invoices: () => number;
+  readonly groups: () => Iterable<Group>;
+}
+
+export function openTruth(book: InvoiceBook): Truth {
+  const standing = createStanding();
+  const totals = createTotals(book.venues.count);
+  const place = createInvoice();
+  return {
+    take: (load, said) =>
+      standing.take(load, said, ({ invoice, before, after }) => {
+        book.fill(invoice, place);
+        totals.add(place.venue, place.day, before ? 0 : 1, after.cents - (before?.cents ?? 0));
+      }),
+    invoices: standing.count,
+    groups: totals.groups,
+  };
 }

@@ -49,7 +49,8 @@ const IN_THE_END: readonly Check[] = [
       { length: STAGING_SLOTS },
       (_, slot) => `
         select 'staging_${slot + 1}' as offender
-        where exists (select from warehouse.staging_${slot + 1}) or pg_relation_size('warehouse.staging_${slot + 1}') > 0`,
+        where exists (select from warehouse.staging_${slot + 1})
+          or pg_relation_size('warehouse.staging_${slot + 1}') > 0`,
     ).join(" union all "),
   },
   { what: "temporary files", query: "select name as offender from pg_ls_tmpdir()" },

@@ -1,4 +1,7 @@
-/** A process that loads one drop after the other, each with its refresh, as `rollbook load` does, and tells what became of it. */
+/**
+ * A process that loads one drop after the other, each with its refresh, as `rollbook load` does, and tells
+ * what became of it.
+ */
 import type pg from "pg";
 import { type Database, openDatabase } from "../../../db/client.ts";
 import { errorState } from "../../../db/errors.ts";

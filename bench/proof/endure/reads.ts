@@ -1,6 +1,6 @@
 /**
- * What a reader asks of the reports, and how it checks the answer: each read and its check are one snapshot, so that they must agree, whatever is
- * loaded and refreshed meanwhile.
+ * What a reader asks of the reports, and how it checks the answer: each read and its check are one snapshot,
+ * so that they must agree, whatever is loaded and refreshed meanwhile.
  */
 import type { Transaction } from "../../../db/client.ts";
 import { addDays } from "../../../db/dates.ts";
@@ -95,7 +95,8 @@ async function readYear(context: ReadContext): Promise<ReadResult> {
   const range = [`${year}-01-01`, `${year + 1}-01-01`];
   const shown = await ask(
     context,
-    `select to_char(created_on, 'YYYY-MM') as month, sum(invoices)::bigint as invoices, sum(total)::numeric(24, 2) as total
+    `select to_char(created_on, 'YYYY-MM') as month, sum(invoices)::bigint as invoices,
+            sum(total)::numeric(24, 2) as total
      from reports.venue_daily_totals
      where created_on >= $1 and created_on < $2
      group by 1

@@ -21,7 +21,10 @@ export interface Growth {
   readonly first: number;
   readonly last: number;
   readonly max: number;
-  /** By how much a straight line through the second half of the samples rises in that half; null of a run that is too short to tell. */
+  /**
+   * By how much a straight line through the second half of the samples rises in that half; null of a run that
+   * is too short to tell.
+   */
   readonly grown: number | null;
   readonly flat: boolean | null;
 }
@@ -44,7 +47,9 @@ export interface Loads {
   readonly refreshed: Readonly<Record<string, number>>;
 }
 
-/** A table of the warehouse, or all partitions of one, at the end of the run, before anything was tidied up. */
+/**
+ * A table of the warehouse, or all partitions of one, at the end of the run, before anything was tidied up.
+ */
 export interface TableState {
   readonly table: string;
   /** Number of tables that these are. */

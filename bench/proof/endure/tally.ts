@@ -2,10 +2,10 @@
 import { basename } from "node:path";
 import { SQLSTATE } from "../../../db/errors.ts";
 import type { Strategy } from "../../../etl/refresh/strategy.ts";
-import type { EndureDrop } from "./drops.ts";
+import type { Truth } from "./invoices.ts";
 import type { Loaded } from "./loader.ts";
-import type { Model } from "./model.ts";
 import type { Loads } from "./results.ts";
+import type { EndureDrop } from "./supply.ts";
 
 export interface Tally {
   readonly add: (drop: EndureDrop, strategy: Strategy, loaded: Loaded) => void;
@@ -19,7 +19,7 @@ export interface Tally {
 }
 
 export function createTally(
-  model: Model,
+  truth: Truth,
   onDifference: (message: string) => void,
   onFailure: (message: string) => void,
 ): Tally {
@@ -46,8 +46,7 @@ export function createTally(
     if (entry.loadId !== null)
       onDifference(`${basename(drop.path)} was loaded twice, as load ${entry.loadId} and ${report.loadId}`);
     entry.loadId = report.loadId;
-    if (report.loadId !== null)
-      model.add({ loadId: report.loadId, syncDay: drop.syncDay, ...drop.statements });
+    if (report.loadId !== null) truth.take({ loadId: report.loadId, syncDay: drop.syncDay }, drop.statements);
   };
 
   return {

@@ -1,9 +1,11 @@
-/** Watches sizes while the run goes on: the memory of the server's backends, what is pending, and the rollup. */
+/**
+ * Watches sizes while the run goes on: the memory of the server's backends, what is pending, and the rollup.
+ */
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Database } from "../../../db/client.ts";
-import type { SizeSample } from "./figures.ts";
 import type { TableState } from "./results.ts";
+import type { SizeSample } from "./trends.ts";
 
 export interface Watch {
   /** By what is watched. */
@@ -63,7 +65,10 @@ export function startWatch(options: {
   };
 }
 
-/** Memory of a process that it shares with nobody. Undefined where that cannot be told: not on Linux, or it is gone. */
+/**
+ * Memory of a process that it shares with nobody. Undefined where that cannot be told: not on Linux, or it is
+ * gone.
+ */
 function privateBytes(pid: number): number | undefined {
   try {
     const [, kibibytes] = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "latin1")) ?? [];

@@ -1,7 +1,10 @@
 /** Blind mutations of bytes: nothing of what they hit is known. */
-import { type Random, weighted } from "./random.ts";
+import { type Random, weighted } from "./choices.ts";
 
-/** Bytes that matter to some rule: delimiters, quotes, blanks, ends, controls, digits, and parts of UTF-8 sequences, right and wrong. */
+/**
+ * Bytes that matter to some rule: delimiters, quotes, blanks, ends, controls, digits, and parts of UTF-8
+ * sequences, right and wrong.
+ */
 const BYTES: readonly number[] = [
   ...Buffer.from(',,;\t""  \\\r\0\u0001\u001f\u007f-+:.TZe0129afFg{}_'),
   ...[0x80, 0xbf, 0xc0, 0xc1, 0xc2, 0xc3, 0xe0, 0xe2, 0xed, 0xef, 0xf0, 0xf4, 0xf5, 0xff],

@@ -1,7 +1,7 @@
 /** Values of the four columns: most of them right, many at the edge of a rule, some beyond it. */
-import { dateOf, dayOfDate, offsetAt, ZONES } from "../../../etl/testing/models/clocks.ts";
 import type { Column, World } from "../../../etl/testing/models/line.ts";
-import type { Random } from "./random.ts";
+import { digits, list, type Random, replaceAt } from "./choices.ts";
+import { edgesOf, oddTime, plainTime } from "./moments.ts";
 
 /** Makes cells for the drops of one world. */
 export interface Cells {
@@ -44,71 +44,11 @@ function surround(random: Random, value: string): string {
 
 const AROUND = ["", "", "", " ", "\t", " \t ", "\u00a0", "\u3000", "\ufeff", "\u2028", '""', "\\"];
 
-const PLAIN_VENUES = [
-  "v",
-  "venue-0001",
-  "a b",
-  "v ",
-  "居酒屋",
-  "Café Übersee",
-  "NULL",
-  "x'y",
-  "0",
-  "-1",
-  "=1+1",
-  "😀",
-];
-const ODD_VENUES = [
-  "",
-  " ",
-  "\t",
-  " v",
-  "\tv\t",
-  "\\N",
-  "\\.",
-  "\\",
-  "\\\\",
-  "a\\",
-  "\\t",
-  "a\tb",
-  "a,b",
-  "a;b",
-  'a"b',
-  '"',
-  '""',
-  '""""',
-  '"a"',
-  '"a,b;c\td"',
-  '"a""b"',
-  '"a""',
-  '"a"b',
-  '""a',
-  "\u00a0",
-  "\u3000",
-  "\u2028",
-  "\ufeff",
-  "\ufeffv",
-  "\u0080",
-  "\u009f",
-  "\u007f",
-  "\u0001",
-  "\u001f",
-  "\u0000",
-  "a\u0000b",
-  "\r",
-  "a\rb",
-  "\u202e",
-  "\ud7ff",
-  "\ue000",
-  "\uffff",
-  "\u{10ffff}",
-  "e\u0301",
-  "venue_id",
-  "total",
-  "'; drop table x; --",
-  "$(rm)",
-  "../x",
-];
+const PLAIN_VENUES = list(`v·venue-0001·a b·v ·居酒屋·Café Übersee·NULL·x'y·0·-1·=1+1·😀`);
+const ODD_VENUES =
+  list(`· ·\t· v·\tv\t·\\N·\\.·\\·\\\\·a\\·\\t·a\tb·a,b·a;b·a"b·"·""·""""·"a"·"a,b;c\td"·"a""b"·"a""·"a"b·""a·
+\u00a0·\u3000·\u2028·\ufeff·\ufeffv·\u0080·\u009f·\u007f·\u0001·\u001f·\u0000·a\u0000b·\r·a\rb·\u202e·
+\ud7ff·\ue000·\uffff·\u{10ffff}·e\u0301·venue_id·total·'; drop table x; --·$(rm)·../x`);
 
 function oddVenue(random: Random): string {
   const kind = random.below(4);
@@ -206,315 +146,23 @@ function groupsOf(hex: string, size: number): string {
   return (hex.match(new RegExp(`.{1,${size}}`, "g")) ?? []).join("-");
 }
 
-function replaceAt(text: string, at: number, char: string): string {
-  return text.slice(0, at) + char + text.slice(at + 1);
-}
-
-/** Seconds since 1970-01-01, UTC, next to which something changes: a bound of the dates that are taken, or the clock. */
-function edgesOf(world: World): readonly number[] {
-  const zone = ZONES[world.timeZone];
-  const afterSync = dayOfDate(world.syncedOn) + 1;
-  const days = [dayOfDate(world.earliest), afterSync, ...world.closed.flat().map(dayOfDate)];
-  const midnights = days.map((day) => day * 86_400 - offsetAt(zone, day * 86_400));
-  const changes = zone.changes.map(([second]) => second).filter((second) => isNear(second, world));
-  return [...midnights, ...midnights, ...changes];
-}
-
-/** Within the dates that are taken, and some days around them. */
-function isNear(second: number, { earliest, syncedOn }: World): boolean {
-  const day = Math.floor(second / 86_400);
-  return day > dayOfDate(earliest) - 5 && day < dayOfDate(syncedOn) + 5;
-}
-
-const AWAY = [
-  0, 0, 1, -1, 59, 60, 61, 1799, 1800, 1801, 2669, 2670, 2671, 3599, 3600, 3601, 7200, 86_399, 86_400, 93_600,
-];
-const FIRST_SECOND = -62_135_596_800;
-const LAST_SECOND = 253_402_300_799;
-
-/** An instant: mostly of the dates that are taken, often next to an edge. */
-function someSecond(random: Random, world: World, edges: readonly number[]): number {
-  const kind = random.below(16);
-  if (kind === 0)
-    return (
-      random.pick([FIRST_SECOND, LAST_SECOND, 0, -1, 946_684_800, -2_208_988_800]) + random.between(-2, 2)
-    );
-  if (kind < 6) {
-    const sign = random.pick([1, -1]);
-    const away = random.once(3) ? random.below(100_000) : random.pick(AWAY);
-    return random.pick(edges) + sign * away;
-  }
-  const first = dayOfDate(world.earliest);
-  const days = dayOfDate(world.syncedOn) + 1 - first;
-  // Of other zones some dates will do: the direct way asks PostgreSQL for the clock of each.
-  const day = world.timeZone === "UTC" ? random.below(days) : Math.floor((random.below(200) * days) / 200);
-  return (first + day) * 86_400 + random.below(86_400);
-}
-
-/** A clock's reading, `YYYY-MM-DDTHH:MM:SS`. */
-function clockText(second: number): string {
-  const bounded = Math.min(Math.max(second, FIRST_SECOND), LAST_SECOND);
-  const day = Math.floor(bounded / 86_400);
-  const rest = bounded - day * 86_400;
-  return `${dateOf(day)}T${two(rest / 3600)}:${two((rest / 60) % 60)}:${two(rest % 60)}`;
-}
-
-function two(value: number): string {
-  return String(Math.floor(value)).padStart(2, "0");
-}
-
-function plainTime(random: Random, world: World, edges: readonly number[]): string {
-  const second = someSecond(random, world, edges);
-  // On the wall clock, next to a change of it either reading of it.
-  if (random.once(2)) return clockText(second + wallOffset(random, world, second));
-  return `${clockText(second)}Z`;
-}
-
-function wallOffset(random: Random, world: World, second: number): number {
-  const zone = ZONES[world.timeZone];
-  return offsetAt(zone, second + random.pick([0, 0, 0, 3600, -3600, 86_400, -86_400]));
-}
-
-const BAD_TIMES = [
-  "",
-  " ",
-  "now",
-  "epoch",
-  "infinity",
-  "-infinity",
-  "today",
-  "2018-06-01T",
-  "2018-06-01 ",
-  "2018-06-01T12",
-  "2018-06-01T12:",
-  "2018-06-01T12:00:",
-  "2018-06-01T1200",
-  "2018-06-01T12:00:00.",
-  "2018-06-01T12:00:00,5",
-  "2018-06-01T12:00.5",
-  "2018-06-01T12:00:00.1234567890",
-  "2018-06-01t12:00:00",
-  "2018-06-01T12:00:00z",
-  "2018-06-01  12:00:00",
-  "2018-06-01\t12:00:00",
-  "2018-06-01T12:00:00 Z",
-  "2018-06-01T12:00:00 +02",
-  "2018-06-01T12:00:00+2",
-  "2018-06-01T12:00:00+002",
-  "2018-06-01T12:00:00+02:0",
-  "2018-06-01T12:00:00+02:",
-  "2018-06-01T12:00:00+020000",
-  "2018-06-01T12:00:00+02:00:00",
-  "2018-06-01T12:00:00UTC",
-  "2018-06-01T12:00:00 Europe/Berlin",
-  "2018-06-01Z",
-  "2018-06-01+02",
-  "20180601",
-  "20180601T120000",
-  "2018-6-1",
-  "01.06.2018",
-  "06/01/2018",
-  "2018-W22-5",
-  "2018-152",
-  "0000-01-01",
-  "10000-01-01",
-  "-2018-06-01",
-  "+2018-06-01",
-  "2018-06-01 BC",
-  "2018-00-01",
-  "2018-13-01",
-  "2018-06-00",
-  "2018-06-31",
-  "2018-02-29",
-  "1900-02-29",
-  "2000-02-29",
-  "2100-02-29",
-  "2016-02-29",
-  "2018-06-01T24:00:00",
-  "2018-06-01T23:60:00",
-  "2018-06-01T23:59:60",
-  "2018-06-01T12:00:00Z0",
-  "1527811200",
-  "2018-06-01T12:00:00−02",
-  "٢٠١٨-٠٦-٠١",
-  "2018‐06‐01",
-  "2018-06-01T12:00:00\u00a0",
-  "0001-01-01T00:00:00+15:59",
-  "9999-12-31T23:59:59-15:59",
-  "9999-12-31T23:59:59.999999999Z",
-  "0001-01-01",
-];
-
-function oddTime(random: Random, world: World, edges: readonly number[]): string {
-  if (random.once(5)) return random.pick(BAD_TIMES);
-  const second = someSecond(random, world, edges);
-  let offset = wallOffset(random, world, second);
-  let mark = "";
-  const kind = random.below(6);
-  if (kind < 2) {
-    offset = 0;
-    mark = "Z";
-  } else if (kind < 5) {
-    const minutes = random.once(3)
-      ? random.between(-959, 959)
-      : random.pick([0, 60, 120, -60, -210, 330, 345, 840, -720, 959, -959]);
-    offset = minutes * 60;
-    mark = writeOffset(random, minutes);
-  }
-  const clock = clockText(second + offset);
-  if (random.once(12)) return clock.slice(0, 10);
-  let time = clock.slice(11);
-  if (random.once(4)) time = time.slice(0, 5);
-  else if (random.once(3)) time += `.${digits(random, random.pick([1, 1, 3, 5, 6, 7, 8, 9, 10]))}`;
-  const text = clock.slice(0, 10) + random.pick(["T", "T", " "]) + time + mark;
-  return random.once(20)
-    ? replaceAt(
-        text,
-        random.below(text.length),
-        random.pick(["", " ", "0", "9", "-", ":", "T", "+", ".", "Z", "l"]),
-      )
-    : text;
-}
-
-function writeOffset(random: Random, minutes: number): string {
-  const size = Math.abs(minutes);
-  const sign = minutes < 0 ? "-" : minutes > 0 ? "+" : random.pick(["+", "-"]);
-  const [hours, rest] = [two(size / 60), two(size % 60)];
-  if (random.once(15))
-    return random.pick(["+16", "-16:00", "+15:60", "+99", "+2359", "+15:59", "-1559", "+00", "-00:00"]);
-  if (rest === "00" && random.once(2)) return sign + hours;
-  return `${sign}${hours}${random.pick([":", ""])}${rest}`;
-}
-
-function digits(random: Random, length: number): string {
-  let text = "";
-  for (let left = length; left > 0; left--)
-    text += random.once(3) ? random.pick(["0", "9"]) : String(random.below(10));
-  return text;
-}
-
 function plainTotal(random: Random): string {
   const length = random.once(8) ? random.between(1, 13) : random.between(1, 4);
   return `${digits(random, length)}.${digits(random, 2)}`;
 }
 
-const ODD_TOTALS = [
-  "",
-  " ",
-  "+",
-  "-",
-  ".",
-  "-.",
-  "e5",
-  ".e5",
-  "+.5",
-  "5.",
-  "-5.",
-  "0",
-  "-0",
-  "-0.00",
-  "+0.00",
-  "00",
-  "007",
-  "0.1",
-  "1e0",
-  "1E+2",
-  "1e-2",
-  "1e-3",
-  "1e",
-  "1e+",
-  "1e+-1",
-  "1e5.0",
-  "1e00005",
-  "1e0005",
-  "1e9999",
-  "0e9999",
-  "1e-9999",
-  "0e-9999",
-  "00000e00001",
-  "NaN",
-  "nan",
-  "Infinity",
-  "-inf",
-  "0x10",
-  "0o7",
-  "0b1",
-  "1_000",
-  "1 000",
-  "1'000",
-  "1,000",
-  "1,000.00",
-  "1.000,00",
-  "1,5",
-  "1.5",
-  "1,5e2",
-  ",5",
-  "5,",
-  ",",
-  "1..5",
-  "1.5.5",
-  "1,5,5",
-  "1.5,5",
-  "--1",
-  "++1",
-  "+-1",
-  "- 1",
-  "1-",
-  "(1.00)",
-  "€1",
-  "1€",
-  "1.00 EUR",
-  "１",
-  "٣",
-  "−1",
-  "1.00\u00a0",
-  "999999999999.99",
-  "999999999999.994",
-  "999999999999.995",
-  "999999999999.996",
-  "999999999999.9999",
-  "999999999999.999999",
-  "999999999999.9999990",
-  "999999999999.99999900001",
-  "999999999999.9899990",
-  "1000000000000",
-  "1000000000000.00",
-  "-1000000000000",
-  "9.9999999999999e11",
-  "1e12",
-  "1e11",
-  "0.000001e18",
-  "99999999999999e-2",
-  "12.340001",
-  "12.3400010",
-  "12.34000100",
-  "12.340001000000001",
-  "12.3400011",
-  "12.339999",
-  "12.3399990",
-  "12.3399989999",
-  "12.339998",
-  "0.000001",
-  "0.0000010000001",
-  "-0.000001",
-  "0.009999",
-  "0.0099989",
-  "0.005",
-  "0.004999999",
-  "19.990000000000002",
-  "0.30000000000000004",
-  "1234.5600000000001",
-  "-0.0000001",
-  "1e-6",
-  "1e-7",
-  "1.1e-6",
-  "10e-7",
-  "11e-7",
-  "0.1e-5",
-  "100000000000000000000e-18",
-  "0000000000000000000001.00",
-  "1.000000000000000000000000000000000000000000000001",
-];
+const ODD_TOTALS =
+  list(`· ·+·-·.·-.·e5·.e5·+.5·5.·-5.·0·-0·-0.00·+0.00·00·007·0.1·1e0·1E+2·1e-2·1e-3·1e·1e+·1e+-1·1e5.0·1e00005·
+1e0005·1e9999·0e9999·1e-9999·0e-9999·00000e00001·NaN·nan·Infinity·-inf·0x10·0o7·0b1·1_000·1 000·1'000·
+1,000·1,000.00·1.000,00·1,5·1.5·1,5e2·,5·5,·,·1..5·1.5.5·1,5,5·1.5,5·--1·++1·+-1·- 1·1-·(1.00)·€1·1€·
+1.00 EUR·１·٣·−1·1.00\u00a0·999999999999.99·999999999999.994·999999999999.995·999999999999.996·
+999999999999.9999·999999999999.999999·999999999999.9999990·999999999999.99999900001·
+999999999999.9899990·1000000000000·1000000000000.00·-1000000000000·9.9999999999999e11·1e12·1e11·
+0.000001e18·99999999999999e-2·12.340001·12.3400010·12.34000100·12.340001000000001·12.3400011·12.339999·
+12.3399990·12.3399989999·12.339998·0.000001·0.0000010000001·-0.000001·0.009999·0.0099989·0.005·
+0.004999999·19.990000000000002·0.30000000000000004·1234.5600000000001·-0.0000001·1e-6·1e-7·1.1e-6·10e-7·
+11e-7·0.1e-5·100000000000000000000e-18·0000000000000000000001.00·
+1.000000000000000000000000000000000000000000000001`);
 
 function oddTotal(random: Random): string {
   const sign = random.pick(["", "", "", "-", "+"]);
@@ -555,7 +203,8 @@ function oddTotal(random: Random): string {
       const fraction = random.once(2)
         ? ""
         : `.${random.pick(["9", "99", "994", "995", "9999", "999999", "9999999", "98", "9899"])}`;
-      return `${sign}${random.pick(["9", "0", "1"])}${digits(random, random.between(10, 12)).replace(/./g, "9")}${fraction}`;
+      const first = random.pick(["9", "0", "1"]);
+      return `${sign}${first}${digits(random, random.between(10, 12)).replace(/./g, "9")}${fraction}`;
     }
     default:
       return sign + plainTotal(random);

@@ -3,12 +3,12 @@ import { expect, test } from "vitest";
 import { createTestDatabase } from "../../../db/testing/database.ts";
 import { readUuid } from "../../../etl/testing/models/values.ts";
 import { WORLDS } from "../../../etl/testing/models/worlds.ts";
+import { compareDrop } from "./agree.ts";
 import { createCells } from "./cells.ts";
-import { compareDrop } from "./compare.ts";
-import { type MadeDrop, makeFile, makeLines } from "./drops.ts";
+import { createRandom } from "./choices.ts";
+import { type MadeDrop, makeFile, makeLines } from "./mutants.ts";
 import { openProduct, type Product } from "./product.ts";
-import { createRandom } from "./random.ts";
-import { type FuzzReport, runFuzz } from "./run.ts";
+import { type FuzzReport, runFuzz } from "./search.ts";
 import { shrinkDrop } from "./shrink.ts";
 
 async function fuzz(from: number, lines: number, files: number): Promise<FuzzReport> {

@@ -1,6 +1,7 @@
 /**
- * Drops that are hostile by their size, loaded by the real command line in a process of its own whose greatest memory is measured: long lines,
- * quotes without end, gzip bombs, empty lines, wide lines and headers.
+ * Drops that are hostile by their size, loaded by the real command line in a process of its own whose
+ * greatest memory is measured: long lines, quotes without end, gzip bombs, empty lines, wide lines and
+ * headers.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -50,7 +51,10 @@ const CLI = fileURLToPath(new URL("../../../etl/cli.ts", import.meta.url));
 const MB = 1e6;
 /** The promise for a load of any size: etl/testing/scenarios/memory.test.ts. */
 export const MOST_MEMORY_MB = 250;
-/** A line of 1 MiB that is all delimiters has a million cells, each of them a string for a while; and 128 KiB of lines of one byte are 65,536 rejects. */
+/**
+ * A line of 1 MiB that is all delimiters has a million cells, each of them a string for a while; and 128 KiB
+ * of lines of one byte are 65,536 rejects.
+ */
 const MANY_MEMORY_MB = 350;
 
 const GOOD = "v,a2b4c6d8-1111-4111-8111-00000000000f,2018-06-01T12:00:00Z,1.00\n";
@@ -61,7 +65,10 @@ function* repeat(piece: Buffer, times: number): Generator<Buffer> {
   for (let left = times; left > 0; left--) yield piece;
 }
 
-/** A member of gzip with `bytes` bytes of a pattern, again and again: so a bomb of any size is made in no time. */
+/**
+ * A member of gzip with `bytes` bytes of a pattern, again and again: so a bomb of any size is made in no
+ * time.
+ */
 function* members(pattern: string, bytes: number): Generator<Buffer> {
   const size = Math.min(bytes, 100 * MB);
   yield* repeat(
@@ -172,7 +179,10 @@ export function hostileDrops({ small }: { readonly small: boolean }): readonly H
   ];
 }
 
-/** Loads each drop. `folder`: where they are written, one at a time. `environment`: makes a rollbook process use a warehouse. */
+/**
+ * Loads each drop. `folder`: where they are written, one at a time. `environment`: makes a rollbook process
+ * use a warehouse.
+ */
 export async function* runLimits(options: {
   readonly drops: readonly Hostile[];
   readonly folder: string;
@@ -186,8 +196,8 @@ export async function* runLimits(options: {
 }
 
 /**
- * Runs in the process that is measured: writes its peak of resident memory, in kB, when it ends. Not maxRSS on Linux, because that begins with what the
- * process had that this one was forked from.
+ * Runs in the process that is measured: writes its peak of resident memory, in kB, when it ends. Not maxRSS
+ * on Linux, because that begins with what the process had that this one was forked from.
  */
 const PROBE = `data:text/javascript,${encodeURIComponent(`
   import { readFileSync, writeFileSync } from "node:fs";

@@ -1,4 +1,7 @@
-/** What the product makes of a drop: by the reader as a whole, by the careful path alone, and by the direct way's columns. */
+/**
+ * What the product makes of a drop: by the reader as a whole, by the careful path alone, and by the direct
+ * way's columns.
+ */
 import { isUtf8 } from "node:buffer";
 import pg from "pg";
 import { type Database, type Transaction, withTransaction } from "../../../db/client.ts";
@@ -25,7 +28,7 @@ import {
 import { createKeyMaps, findOffsets, type KeyMaps, resolveKeys } from "../../../etl/load/direct/keys.ts";
 import type { ReadLine } from "../../../etl/testing/models/format.ts";
 import type { World } from "../../../etl/testing/models/line.ts";
-import type { MadeDrop } from "./drops.ts";
+import type { MadeDrop } from "./mutants.ts";
 
 /** What the reader tells of a drop, however it was cut into batches. */
 export interface Reading {
@@ -171,7 +174,8 @@ async function readBack(
   await copyAll(tx, copyStatement(STAGING, layout), pieces);
   // As one text: a row for each would take longer than all else.
   const { rows } = await tx.client.query<{ all: string | null }>(
-    `select string_agg(concat_ws(E'\\x01', venue_id, invoice_id, (extract(epoch from datetime_created) * 1000000)::bigint,
+    `select string_agg(concat_ws(E'\\x01', venue_id, invoice_id,
+                                 (extract(epoch from datetime_created) * 1000000)::bigint,
                                  datetime_created::date, total), E'\\n' order by ctid) as all
      from ${STAGING}`,
   );

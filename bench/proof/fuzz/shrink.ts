@@ -1,7 +1,9 @@
-/** Makes a drop that shows a difference small: fewer lines, then fewer bytes, as long as it still shows one. */
+/**
+ * Makes a drop that shows a difference small: fewer lines, then fewer bytes, as long as it still shows one.
+ */
 
 import { unpack } from "../../../etl/testing/models/gzip.ts";
-import type { MadeDrop } from "./drops.ts";
+import type { MadeDrop } from "./mutants.ts";
 
 /** Drops tried at most. */
 const TRIES = 3000;
@@ -36,7 +38,9 @@ function linesOf(bytes: Buffer): Buffer[] {
   return lines;
 }
 
-/** Leaves out ever smaller runs of the pieces while `accept` takes what is left (Zeller, "delta debugging"). */
+/**
+ * Leaves out ever smaller runs of the pieces while `accept` takes what is left (Zeller, "delta debugging").
+ */
 async function leaveOut<T>(pieces: readonly T[], accept: (pieces: T[]) => Promise<boolean>): Promise<void> {
   let kept = [...pieces];
   for (let size = Math.ceil(kept.length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {

@@ -1,4 +1,6 @@
-/** Single ways to break the product. Each must be noticed by the simulation, or by the tests named with it. */
+/**
+ * Single ways to break the product. Each must be noticed by the simulation, or by the tests named with it.
+ */
 
 export interface Mutation {
   /** What the broken product does. */
@@ -48,8 +50,9 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "a row that is confirmed keeps its old place in the order",
     file: MERGE,
     find: "            synced_on = excluded.synced_on\n",
-    replace:
-      "            synced_on = case when stored.total = excluded.total then stored.synced_on else excluded.synced_on end\n",
+    replace: `            synced_on = case when stored.total = excluded.total then stored.synced_on
+              else excluded.synced_on end
+`,
     tests: [MERGING, HISTORY],
   },
   {
@@ -84,9 +87,10 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "corrections are not put into the queue of the refresh",
     file: MERGE,
-    find: "      insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)\n      select created_on, venue_key, invoices, total from net order by",
-    replace:
-      "      insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)\n      select created_on, venue_key, invoices, total from net where invoices <> 0 order by",
+    find: `      insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)
+      select created_on, venue_key, invoices, total from net order by`,
+    replace: `      insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)
+      select created_on, venue_key, invoices, total from net where invoices <> 0 order by`,
     tests: [MERGING, HISTORY],
   },
   {
@@ -100,8 +104,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "the direct way leaves what it wrote before a surprise",
     file: "etl/load/direct/direct.ts",
     find: "    await tx.db.execute(sql`rollback to savepoint direct`);\n    return undefined;",
-    replace:
-      "    if (!(error instanceof Surprise)) await tx.db.execute(sql`rollback to savepoint direct`);\n    return undefined;",
+    replace: `    if (!(error instanceof Surprise)) await tx.db.execute(sql\`rollback to savepoint direct\`);
+    return undefined;`,
     tests: ["etl/load/direct/direct.test.ts"],
   },
   {
@@ -142,7 +146,9 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "a load whose commit was answered by nobody is not recognised",
     file: LOAD,
-    find: "    const sent = await findSent(tx, past, syncedOn);\n    if (sent !== undefined) return sent;\n    const drop",
+    find: `    const sent = await findSent(tx, past, syncedOn);
+    if (sent !== undefined) return sent;
+    const drop`,
     replace: "    await findSent(tx, past, syncedOn);\n    const drop",
     tests: [CRASH],
   },
@@ -163,7 +169,9 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "staging keeps the rows of a load",
     file: "etl/load/careful.ts",
-    find: "  const merged = await mergeStaging({ tx, slot, rows: staged.rows, loadId, syncedOn });\n  await emptyStaging(tx, slot);\n",
+    find: `  const merged = await mergeStaging({ tx, slot, rows: staged.rows, loadId, syncedOn });
+  await emptyStaging(tx, slot);
+`,
     replace: "  const merged = await mergeStaging({ tx, slot, rows: staged.rows, loadId, syncedOn });\n",
     tests: [CRASH],
   },
@@ -226,9 +234,15 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "a refresh takes changes that it does not delete",
     file: APPLY,
-    find: "      delete from ${pending}\n      where created_on >= ${lower} and created_on < ${upper}\n        and exists (select from ${partitions} where partition = ${partition} and state in ('open', 'dropped'))\n      returning created_on, venue_key, invoices, total\n",
-    replace:
-      "      select created_on, venue_key, invoices, total from ${pending}\n      where created_on >= ${lower} and created_on < ${upper}\n        and exists (select from ${partitions} where partition = ${partition} and state in ('open', 'dropped'))\n",
+    find: `      delete from \${pending}
+      where created_on >= \${lower} and created_on < \${upper}
+        and exists (select from \${partitions} where partition = \${partition} and state in ('open', 'dropped'))
+      returning created_on, venue_key, invoices, total
+`,
+    replace: `      select created_on, venue_key, invoices, total from \${pending}
+      where created_on >= \${lower} and created_on < \${upper}
+        and exists (select from \${partitions} where partition = \${partition} and state in ('open', 'dropped'))
+`,
     tests: [HISTORY],
   },
   {

@@ -114,7 +114,10 @@ function interferenceOf(fault: LoadFault | null, file: DropFile): Interference |
   }
 }
 
-/** Waits until the process stops itself, does it to the server, and lets the process go on. False when it never stopped. */
+/**
+ * Waits until the process stops itself, does it to the server, and lets the process go on. False when it
+ * never stopped.
+ */
 async function strikeWhenStopped(
   { site, warehouse }: Stage,
   job: RunningJob,
@@ -275,7 +278,8 @@ export async function runHold({ warehouse, onFault }: Stage, act: Act & { do: "h
 }
 
 /**
- * Makes the server raise an error in the first statements that write to a table. A sequence counts them: it is not rolled back with them.
+ * Makes the server raise an error in the first statements that write to a table. A sequence counts them: it
+ * is not rolled back with them.
  *
  * @returns what ends it, and tells how often it was raised
  */

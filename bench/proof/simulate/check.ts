@@ -14,7 +14,9 @@ import {
 } from "./life.ts";
 import type { Observation, ObservedLoad, Read } from "./observe.ts";
 
-/** Takes the loads that are new in the ledger into the model, and compares each with what it must have done. */
+/**
+ * Takes the loads that are new in the ledger into the model, and compares each with what it must have done.
+ */
 export function takeIn(life: Life, observed: Observation, move: Move | undefined): void {
   const { model, tally } = life;
   const loaded = observed.loads.filter(({ status }) => status === "loaded");
@@ -48,8 +50,8 @@ function apply(life: Life, observed: Observation, load: ObservedLoad, move: Move
 }
 
 /**
- * The ranges of dates whose partitions were closed for a load. Whether the one that moved in this step was, the
- * quarantine tells: the load came before the move with all its lines, or after it with all of them.
+ * The ranges of dates whose partitions were closed for a load. Whether the one that moved in this step was,
+ * the quarantine tells: the load came before the move with all its lines, or after it with all of them.
  */
 function closedFor(
   life: Life,
@@ -131,7 +133,9 @@ function outcomeOf(end: LoadEnd["end"]): { readonly outcome: string; readonly de
   }
 }
 
-/** What a drop's load may come to when nothing struck it. `contents`: what its file may have held, by hash. */
+/**
+ * What a drop's load may come to when nothing struck it. `contents`: what its file may have held, by hash.
+ */
 function allowedOutcomes(
   life: Life,
   { content, syncedOn }: KnownDrop,

@@ -1,6 +1,7 @@
 /**
- * What a simulated history is made of: drops, and steps of acts that go on at once, with what goes wrong in them. Plain data, so that one can be
- * printed, kept, replayed and shrunk. fast-check makes a history from a seed and finds a smaller one that fails as well.
+ * What a simulated history is made of: drops, and steps of acts that go on at once, with what goes wrong in
+ * them. Plain data, so that one can be printed, kept, replayed and shrunk. fast-check makes a history from a
+ * seed and finds a smaller one that fails as well.
  */
 import fc from "fast-check";
 import { LOAD_STEPS, type LoadStep } from "../../../etl/load/steps.ts";
@@ -86,7 +87,10 @@ export const FAULTY_TABLES = [
   "rejects",
   "venues",
 ] as const;
-/** Serialization failure, deadlock, lock timeout, statement timeout, disk full, out of memory, too many connections, a server going down. */
+/**
+ * Serialization failure, deadlock, lock timeout, statement timeout, disk full, out of memory, too many
+ * connections, a server going down.
+ */
 export const ERROR_STATES = ["40001", "40P01", "55P03", "57014", "53100", "53200", "53300", "57P01"] as const;
 
 export type Act =
@@ -140,7 +144,9 @@ export interface History {
   readonly granularity: (typeof GRANULARITIES)[number];
   readonly contents: readonly Content[];
   readonly drops: readonly Drop[];
-  /** The acts of a step go on at once; what must be true is checked after each step, by readers all the time. */
+  /**
+   * The acts of a step go on at once; what must be true is checked after each step, by readers all the time.
+   */
   readonly steps: readonly (readonly Act[])[];
 }
 

@@ -1,4 +1,6 @@
-/** Lives through a history: carries out its steps on a real warehouse, and compares everything with the model. */
+/**
+ * Lives through a history: carries out its steps on a real warehouse, and compares everything with the model.
+ */
 import { createWarehouseModel } from "../../../etl/testing/models/warehouse.ts";
 import { Difference } from "./compare.ts";
 import { type Figures, startTally } from "./figures.ts";

@@ -36,7 +36,10 @@ export interface Observation {
   readonly shown: readonly string[];
   readonly reports: readonly string[];
   readonly monthly: readonly string[];
-  /** Catalog entries whose control totals are not their rollup's; leaves that are not where they belong; rows left in staging. */
+  /**
+   * Catalog entries whose control totals are not their rollup's; leaves that are not where they belong; rows
+   * left in staging.
+   */
   readonly offenders: readonly string[];
 }
 
@@ -60,9 +63,11 @@ const OBSERVE = `
        select partition, lower, upper, state from warehouse.partitions) p) as partitions,
     (select coalesce(json_agg(r order by r.load_id, r.line), '[]') from (
        select load_id, line, reason from warehouse.rejects) r) as rejects,
-    (select coalesce(json_agg(concat_ws(' | ', created_on, venue_id, invoice_id, ${MICROS("created_at")}, total, load_id, synced_on)), '[]')
+    (select coalesce(json_agg(concat_ws(' | ', created_on, venue_id, invoice_id, ${MICROS("created_at")},
+                                        total, load_id, synced_on)), '[]')
      from warehouse.invoices join warehouse.venues using (venue_key)) as invoices,
-    (select coalesce(json_agg(concat_ws(' | ', load_id, created_on, venue_id, invoice_id, ${MICROS("old_created_at")}, old_total, old_load_id, old_synced_on)), '[]')
+    (select coalesce(json_agg(concat_ws(' | ', load_id, created_on, venue_id, invoice_id, ${MICROS("old_created_at")},
+                                        old_total, old_load_id, old_synced_on)), '[]')
      from warehouse.corrections join warehouse.venues using (venue_key)) as corrections,
     (select coalesce(json_agg(concat_ws(' | ', load_id, created_on, venue_id, invoices, total)), '[]') from (
        select load_id, created_on, venue_id, sum(invoices) as invoices, sum(total) as total
@@ -75,7 +80,8 @@ const OBSERVE = `
              select created_on, venue_key, invoices, total from warehouse.venue_day_pending) s
        join warehouse.venues using (venue_key)
        group by 1, 2 having sum(invoices) <> 0 or sum(total) <> 0) s) as shown,
-    (select coalesce(json_agg(concat_ws(' | ', created_on, venue_id, invoices, total)), '[]') from reports.venue_daily_totals) as reports,
+    (select coalesce(json_agg(concat_ws(' | ', created_on, venue_id, invoices, total)), '[]')
+     from reports.venue_daily_totals) as reports,
     (select coalesce(json_agg(concat_ws(' | ', month, invoices, total)), '[]') from reports.monthly_totals) as monthly,
     (select coalesce(json_agg(o), '[]') from (
        select 'control totals of ' || p.partition as o
@@ -118,8 +124,10 @@ export interface Read {
 
 export const READ = `
   select
-    (select coalesce(json_agg(load_id order by known_at), '[]') from reports.load_history where status = 'loaded') as loads,
-    (select coalesce(json_agg(concat_ws(' | ', created_on, venue_id, invoices, total)), '[]') from reports.venue_daily_totals) as reports`;
+    (select coalesce(json_agg(load_id order by known_at), '[]')
+     from reports.load_history where status = 'loaded') as loads,
+    (select coalesce(json_agg(concat_ws(' | ', created_on, venue_id, invoices, total)), '[]')
+     from reports.venue_daily_totals) as reports`;
 
 /** What the reports showed at a moment. */
 export const AS_KNOWN = `

@@ -1,4 +1,6 @@
-/** A socket between a load and the server that breaks: after so many bytes, or before the answer to a commit. */
+/**
+ * A socket between a load and the server that breaks: after so many bytes, or before the answer to a commit.
+ */
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";

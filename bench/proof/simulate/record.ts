@@ -1,4 +1,7 @@
-/** What has been lived through so far, kept in a file, so that a long simulation goes on over several sittings. */
+/**
+ * What has been lived through so far, kept in a file, so that a long simulation goes on over several
+ * sittings.
+ */
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { RollbookError } from "../../../db/errors.ts";
 import { addFigures, type Figures, NO_FIGURES } from "./figures.ts";
@@ -36,7 +39,10 @@ export function readRecord(path: string): SimulationRecord {
   });
 }
 
-/** Writes it whole, so that a cut-off leaves the old one; and at once, for the next site may be about to write. */
+/**
+ * Writes it whole, so that a cut-off leaves the old one; and at once, for the next site may be about to
+ * write.
+ */
 export function writeRecord(path: string, record: SimulationRecord): void {
   writeFileSync(`${path}.part`, `${JSON.stringify(record, null, 2)}\n`);
   renameSync(`${path}.part`, path);

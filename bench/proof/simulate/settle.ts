@@ -17,7 +17,10 @@ import { type Life, readLines } from "./life.ts";
 import { finishMove } from "./moves.ts";
 import { AS_KNOWN, type Observation, observe } from "./observe.ts";
 
-/** The end: what is not in is loaded without disturbance, all is refreshed and proved, and the past is as it was. */
+/**
+ * The end: what is not in is loaded without disturbance, all is refreshed and proved, and the past is as it
+ * was.
+ */
 export async function settle(life: Life): Promise<void> {
   const { stage, model } = life;
   const { warehouse } = stage;

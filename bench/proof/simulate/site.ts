@@ -1,4 +1,7 @@
-/** Where histories are lived through: a server of their own that may be killed and filled up, and processes that load. */
+/**
+ * Where histories are lived through: a server of their own that may be killed and filled up, and processes
+ * that load.
+ */
 import { execFileSync } from "node:child_process";
 import { chmodSync, chownSync, mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -36,7 +39,9 @@ export interface Site {
   /** Kills PostgreSQL with all its processes; it comes back by itself. */
   readonly crash: () => void;
   readonly untilUp: () => Promise<void>;
-  /** Leaves no byte on the small disk; returns what makes room again. Undefined where there is no such disk. */
+  /**
+   * Leaves no byte on the small disk; returns what makes room again. Undefined where there is no such disk.
+   */
   readonly fillDisk: (() => () => void) | undefined;
   readonly close: () => Promise<void>;
 }
@@ -132,7 +137,9 @@ async function makeTemplate(
   await database.pool.end();
 }
 
-/** A disk in memory that belongs to the server's user; undefined where the system does not let us have one. */
+/**
+ * A disk in memory that belongs to the server's user; undefined where the system does not let us have one.
+ */
 function mountSmallDisk(folder: string, dataFolder: string): string | undefined {
   if (process.platform !== "linux" || process.getuid?.() !== 0) return undefined;
   const disk = join(folder, "small");

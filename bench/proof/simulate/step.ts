@@ -1,4 +1,6 @@
-/** Carries out the acts of a step at once, with readers beside them, and checks everything when they are over. */
+/**
+ * Carries out the acts of a step at once, with readers beside them, and checks everything when they are over.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import { errorState } from "../../../db/errors.ts";
 import { refreshPartitions } from "../../../etl/refresh/refresh.ts";

@@ -32,10 +32,11 @@ export interface Workers {
 }
 
 /**
- * Starts the processes that wait: ahead, since a load is over sooner than a process is up; and each program from one file, since so many are
- * killed that their starts would be most of the work.
+ * Starts the processes that wait: ahead, since a load is over sooner than a process is up; and each program
+ * from one file, since so many are killed that their starts would be most of the work.
  *
  * @param options.spare how many wait
+ *
  * @param options.folder where the files go
  */
 export async function startWorkers(options: {

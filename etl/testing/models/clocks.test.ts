@@ -1,4 +1,6 @@
-/** The model's clocks against those of PostgreSQL: each change, the hours around it, and every day between. */
+/**
+ * The model's clocks against those of PostgreSQL: each change, the hours around it, and every day between.
+ */
 import { expect, test } from "vitest";
 import { createTestDatabase } from "../../../db/testing/database.ts";
 import { dateOf, dayOf, dayOfDate, offsetAt, offsetOfWall, ZONES, type ZoneName } from "./clocks.ts";
@@ -6,7 +8,9 @@ import { WORLDS } from "./worlds.ts";
 
 const DAY = 86_400;
 
-/** Seconds next to which a clock may say something new, for all worlds of a zone and some days around them. */
+/**
+ * Seconds next to which a clock may say something new, for all worlds of a zone and some days around them.
+ */
 function secondsOf(timeZone: ZoneName): number[] {
   const worlds = WORLDS.filter((world) => world.timeZone === timeZone && world.earliest >= "1900");
   // The simulation is in a zone that the fuzzer leaves out.

@@ -1,7 +1,7 @@
 /**
- * Part of the format model: dates by counting days, and the clocks of some time zones by tables. Shares nothing with
- * the product, with JavaScript's Date or with a time-zone database. clocks.test.ts compares the tables with
- * PostgreSQL's.
+ * Part of the format model: dates by counting days, and the clocks of some time zones by tables. Shares
+ * nothing with the product, with JavaScript's Date or with a time-zone database. clocks.test.ts compares the
+ * tables with PostgreSQL's.
  */
 
 const DAY = 86_400;
@@ -74,8 +74,8 @@ export function offsetAt(zone: Zone, second: number): number {
 }
 
 /**
- * The offset by which a wall-clock time is read. In a gap or an overlap of the clock it is the smaller of the two.
- * `wall`: seconds since 1970-01-01 on that clock.
+ * The offset by which a wall-clock time is read. In a gap or an overlap of the clock it is the smaller of the
+ * two. `wall`: seconds since 1970-01-01 on that clock.
  */
 export function offsetOfWall(zone: Zone, wall: number): number {
   let offset = zone.first;

@@ -1,6 +1,6 @@
 /**
- * The format model: what a whole drop says, once it is unpacked. It finds lines, dialect and header; line.ts decides
- * each line. Shares nothing with the product.
+ * The format model: what a whole drop says, once it is unpacked. It finds lines, dialect and header; line.ts
+ * decides each line. Shares nothing with the product.
  */
 import { type Column, type Decision, decideLine, type Layout, splitCells, trim, type World } from "./line.ts";
 
@@ -49,8 +49,8 @@ export function readDrop(bytes: Uint8Array, world: World, isWhole = true): ReadD
 }
 
 /**
- * The lines, empty ones too. Each ends with LF or CRLF, the last with the end of the file. A byte order mark at the
- * very beginning belongs to none.
+ * The lines, empty ones too. Each ends with LF or CRLF, the last with the end of the file. A byte order mark
+ * at the very beginning belongs to none.
  */
 function* splitLines(bytes: Uint8Array, isWhole: boolean) {
   let from = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;

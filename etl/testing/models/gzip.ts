@@ -1,6 +1,6 @@
 /**
- * Part of the format model: what a gzip file (RFC 1952) holds. The members are told from each other here, by hand;
- * inflating and the check sum are zlib's.
+ * Part of the format model: what a gzip file (RFC 1952) holds. The members are told from each other here, by
+ * hand; inflating and the check sum are zlib's.
  */
 import { constants, crc32, inflateRawSync } from "node:zlib";
 

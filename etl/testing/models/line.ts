@@ -1,7 +1,7 @@
 /**
- * Part of the format model: the rules of the drop format (docs/design.md, "The drop format") for one line. It is
- * written from that text alone, slow and plain, and shares no code with the product. Where the product decides
- * otherwise, one of the two has a bug.
+ * Part of the format model: the rules of the drop format (docs/design.md, "The drop format") for one line. It
+ * is written from that text alone, slow and plain, and shares no code with the product. Where the product
+ * decides otherwise, one of the two has a bug.
  */
 import { dateOf, dayOfDate, offsetAt, offsetOfWall, ZONES, type ZoneName } from "./clocks.ts";
 import { readTime, readTotal, readUuid } from "./values.ts";
@@ -106,8 +106,8 @@ export function decode(bytes: Uint8Array): string | undefined {
 }
 
 /**
- * U+0000 to U+001F other than tab, and U+007F. In UTF-8 each is the byte of that number, and no other character
- * holds such a byte.
+ * U+0000 to U+001F other than tab, and U+007F. In UTF-8 each is the byte of that number, and no other
+ * character holds such a byte.
  */
 function hasControls(bytes: Uint8Array): boolean {
   for (let at = 0; at < bytes.length; at++) {

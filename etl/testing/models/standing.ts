@@ -1,6 +1,6 @@
 /**
- * Part of the warehouse model: which statement stands for each invoice. That is the one of the newest sync date, of
- * these the one of the latest load, of these the last line. Invoices are numbers from 0 on.
+ * Part of the warehouse model: which statement stands for each invoice. That is the one of the newest sync
+ * date, of these the one of the latest load, of these the last line. Invoices are numbers from 0 on.
  */
 
 export interface LoadOrder {
@@ -29,7 +29,9 @@ export interface Change {
   readonly after: Statement;
 }
 
-/** What a load did with the lines that it took, provided that all loads known before it were taken in before. */
+/**
+ * What a load did with the lines that it took, provided that all loads known before it were taken in before.
+ */
 export interface Counts {
   readonly inserted: number;
   readonly corrected: number;

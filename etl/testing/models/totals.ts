@@ -1,4 +1,7 @@
-/** Part of the warehouse model: how many invoices each venue has on each date, and how many cents they come to. */
+/**
+ * Part of the warehouse model: how many invoices each venue has on each date, and how many cents they come
+ * to.
+ */
 
 /** The net sums of one venue on one date. */
 export interface Group {

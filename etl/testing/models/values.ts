@@ -1,9 +1,12 @@
-/** Part of the format model: what the texts of the last three columns say. Blanks around them are taken off before. */
+/**
+ * Part of the format model: what the texts of the last three columns say. Blanks around them are taken off
+ * before.
+ */
 import { dayOf } from "./clocks.ts";
 
 /**
- * Source: PostgreSQL's documentation, "UUID Type". Digits may be upper-case, the whole may stand in braces, hyphens
- * may be left out, and one may stand after any group of four digits.
+ * Source: PostgreSQL's documentation, "UUID Type". Digits may be upper-case, the whole may stand in braces,
+ * hyphens may be left out, and one may stand after any group of four digits.
  */
 export function readUuid(source: string): string | undefined {
   let text = source;
@@ -118,9 +121,9 @@ function isDigitNext({ text, at }: Reader): boolean {
 }
 
 /**
- * `[+-]digits[.digits][e[+-]1 to 4 digits]`, `.5` and `5.` too. Returns whole cents, or the reason why it is refused.
- * A total must be below 10^12 as it stands, and as the whole cent that it means. One that is at most 0.000001 away
- * from a whole cent is that cent.
+ * `[+-]digits[.digits][e[+-]1 to 4 digits]`, `.5` and `5.` too. Returns whole cents, or the reason why it is
+ * refused. A total must be below 10^12 as it stands, and as the whole cent that it means. One that is at most
+ * 0.000001 away from a whole cent is that cent.
  */
 export function readTotal(text: string, decimalComma: boolean): bigint | "bad_total" | "sub_cent_total" {
   const reader = { text, at: 0 };

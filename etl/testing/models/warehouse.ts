@@ -1,7 +1,7 @@
 /**
- * The warehouse model: what must be in the tables and reports once some drops were loaded, worked out invoice by
- * invoice. It is told which loads are in and in which order they became known, and takes their lines as the format
- * model reads them. Shares nothing with the product.
+ * The warehouse model: what must be in the tables and reports once some drops were loaded, worked out invoice
+ * by invoice. It is told which loads are in and in which order they became known, and takes their lines as
+ * the format model reads them. Shares nothing with the product.
  */
 import { dateOf, dayOfDate } from "./clocks.ts";
 import type { ReadLine } from "./format.ts";

@@ -1,6 +1,6 @@
 /**
- * Warehouses and sync dates that drops are made for: clocks with gaps and overlaps at the bounds, closed ranges,
- * decimal commas.
+ * Warehouses and sync dates that drops are made for: clocks with gaps and overlaps at the bounds, closed
+ * ranges, decimal commas.
  */
 import type { World } from "./line.ts";
 

@@ -3,7 +3,7 @@ import type { Reject } from "../../../etl/drop/reject.ts";
 import { type ReadLine, readDrop } from "../../../etl/testing/models/format.ts";
 import { unpack } from "../../../etl/testing/models/gzip.ts";
 import type { Invoice } from "../../../etl/testing/models/line.ts";
-import type { MadeDrop } from "./drops.ts";
+import type { MadeDrop } from "./mutants.ts";
 import { meaning, type Paths, type Product, pathsOf, type Reading, readByProduct } from "./product.ts";
 
 /** Something that not all say alike. */
@@ -160,8 +160,8 @@ interface Otherwise {
 }
 
 /**
- * Decides by the careful path alone the lines that the fast path knows; all others went there already. Returns those whose rows are written otherwise
- * than the reader did, for it passes them on as they are.
+ * Decides by the careful path alone the lines that the fast path knows; all others went there already.
+ * Returns those whose rows are written otherwise than the reader did, for it passes them on as they are.
  */
 function compareCareful(
   lines: readonly ReadLine[],

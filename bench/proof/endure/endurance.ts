@@ -1,4 +1,7 @@
-/** Loads and reads for a while, with as many processes as are asked for, and checks everything that must hold meanwhile and afterwards. */
+/**
+ * Loads and reads for a while, with as many processes as are asked for, and checks everything that must hold
+ * meanwhile and afterwards.
+ */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,17 +15,15 @@ import { isoDate } from "../../generator/pattern.ts";
 import { type AskedProcess, startAskedProcess } from "../../program/asked_process.ts";
 import { describeEnvironment } from "../../program/environment.ts";
 import { openBenchServer } from "../../program/server.ts";
-import { createInvoice } from "../../run/scale.ts";
-import { clearDrops, createDropMaker, type DropMaker } from "./drops.ts";
 import { compareWithModel, createList, verifyAll } from "./end_state.ts";
-import { LEAST_MS_TO_JUDGE, summarizeGrowth, summarizeTimes } from "./figures.ts";
-import { type InvoiceBook, openInvoiceBook } from "./invoices.ts";
+import { type InvoiceBook, openInvoiceBook, openTruth, type Truth } from "./invoices.ts";
 import { findIdleLeaks, findLastLeaks } from "./leaks.ts";
 import type { Answer as LoaderAnswer, Order as LoaderOrder } from "./loader.ts";
-import { createModel, type Model } from "./model.ts";
 import type { Answer as ReaderAnswer, Order as ReaderOrder } from "./reader.ts";
 import { type EndureResults, isSound } from "./results.ts";
+import { clearDrops, createDropMaker, type DropMaker } from "./supply.ts";
 import { createTally, type Tally } from "./tally.ts";
+import { LEAST_MS_TO_JUDGE, summarizeGrowth, summarizeTimes } from "./trends.ts";
 import { findBloat, PENDING, readTables, startWatch, type Watch } from "./watch.ts";
 
 export interface EndureOptions {
@@ -58,7 +59,7 @@ interface Endurance {
   readonly settings: Settings;
   readonly book: InvoiceBook;
   readonly drops: DropMaker;
-  readonly model: Model;
+  readonly truth: Truth;
   readonly tally: Tally;
   readonly watch: Watch;
   readonly loaders: readonly Loader[];
@@ -70,7 +71,10 @@ interface Endurance {
   readonly over: AbortSignal;
 }
 
-/** Runs, and tells what was found. What goes wrong on the way is in the results; only what keeps it from running is thrown. */
+/**
+ * Runs, and tells what was found. What goes wrong on the way is in the results; only what keeps it from
+ * running is thrown.
+ */
 export async function endure(options: EndureOptions): Promise<EndureResults> {
   const startedAt = new Date().toISOString();
   const server = await openBenchServer({ home: options.home, signal: options.signal });
@@ -144,18 +148,14 @@ async function runAndCheck(
   const { seed, largest, loaders, minutes, signal } = options;
   const differences = createList("differences");
   const failures = createList("failures");
-  const invoice = createInvoice();
-  const model = createModel((number) => {
-    book.fill(number, invoice);
-    return { venue: invoice.venue, day: invoice.day };
-  });
+  const truth = openTruth(book);
   const timeUp = new AbortController();
   const timer = setTimeout(() => timeUp.abort(), minutes * 60_000);
   const endurance: Endurance = {
     ...given,
     drops: createDropMaker({ folder, seed, book, largest, loaders }),
-    model,
-    tally: createTally(model, differences.add, failures.add),
+    truth,
+    tally: createTally(truth, differences.add, failures.add),
     watch: startWatch({ database, onFailure: failures.add }),
     readTimes: new Map(),
     differences,
@@ -187,19 +187,19 @@ async function runAndCheck(
 
 /** What the run left: first while the processes are there and idle, then when they are gone. */
 async function checkEnd(endurance: Endurance, ranMs: number) {
-  const { options, database, settings, book, model, tally } = endurance;
+  const { options, database, settings, book, truth, tally } = endurance;
   options.onNote("the loads and reads have ended; checking what they left");
   const tables = await readTables(database);
   const idle = await findIdleLeaks(database);
   await leaveAll(endurance);
   await refreshPartitions({ database });
   options.onNote("comparing all totals with the model");
-  const differences = [...tally.unsettled(), ...(await compareWithModel(database, model, book.venues))];
+  const differences = [...tally.unsettled(), ...(await compareWithModel(database, truth, book.venues))];
   options.onNote("verifying all partitions");
   const { verified, differences: diverging } = await verifyAll(database, settings);
   differences.push(...diverging);
-  if (verified.invoices !== model.invoices())
-    differences.push(`the rollup counts ${verified.invoices} invoices, the model ${model.invoices()}`);
+  if (verified.invoices !== truth.invoices())
+    differences.push(`the rollup counts ${verified.invoices} invoices, the model ${truth.invoices()}`);
   const memory = summarizeWatched(endurance, ranMs, (what) => what !== PENDING);
   const sizes = summarizeWatched(endurance, ranMs, (what) => what === PENDING);
   const grown = [...memory, ...sizes]
@@ -244,11 +244,11 @@ async function keepReading(
   index: number,
   loaded: AbortSignal,
 ): Promise<void> {
-  const { drops, model, readTimes, watch, differences, failures } = endurance;
+  const { drops, truth, readTimes, watch, differences, failures } = endurance;
   try {
     while (!loaded.aborted) {
       const today = isoDate(drops.today());
-      const done = await reader.ask({ kind: "read", today, floor: model.invoices() }, "read");
+      const done = await reader.ask({ kind: "read", today, floor: truth.invoices() }, "read");
       const measured = readTimes.get(done.read) ?? [];
       readTimes.set(done.read, measured);
       measured.push(done.ms);
@@ -277,7 +277,9 @@ async function tellProgress(
     const seconds = (performance.now() - started) / 1000;
     const reads = [...readTimes.values()].reduce((sum, { length }) => sum + length, 0);
     options.onNote(
-      `${Math.round(seconds)} s: ${tally.count()} loads, ${tally.rows()} rows (${Math.round(tally.rows() / seconds)} a second), ${reads} reads, ${differences.count()} differences, ${failures.count()} failures`,
+      `${Math.round(seconds)} s: ${tally.count()} loads, ` +
+        `${tally.rows()} rows (${Math.round(tally.rows() / seconds)} a second), ${reads} reads, ` +
+        `${differences.count()} differences, ${failures.count()} failures`,
     );
   }
 }

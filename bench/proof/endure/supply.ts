@@ -1,6 +1,7 @@
 /** Makes the drops of a run one after the other, each when a loader asks for it. */
 import { link, mkdir, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
+import type { Statements } from "../../../etl/testing/models/standing.ts";
 import { PAGE_BYTES } from "../../generator/drop_lines.ts";
 import type { Invoice } from "../../generator/invoice.ts";
 import { HEADER, LONGEST_LINE, type Page, writeCanonical } from "../../generator/line.ts";
@@ -10,7 +11,6 @@ import { deriveKey, mix32 } from "../../generator/random.ts";
 import { writeFileWhole } from "../../generator/sink.ts";
 import { createInvoice } from "../../run/scale.ts";
 import { FIRST_SYNC_DAY, type InvoiceBook } from "./invoices.ts";
-import type { Statements } from "./model.ts";
 
 export interface EndureDrop {
   readonly index: number;
@@ -45,7 +45,10 @@ const MOST_LINES = 20_000;
 const LARGE_EVERY = 60;
 /** Of the drops that load: share that brings only new invoices; the others correct and repeat some. */
 const ONLY_NEW = 0.5;
-/** Share that corrects and repeats what came with the drops just before, which are still being loaded; the others take older ones. */
+/**
+ * Share that corrects and repeats what came with the drops just before, which are still being loaded; the
+ * others take older ones.
+ */
 const HOT = 0.1;
 const RECENT_DROPS = 120;
 /** Shares of the lines: a second one for an invoice, another total for one, one as it was first stated. */
@@ -214,8 +217,8 @@ async function writeRefused(
 }
 
 /**
- * Writes lines in random order: most bring new invoices, some correct one of `repeats`, which may not be loaded yet, some send one again as it
- * was first stated, some say two things of one invoice, a few are bad.
+ * Writes lines in random order: most bring new invoices, some correct one of `repeats`, which may not be
+ * loaded yet, some send one again as it was first stated, some say two things of one invoice, a few are bad.
  */
 function createWriter(
   book: InvoiceBook,

@@ -33,3 +33,19 @@ export function createRandom(seed: number, role: number): Random {
 export function weighted<T>(entries: readonly (readonly [weight: number, item: T])[]): readonly T[] {
   return entries.flatMap(([weight, item]) => Array.from({ length: weight }, () => item));
 }
+
+/** Texts to pick from, written with a middle dot between them; a line may end after one. */
+export function list(texts: string): readonly string[] {
+  return texts.split(/·\n?/);
+}
+
+export function digits(random: Random, length: number): string {
+  let text = "";
+  for (let left = length; left > 0; left--)
+    text += random.once(3) ? random.pick(["0", "9"]) : String(random.below(10));
+  return text;
+}
+
+export function replaceAt(text: string, at: number, char: string): string {
+  return text.slice(0, at) + char + text.slice(at + 1);
+}

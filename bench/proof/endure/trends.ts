@@ -1,7 +1,9 @@
 /** Figures from many measurements. */
 import type { Growth, Times } from "./results.ts";
 
-/** @param sorted ascending @param share 0 to 1; the smallest value that so many are not above (nearest rank) */
+/**
+ * @param sorted ascending @param share 0 to 1; the smallest value that so many are not above (nearest rank)
+ */
 export function percentile(sorted: readonly number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0;
 }

@@ -1,7 +1,7 @@
 /** A run of the fuzzer: batches of lines, then files, until all agree or one differs. */
 import type { Database } from "../../../db/client.ts";
-import { type Agreement, compareDrop, type Difference } from "./compare.ts";
-import { type MadeDrop, makeFile, makeLines } from "./drops.ts";
+import { type Agreement, compareDrop, type Difference } from "./agree.ts";
+import { type MadeDrop, makeFile, makeLines } from "./mutants.ts";
 import { openProduct } from "./product.ts";
 import { shrinkDrop } from "./shrink.ts";
 
@@ -47,7 +47,8 @@ export interface ShownDrop {
 }
 
 /**
- * Compares at least `lines` mutated lines, in batches, and `files` mutated files, made from the seeds `from`, `from + 1` and so forth, and stops at the first difference.
+ * Compares at least `lines` mutated lines, in batches, and `files` mutated files, made from the seeds `from`,
+ * `from + 1` and so forth, and stops at the first difference.
  *
  * `database`: one with a warehouse in it, of which staging alone is used.
  */
@@ -92,7 +93,8 @@ export async function runFuzz(options: {
       shrunk: show(shrunk),
     });
   };
-  // Each broken quote is an error of csv-parse's, and to note where it was thrown takes longer than to decide the line.
+  // Each broken quote is an error of csv-parse's, and to note where it was thrown takes longer than to decide
+  // the line.
   const traced = Error.stackTraceLimit;
   Error.stackTraceLimit = 0;
   const report = () => ({ seed: from, ...seen, reasons, refusals });

@@ -19,6 +19,14 @@ export interface Tried {
   readonly said: string;
 }
 
+/** What `--out` writes. */
+export interface MutationRecord {
+  /** Histories that the simulation had for each. */
+  readonly seeds: number;
+  /** Each with the commit of the code that was broken. */
+  readonly mutations: readonly (Tried & { readonly commit: string })[];
+}
+
 export interface TryOptions {
   readonly mutation: Mutation;
   /** Histories of the simulation before the tests have a go. */

@@ -24,7 +24,10 @@ export interface SimulationOptions {
   readonly failures: string;
   /** How long a failing history is made smaller, in milliseconds; 0 leaves it as it is. */
   readonly shrinkMs: number;
-  /** Statements that are run in each new warehouse: with a defect in them, the simulation itself can be tested. */
+  /**
+   * Statements that are run in each new warehouse: with a defect in them, the simulation itself can be
+   * tested.
+   */
   readonly sabotage?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onLived: (lived: Lived) => void;

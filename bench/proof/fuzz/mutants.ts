@@ -5,7 +5,7 @@ import type { Column, World } from "../../../etl/testing/models/line.ts";
 import { WORLDS } from "../../../etl/testing/models/worlds.ts";
 import { mutate } from "./bytes.ts";
 import { type Cells, createCells } from "./cells.ts";
-import { createRandom, type Random } from "./random.ts";
+import { createRandom, type Random } from "./choices.ts";
 
 /** A drop as the reader gets it. */
 export interface MadeDrop {
@@ -17,7 +17,10 @@ export interface MadeDrop {
   readonly cuts: readonly number[];
 }
 
-/** Lines made for a batch: many, so that round trips to PostgreSQL do not count; always as many, so that a seed alone makes it again. */
+/**
+ * Lines made for a batch: many, so that round trips to PostgreSQL do not count; always as many, so that a
+ * seed alone makes it again.
+ */
 const BATCH_LINES = 16_000;
 
 const COLUMNS: readonly Column[] = ["venue_id", "invoice_id", "datetime_created", "total"];
@@ -188,7 +191,10 @@ function dressName(random: Random, name: string): string {
   }
 }
 
-/** As gzip: one member or several, written in several ways; cut, followed by something, or with bits turned over. */
+/**
+ * As gzip: one member or several, written in several ways; cut, followed by something, or with bits turned
+ * over.
+ */
 function pack(random: Random, text: Buffer): Buffer {
   const cuts = random.once(2) ? [] : someCuts(random, text.length, 4);
   const parts = [0, ...cuts].map((from, index) => text.subarray(from, cuts[index] ?? text.length));
