@@ -94,7 +94,11 @@ export function formatLoad(results: EndureResults): string {
   const retried = Object.entries(loads.retried).map(([state, count]) => `${state}: ${count}`);
   const memory = `${(memoryBytes / 2 ** 30).toFixed(0)} GiB of memory`;
   const machine = `${cpu}, ${cores} cores, ${memory}, ${os}, Node ${node}, PostgreSQL ${postgres}`;
-  const flat = [...results.memory, ...results.sizes].filter(({ flat }) => flat !== true);
+  const watched = [...results.memory, ...results.sizes];
+  const grown = watched.filter(({ flat }) => flat === false).map(({ what }) => what);
+  const notFlat = watched.some(({ flat }) => flat === null)
+    ? "too short to tell"
+    : grown.join(", ") || "nothing";
   const rows: readonly (readonly [string, string])[] = [
     ["measured", `${formatCount(results.seconds)} s${results.interrupted ? ", interrupted" : ""}`],
     ["drops loaded", `${formatCount(loads.loaded)}, ${loads.loadsPerSecond} a second`],
@@ -112,7 +116,7 @@ export function formatLoad(results: EndureResults): string {
     ["differences", String(results.differences.length)],
     ["leaks: connections, locks, staging, temporary files, sizes", String(results.leaks.length)],
     ["failures", String(results.failures.length)],
-    ["not flat in the second half", flat.length === 0 ? "nothing" : flat.map(({ what }) => what).join(", ")],
+    ["not flat in the second half", notFlat],
   ];
   const lines = [
     `\`${results.command}\``,
