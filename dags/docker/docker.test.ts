@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { parseEnv } from "node:util";
 import pg from "pg";
 import { describe, expect, test } from "vitest";
+import { parse as parseYaml } from "yaml";
 import { openOwnServer } from "../../db/testing/own_server.ts";
 import { CHECKOUT, COMPOSE_FILE } from "../local/checkout.ts";
 import { findReferences, readCompose, type Service } from "../local/compose.ts";
@@ -91,6 +92,14 @@ describe("docker-compose.yml", () => {
     const published = services.filter(({ all }) => all.ports !== undefined);
     expect(published.map(({ name }) => name)).toEqual(["airflow-apiserver"]);
     expect(published[0]?.all.ports).toEqual(["127.0.0.1:8080:8080"]);
+  });
+
+  test("a port for the warehouse is a file of its own, on this machine alone, and nothing else", () => {
+    expect(parseYaml(read("dags/docker/warehouse-port.yml"))).toEqual({
+      services: {
+        "warehouse-db": { ports: [`\${WAREHOUSE_BIND:-127.0.0.1}:\${WAREHOUSE_PORT:-5432}:5432`] },
+      },
+    });
   });
 
   test("Airflow's services run as an ordinary user of group 0", () => {

@@ -90,7 +90,11 @@ AIRFLOW_UID=$uid
 #WAREHOUSE_MEMORY=4g
 #WAREHOUSE_SHARED_BUFFERS=512MB
 
-# Where failures are told (Apprise). No empty value.
+# A port on this machine for the warehouse (docs/connect.md). It takes both lines, without the blank:
+# COMPOSE_FILE=docker-compose.yml:dags/docker/warehouse-port.yml
+# WAREHOUSE_PORT=5432
+
+# Where failures are reported (Apprise). No empty value.
 #AIRFLOW_CONN_ROLLBOOK_ALERTS={"conn_type":"apprise","extra":{"config":[{"path":"mailtos://..."}]}}
 END
 if ! ln "$new" .env 2>/dev/null; then

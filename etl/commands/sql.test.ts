@@ -159,3 +159,14 @@ test("on a terminal psql opens, and a Ctrl-C is for psql; without psql a message
   expect(onTerminal(`${psql.folder}:${process.env.PATH}`)).toMatch(/still here[\s\S]*exit code 0/);
   expect(onTerminal(makeFolder())).toMatch(/psql is not installed here[\s\S]*exit code 2/);
 });
+
+test("every view and function that docs/connect.md names is there", async () => {
+  const { warehouse } = await setScene();
+  const document = readFileSync(new URL("../../docs/connect.md", import.meta.url), "utf8");
+  const named = new Set([...document.matchAll(/\breports\.([a-z_]+)/g)].map(([, name]) => name));
+  expect(named).toContain("venue_daily_totals");
+  const found = await warehouse.query<{ name: string }>(`
+    select relname as name from pg_class where relnamespace = 'reports'::regnamespace
+    union all select proname from pg_proc where pronamespace = 'reports'::regnamespace`);
+  expect([...named].filter((name) => !found.some((one) => one.name === name))).toEqual([]);
+});
