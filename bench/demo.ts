@@ -45,8 +45,8 @@ async function demo(): Promise<void> {
   await compare();
   say(`
 The warehouse stays in ${relative(CHECKOUT, FOLDER)}. To look around:
-  ROLLBOOK_HOME=${relative(CHECKOUT, FOLDER)} npm run --silent rollbook -- status
-For a PostgreSQL of your own: set DATABASE_URL, then npm run --silent rollbook -- init`);
+  ROLLBOOK_HOME=${relative(CHECKOUT, FOLDER)} npx rollbook status
+For a PostgreSQL of your own: set DATABASE_URL, then npx rollbook init`);
 }
 
 /** The generator knows what it wrote: its totals must be those of the warehouse, to the byte. */
