@@ -1,8 +1,8 @@
 /** Compares what loads and readers did with the ledger and the model. */
 import type { World } from "../../../etl/testing/models/line.ts";
 import { type Applied, rejectsOf } from "../../../etl/testing/models/warehouse.ts";
-import type { LoadEnd } from "./acts.ts";
 import { compareLoad, Difference, expectSame, expectTrue, partitionAt, totalTexts } from "./compare.ts";
+import type { LoadEnd } from "./jobs.ts";
 import {
   type Disturbance,
   hashOf,

@@ -4,11 +4,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type ReadLine, readDrop } from "../../../etl/testing/models/format.ts";
 import type { World } from "../../../etl/testing/models/line.ts";
 import type { WarehouseModel } from "../../../etl/testing/models/warehouse.ts";
-import type { DropFile, LoadEnd, Stage } from "./acts.ts";
 import { Difference } from "./compare.ts";
 import { dateOf, nameOf, writeContent } from "./content.ts";
 import type { Tally } from "./figures.ts";
 import type { Act, Content, Drop, History } from "./history.ts";
+import type { DropFile, LoadEnd, Stage } from "./jobs.ts";
 
 /** A drop that a history loads: its file, and what it says. */
 export interface KnownDrop {

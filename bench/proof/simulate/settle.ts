@@ -2,7 +2,7 @@
 import { loadDrop } from "../../../etl/load/load.ts";
 import { refreshPartitions } from "../../../etl/refresh/refresh.ts";
 import { rejectsOf } from "../../../etl/testing/models/warehouse.ts";
-import { placeDrop, runVerify } from "./acts.ts";
+import { runVerify } from "./acts.ts";
 import { takeIn } from "./check.ts";
 import {
   compareAll,
@@ -13,6 +13,7 @@ import {
   rejectTexts,
   totalTexts,
 } from "./compare.ts";
+import { placeDrop } from "./jobs.ts";
 import { type Life, readLines } from "./life.ts";
 import { finishMove } from "./moves.ts";
 import { AS_KNOWN, type Observation, observe } from "./observe.ts";

@@ -5,20 +5,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { errorState } from "../../../db/errors.ts";
 import { refreshPartitions } from "../../../etl/refresh/refresh.ts";
 import { verifyWarehouse } from "../../../etl/verify/verify.ts";
-import {
-  raiseErrors,
-  runCommand,
-  runEnsure,
-  runHold,
-  runInit,
-  runLoad,
-  runMove,
-  runRefresh,
-  runVerify,
-} from "./acts.ts";
+import { raiseErrors, runEnsure, runHold, runInit, runMove, runVerify } from "./acts.ts";
 import { checkLoad, checkReads, takeIn } from "./check.ts";
 import { compareAll, Difference, expectSame, expectTrue } from "./compare.ts";
 import type { Act } from "./history.ts";
+import { runCommand, runLoad, runRefresh } from "./jobs.ts";
 import { type Disturbance, type Life, type LoadAct, type Move, persist } from "./life.ts";
 import { chooseMove, finishMove } from "./moves.ts";
 import { HELD, observe, READ, type Read } from "./observe.ts";
