@@ -1,6 +1,9 @@
 import type { Config } from "drizzle-kit";
 
-/** For drizzle-kit: a look into the database (`npx drizzle-kit studio`), and new empty migrations (`npx drizzle-kit generate --custom`). */
+/**
+ * For drizzle-kit: `npx drizzle-kit studio` shows the database, `npx drizzle-kit generate --custom` makes a
+ * new, empty migration.
+ */
 export default {
   dialect: "postgresql",
   schema: "./db/schema.ts",

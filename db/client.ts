@@ -1,4 +1,4 @@
-/** Connections and transactions. One transaction is one checked-out client: COPY and locks need to stay on it. */
+/** Connections and transactions. A transaction stays on one client, as COPY and locks need it. */
 import { drizzle, type NodePgDatabase } from "drizzle-orm/node-postgres";
 import pg from "pg";
 import { explainConnectionError } from "./connection/connect_error.ts";
@@ -22,9 +22,9 @@ export interface Database {
 const KEEPALIVE_SECONDS = 30;
 
 /**
- * What every session of ours sets. No timeout of the server's may cut a load short; a client that is gone gives its
- * claim back within seconds (keepalives find a dead machine, the connection check a dead process); texts of dates do not
- * depend on the server's configuration.
+ * What every session of ours sets. The server's timeouts must not end a load. A client that is gone must give
+ * its claim back within seconds: keepalives find a dead machine, the connection check a dead process. Texts
+ * of dates must not depend on the server's configuration.
  */
 const SESSION_SETTINGS: Readonly<Record<string, string>> = {
   search_path: "pg_catalog",
@@ -67,14 +67,15 @@ export function openDatabase(options: {
 
 async function prepareSession(client: pg.ClientBase): Promise<void> {
   const names = Object.keys(SESSION_SETTINGS);
-  // An old server does not know them all; that it is too old is said later, in so many words.
+  // An old server does not know them all. A later check says that it is too old.
   await client.query(
     `select set_config(name, value, false)
      from unnest($1::text[], $2::text[]) as wanted (name, value)
      where current_setting(name, true) is not null`,
     [names, Object.values(SESSION_SETTINGS)],
   );
-  // Not every platform of the server can watch a connection; then a dead client is noticed at the next write to it.
+  // Not every platform of the server can watch a connection; then a dead client is noticed at the next write
+  // to it.
   await client
     .query("select set_config('client_connection_check_interval', '1s', false)")
     .catch((error: unknown) => {
@@ -98,10 +99,12 @@ export const plainTypes: pg.CustomTypesConfig = {
       : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
 };
 
-/** Sorting and grouping a drop, or the invoices of a partition, goes to the disk below this. Bytes, per sort. */
+/**
+ * Bytes per sort. With less, sorting and grouping a drop, or the invoices of a partition, would use the disk.
+ */
 const LEAST_WORK_MEM = 128 * 1024 * 1024;
 
-/** A statement that allows the transaction that memory for each sort, unless the server allows more. */
+/** A statement that gives the transaction that memory for each sort, unless the server allows more. */
 export const ALLOW_WORK_MEM = `select set_config('work_mem', greatest(pg_size_bytes(current_setting('work_mem')), ${LEAST_WORK_MEM}) / 1024 || 'kB', true)`;
 
 function describePlace(connection: pg.ClientConfig): string {
@@ -115,8 +118,8 @@ function describePlace(connection: pg.ClientConfig): string {
  *
  * @param options.isolation default `read committed`: each statement sees what was committed before it
  * @param options.opening statements to be sent along with BEGIN, which spares a round trip each
- * @param options.signal when it aborts, the connection is cut, so that a statement in progress ends and the server
- *   rolls back; the call then rejects with a RollbookError `aborted`
+ * @param options.signal when it aborts, the connection is cut, so that a statement in progress ends and the
+ *   server rolls back; the call then rejects with a RollbookError `aborted`
  */
 export async function withTransaction<T>(
   options: {
@@ -167,7 +170,8 @@ export async function withSession<T>(
     cut = true;
     client.release(true);
   };
-  // A connection that breaks reports it here too; the statement in progress rejects, and that is what counts.
+  // A connection that breaks emits this event too. Without a listener it would end the process; the statement
+  // in progress fails anyway.
   const ignore = () => {};
   client.on("error", ignore);
   signal?.addEventListener("abort", cutConnection, { once: true });

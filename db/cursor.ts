@@ -9,8 +9,8 @@ import { LOST_CONNECTION } from "./errors.ts";
 const ROWS_PER_FETCH = 1000;
 
 /**
- * Reads a query's rows one by one, from a cursor: memory does not grow with the result. Not through pg-query-stream, which waits for ever for the end of its cursor
- * when the connection breaks (4.17).
+ * Reads a query's rows one by one, from a cursor. pg-query-stream does the same, but it waits for ever for
+ * the end of its cursor when the connection breaks (4.17).
  */
 export async function* streamRows<Row>(session: Session, query: SQL): AsyncGenerator<Row> {
   const { sql: text, params } = new PgDialect().sqlToQuery(query);
@@ -27,13 +27,16 @@ export async function* streamRows<Row>(session: Session, query: SQL): AsyncGener
       yield* rows;
       left = false;
     } finally {
-      // Whoever reads does not want the rest.
+      // The reader does not want the rest.
       if (left && !broken) await closeCursor(session, cursor);
     }
   } while (rows.length === ROWS_PER_FETCH);
 }
 
-/** The cursor itself does not tell of a connection that breaks after its last row, before the server is ready again (pg-cursor 2.22). */
+/**
+ * The cursor does not report a connection that breaks after its last row and before the server is ready again
+ * (pg-cursor 2.22).
+ */
 function fetchRows<Row>({ client }: Session, cursor: Cursor<Row>): Promise<Row[]> {
   return new Promise((resolve, reject) => {
     const lose = () => reject(new Error(LOST_CONNECTION));
@@ -46,7 +49,7 @@ function fetchRows<Row>({ client }: Session, cursor: Cursor<Row>): Promise<Row[]
   });
 }
 
-/** A connection that breaks now has no answer to it. */
+/** A connection that breaks meanwhile never answers, so its end counts as an answer. */
 async function closeCursor({ client }: Session, cursor: Cursor): Promise<void> {
   await new Promise<void>((resolve) => {
     client.once("end", resolve);

@@ -1,4 +1,7 @@
-/** Arithmetic with dates. A date is an ISO string (`2026-10-05`), years 1 to 9999; a day is a number: days since 1970-01-01. */
+/**
+ * Arithmetic with dates. A date is an ISO string (`2026-10-05`), years 1 to 9999. A day is a number: days
+ * since 1970-01-01.
+ */
 
 const DAY_MS = 86_400_000;
 

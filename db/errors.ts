@@ -1,9 +1,12 @@
 /**
- * What goes wrong, by name. A bad line or a refused drop is data, not an error; what is thrown is the
- * unexpected, always as a `RollbookError` whose message names the file, the line and the remedy.
+ * Errors by their codes. A bad line or a refused drop is data and no error. Only the unexpected is thrown, as
+ * a `RollbookError` whose message names the file, the line and the remedy.
  */
 
-/** Why a command could not do its work. `usage` and `configuration` end with exit code 2, all others with 1. */
+/**
+ * Why a command could not do its work. The exit code is 2 for `usage` and `configuration`, and 1 for all
+ * others.
+ */
 export type ErrorCode =
   | "usage"
   | "configuration"
@@ -34,7 +37,7 @@ export class RollbookError extends Error {
   }
 }
 
-/** SQLSTATE codes that the code acts on. Source: PostgreSQL 18 documentation, appendix A. */
+/** SQLSTATE codes that Rollbook acts on. Source: PostgreSQL 18 documentation, appendix A. */
 export const SQLSTATE = {
   invalidDatetime: "22007",
   datetimeOverflow: "22008",
@@ -62,10 +65,10 @@ export const SQLSTATE = {
   indexCorrupted: "XX002",
 } as const;
 
-/** What pg says of a connection that broke. */
+/** The message of pg for a connection that broke; it has no code. */
 export const LOST_CONNECTION = "Connection terminated unexpectedly";
 
-/** Errors of the socket that mean: no server, or no longer. */
+/** Codes of a socket that has no server at its other end, or lost it. */
 const LOST_SOCKET: ReadonlySet<string> = new Set([
   "ECONNREFUSED",
   "ECONNRESET",
@@ -78,33 +81,42 @@ const LOST_SOCKET: ReadonlySet<string> = new Set([
   "ENETUNREACH",
 ]);
 
-/** The innermost cause: drizzle wraps the driver's error, and its own message prints every bound value. */
+/**
+ * The innermost cause. Drizzle wraps the driver's error, and the message of the wrapper prints every bound
+ * value.
+ */
 export function rootCause(error: unknown): unknown {
   let current = error;
   while (current instanceof Error && current.cause !== undefined) current = current.cause;
   return current;
 }
 
-/** The SQLSTATE of a database error, or the `code` of a socket or file error, wherever it is in the chain of causes. */
+/**
+ * The SQLSTATE of a database error, or the `code` of a socket or file error, wherever it is in the chain of
+ * causes.
+ */
 export function errorState(error: unknown): string | undefined {
   const cause = rootCause(error);
   if (typeof cause !== "object" || cause === null || !("code" in cause)) return undefined;
   return typeof cause.code === "string" ? cause.code : undefined;
 }
 
-/** True where PostgreSQL read a page, or an index, that cannot be as it was written: by a checksum, for example. */
+/**
+ * True where PostgreSQL read a page or an index that is not as it was written: its checksum is wrong, for
+ * example.
+ */
 export function isCorrupted(error: unknown): boolean {
   const state = errorState(error);
   return state === SQLSTATE.dataCorrupted || state === SQLSTATE.indexCorrupted;
 }
 
-/** What is to be done then. */
+/** What to do then. */
 export const CORRUPTED_REMEDY =
-  "The disk, or what lies between, has changed what was written. Do not write to this server any more than you must; docs/recovery.md says how to restore a partition, or all of it, from a backup.";
+  "The disk, or something between it and the server, has changed what was written. Write to this server as little as possible; docs/recovery.md says how to restore a partition, or all of it, from a backup.";
 
 /** True when the connection, or the server behind it, went away. */
 export function isConnectionLost(error: unknown): boolean {
-  // Ours says what it is; its cause may be a file that is not there (ENOENT), as a socket may be.
+  // Its own code decides: its cause may be a file that is not there, with the same code as a socket (ENOENT).
   if (error instanceof RollbookError) return error.code === "connection";
   const state = errorState(error);
   if (state !== undefined) {
@@ -120,14 +132,17 @@ export function isConnectionLost(error: unknown): boolean {
   return cause instanceof Error && LOST_CLIENT.has(cause.message);
 }
 
-/** pg itself gives these no code (pg 8, client.js). The third: the connection broke while nothing was asked. */
+/**
+ * pg gives these errors no code (pg 8, client.js). The third means that the connection broke while no
+ * statement ran.
+ */
 const LOST_CLIENT: ReadonlySet<string> = new Set([
   LOST_CONNECTION,
   "Connection terminated",
   "Client has encountered a connection error and is not queryable",
 ]);
 
-/** True for what may well succeed when the whole load or refresh is tried again. */
+/** True for an error after which the same load or refresh may succeed when it is run again as a whole. */
 export function isRetryable(error: unknown): boolean {
   const state = errorState(error);
   return (

@@ -70,8 +70,8 @@ test("the imports of the project are seen", () => {
 });
 
 /**
- * The rooms of the product, floor by floor: a file imports from its own room and from lower floors only. A room is a folder with all that is
- * in it, but for what is a room of its own, or a single file.
+ * The rooms of the product, floor by floor: a file imports from its own room and from lower floors only. A
+ * room is a folder with all that is in it, but for what is a room of its own, or a single file.
  */
 const FLOORS: readonly (readonly string[])[] = [
   // db
@@ -190,8 +190,8 @@ test("no product file imports a test or what supports tests", () => {
 });
 
 /**
- * The files that are run as processes: `npm run airflow` and its guardian, the keeper of the embedded server, the command line, the writer of
- * docs/command-line.md.
+ * The files that are run as processes: `npm run airflow` and its guardian, the keeper of the embedded server,
+ * the command line, the writer of docs/command-line.md.
  */
 const PRINTING = ["dags/local/airflow.ts", "db/embedded/keeper.ts", "etl/cli.ts", "etl/usage.ts"];
 const MAINS = ["dags/local/airflow.ts", "dags/local/guardian.ts", ...PRINTING.slice(1)];

@@ -1,9 +1,12 @@
 /** The advisory locks of Rollbook, and how long a statement waits for the locks of other sessions. */
+import { sql } from "drizzle-orm";
 import pRetry from "p-retry";
-import type { Transaction } from "./client.ts";
+import type { Session, Transaction } from "./client.ts";
 import { errorState, RollbookError, SQLSTATE } from "./errors.ts";
 
-/** Keys of advisory locks: first number. The second tells what of it (0 where there is one only). */
+/**
+ * The first number of each advisory lock. The second says which one of them; it is 0 where there is only one.
+ */
 export const LOCK = {
   migrate: 0x526f6c31,
   ensurePartitions: 0x526f6c32,
@@ -20,24 +23,42 @@ export function lockStatement(lock: number, which = 0): string {
   return `select pg_advisory_xact_lock(${lock}, ${which})`;
 }
 
-/** Waits for an advisory lock that the end of the transaction gives back. */
+/** Waits for an advisory lock, which the end of the transaction gives back. */
 export async function lockUntilEnd(tx: Transaction, lock: number, which = 0): Promise<void> {
   await tx.client.query(lockStatement(lock, which));
 }
 
-/** The same lock, shared with others who take it so. */
+/** The same for a shared lock: any number of sessions can share it. */
 export async function shareLockUntilEnd(tx: Transaction, lock: number, which = 0): Promise<void> {
-  await tx.client.query("select pg_advisory_xact_lock_shared($1, $2)", [lock, which]);
+  await tx.db.execute(sql`select pg_advisory_xact_lock_shared(${lock}::integer, ${which}::integer)`);
+}
+
+/**
+ * Runs `work` under an advisory lock of the session, which any number of transactions can begin and end
+ * under.
+ */
+export async function withSessionLock<T>(session: Session, lock: number, work: () => Promise<T>): Promise<T> {
+  await session.db.execute(sql`select pg_advisory_lock(${lock}::integer, 0)`);
+  try {
+    return await work();
+  } finally {
+    // Where the connection is lost, the server has given the lock back.
+    await session.db.execute(sql`select pg_advisory_unlock(${lock}::integer, 0)`).catch(() => {});
+  }
 }
 
 const LOCK_TIMEOUT_MS = 5000;
 
 /** No statement of this transaction waits longer for a lock. */
 export async function limitLockWaits(tx: Transaction, timeoutMs = LOCK_TIMEOUT_MS): Promise<void> {
-  await tx.client.query("select set_config('lock_timeout', $1, true)", [`${timeoutMs}ms`]);
+  await tx.db.execute(sql`select set_config('lock_timeout', ${`${timeoutMs}ms`}, true)`);
 }
 
-/** Tries again while other sessions hold a lock that the work needs, and after a deadlock; then says who to look for. */
+/**
+ * Runs `work` again, a few times, when another session holds a lock that it needs, and after a deadlock.
+ *
+ * @throws RollbookError `partition_busy`, which says where to look for the other session
+ */
 export async function retryWhileLocked<T>(
   options: { readonly signal?: AbortSignal | undefined },
   work: () => Promise<T>,

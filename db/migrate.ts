@@ -1,7 +1,7 @@
 /** Brings the warehouse's schema to the version of this code, and fixes its settings. */
 import { migrate as applyMigrations } from "drizzle-orm/node-postgres/migrator";
 import { type Database, type Session, withSession } from "./client.ts";
-import { LOCK } from "./locks.ts";
+import { LOCK, withSessionLock } from "./locks.ts";
 import { grantRights, handOver } from "./roles/grant.ts";
 import { createRoles } from "./roles/make.ts";
 import { actAsOwner, findOwner } from "./roles/owner.ts";
@@ -12,11 +12,11 @@ import { fixSettings } from "./settings.ts";
 import { checkServerVersion, MIGRATIONS_FOLDER, readJournal, readVersion, refuseNewer } from "./version.ts";
 
 /**
- * Creates or migrates the warehouse, under an advisory lock: any number of processes may do it at once. Settings that are
- * left out are the ones the warehouse has, or the defaults on a new one.
+ * Creates or migrates the warehouse, under an advisory lock: any number of processes may do it at once.
+ * Settings that are left out are the ones the warehouse has, or the defaults on a new one.
  *
- * @throws RollbookError `unsupported_server`, `warehouse_newer`, `permission` (no right to create), `configuration`
- *   (an unknown time zone; settings that differ from those the warehouse was made with)
+ * @throws RollbookError `unsupported_server`, `warehouse_newer`, `permission` (no right to create),
+ *   `configuration` (an unknown time zone; settings that differ from those the warehouse was made with)
  */
 export async function initWarehouse(options: {
   readonly database: Database;
@@ -24,29 +24,29 @@ export async function initWarehouse(options: {
   readonly granularity?: Granularity | undefined;
   readonly earliest?: string | undefined;
   /**
-   * Makes the roles of rights.ts, hands the warehouse to their owner, and gives the others their rights. Default false: what a warehouse has of them is
-   * brought up to date.
+   * Makes the roles of rights.ts, gives the warehouse to the owner's role, and gives the others their rights.
+   * Default false: only a warehouse that has roles already gets their rights brought up to date.
    */
   readonly roles?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }): Promise<Initialized> {
   return withSession(options, async (session) => {
     await checkServerVersion(session);
-    await session.client.query("select pg_advisory_lock($1, 0)", [LOCK.migrate]);
-    try {
-      const owner = await prepareOwner(session, options);
-      const applied = await migrate(session);
-      const fixed = await fixSettings(session, options);
-      const roles = owner === ROLES.owner;
-      if (roles) await grantRights(session);
-      return { ...fixed, applied, roles };
-    } catch (error) {
-      throw await explainPermission(error, session, ROLES.owner);
-    } finally {
-      // The session goes back to the pool.
-      await session.client.query("reset role").catch(() => {});
-      await session.client.query("select pg_advisory_unlock($1, 0)", [LOCK.migrate]).catch(() => {});
-    }
+    return withSessionLock(session, LOCK.migrate, async () => {
+      try {
+        const owner = await prepareOwner(session, options);
+        const applied = await migrate(session);
+        const fixed = await fixSettings(session, options);
+        const roles = owner === ROLES.owner;
+        if (roles) await grantRights(session);
+        return { ...fixed, applied, roles };
+      } catch (error) {
+        throw await explainPermission(error, session, ROLES.owner);
+      } finally {
+        // The session goes back to the pool.
+        await session.client.query("reset role").catch(() => {});
+      }
+    });
   });
 }
 
@@ -60,7 +60,10 @@ export interface Initialized {
   readonly roles: boolean;
 }
 
-/** Makes the roles where that is asked for, and has the session act as the owner of the warehouse, so that new objects belong to the owner whoever runs this. */
+/**
+ * Makes the roles where that is asked for. Then the session acts as the owner of the warehouse, so that new
+ * objects belong to the owner, whoever runs this.
+ */
 async function prepareOwner(
   session: Session,
   {
@@ -79,7 +82,10 @@ async function prepareOwner(
   throw await permissionError(session, ROLES.owner);
 }
 
-/** Applies what is missing; returns the tags. drizzle's migrator itself takes no lock (drizzle-orm issue 5769). */
+/**
+ * Applies what is missing; returns the tags. drizzle's migrator itself takes no lock (drizzle-orm issue
+ * 5769).
+ */
 async function migrate(session: Session): Promise<readonly string[]> {
   const journal = await readJournal();
   const version = await readVersion(session);

@@ -1,9 +1,9 @@
 /**
- * Names and row types of the warehouse. The migrations are the truth about its DDL (partitioning, checks, comments,
- * functions are beyond drizzle); a test compares the two, column by column.
+ * Names and row types of the warehouse. The migrations are the truth about its DDL (partitioning, checks,
+ * comments, functions are beyond drizzle); a test compares the two, column by column.
  *
- * Dates and instants are strings as PostgreSQL prints them (`YYYY-MM-DD`; ISO with offset), money is a string with two
- * decimals, counts are numbers (they stay below 2^53).
+ * Dates and instants are strings as PostgreSQL prints them (`YYYY-MM-DD`; ISO with offset), money is a string
+ * with two decimals, counts are numbers (they stay below 2^53).
  */
 import {
   bigint,

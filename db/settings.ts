@@ -85,7 +85,8 @@ function missingWarehouse(cause?: unknown): RollbookError {
 /**
  * Reads the settings of a warehouse that is there and of this code's version.
  *
- * @param options.reportsOnly whether nothing but the schema `reports` is going to be read: then the right to that is enough. Default false
+ * @param options.reportsOnly true where only the schema `reports` will be read: then a right to that schema
+ *   is enough. Default false
  * @throws RollbookError `warehouse_missing`, `warehouse_newer`, `unsupported_server`, `permission`
  */
 export async function readSettings(
@@ -107,15 +108,14 @@ export async function readSettings(
   }
 }
 
-/** Whether the warehouse is there and new enough for its reports to say which version it is. */
-async function reportsTellVersion({ client }: Session): Promise<boolean> {
-  const found = await client.query(
-    `select
-     from pg_attribute a
-     join pg_class c on c.oid = a.attrelid and c.relname = 'warehouse_settings'
-     join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'reports'
-     where a.attname = 'schema_version'`,
-  );
+/** Whether the reports say which version the warehouse has; those before migration 0004 do not. */
+async function reportsTellVersion({ db }: Session): Promise<boolean> {
+  const found = await db.execute(sql`
+    select
+    from pg_attribute a
+    join pg_class c on c.oid = a.attrelid and c.relname = 'warehouse_settings'
+    join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'reports'
+    where a.attname = 'schema_version'`);
   return found.rowCount === 1;
 }
 

@@ -1,6 +1,7 @@
 /** The versions that must fit together: of the server, of the warehouse's schema, and of this code. */
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
+import { sql } from "drizzle-orm";
 import type { Session } from "./client.ts";
 import { RollbookError } from "./errors.ts";
 
@@ -23,12 +24,12 @@ export async function readJournal(): Promise<Journal> {
  * @throws the driver's error where the session may not look into the schema
  */
 export async function readVersion(session: Session): Promise<number | undefined> {
-  const known = await session.client.query(
-    "select to_regclass('warehouse.migrations') is not null as present",
+  const known = await session.db.execute<{ present: boolean }>(
+    sql`select to_regclass('warehouse.migrations') is not null as present`,
   );
   if (known.rows[0]?.present !== true) return undefined;
-  const newest = await session.client.query(
-    "select max(created_at)::float8 as version from warehouse.migrations",
+  const newest = await session.db.execute<{ version: number | null }>(
+    sql`select max(created_at)::float8 as version from warehouse.migrations`,
   );
   return newest.rows[0]?.version ?? undefined;
 }
@@ -43,14 +44,14 @@ export function refuseNewer(version: number | undefined, journal: Journal): void
 }
 
 export async function checkServerVersion(session: Session): Promise<void> {
-  const result = await session.client.query(
-    "select current_setting('server_version_num')::int as number, current_setting('server_version') as name",
-  );
-  refuseOldServer(result.rows[0]);
+  const result = await session.db.execute<{ number: number; name: string }>(sql`
+    select current_setting('server_version_num')::int as number, current_setting('server_version') as name`);
+  for (const server of result.rows) refuseOldServer(server);
 }
 
 /**
- * @param server.number `server_version_num`, e.g. 180001; `server.name` is the version as the server writes it
+ * @param server.number `server_version_num`, e.g. 180001; `server.name` is the version as the server writes
+ *   it
  * @throws RollbookError `unsupported_server` below PostgreSQL 18
  */
 export function refuseOldServer({ number, name }: { readonly number: number; readonly name: string }): void {

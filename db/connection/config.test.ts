@@ -7,7 +7,9 @@ import { makeFolder } from "../testing/folder.ts";
 import { type Config, readConfig } from "./config.ts";
 import type { Environment } from "./environment.ts";
 
-/** What the driver is told where nothing asks for encryption: it must not look for that in the environment. */
+/**
+ * What the driver gets where nothing asks for encryption: it must not look for settings in the environment.
+ */
 const PLAIN = { ssl: false, sslnegotiation: "postgres" };
 
 function configOf(environment: Environment, folder = "/somewhere"): Config {
@@ -314,7 +316,7 @@ test("files that cannot be used are named with their setting, all in one error",
   });
 });
 
-test("several problems of several kinds are told at once", () => {
+test("several problems of several kinds are reported at once", () => {
   const said = problemOf({
     PGHOST: "h",
     PGPORT: "x",

@@ -1,4 +1,7 @@
-/** Where the warehouse is: flags > environment > default, as one readonly Config; all problems in one error. */
+/**
+ * Where the warehouse is: from the flags, else from the environment, else the default. All problems are in
+ * one error.
+ */
 import { userInfo } from "node:os";
 import { resolve } from "node:path";
 import type pg from "pg";
@@ -18,8 +21,9 @@ export type Config =
 export const DEFAULT_HOME = ".rollbook";
 
 /**
- * Reads where the warehouse is: `DATABASE_URL`; or `PGHOST` or `PGSERVICE` with the other `PG*` variables, as libpq takes them; else the
- * embedded server in `ROLLBOOK_HOME`. Paths are relative to `folder`. Nothing is left for the driver to find in the environment.
+ * Reads where the warehouse is: `DATABASE_URL`; or `PGHOST` or `PGSERVICE` with the other `PG*` variables, as
+ * libpq takes them; else the embedded server in `ROLLBOOK_HOME`. Paths are relative to `folder`. Nothing is
+ * left for the driver to find in the environment.
  *
  * @throws RollbookError `configuration`, naming every problem
  */

@@ -1,7 +1,7 @@
 /** Why a connection was not made, and what to do about it. */
 import { errorState, isConnectionLost, RollbookError, rootCause, SQLSTATE } from "../errors.ts";
 
-/** Why an encrypted connection was not made, as far as we can tell: what to do about each differs. */
+/** Why an encrypted connection was not made. Each has its own remedy. */
 type EncryptionFailure = "untrusted" | "wrong_host" | "expired" | "not_offered" | "handshake";
 
 /** Codes of Node.js: https://nodejs.org/api/tls.html#x509-certificate-error-codes */
@@ -25,17 +25,17 @@ const CERTIFICATE_ERRORS: Readonly<Record<string, EncryptionFailure>> = {
   CERT_NOT_YET_VALID: "expired",
 };
 
-/** pg itself gives these no code (pg 8, connection.js). */
+/** pg gives these errors no code (pg 8, connection.js). */
 const NOT_OFFERED: ReadonlySet<string> = new Set([
   "The server does not support SSL connections",
   "There was an error establishing an SSL connection",
 ]);
 
-/** What kept a connection from being encrypted as asked, or undefined when it was something else. */
+/** Why a connection could not be encrypted as asked; undefined for any other error. */
 function encryptionFailure(error: unknown): EncryptionFailure | undefined {
   const state = errorState(error);
   if (state !== undefined) {
-    // OpenSSL's own: alerts of the server, protocols that do not go together.
+    // Codes of OpenSSL: alerts of the server, protocols that do not match.
     return CERTIFICATE_ERRORS[state] ?? (/^(ERR_SSL_|EPROTO$)/.test(state) ? "handshake" : undefined);
   }
   const cause = rootCause(error);
@@ -57,11 +57,14 @@ const ENCRYPTION_REMEDIES: Readonly<Record<EncryptionFailure, string>> = {
     "Server and client could not agree on encryption: check the certificate in sslcert and the server's ssl settings.",
 };
 
-/** Turns the driver's error at connecting into one that names the place and the remedy; others are passed on. */
+/**
+ * Replaces the driver's error at connecting by one that names the place and the remedy; returns any other
+ * error as it is.
+ */
 export function explainConnectionError(error: unknown, place: string): unknown {
   const state = errorState(error);
   const cause = rootCause(error);
-  // A host with several addresses gives an error of several, without a message.
+  // For a host with several addresses the error holds several others, and has no message.
   const said = cause instanceof Error ? cause.message || state || cause.name : String(cause);
   const explain = (code: "connection" | "permission" | "configuration", remedy: string) =>
     new RollbookError({ code, message: `cannot connect to the ${place}: ${said}. ${remedy}`, cause: error });
@@ -75,7 +78,7 @@ export function explainConnectionError(error: unknown, place: string): unknown {
       return error;
   }
   const failure = encryptionFailure(error);
-  // No retry helps; and the connection may have been tampered with.
+  // A retry does not help, and somebody may be tampering with the connection.
   if (failure !== undefined) return explain("configuration", ENCRYPTION_REMEDIES[failure]);
   if (isConnectionLost(error) || /timeout/i.test(said)) {
     return explain("connection", "Check that the server runs and that host and port are right.");

@@ -1,6 +1,6 @@
 /**
- * How a connection is encrypted: libpq's settings as what the driver takes. What is asked for is kept or refused; nothing is weakened in
- * silence. Table of what each means: docs/security.md, "Encrypted connections".
+ * How a connection is encrypted: libpq's settings, translated for the driver. A setting is kept or refused,
+ * and never weakened silently. The table of their meanings is in docs/security.md, "Encrypted connections".
  */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
@@ -13,7 +13,7 @@ import type { Given, Parameters } from "./parameters.ts";
 
 type Mode = "disable" | "no-verify" | "verify-ca" | "verify-full";
 
-/** What was asked for, with absolute paths: what another process needs to ask for the same. */
+/** The settings, with absolute paths, so that they can be handed to another process. */
 export interface Encryption {
   readonly mode: Mode;
   /** A file of certificates that are trusted, or `system`. */
@@ -25,7 +25,7 @@ export interface Encryption {
   readonly negotiation: "postgres" | "direct";
 }
 
-/** libpq's modes, and the driver's `no-verify`. `require` verifies, too: that is more than libpq does, never less. */
+/** libpq's modes, and the driver's `no-verify`. `require` verifies as well, which is more than libpq does. */
 const MODES: Readonly<Record<string, Mode>> = {
   disable: "disable",
   "no-verify": "no-verify",
@@ -44,14 +44,15 @@ export interface EncryptionOptions {
   readonly folder: string;
 }
 
-/** Reads and checks what was asked for. */
+/** Reads and checks the settings. */
 export function readEncryption(options: EncryptionOptions, problems: string[]): Encryption {
   const { parameters, folder } = options;
   const path = (given: Given | undefined) => given && resolve(folder, given.value);
   const root = parameters("sslrootcert") ?? ownFile(options, "root.crt");
   const certificate = parameters("sslcert") ?? ownFile(options, "postgresql.crt");
   const key = certificate && (parameters("sslkey") ?? ownFile(options, "postgresql.key"));
-  // Whoever names a certificate wants an encrypted connection. A file that only lies in the home asks for nothing.
+  // A user who names a certificate wants an encrypted connection. A file that only lies in the home asks for
+  // nothing.
   const asked =
     parameters("sslrootcert") ??
     parameters("sslcert") ??
@@ -92,7 +93,10 @@ export function readEncryption(options: EncryptionOptions, problems: string[]): 
   };
 }
 
-/** The driver's options. A server in the same machine, behind a Unix socket, is not encrypted, as with libpq. */
+/**
+ * The driver's options. As with libpq, a connection through a Unix socket, to a server on the same machine,
+ * is not encrypted.
+ */
 export function driverOptions(
   encryption: Encryption,
   host: string,
@@ -158,7 +162,7 @@ function readNegotiation(given: Given | undefined, problems: string[]): "postgre
   return "direct";
 }
 
-/** A file that libpq takes without being told. */
+/** A file that libpq takes by default. */
 function ownFile({ environment }: EncryptionOptions, name: string): Given | undefined {
   const value = join(homeOf(environment), ".postgresql", name);
   return existsSync(value) ? { value, origin: "the default" } : undefined;
@@ -177,7 +181,10 @@ export function readText(given: Given, folder: string, problems: string[]): stri
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g;
 
-/** Node takes a file without a certificate in it for one that trusts nobody, and says so only when connecting. */
+/**
+ * Checks a file of certificates. Node would take a file without any for one that trusts nobody, and fail only
+ * when it connects.
+ */
 function checkCertificates(given: Given, folder: string, problems: string[]): string | undefined {
   const text = readText(given, folder, problems);
   if (text === undefined) return undefined;
@@ -205,7 +212,7 @@ function checkOwn(certificate: Given, key: Given | undefined, folder: string, pr
   if (pem === undefined) return;
   const file = resolve(folder, key.value);
   const { mode, uid } = statSync(file);
-  // As libpq: its owner alone, or root's and readable for a group.
+  // As in libpq: only the owner may read it; a file of root may be readable for a group.
   if ((mode & (uid === 0 ? 0o037 : 0o077)) !== 0) {
     problems.push(`${key.origin}: others may read ${file}. Run: chmod 0600 ${file}`);
   }
@@ -214,7 +221,7 @@ function checkOwn(certificate: Given, key: Given | undefined, folder: string, pr
 }
 
 function keyProblem(key: string, cert: string | undefined): string | undefined {
-  // Its two forms: PKCS #8, and the older one with a header.
+  // An encrypted key has two forms: PKCS #8, and the older one with a header.
   if (/^(-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED)/m.test(key)) {
     return "is encrypted; a program that runs unattended needs one without a passphrase";
   }

@@ -1,4 +1,7 @@
-/** A connection in libpq's terms, for programs that are not ours: psql, and whatever reads the PG* variables or a URL. */
+/**
+ * A connection in libpq's terms, for programs that are not ours: psql, and whatever reads the PG* variables
+ * or a URL.
+ */
 import type pg from "pg";
 import { type Encryption, encryptionParameters } from "./encryption.ts";
 import type { Environment } from "./environment.ts";
@@ -11,8 +14,8 @@ export interface Connection {
 }
 
 /**
- * The environment with the connection's PG* variables in place of all that were in it. A password is nowhere but here: not in a
- * command line, which other users of the machine can read.
+ * The environment with the connection's PG* variables in place of all that were in it. A password is nowhere
+ * but here: not in a command line, which other users of the machine can read.
  *
  * @param options.settings settings of the session, by name: `default_transaction_read_only`
  */
@@ -52,7 +55,10 @@ export function libpqUrl(connection: Connection): string {
   return `postgresql://${encode(user)}@${address}/${encode(dbname)}${query === "" ? "" : `?${query}`}`;
 }
 
-/** Where the server is, who connects, and how it is encrypted. A server in the same machine, behind a Unix socket, is not. */
+/**
+ * Where the server is, who connects, and how it is encrypted. A server in the same machine, behind a Unix
+ * socket, is not.
+ */
 function addressParameters({ login, encryption }: Connection): readonly (readonly [ParameterName, string])[] {
   const { host = "localhost", port = 5432, user = "", database = user } = login;
   const address = [

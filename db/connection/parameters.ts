@@ -1,7 +1,10 @@
-/** What libpq calls connection parameters: from DATABASE_URL or a service, and where that leaves one open, from the PG* variables. */
+/** The connection parameters of libpq: from DATABASE_URL or a service, and else from the PG* variables. */
 import type { Environment } from "./environment.ts";
 
-/** Parameters that are taken, with the variable of each. Source: PostgreSQL 18 documentation, 32.1.2 and 32.15. */
+/**
+ * Parameters that Rollbook takes, with the variable of each. Source: PostgreSQL 18 documentation, 32.1.2 and
+ * 32.15.
+ */
 export const VARIABLES = {
   host: "PGHOST",
   port: "PGPORT",
@@ -23,8 +26,8 @@ export const VARIABLES = {
 export type ParameterName = keyof typeof VARIABLES;
 
 /**
- * Parameters that the driver does not know. Those values that ask for nothing are let pass; with any other one a connection would be less
- * than what was asked for, without a word.
+ * Parameters that the driver does not know. Only values that ask for nothing are allowed: with any other the
+ * connection would silently be less than the user asked for.
  */
 const HARMLESS: Readonly<Record<string, { readonly variable?: string; readonly values: readonly string[] }>> =
   {
@@ -46,7 +49,7 @@ const HARMLESS: Readonly<Record<string, { readonly variable?: string; readonly v
 
 export interface Given {
   readonly value: string;
-  /** Where it stands, for messages. */
+  /** Where it was found, for messages. */
   readonly origin: string;
 }
 
@@ -60,7 +63,10 @@ export interface Source {
   readonly given: Readonly<Record<string, string>>;
 }
 
-/** Looks parameters up, and reports those that cannot be kept. Values are never repeated: any may be a secret that went astray. */
+/**
+ * Looks parameters up, and reports those that Rollbook cannot keep. It never repeats a value, because any
+ * value may be a misplaced secret.
+ */
 export function readParameters(
   source: Source | undefined,
   environment: Environment,

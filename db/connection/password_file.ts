@@ -47,13 +47,13 @@ function statOf(file: string): Stats | undefined {
   try {
     return statSync(file);
   } catch (error) {
-    // What else is wrong with it, reading it tells.
+    // Any other problem shows when the file is read.
     if (errorState(error) === undefined) throw error;
     return undefined;
   }
 }
 
-/** Where servers have their sockets by default: in the file such a server is `localhost`. */
+/** The default folders of sockets. In the password file a server there is called `localhost`. */
 const SOCKET_FOLDERS: readonly string[] = ["/tmp", "/run/postgresql", "/var/run/postgresql"];
 
 function passwordIn(text: string, { host, port, database, user }: Login): string | undefined {
@@ -63,7 +63,7 @@ function passwordIn(text: string, { host, port, database, user }: Login): string
     const fields = (line.match(/(?:\\.|[^:\\])*(?::|$)/g) ?? []).map((field) => field.replace(/:$/, ""));
     const wanted = [named, String(port), database, user];
     if (!wanted.every((value, at) => fields[at] === "*" || unescaped(fields[at]) === value)) continue;
-    // The rest of the line, should the password hold colons that are not escaped.
+    // The password is the rest of the line: it may hold colons that are not escaped.
     const start = fields.slice(0, wanted.length).reduce((length, field) => length + field.length + 1, 0);
     return unescaped(line.slice(start)) || undefined;
   }

@@ -20,7 +20,10 @@ export function readService(environment: Environment, problems: string[]): Sourc
   return source;
 }
 
-/** As libpq reads it: unlike in other INI files nothing is quoted, and a `#` or `;` in a password is part of it. */
+/**
+ * Reads the file as libpq does. Unlike in other INI files nothing is quoted, and a `#` or `;` in a password
+ * is part of it.
+ */
 function findService(text: string, name: string): Readonly<Record<string, string>> | undefined {
   let found: Record<string, string> | undefined;
   for (const line of text.split("\n").map((raw) => raw.trim())) {

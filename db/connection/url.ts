@@ -1,10 +1,13 @@
-/** DATABASE_URL, taken apart. */
+/** Reads DATABASE_URL. */
 import { parse } from "pg-connection-string";
 import type { Source } from "./parameters.ts";
 
 const FORM = "postgresql://user:password@host:5432/database";
 
-/** The parameters of a connection URL. A password with a character that ends it early would else be taken, in part, for a host or a database, and be named in messages. */
+/**
+ * The parameters of a connection URL. A password with a character that ends it early is refused: a part of it
+ * would be taken for a host or a database, and messages would show it.
+ */
 export function readUrl(url: string, problems: string[]): Source {
   const source = { name: "DATABASE_URL", given: {} };
   const scheme = /^postgres(ql)?:\/\//.exec(url)?.[0];
@@ -29,7 +32,10 @@ export function readUrl(url: string, problems: string[]): Source {
   }
 }
 
-/** The query's parameters are read here: the driver's parser reads certificates by itself, and warns of modes in a text of its own. */
+/**
+ * Reads the query's parameters here, because the driver's parser would read certificates itself, and print
+ * warnings about modes.
+ */
 function parametersOf(url: string): Readonly<Record<string, string>> {
   const question = url.indexOf("?");
   const [address, query] = question < 0 ? [url, ""] : [url.slice(0, question), url.slice(question + 1)];

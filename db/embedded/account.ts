@@ -1,4 +1,4 @@
-/** Who runs the server when we are root, and whether that user can. */
+/** Chooses the user who runs the server when we are root, and checks that this user can. */
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, readFileSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,8 +9,8 @@ import { type Place, socketDirOf } from "./place.ts";
 import { type Account, asAccount, type Binaries, serverEnvironment } from "./programs.ts";
 
 /**
- * PostgreSQL refuses to run as root: root hands over to the owner of the data folder, or `postgres`, or `nobody`. No
- * account means: as we are.
+ * PostgreSQL refuses to run as root. So as root we run it as the owner of the data folder, or as `postgres`,
+ * or as `nobody`; else as ourselves, and there is no account.
  */
 export function chooseAccount(place: Place, binaries: Binaries): Account | undefined {
   if (process.getuid?.() !== 0) return undefined;
@@ -19,8 +19,8 @@ export function chooseAccount(place: Place, binaries: Binaries): Account | undef
   if (first === "works") return plain;
   const able = { ...plain, throughSetpriv: true };
   if (probe(able, place, binaries) !== "works") throw unreachable(place, binaries, plain.uid);
-  // A server that may read everything must be out of reach of the account's other processes, which could take it over
-  // through its data folder or its socket.
+  // A server that may read everything must be out of reach of the account's other processes: they could take
+  // it over through its data folder or its socket.
   if (dirname(place.data) !== place.home) throw unreachable(place, binaries, plain.uid);
   if (first !== "home unreachable") hideHome(place, binaries, plain.uid);
   return able;
@@ -42,7 +42,7 @@ function ordinaryUser(place: Place): { uid: number; gid: number } {
   );
 }
 
-/** Tries it out, as the account: permissions, access lists and libraries all count. */
+/** Tries as the account whether the server runs: permissions, access lists and libraries all matter. */
 function probe(account: Account, place: Place, binaries: Binaries): "works" | "home unreachable" | "fails" {
   const script = 'server=$1; cd "$2" || exit 10; cd "$3" || exit 11; exec "$server" --version';
   const base = dirname(socketDirOf(place, account.throughSetpriv));
@@ -59,7 +59,7 @@ function hideHome(place: Place, binaries: Binaries, uid: number): void {
 
 function unreachable(place: Place, binaries: Binaries, uid: number): RollbookError {
   return failure(
-    `PostgreSQL does not run as root, and user ${uid}, which is to run it instead, can reach not both ${place.home} and ` +
+    `PostgreSQL does not run as root, and user ${uid}, which is to run it instead, cannot reach both ${place.home} and ` +
       `${dirname(binaries.postgres)}. Work as an ordinary user, or set ROLLBOOK_HOME to a folder (and install ` +
       `Rollbook in one) that every user can enter. ${REMEDY}`,
   );

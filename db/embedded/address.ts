@@ -1,5 +1,4 @@
-/** What the embedded server, its user and its database are called. */
-
+/** The names by which clients reach the embedded server. */
 export const PORT = 5432;
 export const USER = "rollbook";
 export const DATABASE = "rollbook";

@@ -1,4 +1,4 @@
-/** The data folder: made by initdb, checked, given to who runs the server. */
+/** The data folder: initdb makes it, then it is checked, and given to the user who runs the server. */
 import { randomBytes } from "node:crypto";
 import {
   closeSync,
@@ -21,7 +21,7 @@ import { makePrivateDir, type Place } from "./place.ts";
 import { isAlive } from "./postmaster.ts";
 import { type Account, type Binaries, cannotRun, hasEnded, run } from "./programs.ts";
 
-/** How the folders begin in which data folders are made; the creator's process id follows. */
+/** A data folder is made in a folder whose name begins like this; the process id of its maker follows. */
 const LEFTOVER = "data.new-";
 
 interface Making {
@@ -34,7 +34,10 @@ interface Making {
   readonly signal: AbortSignal | undefined;
 }
 
-/** Sees to it that the data folder is one that the account can use, and tells whether it made it. */
+/**
+ * Makes the data folder where there is none, and checks that the account can use it. Returns whether it made
+ * it.
+ */
 export async function ensureCluster(making: Making): Promise<boolean> {
   const { place, binaries, account } = making;
   removeLeftovers(place);
@@ -46,7 +49,7 @@ export async function ensureCluster(making: Making): Promise<boolean> {
   return missing;
 }
 
-/** What a first command left that was killed. */
+/** Removes what a first command left behind when it was killed. */
 function removeLeftovers(place: Place): void {
   const folder = dirname(place.data);
   for (const name of readdirSync(folder)) {
@@ -54,11 +57,11 @@ function removeLeftovers(place: Place): void {
     if (creator === undefined) continue;
     const path = join(folder, name);
     try {
-      // The id may be in use again, but nobody takes an hour.
+      // Another process may have this id by now; but no maker takes an hour.
       if (isAlive(Number(creator)) && Date.now() - statSync(path).mtimeMs < 3_600_000) continue;
       rmSync(path, { recursive: true, force: true });
     } catch {
-      // Its initdb is still writing, or it is another user's: the next start will see.
+      // Its initdb is still writing, or it belongs to another user. The next start tries again.
     }
   }
 }
@@ -72,7 +75,10 @@ function hasCluster(place: Place): boolean {
   }
 }
 
-/** Made beside and renamed: `data` is whole or not there, and of two first commands one wins. */
+/**
+ * Makes the folder beside and renames it. So `data` is whole or not there, and of two first commands one
+ * wins.
+ */
 async function createCluster(making: Making): Promise<void> {
   const { place, account, onProgress } = making;
   const name = `${LEFTOVER}${process.pid}-${randomBytes(4).toString("hex")}`;
@@ -126,7 +132,10 @@ async function initialize(fresh: string, making: Making): Promise<void> {
   }
 }
 
-/** Why a data folder could not be made, from what initdb printed (always in English: it runs with LC_ALL=C). */
+/**
+ * Why a data folder could not be made, by the output of initdb, which is English because it runs with
+ * LC_ALL=C.
+ */
 export function initdbFailure(place: Place, output: string): RollbookError {
   const last = lastLines(output, 10);
   if (output.includes("No space left on device") || output.includes("Disk quota exceeded")) {

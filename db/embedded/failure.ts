@@ -1,4 +1,4 @@
-/** What goes wrong with the embedded server, and what to do about it. */
+/** The errors of the embedded server, and what to do about them. */
 import { RollbookError } from "../errors.ts";
 
 export const REMEDY = "To use a PostgreSQL server of your own instead, set DATABASE_URL.";

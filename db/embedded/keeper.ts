@@ -1,6 +1,6 @@
 /**
- * The keeper of an embedded server: a process of its own that stops the server when no lease is left, which only
- * happens when every user was killed. Run by start.ts: `keeper.ts HOME STARTER-PID`.
+ * The keeper of an embedded server: a process of its own that stops the server when no lease is left, which
+ * only happens when every user was killed. Run by start.ts: `keeper.ts HOME STARTER-PID`.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { isConnectionLost } from "../errors.ts";

@@ -1,4 +1,4 @@
-/** Leases on the server: taking one, which starts the server where needed, and giving it up, which may stop it. */
+/** Leases on the server. Taking one starts the server where needed; giving up the last one stops it. */
 import type { ChildProcess } from "node:child_process";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "pg";
@@ -35,7 +35,7 @@ export async function takeLease(place: Place, options: StartOptions): Promise<Le
   let began = Date.now();
   let start: Start | undefined;
   let failures = 0;
-  let told = false;
+  let reported = false;
   try {
     for (;;) {
       if (signal?.aborted) throw aborted(signal.reason);
@@ -45,7 +45,8 @@ export async function takeLease(place: Place, options: StartOptions): Promise<Le
       } else if (found === "absent") {
         const outcome = start?.outcome();
         if (outcome === "failed") failures += 1;
-        // Once is no failure yet: the one who stops the last server may take away what the next one needs.
+        // One or two failures may have another cause: the process that stops the last server may remove what
+        // the next one needs.
         if (failures > 2) throw didNotStart(place, start);
         if (outcome !== "runs") {
           await pause(failures * 100 + (outcome === "locked" ? 200 : 0), undefined, { signal });
@@ -55,11 +56,12 @@ export async function takeLease(place: Place, options: StartOptions): Promise<Le
       }
       const waited = Date.now() - began;
       if (waited > OPEN_TIMEOUT_MS) throw tookTooLong(place, start);
-      if (!told && waited > 3_000) {
-        told = true;
+      if (!reported && waited > 3_000) {
+        reported = true;
         onProgress?.(`waiting for the embedded PostgreSQL (it may be recovering; log: ${place.log})`);
       }
-      // Often at first, for a start takes a tenth of a second; rarely when it is a long recovery.
+      // Wait shortly at first, because a start takes a tenth of a second, and longer when the server
+      // recovers.
       await pause(Math.min(3 + waited / 50, 250), undefined, { signal });
     }
   } catch (error) {
@@ -67,7 +69,9 @@ export async function takeLease(place: Place, options: StartOptions): Promise<Le
   }
 }
 
-/** True when the session now holds a lease on a server that has its database. Else the session is over. */
+/**
+ * True when the session now holds a lease on a server that has its database. If false, the session has ended.
+ */
 async function claimLease(session: Session, signal: AbortSignal | undefined): Promise<boolean> {
   const stop = () => session.socket.destroy();
   signal?.addEventListener("abort", stop, { once: true });
@@ -99,22 +103,25 @@ async function createDatabase(client: Client): Promise<void> {
     await client.query(`create database "${DATABASE}" template template0`);
   } catch (error) {
     const state = errorState(error);
-    // Two first commands at once: the other one's database is as good as ours.
+    // Another first command has made it meanwhile.
     if (state !== DUPLICATE_DATABASE && state !== SQLSTATE.uniqueViolation) throw error;
   }
 }
 
-/** The last one stops the server, in order until `withinMs` are over; who leaves while it is stopped waits for that. */
+/**
+ * Gives a lease up. The last one to leave stops the server in order, and at once when `withinMs` are over.
+ * Others that leave while it is being stopped wait for that.
+ */
 export async function giveUpLease(place: Place, lease: Lease, withinMs: number): Promise<void> {
   const { session } = lease;
   const deadline = Date.now() + withinMs;
   session.socket.ref();
-  // A server that no longer answers cannot tell who is last: then just leave.
+  // A server that no longer answers cannot say who is the last: then the session just ends.
   const timer = setTimeout(() => session.socket.destroy(), Math.max(withinMs, 1_000));
   try {
     const standing = await leaveOrBeLast(place, session).finally(() => clearTimeout(timer));
     if (standing === "last") {
-      // In one breath with the stop: no server is ever left without a keeper.
+      // Just before the stop, so that no running server is left without a keeper.
       lease.keeper?.kill();
       await stopServer(place, session, deadline);
     } else if (standing === "stopping") {
@@ -129,7 +136,7 @@ type Standing = "last" | "others" | "stopping";
 
 async function leaveOrBeLast(place: Place, { client, lost }: Session): Promise<Standing> {
   try {
-    // Give back first: two that leave at once, each still holding its lease, would both not be the last.
+    // Give the lease back first: of two that leave at once and still hold theirs, neither would be the last.
     await client.query("select pg_advisory_unlock_shared($1, $2)", [...LEASE]);
     if (await tryToBeLast(client)) return "last";
     const { rows } = await client.query<{ stopping: boolean }>(
@@ -139,12 +146,15 @@ async function leaveOrBeLast(place: Place, { client, lost }: Session): Promise<S
     return rows[0]?.stopping === true ? "stopping" : "others";
   } catch (error) {
     if (!isConnectionLost(error) && !lost()) throw error;
-    // Else it restarts after a crash of one of its processes, or is gone: the keeper sees to the rest.
+    // Otherwise the server restarts after a crash of one of its processes, or is gone. The keeper does the
+    // rest.
     return readPostmaster(place)?.status === "stopping" ? "stopping" : "others";
   }
 }
 
-/** True when nobody holds a lease: from then on nobody gets one. The session must stop the server, or end. */
+/**
+ * True when nobody holds a lease. From then on nobody gets one, so the session must stop the server, or end.
+ */
 export async function tryToBeLast(client: Client): Promise<boolean> {
   const { rows } = await client.query<{ last: boolean }>("select pg_try_advisory_lock($1, $2) as last", [
     ...LEASE,

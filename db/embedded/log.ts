@@ -1,4 +1,4 @@
-/** The server's log, which tells why it did not start. */
+/** The server's log, which says why it did not start. */
 import {
   closeSync,
   constants,
@@ -15,7 +15,7 @@ import type { Account } from "./programs.ts";
 
 const LIMIT_BYTES = 10 * 1024 * 1024;
 
-/** Opens it to append; one that grew large is put aside. `size` is where what is now logged begins. */
+/** Opens the log to append to it, after a large one was renamed. New entries begin at `size`. */
 export function openLog(
   place: Place,
   account: Account | undefined,
@@ -32,7 +32,7 @@ export function openLog(
   }
 }
 
-/** What was logged since the file had `from` bytes; the last 16 KiB of it. */
+/** The entries since the file had `from` bytes, at most the last 16 KiB. */
 export function readLog(place: Place, from: number): string {
   if (!existsSync(place.log)) return "";
   const fd = openSync(place.log, "r");

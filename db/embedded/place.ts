@@ -1,4 +1,7 @@
-/** Where a home keeps what, and the folder of the socket, which is the whole of access to the server. */
+/**
+ * The files of a home, and the folder of its socket: whoever can enter that folder has full access to the
+ * server.
+ */
 import { createHash } from "node:crypto";
 import { chmodSync, existsSync, lchownSync, lstatSync, mkdirSync, realpathSync, rmdirSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,7 +14,10 @@ import type { Account } from "./programs.ts";
 /** A socket's path with its final NUL must fit `sun_path`: 104 bytes on macOS, 108 on Linux. */
 const SOCKET_PATH_BYTES = 103;
 
-/** Where a home keeps what. `home` is a real path: the socket's name and the checks against other servers need it. */
+/**
+ * The paths in a home. `home` is a real path, because the socket's name and the checks against other servers
+ * need one.
+ */
 export interface Place {
   readonly home: string;
   readonly data: string;
@@ -19,7 +25,7 @@ export interface Place {
   readonly log: string;
 }
 
-/** Where everything is in a home that exists. */
+/** The paths in a home that exists. */
 export function placeOf(home: string): Place {
   const real = realpathSync(home);
   const data = join(real, "data");
@@ -45,7 +51,10 @@ export function makeHome(home: string): Place {
   }
 }
 
-/** Where the socket goes: into the home if its path is short enough for a socket's, else into the temporary folder. */
+/**
+ * The folder of the socket: in the home if its path is short enough for a socket, else in the temporary
+ * folder.
+ */
 export function socketDirOf(place: Place, hidden: boolean): string {
   const fits = (dir: string) => Buffer.byteLength(join(dir, `.s.PGSQL.${PORT}`)) <= SOCKET_PATH_BYTES;
   if (fits(place.run)) return place.run;
@@ -75,8 +84,8 @@ export function makeSocketDir(place: Place, account: Account | undefined): strin
 }
 
 /**
- * Makes a folder, or takes over one that is there, that only the account (or we) can enter. In a `shared` place it may
- * be somebody else's, who must not be given anything.
+ * Makes a folder that only the account (or we) can enter, or takes over one that is there. In a `shared`
+ * place the folder may belong to somebody else, who must not be given anything.
  */
 export function makePrivateDir(path: string, account: Account | undefined, where: "ours" | "shared"): void {
   try {

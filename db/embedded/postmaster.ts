@@ -1,4 +1,4 @@
-/** Which server has the data folder, by what `postmaster.pid` says, and whether it runs. */
+/** Which server uses the data folder, as `postmaster.pid` says, and whether it runs. */
 import { spawnSync } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ export interface Postmaster {
   readonly status: string;
 }
 
-/** What the file says; undefined when there is none. */
+/** Reads the file; undefined where there is none. */
 export function readPostmaster(place: Place): Postmaster | undefined {
   let text: string;
   try {
@@ -35,8 +35,8 @@ export function readPostmaster(place: Place): Postmaster | undefined {
 }
 
 /**
- * Whether what `postmaster.pid` names is a running PostgreSQL on this data folder. Process ids are used again, in
- * containers soon, so the file alone is not enough before waiting for one or sending it a signal.
+ * Whether `postmaster.pid` names a running PostgreSQL on this data folder. Process ids are used again, in
+ * containers soon. So the file alone is not enough for waiting for the process or sending it a signal.
  */
 export function isServerOf({ pid, data }: Postmaster, place: Place): boolean {
   if (!isAlive(pid)) return false;
@@ -54,7 +54,7 @@ export function isServerOf({ pid, data }: Postmaster, place: Place): boolean {
     const [its, ours] = [statSync(`/proc/${pid}/cwd`), statSync(place.data)];
     return its.dev === ours.dev && its.ino === ours.ino;
   } catch {
-    // Not ours to look at; that it is a PostgreSQL must do.
+    // We may not look at it. That it is a PostgreSQL has to be enough.
     return true;
   }
 }

@@ -1,4 +1,4 @@
-/** PostgreSQL's programs, and how they are run: without our environment, and under another account when we are root. */
+/** Runs PostgreSQL's programs: without our environment, and as another user when we are root. */
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import { existsSync, readFileSync, symlinkSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
@@ -32,8 +32,8 @@ export async function loadBinaries(): Promise<Binaries> {
 }
 
 /**
- * Makes the links by which PostgreSQL's programs find its libraries. The package has an install script for that, which npm does not run
- * for everybody: with `--ignore-scripts`, or where a project has not allowed it.
+ * Makes the links by which PostgreSQL's programs find its libraries. The package has an install script for
+ * that, which npm does not run for everybody: with `--ignore-scripts`, or where a project has not allowed it.
  */
 function linkLibraries(folder: string): void {
   const list = join(folder, "native/pg-symlinks.json");
@@ -53,15 +53,15 @@ function linkLibraries(folder: string): void {
   }
 }
 
-/** The ordinary user that runs PostgreSQL in root's stead. */
+/** The ordinary user that runs PostgreSQL instead of root. */
 export interface Account {
   readonly uid: number;
   readonly gid: number;
-  /** Set when the account cannot reach the folders on its own, so that it must be given leave to. */
+  /** True when the account cannot enter the folders by itself, so that it needs a privilege. */
   readonly throughSetpriv: boolean;
 }
 
-/** The program, arguments and ids with which `file` runs as the account; as we are, without one. */
+/** The program, arguments and ids that run `file` as the account; without an account, as ourselves. */
 export function asAccount(
   account: Account | undefined,
   file: string,
@@ -73,7 +73,7 @@ export function asAccount(
   const setpriv = [
     ...[`--reuid=${uid}`, `--regid=${gid}`, "--clear-groups"],
     ...["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"],
-    // PostgreSQL looks at its own programs with access(2), which leaves capabilities out of account otherwise.
+    // PostgreSQL checks its own programs with access(2), which ignores capabilities otherwise.
     "--securebits=+no_setuid_fixup",
   ];
   return ["setpriv", [...setpriv, "--", file, ...args], {}];

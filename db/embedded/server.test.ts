@@ -24,7 +24,7 @@ import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { Client } from "pg";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
 import { RollbookError } from "../errors.ts";
 import { initdbFailure } from "./cluster.ts";
 import { placeOf } from "./place.ts";
@@ -38,7 +38,10 @@ const DAC_READ_SEARCH = 1n << 2n;
 const mayGrant = asRoot && (capabilities("self") & DAC_READ_SEARCH) !== 0n && findProgram("setpriv");
 const whoRuns = !asRoot ? "as an ordinary user" : mayGrant ? "as root" : "as a root without dac_read_search";
 
-/** The checkout lies below a folder that is closed to others: then the server always needs the privilege to enter it. */
+/**
+ * The checkout lies below a folder that is closed to others: then the server always needs the privilege to
+ * enter it.
+ */
 const checkoutClosed =
   asRoot &&
   spawnSync("/bin/sh", ["-c", 'cd "$0"', repository], { uid: 65534, gid: 65534, cwd: "/" }).status !== 0;
@@ -65,6 +68,26 @@ afterEach(async () => {
   for (const each of homes) await untilNothingRuns(each);
   rmSync(folder, { recursive: true, force: true });
 });
+
+let madeBefore: string | undefined;
+
+afterAll(() => {
+  if (madeBefore !== undefined) rmSync(madeBefore, { recursive: true, force: true });
+});
+
+/**
+ * Fills the home with a data folder that another server left in order. It takes a tenth of the time that
+ * making one takes.
+ */
+async function fillHome(): Promise<void> {
+  if (madeBefore === undefined) {
+    madeBefore = realpathSync(mkdtempSync(join(tmpdir(), "rollbook-embedded-")));
+    chmodSync(madeBefore, 0o711);
+    await (await openEmbeddedServer({ home: madeBefore, settings })).release();
+  }
+  mkdirSync(home);
+  spawnSync("cp", ["-a", join(madeBefore, "data"), join(home, "data")]);
+}
 
 // What tests do
 
@@ -273,6 +296,7 @@ describe("one process", () => {
   });
 
   test("what was committed is there when the server is opened again", async () => {
+    await fillHome();
     const first = await openEmbeddedServer({ home, settings });
     await query(first, "create table kept as select 1 as one");
     await first.release();
@@ -283,6 +307,7 @@ describe("one process", () => {
   });
 
   test("releasing twice is releasing once, also for two leases of one process", async () => {
+    await fillHome();
     const [first, second] = await Promise.all([
       openEmbeddedServer({ home, settings }),
       openEmbeddedServer({ home, settings }),
@@ -360,12 +385,14 @@ describe("one process", () => {
   });
 
   test("a process that exits without release leaves no server", async () => {
+    await fillHome();
     const user = await openElsewhere();
     await user.exit();
     await expectStopped();
   });
 
   test("a process that forgets its lease can end", async () => {
+    await fillHome();
     const script = `
       const { openEmbeddedServer } = await import(process.argv[1]);
       await openEmbeddedServer({ home: process.argv[2], settings: { fsync: "off" } });
@@ -380,7 +407,7 @@ describe("one process", () => {
   });
 
   test("a log that grew large is put aside", async () => {
-    mkdirSync(home);
+    await fillHome();
     writeFileSync(join(home, "server.log"), "");
     truncateSync(join(home, "server.log"), 11 * 1024 * 1024);
     if (asRoot) chmodSync(home, 0o755);
@@ -411,7 +438,7 @@ describe("opening is aborted", () => {
   });
 
   test("while the server starts: it is stopped again", async () => {
-    await (await openEmbeddedServer({ home, settings })).release();
+    await fillHome();
     const controller = new AbortController();
     const onProgress = () => setTimeout(() => controller.abort(), 10);
     const error = await failureOf(
@@ -497,6 +524,8 @@ describe("many processes", () => {
 });
 
 describe("killed", () => {
+  beforeEach(fillHome);
+
   test("all users: the server goes, too", async () => {
     const [first, second] = await Promise.all([openElsewhere(), openElsewhere()]);
     first.kill();
@@ -587,6 +616,7 @@ async function isKept(server: User["server"]): Promise<boolean> {
 }
 
 test("a stop that hangs is made short, and the next opening recovers", async () => {
+  await fillHome();
   const user = await openElsewhere();
   const server = await openEmbeddedServer({ home, settings });
   await query(server, "create table kept as select 3 as three");
@@ -646,6 +676,7 @@ describe("homes", () => {
   });
 
   test("a link to a home is that home", async () => {
+    await fillHome();
     const link = join(folder, "link");
     const server = await openEmbeddedServer({ home, settings });
     symlinkSync(home, link);
@@ -667,7 +698,8 @@ describe("homes", () => {
     rmSync(join(home, "data"), { recursive: true });
     symlinkSync(join(folder, "disk/data"), join(home, "data"));
     homes.push(join(folder, "disk"));
-    // With the privilege to enter closed folders, the data must be where no other process of its user can get at it.
+    // With the privilege to enter closed folders, the data must be where no other process of its user can get
+    // at it.
     if (checkoutClosed) return expectUnreachable(openElsewhere());
     const server = await openEmbeddedServer({ home, settings });
     const user = await openElsewhere();
@@ -677,6 +709,7 @@ describe("homes", () => {
   });
 
   test("a copy of a home in use is a home of its own", async () => {
+    await fillHome();
     const server = await openEmbeddedServer({ home, settings });
     await query(server, "checkpoint");
     const copy = join(folder, "copy");
@@ -701,7 +734,7 @@ describe("homes", () => {
 
 describe("refused with a reason", () => {
   test("a data folder of another PostgreSQL version", async () => {
-    await (await openEmbeddedServer({ home, settings })).release();
+    await fillHome();
     writeFileSync(join(home, "data/PG_VERSION"), "17\n");
     const error = await failureOf(openEmbeddedServer({ home, settings }));
     expect(error.code).toBe("embedded_server");
@@ -719,7 +752,7 @@ describe("refused with a reason", () => {
   });
 
   test("a damaged cluster: with the end of the log, and the keeper does not linger", async () => {
-    await (await openEmbeddedServer({ home, settings })).release();
+    await fillHome();
     truncateSync(join(home, "data/global/pg_control"), 100);
     const error = await failureOf(openEmbeddedServer({ home, settings }));
     expect(error.code).toBe("embedded_server");
@@ -729,6 +762,7 @@ describe("refused with a reason", () => {
   });
 
   test("a setting that PostgreSQL does not know", async () => {
+    await fillHome();
     const error = await failureOf(openEmbeddedServer({ home, settings: { ...settings, no_such: "1" } }));
     expect(error.code).toBe("embedded_server");
     expect(error.message).toContain('"no_such"');
@@ -984,7 +1018,10 @@ function copyProgram(clone: string): void {
   }
 }
 
-/** The environments of the server and its keeper, where the system shows them: nobody else's secrets may live on in them. */
+/**
+ * The environments of the server and its keeper, where the system shows them: nobody else's secrets may live
+ * on in them.
+ */
 function longLived(): readonly string[] {
   if (process.platform !== "linux") return [];
   const found = readdirSync("/proc").flatMap((pid) => {

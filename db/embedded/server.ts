@@ -1,13 +1,16 @@
 /**
- * The embedded PostgreSQL: started on demand, shared by any number of processes, stopped in order by the last.
+ * The embedded PostgreSQL. It is started on demand, shared by any number of processes, and stopped in order
+ * by the last of them.
  *
- * - PostgreSQL's own interlock (`postmaster.pid`) decides who starts it; the same file tells all others where it
- *   listens and whether it is ready, so nobody guesses.
- * - A **lease** is a session on database `postgres` that holds a shared advisory lock. Whoever leaves gives it back and
- *   tries for the exclusive one: who gets it is the last, keeps newcomers waiting behind the lock, and stops the server.
+ * - PostgreSQL's own lock file (`postmaster.pid`) decides which process starts it. The same file says where
+ *   the server listens and whether it is ready.
+ * - A **lease** is a session on database `postgres` that holds a shared advisory lock. A process that leaves
+ *   gives its lease back and tries to get the lock exclusively. If it does, it is the last one: it stops the
+ *   server, and newcomers wait for the lock.
  * - The **keeper** (keeper.ts), a small process of its own, does the same when every user was killed.
  *
- * There is no TCP. Who can enter the socket's folder (mode 0700) is trusted, so that folder is the whole of access.
+ * There is no TCP. Whoever can enter the socket's folder (mode 0700) is trusted, so that folder alone
+ * protects the server.
  */
 
 import { DATABASE, PORT, USER } from "./address.ts";
@@ -23,10 +26,10 @@ export interface EmbeddedServer {
   readonly user: string;
   readonly database: string;
   /**
-   * Gives the lease back; the last to leave stops the server and returns when it is gone. Further calls return the
-   * first one's promise.
-   * - `withinMs`: how long an orderly stop may take before the server is stopped at once (which is crash-safe; the
-   *   next start recovers). Default 30 s.
+   * Gives the lease back; the last to leave stops the server and returns when it is gone. Further calls
+   * return the first one's promise.
+   * - `withinMs`: how long an orderly stop may take before the server is stopped at once (which is
+   *   crash-safe; the next start recovers). Default 30 s.
    */
   release(options?: { readonly withinMs?: number }): Promise<void>;
 }
@@ -39,8 +42,9 @@ export interface OpenOptions extends StartOptions {
 const RELEASE_WITHIN_MS = 30_000;
 
 /**
- * Opens the embedded server of `home`: creates and starts it where needed, and holds a lease on it until `release`.
- * Should the server crash meanwhile, it is brought back in the background, so that what is retried works again.
+ * Opens the embedded server of `home`: creates and starts it where needed, and holds a lease on it until
+ * `release`. If the server crashes meanwhile, it is started again in the background, so that a retry
+ * succeeds.
  *
  * @throws RollbookError `embedded_server` (with the end of the log where there is one), or `aborted`.
  */
@@ -53,7 +57,7 @@ export async function openEmbeddedServer(options: OpenOptions): Promise<Embedded
   let released: Promise<void> | undefined;
 
   const watchLease = () => {
-    // A process that forgets its lease must still be able to end; the keeper cleans up after it.
+    // A process that forgets its lease must still be able to end. The keeper cleans up after it.
     lease.session.socket.unref();
     lease.session.client.once("end", () => {
       if (!leaving.signal.aborted) renewal = renewLease();
@@ -64,7 +68,7 @@ export async function openEmbeddedServer(options: OpenOptions): Promise<Embedded
       lease = await takeLease(place, { ...options, signal: leaving.signal });
       watchLease();
     } catch {
-      // What the caller does with the server fails then, and tells why; a lease has nothing to add.
+      // The caller's next statement fails then, and says why.
     }
   };
   const leave = async (withinMs: number) => {

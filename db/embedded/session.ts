@@ -1,4 +1,4 @@
-/** A session on database `postgres` of the running server: what leases and the keeper hold. */
+/** A session on database `postgres` of the running server. Each lease holds one, and so does the keeper. */
 import { statSync } from "node:fs";
 import { Socket } from "node:net";
 import { Client } from "pg";
@@ -13,12 +13,13 @@ export interface Session {
   readonly socket: Socket;
   readonly socketDir: string;
   readonly postmaster: Postmaster;
-  /** True once the connection broke; what is asked then fails with an error that has no code. */
+  /** True once the connection broke. A statement fails then with an error that has no code. */
   lost(): boolean;
 }
 
 /**
- * A session with the running server; `busy` while one is starting, stopping or recovering, `absent` when none runs.
+ * A session with the running server; `busy` while one is starting, stopping or recovering, `absent` when none
+ * runs.
  *
  * @throws RollbookError `embedded_server` when there is a server that this user may not use.
  */
@@ -30,13 +31,13 @@ export async function reachServer(
   if (known === undefined) return "absent";
   const alive = () => (isServerOf(known, place) ? "busy" : "absent");
   if (known.socketDir === "" || known.status !== "ready") return alive();
-  // A copied home brings the postmaster.pid of the original along, which must not be taken for the copy's; the socket
-  // that comes along is dead. In a home that was moved while its server runs it lives.
+  // A copied home contains the postmaster.pid of the original, whose server must not be taken for the copy's.
+  // The socket in the copy is dead. In a home that was moved while its server runs the socket works.
   const socketDir = known.data === place.data ? known.socketDir : place.run;
   try {
     checkPrivateDir(socketDir, statSync(place.data).uid);
     const connection = await connect(socketDir, options);
-    // Read again: it may be a newer server than the one whose file was read.
+    // Read the file again: the server may be a newer one.
     return { ...connection, socketDir, postmaster: readPostmaster(place) ?? known };
   } catch (error) {
     if (error instanceof RollbookError) throw error;
@@ -56,7 +57,7 @@ async function connect(
   { as, signal }: { readonly as: string; readonly signal?: AbortSignal | undefined },
 ): Promise<Pick<Session, "client" | "socket" | "lost">> {
   const socket = new Socket();
-  // pg fills whatever is not given from PG* variables, which belong to another server; so everything is given.
+  // Everything is given here: pg would take the rest from PG* variables, which belong to another server.
   const client = new Client({
     host: socketDir,
     port: PORT,
@@ -66,7 +67,7 @@ async function connect(
     sslnegotiation: "postgres",
     application_name: as,
     client_encoding: "UTF8",
-    // Nothing that somebody set for this cluster may end a lease.
+    // No setting of this server may end a lease.
     options:
       "-c idle_session_timeout=0 -c statement_timeout=0 -c lock_timeout=0 -c client_min_messages=warning",
     connectionTimeoutMillis: 10_000,

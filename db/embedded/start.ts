@@ -1,4 +1,4 @@
-/** Starting the server, with a keeper that stops it should all users be killed. */
+/** Starts the server, and a keeper that stops it if all its users are killed. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -12,7 +12,7 @@ import { makeSocketDir, type Place } from "./place.ts";
 import { isAlive, isServerOf, readPostmaster } from "./postmaster.ts";
 import { cannotRun, hasEnded, loadBinaries, run } from "./programs.ts";
 
-/** ERRCODE_LOCK_FILE_EXISTS: another server, or what is left of one, still has the data folder. */
+/** ERRCODE_LOCK_FILE_EXISTS: another server, or a process left over from one, still uses the data folder. */
 const LOCK_FILE_EXISTS = "F0001";
 
 const SETTINGS: Readonly<Record<string, string>> = {
@@ -36,11 +36,12 @@ export interface StartOptions {
   /** Further server settings, by name. Only whoever starts the server applies them; meant for tests. */
   readonly settings?: Readonly<Record<string, string>>;
   /**
-   * Whether the server gets a keeper, default true. Without one it runs on when all its users are killed; meant for tests that
-   * kill the server over and over, whose greatest work the starts of keepers would be.
+   * Whether the server gets a keeper, default true. Without one it runs on when all its users are killed.
+   * Meant for tests that kill the server over and over, which would spend most of their time on starting
+   * keepers.
    */
   readonly keeper?: boolean;
-  /** Told what takes long: creating the data folder, starting, recovering. */
+  /** Called before a step that takes long: creating the data folder, starting, recovering. */
   readonly onProgress?: (message: string) => void;
   /** Aborts the opening. */
   readonly signal?: AbortSignal;
@@ -51,12 +52,12 @@ export interface Start {
   /** Whether this start made the data folder. */
   readonly created: boolean;
   /**
-   * What became of the server's process. `locked`: it has ended because another still has the data folder.
+   * The state of the server's process. `locked`: it has ended because another one still uses the data folder.
    *
    * @throws RollbookError `embedded_server` when the program could not be run at all.
    */
   outcome(): "runs" | "locked" | "failed";
-  /** What was logged since. */
+  /** The entries of the log since the start. */
   log(): string;
 }
 
@@ -92,13 +93,13 @@ function serverArguments(
 ): readonly string[] {
   return [
     ...["-D", place.data, "-p", String(PORT)],
-    // A list: quoted, so that a folder's name may hold commas.
+    // The setting is a list. The quotes allow commas in a folder's name.
     ...["-c", `unix_socket_directories="${socketDir.replaceAll('"', '""')}"`],
     ...Object.entries({ ...SETTINGS, ...settings }).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
   ];
 }
 
-/** Ends the keeper with the server, and returns what tells the outcome. */
+/** Ends the keeper with the server. Returns the function that reads the outcome. */
 function watchServer(
   server: ChildProcess,
   keeper: ChildProcess | undefined,
@@ -109,7 +110,7 @@ function watchServer(
     error = cause;
     keeper?.kill();
   });
-  // It lost the race, failed, or was stopped. The server that now runs, if any, has a keeper from its own starter.
+  // It lost the race, failed, or was stopped. If a server runs now, its own starter has given it a keeper.
   server.once("exit", () => keeper?.kill());
   server.unref();
   return () => {
@@ -120,9 +121,10 @@ function watchServer(
 }
 
 /**
- * After a crash `postmaster.pid` names a process that may meanwhile be another one of the same user, and PostgreSQL
- * then refuses to start. It never takes the server's own ancestors for a rival, so the id is passed as one; all its
- * further checks (shared memory in use) stay in force. Source: CreateLockFile in src/backend/utils/init/miscinit.c.
+ * After a crash, the process id in `postmaster.pid` may belong to another program of the same user, and
+ * PostgreSQL refuses to start then. It never takes its own ancestors for another server, so the id is passed
+ * as that of an ancestor. All its other checks (shared memory in use) still apply. Source: CreateLockFile in
+ * src/backend/utils/init/miscinit.c.
  */
 function staleId(place: Place): NodeJS.ProcessEnv {
   const left = readPostmaster(place);
@@ -139,7 +141,7 @@ function keeperScript(): readonly string[] {
 
 function spawnKeeper(place: Place, log: number): ChildProcess {
   const { NODE_OPTIONS, NODE_V8_COVERAGE, DATABASE_URL, ...inherited } = process.env;
-  // It lives longer than the command, and has no use for the password of another server.
+  // It lives longer than the command, and does not need the password of another server.
   const env = Object.fromEntries(Object.entries(inherited).filter(([name]) => !name.startsWith("PG")));
   const keeper = spawn(process.execPath, [...keeperScript(), place.home, String(process.pid)], {
     cwd: "/",
@@ -150,10 +152,10 @@ function spawnKeeper(place: Place, log: number): ChildProcess {
   keeper.on("error", () => {});
   keeper.unref();
   try {
-    // It has all the time in the world, and the start of the server has not.
+    // The keeper can wait; the start of the server cannot.
     if (keeper.pid !== undefined) setPriority(keeper.pid, 10);
   } catch {
-    // Gone already, or not allowed: no matter.
+    // It has ended already, or this is not allowed: neither matters.
   }
   return keeper;
 }

@@ -1,4 +1,4 @@
-/** Stopping the server, and waiting until it is gone. */
+/** Stops the server, and waits until it is gone. */
 import { setTimeout as pause } from "node:timers/promises";
 import { errorState } from "../errors.ts";
 import { failure, reason } from "./failure.ts";
@@ -9,13 +9,15 @@ import type { Session } from "./session.ts";
 const IMMEDIATE_STOP_MS = 15_000;
 
 /**
- * Stops the server in order (SIGINT: a fast shutdown), and at once (SIGQUIT: as after a crash, nothing committed is lost)
- * when `deadline` is over. The caller holds the exclusive lock through `session`.
+ * Stops the server in order (SIGINT: a fast shutdown). After `deadline` it is stopped at once (SIGQUIT: it
+ * recovers at the next start, and nothing that was committed is lost). The caller holds the exclusive lock
+ * through `session`.
  */
 export async function stopServer(place: Place, session: Session, deadline: number): Promise<void> {
-  // The live session proves that the file is that of the running server.
+  // The session works, so the file belongs to the running server.
   const postmaster = readPostmaster(place) ?? session.postmaster;
-  // In a container that shares the folder with the server's, the id means nothing; the keeper over there stops it.
+  // In a container that shares the folder with another one, the process id means nothing here. The keeper in
+  // the other one stops the server.
   if (!isServerOf(postmaster, place)) return;
   sendSignal(postmaster.pid, "SIGINT");
   if (!(await untilGone(place, postmaster, deadline))) {
@@ -47,7 +49,8 @@ export async function untilGone(place: Place, postmaster: Postmaster, deadline: 
     const now = readPostmaster(place);
     if (now?.pid !== postmaster.pid || now.startedAt !== postmaster.startedAt) {
       unlinkedAt ??= Date.now();
-      // The file goes last. Elsewhere than on Linux one cannot see that the process waits for being reaped.
+      // The server removes the file last. Only on Linux one can see that the process has ended and waits to
+      // be reaped.
       if (Date.now() - unlinkedAt > 500 && (process.platform !== "linux" || !isServerOf(postmaster, place))) {
         return true;
       }

@@ -1,4 +1,8 @@
-/** How a detached partition comes back, and how tables that somebody dropped or detached by hand are put right. */
+/**
+ * How a detached partition comes back, and how tables that somebody dropped or detached by hand are put
+ * right.
+ */
+import { sql } from "drizzle-orm";
 import pg from "pg";
 import { type Transaction, withTransaction } from "../client.ts";
 import { RollbookError } from "../errors.ts";
@@ -26,11 +30,13 @@ export interface Attached {
 }
 
 /**
- * Puts a detached partition back, all its tables and the state in one transaction; and those tables of any other that were dropped or detached
- * by hand. A rollup that is gone is made anew, and the partition is `stale` then, or its control totals tell. Invoices and deltas that are gone
- * are in a backup at best: they are made anew, empty, only where `anew` says so.
+ * Attaches all tables of a detached partition, and changes its state, in one transaction. In any other
+ * partition it attaches the tables that somebody dropped or detached by hand. A rollup that is gone is made
+ * anew, and the partition becomes `stale`, or stays `dropped`. Invoices and deltas that are gone may be in a
+ * backup, so they are made anew, empty, only where `anew` says so.
  *
- * @throws RollbookError `not_found`; `usage` where there is nothing to attach; `table_missing` for invoices or deltas that are gone
+ * @throws RollbookError `not_found`; `usage` where there is nothing to attach; `table_missing` for invoices
+ *   or deltas that are gone
  */
 export async function attachPartition(
   options: PartitionChange & { readonly anew?: boolean | undefined },
@@ -64,22 +70,26 @@ function attachTables(options: PartitionChange & { readonly anew?: boolean | und
         if (state === "gone") await tx.client.query(createStatement(parent, found));
         if (state !== "attached") await attachAgain(tx, parent, found);
       }
-      const mended = found.state !== "detached" || madeAnew.length > 0;
-      const state = found.state === "dropped" ? "dropped" : mended ? "stale" : "open";
+      const outdated = found.state !== "detached" || madeAnew.length > 0;
+      const state = found.state === "dropped" ? "dropped" : outdated ? "stale" : "open";
       await setState(tx, options.partition, state);
       return { state, madeAnew };
     }),
   );
 }
 
-/** What no other table can make up for is not replaced by nothing, unless somebody says so. */
+/**
+ * Invoices and deltas cannot be computed from other tables: they are replaced by empty ones only where the
+ * user says so.
+ */
 function refuseLostTables(found: Partition, gone: readonly Parent[], anew: boolean): void {
   const lost = gone.filter((parent) => parent !== "venue_day_rollup");
   if (lost.length === 0) return;
   const tables = lost.map((parent) => `warehouse.${leafName(parent, found)}`).join(" and ");
-  const restore = `Restore from a backup or an archive what is gone (pg_restore --table), and attach again.`;
+  const restore = `Restore what is gone from a backup or an archive (pg_restore --table), and attach again.`;
   if (found.state === "dropped") {
-    // The invoices went before: the rollup would be set to nothing, and it is the last that is known.
+    // Its invoices are gone. A rebuild from empty deltas would empty the rollup, which holds the only totals
+    // that are left.
     throw new RollbookError({
       code: "table_missing",
       message: `${tables} is gone, and nothing else can prove the totals of a dropped partition. ${restore}`,
@@ -93,16 +103,14 @@ function refuseLostTables(found: Partition, gone: readonly Parent[], anew: boole
 }
 
 /**
- * Attaches a leaf that has been detached. DETACH CONCURRENTLY left it a check of its bounds, which spares ATTACH the scan; every insert
- * would pay for it from then on, so it goes.
+ * Attaches a table that was detached. DETACH CONCURRENTLY left a check of the bounds on it, so ATTACH does
+ * not have to scan it. Every later insert would pay for that check, so it is dropped.
  */
 async function attachAgain(tx: Transaction, parent: Parent, partition: Partition): Promise<void> {
   const leaf = leafTable(parent, partition);
   await tx.client.query(attachStatement(parent, partition));
-  const own = await tx.client.query(
-    "select conname from pg_constraint where conrelid = $1::regclass and contype = 'c' and coninhcount = 0",
-    [leaf],
-  );
+  const own = await tx.db.execute<{ conname: string }>(sql`
+    select conname from pg_constraint where conrelid = ${leaf}::regclass and contype = 'c' and coninhcount = 0`);
   for (const { conname } of own.rows) {
     await tx.client.query(`alter table ${leaf} drop constraint ${pg.escapeIdentifier(conname)}`);
   }

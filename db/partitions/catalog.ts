@@ -1,5 +1,5 @@
 /** The catalog of partitions, and how a load keeps the ones that it needs from being closed. */
-import { eq, inArray } from "drizzle-orm";
+import { eq, inArray, sql } from "drizzle-orm";
 import type { Database, Session, Transaction } from "../client.ts";
 import { RollbookError } from "../errors.ts";
 import { LOCK } from "../locks.ts";
@@ -37,28 +37,30 @@ export interface PartitionChange {
 }
 
 /**
- * The partitions of these names, with their catalog rows locked against detach and drop until the transaction ends. Others may
- * do the same at once, and refreshes go on. Where some of them do not exist, those that do are returned and none is locked:
- * make the others, and call again. Never to be called for a partition that the transaction holds already: who closes it waits for that, and lets nobody in.
+ * Reads the partitions of these names, and locks their rows in the catalog against detach and drop until the
+ * transaction ends. Other loads may do the same at the same time, and refreshes go on. Where some of them do
+ * not exist, those that do are returned and none is locked: make the others and call again. Never call it for
+ * a partition that the transaction holds already: a session that closes the partition waits for this
+ * transaction and lets nobody in, so both would wait for ever.
  */
 export async function holdPartitions(
   tx: Transaction,
   names: readonly string[],
 ): Promise<readonly Pick<Partition, "partition" | "state">[]> {
   if (names.length === 0) return [];
-  // A turnstile: who closes a partition shuts it, then waits for the loads inside. Row locks alone would let new loads pass the one
-  // who waits, for ever if loads overlap. Each lock is given back at once, so that many partitions take one place in the lock table.
-  const present = await tx.client.query(
-    `select pg_advisory_lock_shared($1, partition_id), pg_advisory_unlock_shared($1, partition_id)
-     from warehouse.partitions
-     where partition = any ($2)`,
-    [LOCK.closePartition, names],
-  );
+  // A session that closes a partition takes this lock first, and then waits for the loads that hold the row.
+  // With row locks alone new loads would pass the one who waits, for ever if loads overlap. Each lock is
+  // given back at once, so that many partitions take one place in the server's lock table.
+  const present = await tx.db.execute(sql`
+    select pg_advisory_lock_shared(${LOCK.closePartition}::integer, partition_id),
+           pg_advisory_unlock_shared(${LOCK.closePartition}::integer, partition_id)
+    from ${partitions}
+    where partition = any (${sql.param(names)}::text[])`);
   const found = tx.db
     .select({ partition: partitions.partition, state: partitions.state })
     .from(partitions)
     .where(inArray(partitions.partition, [...names]))
     .orderBy(partitions.partition);
-  // The lock is on the key only, which is what `detach` takes it all from.
+  // A lock on the key is enough: a session that closes the partition locks the whole row.
   return present.rowCount === new Set(names).size ? found.for("key share") : found;
 }

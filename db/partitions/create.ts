@@ -1,4 +1,5 @@
 /** How partitions are made. With remove.ts, attach.ts and the migrations this is the only place with DDL. */
+import { sql } from "drizzle-orm";
 import { type Database, withTransaction } from "../client.ts";
 import { limitLockWaits, retryWhileLocked } from "../locks.ts";
 import type { Granularity } from "../schema.ts";
@@ -8,8 +9,9 @@ import { type PartitionRange, partitionOf } from "./ranges.ts";
 const SETS_PER_TRANSACTION = 16;
 
 /**
- * Creates the partitions that are missing for these dates, on a connection of its own, so that an open load can go on: built
- * beside the parents and attached. Partitions that were detached or dropped on purpose are left as they are.
+ * Creates the partitions that are missing for these dates. It uses a connection of its own, and builds the
+ * tables beside their parents before it attaches them, so that an open load can go on. Partitions that were
+ * detached or dropped on purpose are left as they are.
  *
  * @returns the names of those created
  * @throws RollbookError `partition_busy` when another session keeps a parent locked
@@ -46,11 +48,11 @@ async function createMissing(
 ): Promise<readonly string[]> {
   return withTransaction(options, async (tx) => {
     await limitLockWaits(tx, options.lockTimeoutMs);
-    // By a function, so that a role without any DDL can load. It takes the lock of {@link LOCK.ensurePartitions}.
-    const made = await tx.client.query<{ partition: string }>(
-      "select partition from warehouse.open_partitions($1::date[]) as made (partition)",
-      [ranges.map((range) => range.lower)],
-    );
+    // A function makes them, so that a role without any DDL can load. It takes the lock
+    // LOCK.ensurePartitions.
+    const dates = ranges.map((range) => range.lower);
+    const made = await tx.db.execute<{ partition: string }>(sql`
+      select partition from warehouse.open_partitions(${sql.param(dates)}::date[]) as made (partition)`);
     return made.rows.map(({ partition }) => partition);
   });
 }

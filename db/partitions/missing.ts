@@ -1,4 +1,7 @@
-/** Finds the tables of partitions that are not where they should be: somebody may have dropped or detached one by hand. */
+/**
+ * Finds the tables of partitions that are not where they should be: somebody may have dropped or detached one
+ * by hand.
+ */
 import { sql } from "drizzle-orm";
 import { type Database, type Session, withSession } from "../client.ts";
 import { errorState, RollbookError, SQLSTATE } from "../errors.ts";
@@ -16,8 +19,9 @@ export interface MissingTable {
 }
 
 /**
- * The tables that live partitions should have, and that are gone or not attached, oldest partition first. One statement, so that a partition
- * that is just being attached, detached or made is seen before or after. It reads nothing in schema warehouse, which a reader may not enter.
+ * The tables that live partitions should have, and that are gone or not attached, oldest partition first. One
+ * statement, so that a partition that is just being attached, detached or made is seen before or after. It
+ * reads nothing in schema warehouse, which a reader may not enter.
  *
  * @param names of the partitions to look at; left out, all
  */
@@ -52,7 +56,7 @@ export function describeMissing({ partition, table, whereabouts }: Omit<MissingT
   return `partition ${partition}: the table ${table} ${is}. Run: rollbook partitions attach ${partition}`;
 }
 
-/** The same in a line for any number of them. */
+/** Any number of them in one line. */
 export function describeFirst(first: MissingTable, others: readonly MissingTable[]): string {
   const more = others.length === 0 ? "" : ` (and ${others.length} more: rollbook verify names all)`;
   return describeMissing(first) + more;
@@ -64,7 +68,10 @@ const OF_A_MISSING_TABLE: ReadonlySet<string | undefined> = new Set([
   SQLSTATE.checkViolation,
 ]);
 
-/** In place of an error that a missing table caused, one that names the table and the remedy; any other error is returned as it is. */
+/**
+ * In place of an error that a missing table caused, one that names the table and the remedy; any other error
+ * is returned as it is.
+ */
 export async function explainMissing(error: unknown, database: Database): Promise<unknown> {
   if (error instanceof RollbookError || !OF_A_MISSING_TABLE.has(errorState(error))) return error;
   const [first, ...others] = await withSession({ database }, (session) => listMissingTables(session)).catch(

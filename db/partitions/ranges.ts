@@ -1,8 +1,15 @@
-/** Which creation dates a partition holds, and its name. */
+/**
+ * Which creation dates a partition holds, and its name. PostgreSQL has the same calendar in
+ * `warehouse.partition_range`, because a loader may have partitions made for dates, and must not choose their
+ * names and bounds. A test compares the two for every date of thirty years.
+ */
 import { addDays, firstOfMonth, toDate, toDay } from "../dates.ts";
 import type { Granularity } from "../schema.ts";
 
-/** Half-open range of creation dates, with the partition's name: `2026-10-05`, `2026-W41`, `2026-10`, `2026-Q4`, `2026`. */
+/**
+ * The name of a partition (`2026-10-05`, `2026-W41`, `2026-10`, `2026-Q4`, `2026`), its first date, and the
+ * first date after it.
+ */
 export interface PartitionRange {
   readonly partition: string;
   readonly lower: string;

@@ -117,7 +117,10 @@ test("a detach waits for open readers and blocks none, old or new", async () => 
   await expectFitting(warehouse);
 });
 
-/** Detaches 2026-02 and ends the server's process of it while it waits: behind a reader, or for the lock after the change of state. */
+/**
+ * Detaches 2026-02 and ends the server's process of it while it waits: behind a reader, or for the lock after
+ * the change of state.
+ */
 async function cutDetach(
   warehouse: TestWarehouse,
   where: (typeof PARENTS)[number] | "state",

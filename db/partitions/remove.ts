@@ -1,22 +1,23 @@
 /**
- * How partitions leave: detached from the live tables, or their invoices dropped for good. Every step can be repeated after a crash: the
- * catalog's state changes first, the tables follow.
+ * How partitions leave: detached from the live tables, or their invoices dropped for good. Every step can be
+ * repeated after a crash: the catalog's state changes first, the tables follow.
  */
 import { eq, sql } from "drizzle-orm";
 import { type Session, type Transaction, withSession, withTransaction } from "../client.ts";
 import { RollbookError } from "../errors.ts";
-import { LOCK, limitLockWaits, lockUntilEnd, retryWhileLocked } from "../locks.ts";
+import { LOCK, limitLockWaits, lockUntilEnd, retryWhileLocked, withSessionLock } from "../locks.ts";
 import { type Partition, partitions, pending } from "../schema.ts";
 import { findPartition, type PartitionChange, setState } from "./catalog.ts";
 import { finalizeDetach, leafTable, type Parent, quoteLeaf, readTableState } from "./tables.ts";
 
 /**
- * Takes a partition out of the live tables: the catalog's state first, then one table after the other, each without blocking
- * readers. It waits for loads that are open in the partition, and then for every transaction that has used the tables. After a
- * crash anywhere the same call goes on. Rows that arrive for it are rejected until it is attached again.
+ * Takes a partition out of the live tables: the catalog's state first, then one table after the other, each
+ * without blocking readers. It waits for loads that are open in the partition, and then for every transaction
+ * that has used the tables. After a crash anywhere the same call goes on. Rows that arrive for it are
+ * rejected until it is attached again.
  *
- * @throws RollbookError `not_found`; `partition_busy` when something is pending (refresh first) or another session is in the way;
- *   `usage` for a dropped partition
+ * @throws RollbookError `not_found`; `partition_busy` when something is pending (refresh first) or another
+ *   session is in the way; `usage` for a dropped partition
  */
 export async function detachPartition(options: PartitionClosing): Promise<void> {
   await closePartition(options, "detached");
@@ -28,8 +29,8 @@ export async function detachPartition(options: PartitionClosing): Promise<void> 
 }
 
 /**
- * Drops the invoices of a partition for good; its deltas, corrections and rollup stay, and the reports still show it. Callers prove
- * first that the rollup is right. Restartable like detach.
+ * Drops the invoices of a partition for good; its deltas, corrections and rollup stay, and the reports still
+ * show it. Callers prove first that the rollup is right. After a crash the same call goes on, as with detach.
  */
 export async function dropPartition(options: PartitionClosing): Promise<void> {
   await closePartition(options, "dropped");
@@ -41,32 +42,35 @@ export async function dropPartition(options: PartitionClosing): Promise<void> {
 
 export interface PartitionClosing extends PartitionChange {
   /**
-   * Runs before the partition closes, in the transaction that closes it: no load is open in it then, and none enters. Here its
-   * rollup can be brought up to date for good, and proved. What it throws leaves the partition as it is.
+   * Runs before the partition closes, in the transaction that closes it. No load is open in the partition
+   * then, and none enters, so here the rollup can be brought up to date for good, and verified. If it throws,
+   * the partition stays as it is.
    */
   readonly beforeClosing?: ((tx: Transaction, partition: Partition) => Promise<void>) | undefined;
 }
 
-/** One removal at a time, on a session without a transaction. New partitions do not wait for it: it may wait long for readers. */
+/**
+ * Lets one removal at a time work, on a session without a transaction. New partitions do not wait for this
+ * lock, since a removal may wait long for readers.
+ */
 async function withRemovalLock(
   options: PartitionChange,
   work: (session: Session, partition: Partition) => Promise<void>,
 ): Promise<void> {
-  await withSession(options, async (session) => {
-    await session.client.query("select pg_advisory_lock($1, 0)", [LOCK.removePartition]);
-    try {
-      await work(session, await findPartition(session, options.partition));
-    } finally {
-      await session.client.query("select pg_advisory_unlock($1, 0)", [LOCK.removePartition]).catch(() => {});
-    }
-  });
+  await withSession(options, (session) =>
+    withSessionLock(session, LOCK.removePartition, async () =>
+      work(session, await findPartition(session, options.partition)),
+    ),
+  );
 }
 
-/** Waits for the loads that are open in the partition, then sets a state in which no load enters it any more. */
+/**
+ * Waits for the loads that are open in the partition, then sets a state in which no further load enters it.
+ */
 async function closePartition(options: PartitionClosing, state: "detached" | "dropped"): Promise<void> {
   const close = async (tx: Transaction): Promise<void> => {
     const { partitionId } = await findPartition(tx, options.partition);
-    // Verifications first, they may take long; then the turnstile of the loads; then the refreshes.
+    // Verifications come first, because they may take long; then the loads; then the refreshes.
     await lockUntilEnd(tx, LOCK.verifyPartition, partitionId);
     await lockUntilEnd(tx, LOCK.closePartition, partitionId);
     await lockUntilEnd(tx, LOCK.refreshPartition, partitionId);
@@ -111,13 +115,16 @@ async function detachLeaf(
 ): Promise<void> {
   await finishDetaches(options, session, parent);
   if ((await readTableState(session, parent, partition)) !== "attached") return;
-  // CONCURRENTLY: a plain DETACH blocks every reader. It waits without a lock on the parent, so it may wait long.
+  // CONCURRENTLY: a plain DETACH blocks every reader. It waits without a lock on the parent, so it may wait
+  // long.
   await session.client.query(
     `alter table warehouse.${parent} detach partition ${leafTable(parent, partition)} concurrently`,
   );
 }
 
-/** Completes detaches that were cut off, of whichever partition: PostgreSQL begins no other before. */
+/**
+ * Completes detaches of any partition that were cut off: PostgreSQL refuses to begin another one before that.
+ */
 async function finishDetaches(options: PartitionChange, session: Session, parent: Parent): Promise<void> {
   const halfway = await session.db.execute<{ name: string }>(sql`
     select c.relname as name
@@ -125,7 +132,7 @@ async function finishDetaches(options: PartitionChange, session: Session, parent
     join pg_class c on c.oid = i.inhrelid
     where i.inhparent = ${`warehouse.${parent}`}::regclass and i.inhdetachpending`);
   for (const { name } of halfway.rows) {
-    // FINALIZE waits for old snapshots with locks in its hands, so it does not wait long at a time.
+    // FINALIZE waits for old snapshots while it holds locks, so each attempt waits only a short time.
     await retryWhileLocked(options, () =>
       withTransaction(options, async (tx) => {
         await limitLockWaits(tx);

@@ -1,4 +1,6 @@
-/** The three tables of a partition: what they are called, how each is made and attached, and where it is now. */
+/**
+ * The three tables of a partition: what they are called, how each is made and attached, and where it is now.
+ */
 import { sql } from "drizzle-orm";
 import pg from "pg";
 import type { Session, Transaction } from "../client.ts";
@@ -45,7 +47,10 @@ export function attachStatement(parent: Parent, partition: Partition): string {
   return `alter table warehouse.${parent} attach partition ${leafTable(parent, partition)} for values ${bounds}`;
 }
 
-/** `half_detached`: DETACH CONCURRENTLY was cut off. `separate`: the table is there, and not attached to its parent. */
+/**
+ * `half_detached`: DETACH CONCURRENTLY was cut off. `separate`: the table is there, and not attached to its
+ * parent.
+ */
 export type TableState = "attached" | "half_detached" | "separate" | "gone";
 
 export async function readTableState(
@@ -70,7 +75,8 @@ export async function finalizeDetach(tx: Transaction, parent: Parent, leaf: stri
 }
 
 /**
- * The partitions that end on or before a date and are not out of the live tables yet, oldest first; also those whose detach was cut off.
+ * The partitions that end on or before a date and still have a table among the live ones, oldest first. A
+ * detach that was cut off leaves such partitions, too.
  *
  * @param before the date, `YYYY-MM-DD`
  */
@@ -89,8 +95,9 @@ export async function listDetachable(session: Session, before: string): Promise<
 }
 
 /**
- * The deltas tables of detached partitions: those that a query of `venue_day_deltas` leaves out, all of them or, while a detach is
- * going on, some. And the names of the partitions whose table is not in the database any more: somebody archived it.
+ * The deltas tables of detached partitions. A query of `venue_day_deltas` leaves out all of them or, while a
+ * detach is going on, some. Also the names of the partitions whose table is not in the database any more,
+ * because somebody archived it.
  */
 export async function listDetachedDeltas(
   session: Session,

@@ -23,7 +23,9 @@ import { readJournal } from "../version.ts";
 import { ROLES, type Role, rightsTo } from "./rights.ts";
 
 const DENIED = "42501";
-/** Of a GRANT by somebody who has the right to something else of the object: a warning, and nothing is done. */
+/**
+ * Of a GRANT by somebody who has the right to something else of the object: a warning, and nothing is done.
+ */
 const NOT_GRANTED = "01007";
 
 /** All objects of both schemas: whose they are, and what who may do with them. */
@@ -87,7 +89,8 @@ test("no function looks names up by the caller's search_path", async () => {
     where p.pronamespace in ('warehouse'::regnamespace, 'reports'::regnamespace)
     order by 1`);
   expect(functions.length).toBeGreaterThanOrEqual(4);
-  // "begin atomic" bound its names when the function was made; a setting of its own would keep it from being inlined.
+  // "begin atomic" bound its names when the function was made; a setting of its own would keep it from being
+  // inlined.
   expect(functions.filter(({ pinned, bound }) => !pinned && !bound)).toEqual([]);
   const definers = functions.filter(({ definer }) => definer);
   expect(definers).toEqual([

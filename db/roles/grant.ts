@@ -1,6 +1,6 @@
 /**
- * Gives the roles of a warehouse what they own and what they may do (rights.ts). Only what is not so yet is changed, so it may run again, also
- * after it was cut off.
+ * Gives the roles of a warehouse their objects and their rights (rights.ts). It changes only what differs, so
+ * it can be run again after a crash.
  */
 import pg from "pg";
 import { type Database, inTransaction, type Session, withSession } from "../client.ts";
@@ -12,7 +12,8 @@ import { type Guest, ROLES, rightsTo } from "./rights.ts";
 const quote = pg.escapeIdentifier;
 
 /**
- * Hands everything to the owner's role. Each object by itself, and none waits long for its lock: a load or a reader may be at work.
+ * Makes the owner's role the owner of everything. Each object has a transaction of its own, and none waits
+ * long for its lock, because a load or a reader may be at work.
  *
  * @throws RollbookError `permission`, `partition_busy`
  */
@@ -32,13 +33,13 @@ export async function handOver(session: Session, signal?: AbortSignal): Promise<
 const GUESTS: readonly Guest[] = ["loader", "reader"];
 
 /**
- * Gives loader and reader their rights, and takes from them, and from everybody, what else was granted. In one transaction: nobody at work sees less than
- * before or after. The session acts as the owner.
+ * Gives loader and reader their rights, and revokes every other grant to them and to everybody. It does so in
+ * one transaction, so that nobody who is at work lacks a right in between. The session must act as the owner.
  *
  * @returns how many statements it took
  */
 export async function grantRights(session: Session): Promise<number> {
-  // What a user put into the schemas is the user's own.
+  // An object that a user put into the schemas is left to that user.
   const owned = (await listObjects(session)).filter(({ owner }) => owner === ROLES.owner);
   const statements = owned.flatMap(correctionsOf);
   if (statements.length > 0) {
@@ -47,7 +48,10 @@ export async function grantRights(session: Session): Promise<number> {
   return statements.length;
 }
 
-/** Gives the tables that were made anew, or restored, to their owner and their rights to all others; nothing to do where no roles are in use. */
+/**
+ * Gives tables that were made anew or restored to their owner, and grants the rights to them. Does nothing
+ * where no roles are in use.
+ */
 export async function restoreRights(options: {
   readonly database: Database;
   readonly signal?: AbortSignal | undefined;
@@ -72,7 +76,7 @@ function correctionsOf(object: Owned): readonly string[] {
   const ours = new Set<string>(["public", ...GUESTS.map((guest) => ROLES[guest])]);
   const granted = object.granted.filter((grant) => ours.has(granteeOf(grant)));
   const excess = granted.filter((grant) => !wanted.includes(grant));
-  // To revoke a right to a table takes the right to its columns along.
+  // Revoking a right to a table also revokes that right to its columns.
   const lacking = excess.length > 0 ? wanted : wanted.filter((grant) => !granted.includes(grant));
   const on = nameOf(object);
   return [

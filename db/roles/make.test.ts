@@ -90,7 +90,7 @@ test("a second warehouse of the server shares the roles, and its user needs no r
   expect(await withSession({ database: loader }, readSettings)).toMatchObject({ timeZone: "UTC" });
 });
 
-test("who may make roles and not let them into the database is told so", async () => {
+test("a user who may make roles and may not give them rights to the database learns so", async () => {
   await asSuperuser(
     "postgres",
     "create database foreign_to_all",

@@ -1,11 +1,12 @@
 /** The objects of a warehouse on its server: who owns each, and what was granted on it. */
+import { sql } from "drizzle-orm";
 import pg from "pg";
 import type { Session } from "../client.ts";
 import type { ObjectKind } from "./rights.ts";
 
 const quote = pg.escapeIdentifier;
 
-export interface Owned {
+export interface Owned extends Record<string, unknown> {
   readonly kind: ObjectKind;
   readonly schema: string;
   readonly name: string;
@@ -14,10 +15,13 @@ export interface Owned {
   readonly granted: readonly string[];
 }
 
-/** All schemas, tables, views and functions of the warehouse. What belongs to a table (indexes, the sequences of its keys) goes with it. */
-export async function listObjects({ client }: Session): Promise<readonly Owned[]> {
-  const found = await client.query<Owned>(
-    `with objects as (
+/**
+ * All schemas, tables, views and functions of the warehouse. Indexes, and the sequences of keys, belong to
+ * their tables.
+ */
+export async function listObjects({ db }: Session): Promise<readonly Owned[]> {
+  const found = await db.execute<Owned>(sql`
+    with objects as (
        select 1 as place, 'schema' as kind, n.nspname as schema, n.nspname::text as name, n.nspowner as owner, n.oid as id,
               coalesce(n.nspacl, acldefault('n', n.nspowner)) as acl
        from pg_namespace n
@@ -48,8 +52,7 @@ export async function listObjects({ client }: Session): Promise<readonly Owned[]
             ) as granted
      from objects o
      where o.schema in ('warehouse', 'reports')
-     order by o.place, o.schema, o.name`,
-  );
+     order by o.place, o.schema, o.name`);
   return found.rows;
 }
 

@@ -1,11 +1,13 @@
-/** Explains an error for want of a right: which one, and how it is given. */
+/** Errors about a missing right: which one is missing, and how it is given. */
+import { sql } from "drizzle-orm";
 import pg from "pg";
 import type { Session } from "../client.ts";
 import { errorState, RollbookError, SQLSTATE } from "../errors.ts";
 import { ROLES } from "./rights.ts";
 
 /**
- * In place of an error for want of a right, one that says which right is missing and how it is given; other errors are returned as they are.
+ * Replaces an error about a missing right by one that says which right it is and how it is given; returns any
+ * other error as it is.
  *
  * @param needed the role that has the right, in a warehouse with roles
  */
@@ -14,20 +16,29 @@ export async function explainPermission(error: unknown, session: Session, needed
   return permissionError(session, needed, error);
 }
 
-/** The error itself. */
+interface Situation extends Record<string, unknown> {
+  readonly user: string;
+  readonly database: string;
+  /** Null where there is no warehouse. */
+  readonly owner: string | null;
+  readonly may_not_create: boolean | null;
+}
+
+/** The error for a user who lacks a right: says how it is given. */
 export async function permissionError(
   session: Session,
   needed: string,
   cause?: unknown,
 ): Promise<RollbookError> {
-  const result = await session.client.query(
-    `select session_user as "user", current_database() as database, pg_get_userbyid(n.nspowner) as owner,
-            pg_has_role(session_user, n.nspowner, 'set') and not has_database_privilege(n.nspowner, current_database(), 'create')
-              as may_not_create
-     from (select) always
-     left join pg_namespace n on n.nspname = 'warehouse'`,
-  );
-  const { user, database, owner, may_not_create: mayNotCreate } = result.rows[0];
+  const result = await session.db.execute<Situation>(sql`
+    select session_user as "user", current_database() as database, pg_get_userbyid(n.nspowner) as owner,
+           pg_has_role(session_user, n.nspowner, 'set') and not has_database_privilege(n.nspowner, current_database(), 'create')
+             as may_not_create
+    from (select) always
+    left join pg_namespace n on n.nspname = 'warehouse'`);
+  const [row] = result.rows;
+  if (row === undefined) throw new Error("an outer join returned no row");
+  const { user, database, owner, may_not_create: mayNotCreate } = row;
   const name = pg.escapeIdentifier;
   const explain = (message: string) => new RollbookError({ code: "permission", message, cause });
   if (owner === null) {
@@ -37,12 +48,12 @@ export async function permissionError(
   }
   if (owner === ROLES.owner && needed === ROLES.owner && mayNotCreate) {
     return explain(
-      `role ${owner} may not create in database ${database}, which a migration takes. As the owner of the database run: grant create on database ${name(database)} to ${name(owner)}`,
+      `role ${owner} may not create in database ${database}, which a migration needs. As the owner of the database run: grant create on database ${name(database)} to ${name(owner)}`,
     );
   }
   if (owner === ROLES.owner) {
     return explain(
-      `user ${user} may not do this in database ${database}: that takes role ${needed}. As one who may, run: grant ${name(needed)} to ${name(user)}; or connect as a member of it.`,
+      `user ${user} may not do this in database ${database}: that needs role ${needed}. Let somebody who may run: grant ${name(needed)} to ${name(user)}; or connect as a member of it.`,
     );
   }
   return explain(

@@ -1,10 +1,11 @@
 /**
- * What each role of a warehouse may do, object by object: exactly what its statements need. A test holds it against the schemas, so that a
- * migration that adds something says here whose it is.
+ * What each role of a warehouse may do, object by object: exactly what its statements need. A test compares
+ * this with the schemas, so that a migration that adds an object must name its rights here.
  */
 
 /**
- * Group roles without a login of their own, shared by all warehouses of a server; a user's role is made a member.
+ * Group roles without a login of their own, shared by all warehouses of a server; a user's role is made a
+ * member.
  * - `owner`: owns the schemas and all in them: migrates, removes partitions, repairs
  * - `loader`: loads, refreshes, verifies; gets new partitions by a function, and has no DDL
  * - `reader`: the schema `reports`
@@ -25,7 +26,10 @@ const NONE: Rights = { loader: [], reader: [] };
 const forLoader = (...loader: readonly string[]): Rights => ({ loader, reader: [] });
 const forBoth = (...rights: readonly string[]): Rights => ({ loader: rights, reader: rights });
 
-/** Of an entry of the ledger everything may be set but what it is an entry of; a policy keeps finished ones (migration 0004). */
+/**
+ * All columns of the ledger but those that name the drop. A policy protects finished entries (migration
+ * 0004).
+ */
 const LEDGER_COLUMNS = [
   "status",
   "read",
@@ -42,7 +46,10 @@ const LEDGER_COLUMNS = [
   "error_message",
 ];
 const CORRECTED_COLUMNS = ["created_at", "total", "load_id", "synced_on"];
-/** `state`, because a refresh ends that a partition is stale; a trigger keeps the loader from others (migration 0004). */
+/**
+ * `state`, because a refresh makes a stale partition open again. A trigger forbids the loader all other
+ * changes of it (migration 0004).
+ */
 const CATALOG_COLUMNS = ["state", "rollup_invoices", "rollup_total", "refreshed_at"];
 
 const updateOf = (columns: readonly string[]) => columns.map((column) => `update(${column})`);
@@ -53,9 +60,9 @@ const TABLES: Readonly<Record<string, Rights>> = {
   venues: forLoader("select", "insert(venue_id)"),
   loads: forLoader("select", "insert", ...updateOf(LEDGER_COLUMNS)),
   rejects: forLoader("select", "insert"),
-  // Delete: of two lines with one key, which are far apart in a drop, the earlier is taken out again.
+  // Delete: if two lines of a drop have one key and are far from each other, the earlier is deleted again.
   invoices: forLoader("select", "insert", "delete", ...updateOf(CORRECTED_COLUMNS)),
-  // Select: verify counts what is kept.
+  // Select: verify counts the corrections.
   corrections: forLoader("select", "insert"),
   venue_day_deltas: forLoader("select", "insert"),
   // Maintain: a large queue that was just emptied is vacuumed.
@@ -65,7 +72,10 @@ const TABLES: Readonly<Record<string, Rights>> = {
   venue_day_totals: NONE,
 };
 
-/** What `warehouse.open_partitions` gives a partition: of its parent's rights, to read only but for the rollup. */
+/**
+ * The rights that `warehouse.open_partitions` grants: for the rollup those of its parent, for the others only
+ * to read.
+ */
 const LEAVES: readonly (readonly [RegExp, Rights])[] = [
   [/^invoices_\d/, forLoader("select")],
   [/^venue_day_deltas_\d/, forLoader("select")],
@@ -88,7 +98,7 @@ const SCHEMAS: Readonly<Record<string, Rights>> = {
 
 export type ObjectKind = "schema" | "table" | "function";
 
-/** The rights to an object; undefined for one that nobody thought of, and nobody but the owner gets at. */
+/** The rights to an object; undefined for one that is not listed here, which only the owner can use. */
 export function rightsTo(object: {
   readonly kind: ObjectKind;
   readonly schema: string;

@@ -1,6 +1,7 @@
 /**
- * X.509 certificates for tests, made anew each time, so that no private key stands in the repository. Node.js reads them but makes none; the
- * few lines of DER that are needed are cheaper than a dependency. Source: RFC 5280, section 4.1.
+ * X.509 certificates for tests, made anew each time, so that the repository holds no private key. Node.js
+ * reads certificates but makes none. The few lines of DER that are needed here are cheaper than a dependency.
+ * Source: RFC 5280, section 4.1.
  */
 import { generateKeyPairSync, type KeyObject, randomBytes, sign } from "node:crypto";
 import { isIPv4 } from "node:net";

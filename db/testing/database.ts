@@ -26,10 +26,12 @@ export function testConnection(database: string): pg.ClientConfig {
 }
 
 /**
- * Makes a database with a new warehouse in it, a clone of a migrated template, and drops it when the test has finished.
+ * Makes a database with a new warehouse in it, a clone of a migrated template, and drops it when the test has
+ * finished.
  *
  * @param options settings of the warehouse; default UTC, month, 2000-01-01
- * @param options.roles whether it belongs to the role of its owner, and the other roles have their rights; default false
+ * @param options.roles whether it belongs to the role of its owner, and the other roles have their rights;
+ *   default false
  */
 export async function createTestDatabase(
   options: {

@@ -1,6 +1,6 @@
 /**
- * vitest's globalSetup: one embedded server for all tests, in a fresh temporary folder. Tests make databases of their
- * own in it. Neither DATABASE_URL nor any PG* variable has a say.
+ * vitest's globalSetup: one embedded server for all tests, in a fresh temporary folder. Tests make databases
+ * of their own in it. Neither DATABASE_URL nor any PG* variable has a say.
  */
 import { rmSync } from "node:fs";
 import type { TestProject } from "vitest/node";

@@ -8,8 +8,9 @@ const MEMORY = "/dev/shm";
 const ROOM = 4 * 2 ** 30;
 
 /**
- * Makes a folder for an embedded server: on a disk in memory where there is one with enough room, else beside all temporary files. The
- * caller removes it. Root can hand the server over to an ordinary user, because others may pass through; the data stays private.
+ * Makes a folder for an embedded server: on a disk in memory where there is one with enough room, else beside
+ * all temporary files. The caller removes it. Root can hand the server over to an ordinary user, because
+ * others may pass through; the data stays private.
  */
 export function makeServerHome(): string {
   const home = mkdtempSync(join(hasRoom(MEMORY) ? MEMORY : tmpdir(), "rollbook-home-"));

@@ -72,8 +72,9 @@ export function postmasterOf(home: string): number | undefined {
 }
 
 /**
- * SIGKILL to the postmaster and all that it has. It is stopped first, so that it makes no more: one that is left waits for ever for what the dead held,
- * and no server can start until it is gone.
+ * Kills the postmaster and all its processes with SIGKILL. The postmaster is stopped first, so that it starts
+ * no further process: one that survived would wait for ever for a lock of the dead ones, and no server can
+ * start before it is gone.
  */
 export function killServer(home: string): void {
   const postmaster = postmasterOf(home);
@@ -142,7 +143,7 @@ export function isRunning(pid: number): boolean {
   return state !== undefined && state !== "Z";
 }
 
-/** Asks until the answer is yes; the deadline is far beyond what it takes. */
+/** Asks until the answer is yes. The deadline is far longer than that takes. */
 export async function until(
   what: string,
   ask: () => boolean | Promise<boolean>,

@@ -5,7 +5,7 @@ import { RollbookError } from "../errors.ts";
 import { ensurePartitions } from "../partitions/create.ts";
 import { createTestDatabase, type TestWarehouse } from "./database.ts";
 
-/** Everything about partitions that does not fit together: none is expected. */
+/** Returns everything about partitions that does not fit together. No row is expected. */
 const MISFITS = `
   with expected as (
     select t.parent, t.leaf, p.*

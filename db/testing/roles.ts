@@ -5,7 +5,10 @@ import { type Database, openDatabase } from "../client.ts";
 import { ROLES, type Role } from "../roles/rights.ts";
 import { onServer, type TestWarehouse, testConnection } from "./database.ts";
 
-/** `warehouse` must have roles. Its `query` and `database` are then those of a user who is a member of the role. */
+/**
+ * `warehouse` must have roles. Its `query` and `database` are then those of a user who is a member of the
+ * role.
+ */
 export async function loginAs(warehouse: TestWarehouse, role: Role): Promise<TestWarehouse> {
   const user = `test ${role}`;
   await onServer(async (client) => {
@@ -30,7 +33,9 @@ export function withUser(warehouse: TestWarehouse, user: string): TestWarehouse 
   };
 }
 
-/** The SQLSTATE with which a statement fails, or of its warning; undefined when it is done. It is rolled back in any case. */
+/**
+ * The SQLSTATE of a statement's error or warning; undefined when it succeeds. It is rolled back in any case.
+ */
 export async function refusalOf(warehouse: TestWarehouse, statement: string): Promise<string | undefined> {
   const client = await warehouse.database.pool.connect();
   let warned: string | undefined;

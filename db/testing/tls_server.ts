@@ -16,7 +16,10 @@ import { until } from "./own_server.ts";
 
 /** The address that the server listens at. Its certificates need not name it. */
 export const ADDRESS = "127.0.0.1";
-/** A role that the server knows by its certificate; all others give passwords, over encrypted connections only. */
+/**
+ * A role that the server knows by its certificate; all others give passwords, over encrypted connections
+ * only.
+ */
 export const CERTIFIED = "certified";
 
 export interface TlsServer {
@@ -143,7 +146,10 @@ async function findPort(): Promise<number> {
 /** SSLRequest. Source: PostgreSQL 18 documentation, 54.7. */
 export const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
 
-/** The certificate that is presented, as PEM without white space; undefined where encryption is not offered, or nobody answers. */
+/**
+ * The certificate that is presented, as PEM without white space; undefined where encryption is not offered,
+ * or nobody answers.
+ */
 async function askCertificate(port: number): Promise<string | undefined> {
   const socket = connect(port, ADDRESS);
   try {

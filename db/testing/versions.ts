@@ -9,7 +9,10 @@ import { readJournal } from "../version.ts";
 
 const MIGRATIONS = fileURLToPath(new URL("../migrations", import.meta.url));
 
-/** Migrates a database as far as the version that ended with this migration, and fixes its settings: months from 2000 on, in UTC. */
+/**
+ * Migrates a database as far as the version that ended with this migration, and fixes its settings: months
+ * from 2000 on, in UTC.
+ */
 export async function migrateAsFarAs(database: Database, tag: string): Promise<void> {
   const journal = await readJournal();
   const last = journal.findIndex((entry) => entry.tag === tag);
