@@ -7,7 +7,7 @@ import { isConnectionLost } from "../errors.ts";
 import { hasLeases, tryToBeLast } from "./lease.ts";
 import { type Place, placeOf } from "./place.ts";
 import { isAlive, isServerOf, readPostmaster } from "./postmaster.ts";
-import { endSession, reachServer, type Session } from "./session.ts";
+import { endSession, reachServer, type ServerSession } from "./session.ts";
 import { stopServer } from "./stop.ts";
 
 const POLL_MS = 500;
@@ -40,7 +40,7 @@ async function keepServer(place: Place, starter: number): Promise<void> {
 }
 
 /** Watches until the server is stopped, by us or by somebody (`done`), or the session is lost. */
-async function watch(place: Place, session: Session, expected: () => boolean): Promise<"done" | "lost"> {
+async function watch(place: Place, session: ServerSession, expected: () => boolean): Promise<"done" | "lost"> {
   const { client } = session;
   const lost = new AbortController();
   client.once("end", () => lost.abort());

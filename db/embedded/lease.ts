@@ -8,7 +8,7 @@ import { aborted, failure, REMEDY, reason } from "./failure.ts";
 import { lastLines, readLog } from "./log.ts";
 import type { Place } from "./place.ts";
 import { readPostmaster } from "./postmaster.ts";
-import { endSession, reachServer, type Session } from "./session.ts";
+import { endSession, reachServer, type ServerSession } from "./session.ts";
 import { type Start, type StartOptions, startServer } from "./start.ts";
 import { stopServer, untilGone } from "./stop.ts";
 
@@ -24,7 +24,7 @@ const OPEN_TIMEOUT_MS = 60_000;
 const DUPLICATE_DATABASE = "42P04";
 
 export interface Lease {
-  readonly session: Session;
+  readonly session: ServerSession;
   /** The keeper, if it was this process that started the server. */
   readonly keeper: ChildProcess | undefined;
 }
@@ -72,7 +72,7 @@ export async function takeLease(place: Place, options: StartOptions): Promise<Le
 /**
  * True when the session now holds a lease on a server that has its database. If false, the session has ended.
  */
-async function claimLease(session: Session, signal: AbortSignal | undefined): Promise<boolean> {
+async function claimLease(session: ServerSession, signal: AbortSignal | undefined): Promise<boolean> {
   const stop = () => session.socket.destroy();
   signal?.addEventListener("abort", stop, { once: true });
   try {
@@ -134,7 +134,7 @@ export async function giveUpLease(place: Place, lease: Lease, withinMs: number):
 
 type Standing = "last" | "others" | "stopping";
 
-async function leaveOrBeLast(place: Place, { client, lost }: Session): Promise<Standing> {
+async function leaveOrBeLast(place: Place, { client, lost }: ServerSession): Promise<Standing> {
   try {
     // Give the lease back first: of two that leave at once and still hold theirs, neither would be the last.
     await client.query("select pg_advisory_unlock_shared($1, $2)", [...LEASE]);

@@ -8,7 +8,7 @@ import { aborted, failure, REMEDY, reason } from "./failure.ts";
 import { checkPrivateDir, type Place } from "./place.ts";
 import { isServerOf, type Postmaster, readPostmaster } from "./postmaster.ts";
 
-export interface Session {
+export interface ServerSession {
   readonly client: Client;
   readonly socket: Socket;
   readonly socketDir: string;
@@ -26,7 +26,7 @@ export interface Session {
 export async function reachServer(
   place: Place,
   options: { readonly as: string; readonly signal?: AbortSignal | undefined },
-): Promise<Session | "absent" | "busy"> {
+): Promise<ServerSession | "absent" | "busy"> {
   const known = readPostmaster(place);
   if (known === undefined) return "absent";
   const alive = () => (isServerOf(known, place) ? "busy" : "absent");
@@ -55,7 +55,7 @@ export async function reachServer(
 async function connect(
   socketDir: string,
   { as, signal }: { readonly as: string; readonly signal?: AbortSignal | undefined },
-): Promise<Pick<Session, "client" | "socket" | "lost">> {
+): Promise<Pick<ServerSession, "client" | "socket" | "lost">> {
   const socket = new Socket();
   // Everything is given here: pg would take the rest from PG* variables, which belong to another server.
   const client = new Client({
@@ -94,6 +94,6 @@ async function connect(
   }
 }
 
-export function endSession(session: Session): void {
+export function endSession(session: ServerSession): void {
   session.client.end().catch(() => {});
 }

@@ -4,7 +4,7 @@ import { errorState } from "../errors.ts";
 import { failure, reason } from "./failure.ts";
 import { type Place, removeSocketDir } from "./place.ts";
 import { isAlive, isServerOf, type Postmaster, readPostmaster } from "./postmaster.ts";
-import type { Session } from "./session.ts";
+import type { ServerSession } from "./session.ts";
 
 const IMMEDIATE_STOP_MS = 15_000;
 
@@ -13,7 +13,7 @@ const IMMEDIATE_STOP_MS = 15_000;
  * recovers at the next start, and nothing that was committed is lost). The caller holds the exclusive lock
  * through `session`.
  */
-export async function stopServer(place: Place, session: Session, deadline: number): Promise<void> {
+export async function stopServer(place: Place, session: ServerSession, deadline: number): Promise<void> {
   // The session works, so the file belongs to the running server.
   const postmaster = readPostmaster(place) ?? session.postmaster;
   // In a container that shares the folder with another one, the process id means nothing here. The keeper in
