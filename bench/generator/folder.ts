@@ -1,5 +1,6 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { toDate } from "../../db/dates.ts";
 import { errorState, RollbookError } from "../../db/errors.ts";
 import { dropPages, PAGE_BYTES } from "./drop_lines.ts";
 import { createInvoices, type Invoices } from "./invoice.ts";
@@ -7,7 +8,6 @@ import { createLineStyle, euros, type LineStyle } from "./line.ts";
 import { MANIFEST, type Manifest, type ManifestFile, readManifest, TOTALS } from "./manifest.ts";
 import type { BadReason } from "./odd_lines.ts";
 import { createRecipe, type GenerateOptions } from "./options.ts";
-import { isoDate } from "./pattern.ts";
 import { type FilePlan, type Plan, planDrops } from "./plan.ts";
 import { writeFileWhole } from "./sink.ts";
 import { createTruth, type Truth } from "./truth.ts";
@@ -128,7 +128,7 @@ async function writeDrop(options: WriteDropOptions): Promise<ManifestFile> {
   const written = await writeFileWhole({ path: join(out, name), pages: counted, gzip: file.recipe.gzip });
   return {
     name,
-    syncedOn: isoDate(file.syncDay),
+    syncedOn: toDate(file.syncDay),
     ...written,
     rows: {
       read: file.lines,
@@ -144,7 +144,7 @@ async function writeDrop(options: WriteDropOptions): Promise<ManifestFile> {
 }
 
 function dropName(file: FilePlan): string {
-  return `invoices_${isoDate(file.syncDay)}.csv${file.recipe.gzip ? ".gz" : ""}`;
+  return `invoices_${toDate(file.syncDay)}.csv${file.recipe.gzip ? ".gz" : ""}`;
 }
 
 function countRepeats(file: FilePlan, corrects: boolean): number {

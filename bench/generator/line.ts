@@ -1,5 +1,5 @@
+import { toDate } from "../../db/dates.ts";
 import { type Invoice, word } from "./invoice.ts";
-import { isoDate } from "./pattern.ts";
 import type { Venues } from "./venues.ts";
 
 /** How the lines of a drop are written: as bytes into a large buffer, without a string per field. */
@@ -24,7 +24,7 @@ export interface LineStyle {
 }
 
 export function createLineStyle(venues: Venues, firstDay: number, endDay: number): LineStyle {
-  const dates = Array.from({ length: endDay - firstDay }, (_, k) => isoDate(firstDay + k)).join("");
+  const dates = Array.from({ length: endDay - firstDay }, (_, k) => toDate(firstDay + k)).join("");
   return { venues, dateBytes: Buffer.from(dates, "latin1"), firstDay };
 }
 

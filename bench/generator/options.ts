@@ -1,5 +1,5 @@
+import { toDate, toDay } from "../../db/dates.ts";
 import { RollbookError } from "../../db/errors.ts";
-import { dayNumber, isoDate } from "./pattern.ts";
 
 /** What decides the content of the drops. It stands in the manifest. Shares are from 0 to 1. */
 export interface Recipe {
@@ -129,20 +129,20 @@ function syncDates(options: GenerateOptions, base: Recipe | undefined): Recipe["
       message: `days must be from 1 to ${MOST_DAYS}, not ${options.days}`,
     });
   }
-  const next = base === undefined ? undefined : isoDate(dayNumber(base.syncedOn.last) + 1);
+  const next = base === undefined ? undefined : toDate(toDay(base.syncedOn.last) + 1);
   const givenFirst = options.first ?? (options.last === undefined ? next : undefined);
   const both = givenFirst !== undefined && options.last !== undefined;
-  const span = both ? dayNumber(options.last) - dayNumber(givenFirst) + 1 : undefined;
+  const span = both ? toDay(options.last) - toDay(givenFirst) + 1 : undefined;
   const days = options.days ?? span ?? DEFAULT_DAYS;
-  const first = givenFirst ?? isoDate(dayNumber(options.last ?? DEFAULT_LAST) - days + 1);
-  const last = both ? options.last : isoDate(dayNumber(first) + days - 1);
+  const first = givenFirst ?? toDate(toDay(options.last ?? DEFAULT_LAST) - days + 1);
+  const last = both ? options.last : toDate(toDay(first) + days - 1);
   return { first, last, days };
 }
 
 function isDate(text: string): boolean {
   if (!/^(19|20)\d\d-\d\d-\d\d$/.test(text)) return false;
-  const day = dayNumber(text);
-  return Number.isInteger(day) && isoDate(day) === text;
+  const day = toDay(text);
+  return Number.isInteger(day) && toDate(day) === text;
 }
 
 function problemsOf(recipe: Recipe): string[] {
@@ -169,12 +169,12 @@ function problemsOf(recipe: Recipe): string[] {
   if (!(recipe.corrections + recipe.resent + recipe.duplicates + recipe.bad <= 0.9)) {
     problems.push("corrections, resent, duplicates and bad together must not pass 0.9");
   }
-  const span = dayNumber(last) - dayNumber(first) + 1;
+  const span = toDay(last) - toDay(first) + 1;
   if (span < 1) problems.push(`the last sync date ${last} lies before the first, ${first}`);
   else if (span < days) problems.push(`${days} sync days do not fit between ${first} and ${last}`);
   if (last > LATEST) problems.push(`the last sync date ${last} lies after ${LATEST}`);
   const reach = reachOf(recipe);
-  if (dayNumber(first) - reach < dayNumber(EARLIEST)) {
+  if (toDay(first) - reach < toDay(EARLIEST)) {
     problems.push(
       `the first sync date ${first} less ${reach} days lies before ${EARLIEST}, the earliest date of a warehouse`,
     );

@@ -1,12 +1,5 @@
 /** When people eat: how busy a date and its hours are. Days are whole days since 1970-01-01. */
-
-export function dayNumber(date: string): number {
-  return Date.parse(`${date}T00:00:00Z`) / 86_400_000;
-}
-
-export function isoDate(day: number): string {
-  return new Date(day * 86_400_000).toISOString().slice(0, 10);
-}
+import { toDate } from "../../db/dates.ts";
 
 /** Sunday 0 … Saturday 6. */
 export function weekday(day: number): number {
@@ -34,7 +27,7 @@ export function dayWeight(day: number, pattern: DayPattern): number {
 }
 
 function seasonWeight(day: number): number {
-  const date = isoDate(day);
+  const date = toDate(day);
   if (CLOSED.has(date.slice(5))) return 40;
   const month = Number(date.slice(5, 7)) - 1;
   const fromMiddle = Math.max(-15, Math.min(15, Number(date.slice(8)) - 15));

@@ -1,5 +1,6 @@
+import { toDay } from "../../db/dates.ts";
 import { type Recipe, reachOf } from "./options.ts";
-import { dayNumber, dayWeight } from "./pattern.ts";
+import { dayWeight } from "./pattern.ts";
 import { apportion, createPermutation, deriveKey, mix32, type Permutation } from "./random.ts";
 import { createVenues, type Venues } from "./venues.ts";
 
@@ -111,20 +112,20 @@ export function planDrops(recipes: readonly Recipe[]): Plan {
       seed: first.seed,
       venues: first.venues,
       newVenues: first.newVenues,
-      firstDay: dayNumber(first.syncedOn.first),
-      lastDay: dayNumber(first.syncedOn.last),
+      firstDay: toDay(first.syncedOn.first),
+      lastDay: toDay(first.syncedOn.last),
     }),
     files,
     firstOwn,
-    firstCreated: created.reduce((least, day) => Math.min(least, day), dayNumber(first.syncedOn.first)),
-    endCreated: dayNumber((recipes[recipes.length - 1] as Recipe).syncedOn.last) + 1,
+    firstCreated: created.reduce((least, day) => Math.min(least, day), toDay(first.syncedOn.first)),
+    endCreated: toDay((recipes[recipes.length - 1] as Recipe).syncedOn.last) + 1,
   };
 }
 
 function planRecipe(recipe: Recipe, files: Draft[]): void {
   const { days } = recipe.syncedOn;
-  const from = dayNumber(recipe.syncedOn.first);
-  const span = dayNumber(recipe.syncedOn.last) - from;
+  const from = toDay(recipe.syncedOn.first);
+  const span = toDay(recipe.syncedOn.last) - from;
   const syncDays = Array.from(
     { length: days },
     (_, k) => from + (days === 1 ? 0 : Math.floor((k * span) / (days - 1))),

@@ -1,9 +1,9 @@
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
+import { toDate, toDay } from "../../db/dates.ts";
 import { createTotals, type Totals } from "../../etl/testing/models/totals.ts";
 import type { Statement } from "./invoice.ts";
 import { euros } from "./line.ts";
-import { dayNumber, isoDate } from "./pattern.ts";
 import type { Plan } from "./plan.ts";
 import type { Venues } from "./venues.ts";
 
@@ -44,7 +44,7 @@ export function createTruth({ venues }: Plan): Truth {
         if (!header) {
           const [name = "", date = "", invoices = "", total = ""] = line.split(",");
           const cents = Number(total.replace(".", ""));
-          totals.add(venues.indexOf(name), dayNumber(date), Number(invoices), cents);
+          totals.add(venues.indexOf(name), toDay(date), Number(invoices), cents);
         }
         header = false;
       }
@@ -57,7 +57,7 @@ export function createTruth({ venues }: Plan): Truth {
 function* totalsPages(totals: Totals, venues: Venues): Generator<Buffer> {
   let text = TOTALS_HEADER;
   for (const { venue, day, invoices, cents } of totals.groups()) {
-    text += `${venues.name(venue)},${isoDate(day)},${invoices},${euros(cents)}\n`;
+    text += `${venues.name(venue)},${toDate(day)},${invoices},${euros(cents)}\n`;
     if (text.length > PAGE_CHARACTERS) {
       yield Buffer.from(text);
       text = "";

@@ -8,7 +8,7 @@ import { mkdir, readFile, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import pg from "pg";
 import { type Database, openDatabase } from "../../db/client.ts";
-import { addDays } from "../../db/dates.ts";
+import { addDays, toDate } from "../../db/dates.ts";
 import { RollbookError } from "../../db/errors.ts";
 import { initWarehouse } from "../../db/migrate.ts";
 import { ensurePartitions } from "../../db/partitions/create.ts";
@@ -16,7 +16,6 @@ import type { Granularity, Settings } from "../../db/schema.ts";
 import { readJournal } from "../../db/version.ts";
 import { loadDrop } from "../../etl/load/load.ts";
 import { refreshPartitions } from "../../etl/refresh/refresh.ts";
-import { isoDate } from "../generator/pattern.ts";
 import type { BenchServer } from "../program/server.ts";
 import { writePart } from "./batch.ts";
 import { type ColumnarCopy, openColumnarCopy } from "./columnar.ts";
@@ -135,7 +134,7 @@ export async function makeVenues(database: Database, { venues }: Scale): Promise
 
 /** All creation dates, those of the batch included: no arm makes partitions while it is measured. */
 export function datesOf({ firstDay, lastDay }: Scale): readonly string[] {
-  const first = isoDate(firstDay);
+  const first = toDate(firstDay);
   return Array.from({ length: lastDay - firstDay + 2 }, (_, index) => addDays(first, index));
 }
 
@@ -150,7 +149,7 @@ async function loadParts(building: Building, database: Database): Promise<void> 
   try {
     for (const part of scale.parts) {
       signal.throwIfAborted();
-      const path = join(folder, `history_${isoDate(part.firstDay + part.days - 1)}.csv`);
+      const path = join(folder, `history_${toDate(part.firstDay + part.days - 1)}.csv`);
       const missing = {
         warehouse: !loaded.has(basename(path)),
         columnar: !(await columnar.has(part.series)),

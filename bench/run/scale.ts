@@ -2,9 +2,10 @@
  * The invoices of the benchmark: each is a pure function of its series and its number, so that a batch can
  * correct one of the history.
  */
+
+import { toDay } from "../../db/dates.ts";
 import { type Invoice, word } from "../generator/invoice.ts";
 import { createLineStyle, type LineStyle } from "../generator/line.ts";
-import { dayNumber } from "../generator/pattern.ts";
 import { deriveKey, mix32 } from "../generator/random.ts";
 import { createVenues, type Venues } from "../generator/venues.ts";
 import type { Cell, Lateness } from "../results.ts";
@@ -42,7 +43,7 @@ export interface Part {
 export function scaleOf(history: number): Scale {
   const small = history < 1_000_000;
   const span = small ? (history < 100_000 ? 2 : 6) : 36;
-  const lastDay = dayNumber(HISTORY_END);
+  const lastDay = toDay(HISTORY_END);
   const [lastYear = 0, lastMonth = 0] = HISTORY_END.split("-").map(Number);
   const months = Array.from({ length: span }, (_, index, back = span - 1 - index) => {
     const start = (shift: number) => Date.UTC(lastYear, lastMonth - 1 - back + shift, 1) / 86_400_000;

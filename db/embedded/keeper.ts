@@ -40,7 +40,11 @@ async function keepServer(place: Place, starter: number): Promise<void> {
 }
 
 /** Watches until the server is stopped, by us or by somebody (`done`), or the session is lost. */
-async function watch(place: Place, session: ServerSession, expected: () => boolean): Promise<"done" | "lost"> {
+async function watch(
+  place: Place,
+  session: ServerSession,
+  expected: () => boolean,
+): Promise<"done" | "lost"> {
   const { client } = session;
   const lost = new AbortController();
   client.once("end", () => lost.abort());

@@ -4,6 +4,7 @@ import { createWriteStream } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { finished } from "node:stream/promises";
+import { addDays } from "../../db/dates.ts";
 import type { Total } from "../reports/totals.ts";
 
 export interface Line {
@@ -54,17 +55,13 @@ export async function makeDrop(options: {
     return {
       venue: `venue-${invoice % 7}`,
       invoice,
-      createdOn: daysBefore("2026-04-01", 1 + ((invoice * 37) % 115)),
+      createdOn: addDays("2026-04-01", -1 - ((invoice * 37) % 115)),
       cents: ((invoice * 7919 + version * 104_729) % 100_000) - 2000,
     };
   });
   const path = join(folder, `drop${first}-${version}_${syncedOn}.csv`);
   await writeFile(path, `venue_id,invoice_id,datetime_created,total\n${lines.map(formatLine).join("")}`);
   return { path, syncedOn, lines };
-}
-
-function daysBefore(date: string, days: number): string {
-  return new Date(Date.parse(`${date}T00:00:00Z`) - days * 86_400_000).toISOString().slice(0, 10);
 }
 
 /**

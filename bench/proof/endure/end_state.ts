@@ -2,11 +2,11 @@
 import { sql } from "drizzle-orm";
 import { type Database, withTransaction } from "../../../db/client.ts";
 import { streamRows } from "../../../db/cursor.ts";
+import { toDate, toDay } from "../../../db/dates.ts";
 import type { Settings } from "../../../db/schema.ts";
 import type { Divergence } from "../../../etl/verify/divergence.ts";
 import { verifyWarehouse } from "../../../etl/verify/verify.ts";
 import { euros } from "../../generator/line.ts";
-import { dayNumber, isoDate } from "../../generator/pattern.ts";
 import type { Venues } from "../../generator/venues.ts";
 import type { Truth } from "./invoices.ts";
 
@@ -28,7 +28,7 @@ export async function compareWithModel(
       sql`select venue_id, created_on::text, invoices, total from reports.venue_daily_totals`,
     );
     for await (const { venue_id: venue, created_on, invoices, total } of rows) {
-      const key = keyOf(venues.indexOf(venue), dayNumber(created_on));
+      const key = keyOf(venues.indexOf(venue), toDay(created_on));
       const expected = left.get(key);
       left.delete(key);
       const wanted = expected === undefined ? "nothing" : `${expected.invoices}, ${euros(expected.cents)}`;
@@ -40,7 +40,7 @@ export async function compareWithModel(
   });
   for (const { venue, day, invoices, cents } of left.values()) {
     found.add(
-      `${venues.name(venue)} on ${isoDate(day)}: the reports show nothing; the model has ${invoices}, ${euros(cents)}`,
+      `${venues.name(venue)} on ${toDate(day)}: the reports show nothing; the model has ${invoices}, ${euros(cents)}`,
     );
   }
   return found.list();

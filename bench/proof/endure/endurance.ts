@@ -7,11 +7,11 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Database, openDatabase } from "../../../db/client.ts";
+import { toDate } from "../../../db/dates.ts";
 import { initWarehouse } from "../../../db/migrate.ts";
 import type { Settings } from "../../../db/schema.ts";
 import { refreshPartitions } from "../../../etl/refresh/refresh.ts";
 import type { Strategy } from "../../../etl/refresh/strategy.ts";
-import { isoDate } from "../../generator/pattern.ts";
 import { type AskedProcess, startAskedProcess } from "../../program/asked_process.ts";
 import { describeEnvironment } from "../../program/environment.ts";
 import { openBenchServer } from "../../program/server.ts";
@@ -247,7 +247,7 @@ async function keepReading(
   const { drops, truth, readTimes, watch, differences, failures } = endurance;
   try {
     while (!loaded.aborted) {
-      const today = isoDate(drops.today());
+      const today = toDate(drops.today());
       const done = await reader.ask({ kind: "read", today, floor: truth.invoices() }, "read");
       const measured = readTimes.get(done.read) ?? [];
       readTimes.set(done.read, measured);

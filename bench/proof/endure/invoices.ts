@@ -2,17 +2,18 @@
  * The invoices of a run, and what the warehouse must show of them. Each is a pure function of the seed and of
  * its number, so that any drop can say something about any of them.
  */
+
+import { toDay } from "../../../db/dates.ts";
 import { createStanding, type LoadOrder, type Statements } from "../../../etl/testing/models/standing.ts";
 import { createTotals, type Group } from "../../../etl/testing/models/totals.ts";
 import { type Invoice, word } from "../../generator/invoice.ts";
 import { createLineStyle, type LineStyle } from "../../generator/line.ts";
-import { dayNumber } from "../../generator/pattern.ts";
 import { deriveKey, mix32 } from "../../generator/random.ts";
 import { createVenues, type Venues } from "../../generator/venues.ts";
 import { createInvoice } from "../../run/scale.ts";
 
 /** The first sync date; the run's calendar goes on from there. */
-export const FIRST_SYNC_DAY = dayNumber("2025-01-01");
+export const FIRST_SYNC_DAY = toDay("2025-01-01");
 /** No calendar gets that far. */
 const LAST_SYNC_DAY = FIRST_SYNC_DAY + 3650;
 export const LATEST_DAYS = 1095;

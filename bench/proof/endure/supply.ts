@@ -1,12 +1,12 @@
 /** Makes the drops of a run one after the other, each when a loader asks for it. */
 import { link, mkdir, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
+import { toDate } from "../../../db/dates.ts";
 import type { Statements } from "../../../etl/testing/models/standing.ts";
 import { PAGE_BYTES } from "../../generator/drop_lines.ts";
 import type { Invoice } from "../../generator/invoice.ts";
 import { HEADER, LONGEST_LINE, type Page, writeCanonical } from "../../generator/line.ts";
 import { writeBad, writeOdd } from "../../generator/odd_lines.ts";
-import { isoDate } from "../../generator/pattern.ts";
 import { deriveKey, mix32 } from "../../generator/random.ts";
 import { writeFileWhole } from "../../generator/sink.ts";
 import { createInvoice } from "../../run/scale.ts";
@@ -152,7 +152,7 @@ export async function clearDrops(folder: string): Promise<void> {
 }
 
 function nameDrop(folder: string, index: number, syncDay: number, ending: string): string {
-  return join(folder, `shop${index % 40}_${isoDate(syncDay)}_${String(index).padStart(6, "0")}${ending}`);
+  return join(folder, `shop${index % 40}_${toDate(syncDay)}_${String(index).padStart(6, "0")}${ending}`);
 }
 
 /** The same bytes under another name; `later`: and another sync date. */
