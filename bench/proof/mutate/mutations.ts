@@ -325,4 +325,12 @@ export const MUTATIONS: readonly Mutation[] = [
     tests: ["etl/testing/scenarios/connect.test.ts"],
     simulate: false,
   },
+  {
+    name: "what was read of a drop is kept until its end",
+    file: "etl/drop/read.ts",
+    find: "    yield event;\n",
+    replace: "    Object.assign(hash, { [bytes]: event });\n    yield event;\n",
+    tests: ["etl/testing/scenarios/memory.test.ts"],
+    simulate: false,
+  },
 ];
