@@ -9,8 +9,9 @@ export interface MemoryLimit {
 }
 
 /**
- * The command of a Node program that cannot have more memory, whenever its collector runs: before an allocation fails, Node collects what is not
- * in use any more. The limit for all memory is hard on Linux; other systems may know the one for the heap alone.
+ * The command of a Node program that cannot have more memory, whenever its collector runs: before an
+ * allocation fails, Node collects what is not in use any more. The limit for all memory is hard on Linux;
+ * other systems may know the one for the heap alone.
  *
  * @param command the program of Node, its flags, and the script
  */

@@ -1,6 +1,6 @@
 /**
- * Memory of a load does not depend on the size of the drop: with five times the lines of one that fills a chunk, it still does with what it
- * may have at most. ROLLBOOK_MEMORY_ROWS=1000000 tries five million lines.
+ * Memory of a load does not depend on the size of the drop: two million lines, which fill eight chunks, need
+ * no more than the process may have. ROLLBOOK_MEMORY_ROWS=1000000 tries five million.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -16,7 +16,7 @@ import { limitMemory, type MemoryLimit } from "../memory_limit.ts";
 const ROWS = Number(process.env.ROLLBOOK_MEMORY_ROWS ?? 400_000);
 /** Most lines repeat an invoice: what is tried is the reading process, not how PostgreSQL inserts. */
 const INVOICES = 20_000;
-/** A load of two million lines needs some 210 MB; if each line were kept it would be 350, for a line takes 70 bytes. */
+/** A load of two million lines needs some 210 MB; if it kept each line, at 70 bytes, it would need 350. */
 const LIMIT: MemoryLimit = { total: 256, heap: 64 };
 
 interface Loaded {
@@ -24,7 +24,7 @@ interface Loaded {
   readonly rows: Readonly<Record<string, number>>;
 }
 
-/** Loads a drop into a warehouse of its own by the real command line, which has no more memory than {@link LIMIT} allows. */
+/** Loads a drop into a warehouse of its own by the real command line, within {@link LIMIT}. */
 async function loadInLimits(options: {
   readonly rows: number;
   readonly badEvery?: number;
