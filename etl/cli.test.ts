@@ -143,7 +143,7 @@ test("--ignore-missing passes over what is not there, and is done when that is a
   writeDrop(folder, "a_2026-01-01.csv", [GOOD(1)]);
   const some = await run("load", "gone.csv", "a_2026-01-01.csv", "--ignore-missing", "--json");
   expect(some.code).toBe(0);
-  expect(some.stderr).toBe("gone.csv: not there, passed over\n");
+  expect(some.stderr).toBe("gone.csv: not there, skipped\n");
   expect(jsonLines(some.stdout)).toMatchObject([{ file: "a_2026-01-01.csv", outcome: "loaded" }]);
   expect(await run("load", "gone.csv", "--ignore-missing")).toMatchObject({ code: 0, stdout: "" });
   expect(await run("load", ".", "--ignore-missing")).toMatchObject({ code: 2 });
@@ -282,7 +282,7 @@ test("when the database goes away, drops that were not tried have failed, too, e
   expect(objects.slice(1)).toMatchObject(Array(3).fill({ error: { code: "connection" } }));
   expect(Object.keys(objects[2] ?? {})).toEqual(Object.keys(objects[1] ?? {}));
   expect(stderr).toContain("attempt 1 failed, trying again");
-  expect(stderr).toContain("2 drops not tried");
+  expect(stderr).toContain("2 files not tried");
 });
 
 test("a database that cannot be reached at all: an object per drop, and exit 1", async () => {

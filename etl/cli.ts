@@ -6,7 +6,7 @@ import type { VerbKind } from "./commands/kind.ts";
 import { catchInterrupts, Interruption, SIGNAL_EXIT } from "./interrupts.ts";
 import { buildProgram, explainError } from "./program.ts";
 
-/** After a signal the process ends within this time, whatever hangs; the database rolls back by itself. */
+/** After a signal the process ends within this time, even if something hangs; the database rolls back by itself. */
 const END_WITHIN_MS = 4500;
 /** But a slow reader gets the line that is being written whole, if it takes it within this time. */
 const OUTPUT_WITHIN_MS = 25_000;

@@ -28,7 +28,7 @@ export async function presentFiles(
     }
     // What takes a drop's name after it was listed must not hold up the others.
     if (!follow && ignoreMissing && !found.isFile()) {
-      note(context, `${name}: no regular file, passed over`);
+      note(context, `${name}: no regular file, skipped`);
       continue;
     }
     if (found.isDirectory()) {
@@ -63,7 +63,7 @@ function isMissing(error: unknown): boolean {
 }
 
 export function noteMissing(context: Context, file: string): void {
-  note(context, `${printable(file)}: not there, passed over`);
+  note(context, `${printable(file)}: not there, skipped`);
 }
 
 /** Arguments are text: of bytes that are not UTF-8 something else has come in. */

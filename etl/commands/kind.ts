@@ -3,7 +3,7 @@ import type { Command } from "commander";
 
 /**
  * Decides what happens when nobody takes the output any more (`| head -1`, a full disk):
- * - `works`: the work goes on to its end without output, and the exit code tells of the work;
+ * - `works`: the work goes on to its end without output, and the exit code says how it went;
  * - `reads`: the output is all there is, so the command ends.
  */
 export type VerbKind = "works" | "reads";

@@ -92,7 +92,7 @@ async function showUntried(context: Context, files: readonly string[], flags: Lo
       });
     }
   }
-  note(context, `${countOf(files.length, "drop")} not tried: the database is out of reach`);
+  note(context, `${countOf(files.length, "file")} not tried: the database is out of reach`);
 }
 
 async function showRejects(context: Context, { rejectedLines, withRejects }: Tally): Promise<void> {

@@ -33,15 +33,15 @@ export async function withDatabase<T>(
   return closing(context, open, () => work(open));
 }
 
-/** What the embedded server is busy with is told when it takes longer than this. */
-const TELL_AFTER_MS = 1000;
+/** What the embedded server is doing is shown when it takes longer than this. */
+const SHOW_AFTER_MS = 1000;
 
 async function opening<T>(context: Context, open: (options: OpenOptions) => Promise<T>): Promise<T> {
   const config = readConfig({ environment: context.environment, folder: context.folder });
   let timer: NodeJS.Timeout | undefined;
   const onProgress = (message: string) => {
     clearTimeout(timer);
-    timer = setTimeout(() => note(context, printable(message)), TELL_AFTER_MS);
+    timer = setTimeout(() => note(context, printable(message)), SHOW_AFTER_MS);
   };
   try {
     return await open({ config, signal: context.signal, onProgress });

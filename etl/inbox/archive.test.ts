@@ -89,7 +89,7 @@ test("loaded drops go to archive/, rejected ones to rejected/ with their reason,
   ]);
   expect(stderr.split("\n")).toEqual([
     expect.stringContaining("new_2026-01-05.csv: the ledger does not know it, so it stays"),
-    expect.stringContaining("gone_2026-01-05.csv: not there, passed over"),
+    expect.stringContaining("gone_2026-01-05.csv: not there, skipped"),
     "",
   ]);
   expect(filesIn(inbox)).toEqual(["archive", "new_2026-01-05.csv", "rejected"]);

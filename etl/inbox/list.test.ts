@@ -159,9 +159,10 @@ test("labels tell the dates of a batch, as far as there are any", async () => {
 test("nothing ready is no output and no failure; people are informed", async () => {
   const { inbox, list } = makeInbox();
   writeDrop(inbox, "notes.txt", ["x"]);
-  const message = "notes.txt: no drop, so it stays where it is: its name does not end in .csv or .csv.gz.\n";
+  const message =
+    "notes.txt: no CSV file, so it stays where it is: its name does not end in .csv or .csv.gz.\n";
   expect(await list("--json", "--wait", "2")).toEqual({ code: 0, stdout: "", stderr: message });
-  expect(await list()).toEqual({ code: 0, stdout: "No drop is ready.\n", stderr: message });
+  expect(await list()).toEqual({ code: 0, stdout: "No file is ready.\n", stderr: message });
 });
 
 test("two thousand small drops are at most eight batches, all in order; a limit takes the oldest", async () => {
@@ -181,7 +182,7 @@ test("two thousand small drops are at most eight batches, all in order; a limit 
   expect([batches.at(0)?.syncedFrom, batches.at(-1)?.syncedTo]).toEqual(["2026-01-01", "2026-12-31"]);
   const limited = await list("--json", "--limit", "30", "--batches", "2");
   expect(jsonLines(limited.stdout).flatMap(({ files }) => files)).toEqual(wanted.slice(0, 30));
-  expect(limited.stderr).toBe("1,970 more drops ready; the oldest come first\n");
+  expect(limited.stderr).toBe("1,970 more files ready; the oldest come first\n");
 });
 
 test("a folder that is none is a usage error, and so are files for archive and decide that lie elsewhere", async () => {

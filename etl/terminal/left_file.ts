@@ -17,7 +17,7 @@ export function describeLeft({ name: given, reason }: LeftFile): string {
     case "not_utf8":
       return `${name}: its name is not UTF-8, so it stays where it is. Rename it.`;
     case "not_csv":
-      return `${name}: no drop, so it stays where it is: its name does not end in .csv or .csv.gz.`;
+      return `${name}: no CSV file, so it stays where it is: its name does not end in .csv or .csv.gz.`;
     case "unreadable":
       return `${name}: this user may not read it, so it stays where it is. Let this user read it (chmod, chown).`;
   }

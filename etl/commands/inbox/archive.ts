@@ -87,7 +87,7 @@ async function showArchived(context: Context, report: ArchiveReport, json: boole
       return writeLine(context, `${file}: ${report.outcome}${number}, ${where}`);
     }
     case "missing":
-      return note(context, `${file}: not there, passed over`);
+      return note(context, `${file}: not there, skipped`);
     case "unknown":
       return note(
         context,

@@ -46,7 +46,7 @@ async function list(context: Context, folder: string, flags: ListFlags): Promise
   });
   const taken = ready.slice(0, flags.limit);
   if (taken.length < ready.length) {
-    note(context, `${countOf(ready.length - taken.length, "more drop")} ready; the oldest come first`);
+    note(context, `${countOf(ready.length - taken.length, "more file")} ready; the oldest come first`);
   }
   const batches = cutBatches(taken, flags.batches);
   if (flags.json) {
@@ -54,7 +54,7 @@ async function list(context: Context, folder: string, flags: ListFlags): Promise
   } else {
     await writeLine(
       context,
-      batches.length === 0 ? "No drop is ready." : formatBatches(batches, widthOf(context.stdout)),
+      batches.length === 0 ? "No file is ready." : formatBatches(batches, widthOf(context.stdout)),
     );
   }
   return EXIT.done;

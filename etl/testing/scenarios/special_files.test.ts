@@ -127,7 +127,7 @@ test("load refuses what is no file, at once; a link that is named is followed, u
   // What took a drop's place after it was listed holds up no other.
   const passed = await load("--no-follow", "--ignore-missing", "--json", ...refused, NAME);
   expect([passed.code, jsonLines(passed.stdout)]).toMatchObject([0, [{ file: NAME, outcome: "loaded" }]]);
-  expect(passed.stderr.match(/: no regular file, passed over\n/g)).toHaveLength(refused.length);
+  expect(passed.stderr.match(/: no regular file, skipped\n/g)).toHaveLength(refused.length);
   const followed = await load("--json", "good_2026-01-06.csv");
   expect(jsonLines(followed.stdout)).toMatchObject([{ outcome: "loaded", syncedOn: "2026-01-06" }]);
 });
