@@ -42,7 +42,7 @@ const day = (name: string) => date(name, { mode: "string" });
 const euros = (name: string) => numeric(name, { precision: 24, scale: 2 }).notNull();
 
 export const warehouse = pgSchema("warehouse");
-export const reports = pgSchema("reports");
+const reports = pgSchema("reports");
 
 export const settings = warehouse.table("settings", {
   onlyRow: boolean("only_row").primaryKey().default(true),

@@ -21,7 +21,6 @@ const LEASES = `select from pg_locks
       and classid::bigint = $1 and objid::bigint = $2 and objsubid = 2`;
 
 const OPEN_TIMEOUT_MS = 60_000;
-const DUPLICATE_DATABASE = "42P04";
 
 export interface Lease {
   readonly session: ServerSession;
@@ -104,7 +103,7 @@ async function createDatabase(client: Client): Promise<void> {
   } catch (error) {
     const state = errorState(error);
     // Another first command has made it meanwhile.
-    if (state !== DUPLICATE_DATABASE && state !== SQLSTATE.uniqueViolation) throw error;
+    if (state !== SQLSTATE.duplicateDatabase && state !== SQLSTATE.uniqueViolation) throw error;
   }
 }
 

@@ -4,6 +4,7 @@ import { closeSync } from "node:fs";
 import { createRequire } from "node:module";
 import { setPriority } from "node:os";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { SQLSTATE } from "../errors.ts";
 import { chooseAccount } from "./account.ts";
 import { PORT } from "./address.ts";
 import { ensureCluster } from "./cluster.ts";
@@ -11,9 +12,6 @@ import { openLog, readLog } from "./log.ts";
 import { makeSocketDir, type Place } from "./place.ts";
 import { isAlive, isServerOf, readPostmaster } from "./postmaster.ts";
 import { cannotRun, hasEnded, loadBinaries, run } from "./programs.ts";
-
-/** ERRCODE_LOCK_FILE_EXISTS: another server, or a process left over from one, still uses the data folder. */
-const LOCK_FILE_EXISTS = "F0001";
 
 const SETTINGS: Readonly<Record<string, string>> = {
   listen_addresses: "",
@@ -116,7 +114,8 @@ function watchServer(
   return () => {
     if (error !== undefined) throw cannotRun(error);
     if (!hasEnded(server)) return "runs";
-    return log().includes(` ${LOCK_FILE_EXISTS} `) ? "locked" : "failed";
+    // Another server, or a process left over from one, still uses the data folder.
+    return log().includes(` ${SQLSTATE.lockFileExists} `) ? "locked" : "failed";
   };
 }
 

@@ -1,14 +1,14 @@
 /**
  * The three tables of a partition: what they are called, how each is made and attached, and where it is now.
  */
-import { sql } from "drizzle-orm";
+import { getTableName, sql } from "drizzle-orm";
 import pg from "pg";
 import type { Session, Transaction } from "../client.ts";
-import { type Partition, partitions } from "../schema.ts";
+import { deltas, invoices, type Partition, partitions, rollup } from "../schema.ts";
 import { listPartitions } from "./catalog.ts";
 
 /** Each partition has a table, its leaf, under each of these. */
-export const PARENTS = ["invoices", "venue_day_deltas", "venue_day_rollup"] as const;
+export const PARENTS = [getTableName(invoices), getTableName(deltas), getTableName(rollup)] as const;
 export type Parent = (typeof PARENTS)[number];
 
 /** What the catalog says of the names. */
