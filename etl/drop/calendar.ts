@@ -1,12 +1,15 @@
-/** The warehouse's calendar. PostgreSQL is asked, so that one time-zone database decides what date an instant has. */
+/**
+ * The warehouse's calendar. PostgreSQL is asked, so that one time-zone database decides what date an instant
+ * has.
+ */
 import { type SQL, sql } from "drizzle-orm";
 import type { Session } from "../../db/client.ts";
 
 /**
- * When a date of the warehouse's calendar begins: `created_on >= date` holds from `instants[0]` on, no more from
- * `instants[1]` on, again from `instants[2]` on, and so forth; likewise for wall-clock times. Whole seconds since
- * 1970-01-01, ascending; `walls` reads the wall clock as if it were UTC. Always an odd number of entries, nearly always
- * one.
+ * When a date of the warehouse's calendar begins: `created_on >= date` holds from `instants[0]` on, no more
+ * from `instants[1]` on, again from `instants[2]` on, and so forth; likewise for wall-clock times. Whole
+ * seconds since 1970-01-01, ascending; `walls` reads the wall clock as if it were UTC. Always an odd number
+ * of entries, nearly always one.
  */
 export interface DateThreshold {
   /** `YYYY-MM-DD`. */
@@ -21,8 +24,9 @@ const REACH_HOURS = 26;
 /**
  * For each date: from when on `created_on` is that date or later, for instants and for wall-clock times.
  *
- * Nearly always that is one moment, midnight. Where the clock changes within {@link REACH_HOURS} of it, PostgreSQL is
- * asked for every minute of that time. So a midnight that comes twice, or never, and a skipped day are right, too.
+ * Nearly always that is one moment, midnight. Where the clock changes within {@link REACH_HOURS} of it,
+ * PostgreSQL is asked for every minute of that time. So a midnight that comes twice, or never, and a skipped
+ * day are right, too.
  */
 export async function readThresholds(options: {
   readonly session: Session;
@@ -100,9 +104,11 @@ function isSteady(timeZone: string, fromHours: number, toHours: number): SQL {
 const DAY_REACH_HOURS = 24 + REACH_HOURS;
 
 /**
- * The offset from UTC, in seconds, that the warehouse's clock has on each date and around it; null where it changes then.
+ * The offset from UTC, in seconds, that the warehouse's clock has on each date and around it; null where it
+ * changes then.
  *
- * Where it does not change, `created_on` of an instant of the date, or of a UTC date of that name, is found by addition.
+ * Where it does not change, `created_on` of an instant of the date, or of a UTC date of that name, is found
+ * by addition.
  */
 export async function readOffsets(options: {
   readonly session: Session;

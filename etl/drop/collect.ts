@@ -10,7 +10,8 @@ export interface CollectedRows {
 }
 
 /**
- * Canonical lines are collected as runs of the batch's own bytes. When all of a batch is one run, nothing is copied.
+ * Canonical lines are collected as runs of the batch's own bytes. When all of a batch is one run, nothing is
+ * copied.
  */
 export function collectRows(batch: Buffer): CollectedRows {
   let count = 0;

@@ -1,6 +1,6 @@
 /**
- * How a drop is written: its delimiter, whether its first line is a header, and where its columns are. Also how a line is
- * split into cells. The rules: docs/design.md, "The drop format".
+ * How a drop is written: its delimiter, whether its first line is a header, and where its columns are. Also
+ * how a line is split into cells. The rules: docs/design.md, "The drop format".
  */
 import { CsvError, parse } from "csv-parse/sync";
 import { COLUMNS, type Column, type CopyLayout } from "./row.ts";
@@ -30,8 +30,8 @@ export const DEFAULT_DIALECT: Dialect = withoutHeader(",");
 /**
  * Reads the dialect from the first line that is not empty.
  *
- * A header in which one of the names is missing, or there twice, is refused. The names are ASCII, so the line need not be
- * UTF-8.
+ * A header in which one of the names is missing, or there twice, is refused. The names are ASCII, so the line
+ * need not be UTF-8.
  *
  * @param options.firstLine its bytes, without byte order mark and terminator
  */
@@ -46,8 +46,8 @@ export function detectDialect(options: { readonly firstLine: Buffer }): DialectR
 }
 
 /**
- * How the rows of a drop go to COPY. When the file has these columns and no others, its own delimiter and order are kept,
- * so that canonical lines pass as they are. Otherwise every row is written anew.
+ * How the rows of a drop go to COPY. When the file has these columns and no others, its own delimiter and
+ * order are kept, so that canonical lines pass as they are. Otherwise every row is written anew.
  */
 export function copyLayout(dialect: Dialect): CopyLayout {
   if (dialect.cells !== COLUMNS.length) return { delimiter: ",", columns: COLUMNS };
@@ -58,8 +58,8 @@ export function copyLayout(dialect: Dialect): CopyLayout {
 /**
  * Splits a line into its cells, quotes taken off; undefined when its quotes are broken.
  *
- * A field that begins with a quote must be closed on the same line, with nothing after it. Any other field may hold no
- * quote (RFC 4180, and csv-parse without its relaxations).
+ * A field that begins with a quote must be closed on the same line, with nothing after it. Any other field
+ * may hold no quote (RFC 4180, and csv-parse without its relaxations).
  *
  * @param limit cells beyond this number may be left out of the result
  */
@@ -116,8 +116,9 @@ function explainHeader(missing: readonly Column[], repeated: readonly Column[]):
 }
 
 /**
- * Takes off the quotes in place, when each cell either has none or is one quoted field without quotes inside. False means
- * that the line needs the parser. This is ten times as fast as the parser, and nearly all quoted drops are like this.
+ * Takes off the quotes in place, when each cell either has none or is one quoted field without quotes inside.
+ * False means that the line needs the parser. This is ten times as fast as the parser, and nearly all quoted
+ * drops are like this.
  */
 function unquoteAll(cells: string[]): boolean {
   for (const [index, cell] of cells.entries()) {
@@ -130,7 +131,10 @@ function unquoteAll(cells: string[]): boolean {
   return true;
 }
 
-/** Parses one line by csv-parse, which throws at the first broken quote. To collect its errors would take quadratic time. */
+/**
+ * Parses one line by csv-parse, which throws at the first broken quote. To collect its errors would take
+ * quadratic time.
+ */
 function parseQuoted(text: string, delimiter: Delimiter): string[] | undefined {
   try {
     const records: string[][] = parse(text, { delimiter, record_delimiter: "\n", relax_column_count: true });

@@ -11,15 +11,15 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-test("a drop's hash is that of its bytes, told as they are read", async () => {
+test("a drop's hash is that of its bytes, reported as they are read", async () => {
   const path = join(folder, "three.bin");
   const content = Buffer.alloc(300_000, "abc");
   await writeFile(path, content);
-  const told: number[] = [];
-  const { sha256, bytes } = await hashDrop({ path, onBytes: (read) => told.push(read) });
+  const reported: number[] = [];
+  const { sha256, bytes } = await hashDrop({ path, onBytes: (read) => reported.push(read) });
   expect(sha256).toEqual(createHash("sha256").update(content).digest());
   expect(bytes).toBe(300_000);
-  expect(told).toEqual([131_072, 262_144, 300_000]);
+  expect(reported).toEqual([131_072, 262_144, 300_000]);
 });
 
 test("an empty file has the hash of nothing", async () => {

@@ -4,7 +4,10 @@ import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { errorState, RollbookError } from "../../db/errors.ts";
 
-/** The most bytes read at once: large enough that the calls do not count, small enough that memory stays small. */
+/**
+ * The most bytes read at once: large enough that the calls do not count, small enough that memory stays
+ * small.
+ */
 export const READ_BYTES = 128 * 1024;
 
 /** What distinguishes a file from another one that was given its name later. */
@@ -21,8 +24,8 @@ export function isSameFile(one: FileState, other: FileState): boolean {
 /** Which file may be read at a path. */
 export interface FileGuard {
   /**
-   * Whether a symbolic link is followed; default true. Say false where others may write: their link could lead to a file
-   * that only this user may read.
+   * Whether a symbolic link is followed; default true. Say false where others may write: their link could
+   * lead to a file that only this user may read.
    */
   readonly follow?: boolean | undefined;
   /** The file as it was listed. Another one that has its name by now is not read. */
@@ -30,8 +33,8 @@ export interface FileGuard {
 }
 
 /**
- * Opens a regular file to read it. It never waits for the other end of a pipe, and never opens a device or a socket, even
- * if one was put in the file's place since it was listed.
+ * Opens a regular file to read it. It never waits for the other end of a pipe, and never opens a device or a
+ * socket, even if one was put in the file's place since it was listed.
  *
  * Throws a `RollbookError`: `file_unreadable`, or `file_changed` when it is not the file that was listed.
  */
@@ -58,8 +61,8 @@ export async function openRegularFile(path: string, guard: FileGuard = {}): Prom
 /**
  * The bytes of a file, in buffers that are not used again.
  *
- * Throws a `RollbookError`: `file_unreadable`, `file_changed` when it is not the file that was listed, or `aborted` when the
- * signal aborts. The file is closed in any case.
+ * Throws a `RollbookError`: `file_unreadable`, `file_changed` when it is not the file that was listed, or
+ * `aborted` when the signal aborts. The file is closed in any case.
  */
 export async function* readFileBytes(
   options: FileGuard & {

@@ -8,11 +8,12 @@ import { INFLATION_LIMIT, type RefusedEvent, refuseInflation, refuseTruncated } 
 export type Source = AsyncIterable<Buffer | RefusedEvent>;
 
 /**
- * Inflates a gzip stream, which may have several members. If the stream is cut or damaged, all that could be inflated is
- * yielded, and then the refusal. If it inflates too far, what came before the limit is yielded, and then the refusal.
+ * Inflates a gzip stream, which may have several members. If the stream is cut or damaged, all that could be
+ * inflated is yielded, and then the refusal. If it inflates too far, what came before the limit is yielded,
+ * and then the refusal.
  *
- * It inflates one chunk at a time. A pipeline throws away what it holds when the stream breaks, and how much that is
- * depends on timing.
+ * It inflates one chunk at a time. A pipeline throws away what it holds when the stream breaks, and how much
+ * that is depends on timing.
  */
 export async function* inflate(
   raw: AsyncIterable<Buffer>,

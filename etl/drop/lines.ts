@@ -13,7 +13,10 @@ import { type LineFormat, lineFormat, validateLine } from "./validate.ts";
 /** Rows and rejects of some 128 KiB of input, each in the order of the file. */
 export interface RowsEvent {
   readonly kind: "rows";
-  /** Lines of COPY's text format in the layout of the `dialect` event. The reader does not use these bytes again. */
+  /**
+   * Lines of COPY's text format in the layout of the `dialect` event. The reader does not use these bytes
+   * again.
+   */
   readonly copy: Buffer;
   /** How many lines `copy` holds. */
   readonly rows: number;
@@ -112,7 +115,10 @@ function startsWithMark(batch: Buffer): boolean {
   return batch.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK);
 }
 
-/** The offset of the first line that is not empty, counting those before it; the end of the batch when there is none. */
+/**
+ * The offset of the first line that is not empty, counting those before it; the end of the batch when there
+ * is none.
+ */
 function skipEmptyLines(reading: Reading, batch: Buffer, from: number): number {
   let at = from;
   while (at < batch.length) {

@@ -39,7 +39,7 @@ describe("a name holds no sync date when", () => {
   });
 });
 
-test("a refused name is told with the file and the remedy", () => {
+test("a refusal names the file and the remedy", () => {
   expect(readDropName({ fileName: "in/two_2018-07-09_20180710.csv" })).toEqual({
     kind: "refused",
     code: "no_sync_date",

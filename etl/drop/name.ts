@@ -7,7 +7,8 @@ export type DropName =
   | { readonly kind: "refused"; readonly code: "not_csv" | "no_sync_date"; readonly message: string };
 
 /**
- * Reads from a file's name whether it is compressed, and the drop's sync date. The rules: docs/design.md, "The drop format".
+ * Reads from a file's name whether it is compressed, and the drop's sync date. The rules: docs/design.md,
+ * "The drop format".
  *
  * @param options.fileName with or without its folders, which are ignored
  * @param options.syncedOn a valid `YYYY-MM-DD`, in place of the date in the name
@@ -38,7 +39,10 @@ function explainDates(name: string, dates: readonly string[]): string {
   return `${name}: ${fault}: name the sync date once, as YYYY-MM-DD or YYYYMMDD, or give it with --synced-on`;
 }
 
-/** `YYYY-MM-DD` between other characters than digits, or a run of 8 digits, or one of 14 that ends in a time of day. */
+/**
+ * `YYYY-MM-DD` between other characters than digits, or a run of 8 digits, or one of 14 that ends in a time
+ * of day.
+ */
 const DATE_IN_NAME = /(?<!\d)(?:(\d{4})-(\d\d)-(\d\d)|(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d))?)(?!\d)/g;
 
 /** The sync dates in a name, each once. Only dates of the years 1900 to 2099 count. */

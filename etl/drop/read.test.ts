@@ -487,7 +487,7 @@ describe("memory stays small:", () => {
     }
   });
 
-  test("rows that were told are not written over by later ones", async () => {
+  test("rows that were yielded are not written over by later ones", async () => {
     const path = join(folder, "kept.csv");
     const lines = Array.from(
       { length: 20_000 },
@@ -562,11 +562,11 @@ describe("reading stops", () => {
   });
 });
 
-test("the bytes of the file are told as they are read", async () => {
-  const path = join(folder, "told.csv.gz");
+test("the bytes of the file are reported as they are read", async () => {
+  const path = join(folder, "reported.csv.gz");
   const content = gzipSync(ROW);
   await writeFile(path, content);
-  const told: number[] = [];
-  await gather(readDrop({ path, gzip: true, rules: RULES, onBytes: (bytes) => told.push(bytes) }));
-  expect(told).toEqual([content.length]);
+  const reported: number[] = [];
+  await gather(readDrop({ path, gzip: true, rules: RULES, onBytes: (bytes) => reported.push(bytes) }));
+  expect(reported).toEqual([content.length]);
 });

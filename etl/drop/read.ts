@@ -1,4 +1,7 @@
-/** Reads a drop from its file: bytes, gunzip, lines, and for each line its row for COPY or its reject. It needs no database, and the same memory for any file. */
+/**
+ * Reads a drop from its file: bytes, gunzip, lines, and for each line its row for COPY or its reject. It
+ * needs no database, and the same memory for any file.
+ */
 import { createHash } from "node:crypto";
 import { basename } from "node:path";
 import { readFileBytes, throwIfAborted } from "./file.ts";
@@ -6,7 +9,10 @@ import { inflate } from "./inflate.ts";
 import { type LinesEvent, readLines } from "./lines.ts";
 import type { LineRules } from "./rules.ts";
 
-/** The dialect first, then rows, then either the refusal of the drop, or hash and size of the file's own bytes as they were read. */
+/**
+ * The dialect first, then rows, then either the refusal of the drop, or hash and size of the file's own bytes
+ * as they were read.
+ */
 export type ReadEvent =
   | LinesEvent
   | { readonly kind: "end"; readonly sha256: Buffer; readonly bytes: number };
@@ -14,7 +20,8 @@ export type ReadEvent =
 /**
  * Reads a drop from its file.
  *
- * Throws a `RollbookError`: `file_unreadable`, or `aborted` when the signal aborts. The file is closed in any case.
+ * Throws a `RollbookError`: `file_unreadable`, or `aborted` when the signal aborts. The file is closed in any
+ * case.
  *
  * @param options.gzip as the file's name says
  * @param options.onBytes gets the number of bytes of the file that were read so far

@@ -1,9 +1,10 @@
 /**
- * The fast path: a byte scanner that recognises canonical lines, which pass to COPY as they are. It rejects nothing. All
- * other lines go the careful path (validate.ts), and a test compares the two.
+ * The fast path: a byte scanner that recognises canonical lines, which pass to COPY as they are. It rejects
+ * nothing. All other lines go the careful path (validate.ts), and a test compares the two.
  *
- * A canonical line has the columns of a row and no others, each in a form that the scanner of its type takes, and ends
- * with LF or CRLF. Its time has no fraction and no offset but `Z`, and its date is one that is taken.
+ * A canonical line has the columns of a row and no others, each in a form that the scanner of its type takes,
+ * and ends with LF or CRLF. Its time has no fraction and no offset but `Z`, and its date is one that is
+ * taken.
  */
 import { COLUMNS, ROW } from "./row.ts";
 import { createSpanCheck, type OpenSpans } from "./spans.ts";
@@ -19,8 +20,8 @@ export const NOT_CANONICAL = -1;
 /**
  * Returns the offset after the line's terminator when the line at `from` is canonical, else NOT_CANONICAL.
  *
- * `batch` ends with LF, which is part of no field, so the scanners read no further. `utf8`: whether all of the batch is
- * UTF-8. If it is not, only ASCII is recognised.
+ * `batch` ends with LF, which is part of no field, so the scanners read no further. `utf8`: whether all of
+ * the batch is UTF-8. If it is not, only ASCII is recognised.
  */
 export type Recogniser = (batch: Buffer, from: number, utf8: boolean) => number;
 
@@ -28,7 +29,10 @@ const LF = 0x0a;
 const CR = 0x0d;
 const UPPER_Z = 0x5a;
 
-/** Makes a scanner for the lines of one drop. In a file with further columns no line is canonical: each row is written anew. */
+/**
+ * Makes a scanner for the lines of one drop. In a file with further columns no line is canonical: each row is
+ * written anew.
+ */
 export function createRecogniser(options: { readonly format: LineFormat }): Recogniser {
   const { dialect, copy, open } = options.format;
   if (dialect.cells !== COLUMNS.length) return () => NOT_CANONICAL;

@@ -34,10 +34,10 @@ export function refuseTruncated(error: Error | null): RefusedEvent {
 }
 
 /**
- * How far a gzip file may inflate: to so many bytes in any case, and beyond that to so many times its own size. Invoices
- * have random ids, so gzip makes drops some five times smaller; its format allows for a thousand times. The limit does
- * not protect memory, which is constant. It protects the disk, which has to hold what is staged, and the hours that it
- * would take.
+ * How far a gzip file may inflate: to so many bytes in any case, and beyond that to so many times its own
+ * size. Invoices have random ids, so gzip makes drops some five times smaller; its format allows for a
+ * thousand times. The limit does not protect memory, which is constant. It protects the disk, which has to
+ * hold what is staged, and the hours that it would take.
  */
 export interface InflationLimit {
   readonly bytes: number;

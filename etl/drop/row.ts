@@ -1,17 +1,19 @@
 /**
- * The layout of a row: the columns of a drop in the order of a file without a header, the type that each has in staging,
- * and the text in which COPY gets it. All that reads, stages, keeps or writes rows follows {@link ROW}: the dialect, the
- * rules (validate.ts, recognise.ts), staging, the merge, and the chunks of the direct way.
+ * The layout of a row: the columns of a drop in the order of a file without a header, the type that each has
+ * in staging, and the text in which COPY gets it. All that reads, stages, keeps or writes rows follows {@link
+ * ROW}: the dialect, the rules (validate.ts, recognise.ts), staging, the merge, and the chunks of the direct
+ * way.
  *
  * To add a column, for example `currency`:
- * 1. Add `currency: { type: "text", maxLength: 3, missing: "missing_currency", tooLong: "bad_currency" }` to ROW, and
- *    its place in `invoices` to {@link VALUES}; its new reasons to reject a line go to reject.ts.
+ * 1. Add `currency: { type: "text", maxLength: 3, missing: "missing_currency", tooLong: "bad_currency" }` to
+ *    ROW, and its place in `invoices` to {@link VALUES}; its new reasons to reject a line go to reject.ts.
  * 2. Write a migration that adds `currency` to the staging tables and to `invoices`, and `old_currency` to
  *    `corrections`; and add them to db/schema.ts.
  * 3. Add it to the views in which it is to be seen.
  *
- * A column of another type needs that type: how it is read and recognised (value/), and how the direct way keeps it
- * (load/direct/chunk.ts) and writes it (load/direct/binary.ts). The compiler names each of these places.
+ * A column of another type needs that type: how it is read and recognised (value/), and how the direct way
+ * keeps it (load/direct/chunk.ts, pack.ts) and writes it (load/direct/binary.ts). The compiler names each of these
+ * places.
  */
 import { escapeText, type TextRule } from "./value/text.ts";
 

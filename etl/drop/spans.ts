@@ -3,7 +3,10 @@ import type { RejectReason } from "./reject.ts";
 import type { LineRules } from "./rules.ts";
 import type { TimeKind, Timestamp } from "./value/timestamp.ts";
 
-/** The seconds that are taken, as alternating starts and ends of spans, ends not included: `[start, end, start, end, …]`. */
+/**
+ * The seconds that are taken, as alternating starts and ends of spans, ends not included: `[start, end,
+ * start, end, …]`.
+ */
 export type OpenSpans = Readonly<Record<TimeKind, readonly number[]>>;
 
 export function findOpenSpans(rules: LineRules): OpenSpans {
@@ -39,8 +42,8 @@ function spanAt(ascending: readonly number[], second: number): number {
 }
 
 /**
- * Counts at each threshold how many reasons to reject a line hold: one before the earliest date, one after the sync date,
- * one within each closed range. A second is taken where the count is zero.
+ * Counts at each threshold how many reasons to reject a line hold: one before the earliest date, one after
+ * the sync date, one within each closed range. A second is taken where the count is zero.
  */
 function openSpans(rules: LineRules, kind: TimeKind): number[] {
   const changes = [
@@ -61,7 +64,10 @@ function alternate(threshold: readonly number[], first: 1 | -1): { second: numbe
   return threshold.map((second, index) => ({ second, change: index % 2 === 0 ? first : -first }));
 }
 
-/** A check of single seconds. It remembers the span of the last one, because times are nearly always of one span. */
+/**
+ * A check of single seconds. It remembers the span of the last one, because times are nearly always of one
+ * span.
+ */
 export function createSpanCheck(spans: readonly number[]): (second: number) => boolean {
   let start = Number.POSITIVE_INFINITY;
   let end = Number.POSITIVE_INFINITY;

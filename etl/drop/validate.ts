@@ -1,6 +1,6 @@
 /**
- * The careful path: the rules for one line (docs/design.md, "The drop format"). A line is either written anew as a row
- * of COPY text, or rejected for the first reason that applies.
+ * The careful path: the rules for one line (docs/design.md, "The drop format"). A line is either written anew
+ * as a row of COPY text, or rejected for the first reason that applies.
  */
 import { isUtf8 } from "node:buffer";
 import { copyLayout, type Dialect, splitLine } from "./dialect.ts";
@@ -38,7 +38,10 @@ export interface LineBytes {
   readonly line: number;
 }
 
-/** Decides one line that is not empty: its row as COPY text (with an LF, in the layout of the format), or the reject. */
+/**
+ * Decides one line that is not empty: its row as COPY text (with an LF, in the layout of the format), or the
+ * reject.
+ */
 export function validateLine(options: {
   readonly bytes: LineBytes;
   readonly format: LineFormat;
@@ -108,7 +111,9 @@ function reject(bytes: LineBytes, reason: RejectReason, column: Column | null): 
 
 const CONTROL = 1;
 const NOT_ASCII = 2;
-/** For each byte: CONTROL for U+0000 to U+001F other than tab and for U+007F, NOT_ASCII from 0x80 on, else 0. */
+/**
+ * For each byte: CONTROL for U+0000 to U+001F other than tab and for U+007F, NOT_ASCII from 0x80 on, else 0.
+ */
 const BYTE_KINDS = Uint8Array.from({ length: 256 }, (_, byte) => {
   if (byte >= 0x80) return NOT_ASCII;
   return (byte < 0x20 && byte !== 0x09) || byte === 0x7f ? CONTROL : 0;

@@ -4,8 +4,8 @@ import { hashDrop } from "../drop/file.ts";
 import type { LoadTask } from "./task.ts";
 
 /**
- * Throws a RollbookError `file_changed` when the bytes that were read are not those that were claimed. It comes before all
- * other checks, because nothing can be said about half a file.
+ * Throws a RollbookError `file_changed` when the bytes that were read are not those that were claimed. It
+ * comes before all other checks, because nothing can be said about half a file.
  *
  * @param read hash of the bytes as they were read; null when reading stopped before the end
  */

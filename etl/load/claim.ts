@@ -20,8 +20,8 @@ export type Claim =
 export const LOADED_AGAIN = "loaded_again";
 
 /**
- * Releases the drop, so that it can be claimed again: its data was lost, and the ledger does not know that. The earlier
- * entry stays, as a failed load. Deltas that are left of it keep its number.
+ * Releases the drop, so that it can be claimed again: its data was lost, and the ledger does not know that.
+ * The earlier entry stays, as a failed load. Deltas that are left of it keep its number.
  */
 export async function releaseClaim(tx: Transaction, { sha256, syncedOn }: Drop): Promise<void> {
   await tx.db
@@ -35,8 +35,9 @@ export async function releaseClaim(tx: Transaction, { sha256, syncedOn }: Drop):
 }
 
 /**
- * Takes the drop for this transaction. The unique index on loaded drops decides: of two processes with the same drop the
- * second waits here until the first commits (then the drop is already loaded) or rolls back (then the second loads it).
+ * Takes the drop for this transaction. The unique index on loaded drops decides: of two processes with the
+ * same drop the second waits here until the first commits (then the drop is already loaded) or rolls back
+ * (then the second loads it).
  */
 export async function claimLoad(tx: Transaction, drop: Drop): Promise<Claim> {
   const { fileName, sha256, bytes, syncedOn } = drop;
@@ -75,8 +76,8 @@ export interface PastAttempts {
 }
 
 /**
- * The load that an earlier attempt committed although it got no answer, if there is one. It must be of the same drop:
- * after a crash of the server a number that was not committed may be given to another load.
+ * The load that an earlier attempt committed although it got no answer, if there is one. It must be of the
+ * same drop: after a crash of the server a number that was not committed may be given to another load.
  */
 export async function findSent(
   tx: Transaction,

@@ -3,17 +3,20 @@ import { from as copyFrom } from "pg-copy-streams";
 import type { Transaction } from "../../db/client.ts";
 
 export interface Copy {
-  /** Resolves when the socket has taken the bytes: nobody reads ahead of the server. */
+  /** Resolves when the socket has taken the bytes, so that the reader does not run ahead of the server. */
   readonly write: (bytes: Buffer | string) => Promise<void>;
   /** Resolves when the server has all rows. */
   readonly close: () => Promise<void>;
-  /** Ends the COPY without its rows, unless it is over; resolves when the connection is free again, or gone. */
+  /**
+   * Ends the COPY without its rows, unless it is over; resolves when the connection is free again, or gone.
+   */
   readonly abandon: () => Promise<void>;
 }
 
 /**
- * Begins a COPY. pg-copy-streams (7.0) emits an error of the server's, but neither keeps it nor calls back the write that it
- * meets, and may break down over buffered writes after it: so it is kept here, and there is one write at a time.
+ * Begins a COPY. pg-copy-streams (7.0) emits an error of the server, but does not keep it, does not call back
+ * the write that is open then, and may crash over buffered writes after it. So the error is kept here, and
+ * there is one write at a time.
  */
 export function openCopy(tx: Transaction, statement: string): Copy {
   const stream = tx.client.query(copyFrom(statement));

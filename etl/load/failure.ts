@@ -1,4 +1,6 @@
-/** What is reported of a load that failed, and entered in the ledger where the database can still be reached. */
+/**
+ * What is reported of a load that failed, and entered in the ledger where the database can still be reached.
+ */
 import { basename } from "node:path";
 import { sql } from "drizzle-orm";
 import { type Database, withTransaction } from "../../db/client.ts";
@@ -45,7 +47,8 @@ export async function recordFailure(
       })
       .returning({ loadId: loads.loadId });
     return { ...failed, loadId: row?.loadId ?? null };
-    // Where the database cannot be reached there is no ledger to write to. The failure is reported all the same.
+    // Where the database cannot be reached there is no ledger to write to. The failure is reported all the
+    // same.
   }).catch(() => ({ ...failed, loadId: null }));
 }
 

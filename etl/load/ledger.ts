@@ -7,8 +7,9 @@ import { type Attempt, NO_LINES, type Refusal } from "./report.ts";
 import type { LoadTask, TaskResult } from "./task.ts";
 
 /**
- * Enters a load as the last statement before COMMIT. The lock makes the order of `known_at` the order of the commits. It
- * is taken by a statement of its own, so that the next statement sees what the load before committed.
+ * Enters a load as the last statement before COMMIT. The lock makes the order of `known_at` the order of the
+ * commits. It is taken by a statement of its own, so that the next statement sees what the load before
+ * committed.
  */
 export async function enterLedger(
   tx: Transaction,

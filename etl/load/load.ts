@@ -1,4 +1,7 @@
-/** One load: a drop is taken into the warehouse in one transaction, or not at all. See docs/design.md, "A load". */
+/**
+ * One load: a drop is taken into the warehouse in one transaction, or not at all. See docs/design.md, "A
+ * load".
+ */
 import { basename } from "node:path";
 import pg from "pg";
 import { ALLOW_WORK_MEM, type Database, type Transaction, withTransaction } from "../../db/client.ts";
@@ -30,7 +33,10 @@ export interface LoadOptions extends FileGuard {
   readonly maxRejects?: number | undefined;
   /** Totals may have a decimal comma; default false. */
   readonly decimalComma?: boolean | undefined;
-  /** Loads the drop although the ledger has it, after a loss of data that the ledger does not know of. Default false. */
+  /**
+   * Loads the drop although the ledger has it, after a loss of data that the ledger does not know of. Default
+   * false.
+   */
   readonly again?: boolean | undefined;
   /** Leaves out the direct way. Both ways end in the same state. Default false. */
   readonly careful?: boolean | undefined;
@@ -45,8 +51,8 @@ export interface LoadOptions extends FileGuard {
 }
 
 /**
- * Loads one drop. After a deadlock, a serialization failure or a lost connection the load is rolled back and tried again as
- * a whole. A drop that is refused is an outcome, not an error, and so is a failure.
+ * Loads one drop. After a deadlock, a serialization failure or a lost connection the load is rolled back and
+ * tried again as a whole. A drop that is refused is an outcome, not an error, and so is a failure.
  *
  * @throws RollbookError `aborted` when `signal` aborts: the load is rolled back
  */
@@ -140,7 +146,10 @@ async function loadOnce(
   return enterResult(task, result);
 }
 
-/** Takes the direct way. After an attempt that fails on it, by a deadlock for example, the next one takes the careful way. */
+/**
+ * Takes the direct way. After an attempt that fails on it, by a deadlock for example, the next one takes the
+ * careful way.
+ */
 async function tryDirectly(task: LoadTask, past: PastAttempts): Promise<TaskResult | undefined> {
   try {
     return await insertDirectly(task);

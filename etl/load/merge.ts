@@ -1,7 +1,11 @@
-/** Takes staged lines into the warehouse: venues, then invoices, corrections, deltas and pending in one statement. */
-import { type SQL, sql } from "drizzle-orm";
+/**
+ * Takes staged lines into the warehouse: venues, then invoices, corrections, deltas and pending in one
+ * statement.
+ */
+import { type SQL, type SQLChunk, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { errorState, SQLSTATE } from "../../db/errors.ts";
+import { VALUES } from "../drop/row.ts";
 import { addVenues, type Preparation, VENUES_PER_INSERT } from "./prepare.ts";
 import { sampleIsKnown } from "./sample.ts";
 import { stagingTable } from "./stage.ts";
@@ -57,15 +61,16 @@ export interface MergeOptions {
 }
 
 /**
- * Merges staging into the warehouse: inserts new rows, corrects changed ones, gives confirmed ones the newer load, leaves
- * those of newer drops alone, and turns what changed into corrections, deltas and pending. Of two lines with one key the
- * later wins.
+ * Merges staging into the warehouse: inserts new rows, corrects changed ones, gives confirmed ones the newer
+ * load, leaves those of newer drops alone, and turns what changed into corrections, deltas and pending. Of
+ * two lines with one key the later wins.
  *
- * Rows are inserted in the order of their keys. So the batch walks along the B-tree, and concurrent loads meet in one
- * order: they wait for each other and do not deadlock.
+ * Rows are inserted in the order of their keys. So the batch walks along the B-tree, and concurrent loads
+ * meet in one order: they wait for each other and do not deadlock.
  *
- * In most drops all invoices are new, and a plain insert costs half as much as one that looks for conflicts. So if a
- * sample of the keys is new, the plain insert is tried. At its first conflict it is rolled back, and the lines are merged.
+ * In most drops all invoices are new, and a plain insert costs half as much as one that looks for conflicts.
+ * So if a sample of the keys is new, the plain insert is tried. At its first conflict it is rolled back, and
+ * the lines are merged.
  */
 export async function mergeStaging(options: MergeOptions): Promise<MergeReport> {
   if (!(await stagedSampleIsKnown(options))) {
@@ -81,7 +86,9 @@ async function stagedSampleIsKnown({ tx, slot, rows }: MergeOptions): Promise<bo
   return sampleIsKnown(tx, sql`${stagingTable(slot)} sample tablesample system (${percent})`);
 }
 
-/** Inserts the lines as new invoices. If one of them is not new, nothing is done, and undefined is returned. */
+/**
+ * Inserts the lines as new invoices. If one of them is not new, nothing is done, and undefined is returned.
+ */
 async function tryInsert(options: MergeOptions): Promise<MergeReport | undefined> {
   const { tx } = options;
   await tx.db.execute(sql`savepoint all_new`);
@@ -110,8 +117,8 @@ export async function insertNew({
   const result = await tx.db.execute<MergeRow>(sql`
     with winners as materialized (${winnersOf(slot)}),
     inserted as (
-      insert into warehouse.invoices (created_at, created_on, venue_key, load_id, synced_on, invoice_id, total)
-      select created_at, created_on, venue_key, ${loadId}::integer, ${syncedOn}::date, invoice_id, total
+      insert into warehouse.invoices (created_on, venue_key, invoice_id, load_id, synced_on, ${values()})
+      select created_on, venue_key, invoice_id, ${loadId}::integer, ${syncedOn}::date, ${values()}
       from winners
     ),
     net as (
@@ -129,20 +136,20 @@ async function mergeByKey({ tx, slot, loadId, syncedOn }: MergeOptions): Promise
     with winners as (${winnersOf(slot)}),
     merged as (
       insert into warehouse.invoices as stored
-        (created_at, created_on, venue_key, load_id, synced_on, invoice_id, total)
-      select created_at, created_on, venue_key, ${loadId}::integer, ${syncedOn}::date, invoice_id, total
+        (created_on, venue_key, invoice_id, load_id, synced_on, ${values()})
+      select created_on, venue_key, invoice_id, ${loadId}::integer, ${syncedOn}::date, ${values()}
       from winners
       on conflict (created_on, venue_key, invoice_id) do update
-        set created_at = excluded.created_at,
-            total = excluded.total,
+        set ${eachValue((value) => sql`${value} = excluded.${value}`)},
             load_id = excluded.load_id,
             synced_on = excluded.synced_on
         where (stored.synced_on, stored.load_id) < (excluded.synced_on, excluded.load_id)
       returning new.created_on, new.venue_key, new.invoice_id, new.total,
-                old.created_at as old_created_at, old.total as old_total,
+                ${eachValue((value, oldValue) => sql`old.${value} as ${oldValue}`)},
                 old.load_id as old_load_id, old.synced_on as old_synced_on,
                 old.load_id is null as is_new,
-                (old.created_at, old.total) is distinct from (new.created_at, new.total) as differs
+                (${eachValue((value) => sql`old.${value}`)})
+                  is distinct from (${eachValue((value) => sql`new.${value}`)}) as differs
     ),
     net as (
       select created_on, venue_key, count(*) filter (where is_new) as invoices,
@@ -154,8 +161,8 @@ async function mergeByKey({ tx, slot, loadId, syncedOn }: MergeOptions): Promise
     ),
     kept as (
       insert into warehouse.corrections
-        (load_id, created_on, venue_key, invoice_id, old_created_at, old_total, old_load_id, old_synced_on)
-      select ${loadId}::integer, created_on, venue_key, invoice_id, old_created_at, old_total, old_load_id, old_synced_on
+        (load_id, created_on, venue_key, invoice_id, old_load_id, old_synced_on, ${oldValues()})
+      select ${loadId}::integer, created_on, venue_key, invoice_id, old_load_id, old_synced_on, ${oldValues()}
       from merged
       where differs and not is_new
     ),
@@ -169,19 +176,38 @@ async function mergeByKey({ tx, slot, loadId, syncedOn }: MergeOptions): Promise
 }
 
 /**
- * The lines by key; of two with one key only the later. The order of the lines is that of `ctid`, because staging was
- * truncated in this transaction, so COPY appended to an empty file.
+ * The lines by key; of two with one key only the later. The order of the lines is that of `ctid`, because
+ * staging was truncated in this transaction, so COPY appended to an empty file.
  */
 function winnersOf(slot: number): SQL {
   return sql`
-      select distinct on (created_on, venue_key, invoice_id) created_on, venue_key, invoice_id, created_at, total
+      select distinct on (created_on, venue_key, invoice_id) created_on, venue_key, invoice_id, ${values()}
       from (
         select s.datetime_created::date as created_on, v.venue_key, s.invoice_id,
-               s.datetime_created as created_at, s.total, s.ctid as line
+               ${stagedValues()}, s.ctid as line
         from ${stagingTable(slot)} s
         join warehouse.venues v on v.venue_id = s.venue_id
       ) lines
       order by created_on, venue_key, invoice_id, line desc`;
+}
+
+/** A list with an item for each value of an invoice: its column in `invoices`, and in `corrections`. */
+function eachValue(write: (value: SQLChunk, oldValue: SQLChunk) => SQL): SQL {
+  const items = Object.values(VALUES).map((name) =>
+    write(sql.identifier(name), sql.identifier(`old_${name}`)),
+  );
+  return sql.join(items, sql`, `);
+}
+
+const values = () => eachValue((value) => sql`${value}`);
+const oldValues = () => eachValue((_, oldValue) => sql`${oldValue}`);
+
+/** The same of a line in staging, `s`. */
+function stagedValues(): SQL {
+  const items = Object.entries(VALUES).map(
+    ([column, value]) => sql`s.${sql.identifier(column)} as ${sql.identifier(value)}`,
+  );
+  return sql.join(items, sql`, `);
 }
 
 /** Enters `net`, the changes by group, in the ledger and in the queue of the refresh. */

@@ -20,8 +20,8 @@ export const VENUES_PER_INSERT = 10_000;
 /**
  * Makes venues on another connection, and commits them before any invoice.
  *
- * @param ids in the order of their bytes, so that two loads with the same new venues wait for each other, and do not
- *   deadlock
+ * @param ids in the order of their bytes, so that two loads with the same new venues wait for each other, and
+ *   do not deadlock
  */
 export async function addVenues(options: Preparation, ids: readonly string[]): Promise<void> {
   for (let from = 0; from < ids.length; from += VENUES_PER_INSERT) {
@@ -37,9 +37,11 @@ export async function addVenues(options: Preparation, ids: readonly string[]): P
 }
 
 /**
- * Makes the partitions of these dates where they are missing, and keeps all of them open until the transaction ends.
+ * Makes the partitions of these dates where they are missing, and keeps all of them open until the
+ * transaction ends.
  *
- * @throws RollbookError `partitions_changed` when one was closed after its lines were read: the next attempt rejects them
+ * @throws RollbookError `partitions_changed` when one was closed after its lines were read: the next attempt
+ *   rejects them
  */
 export async function openPartitions(
   tx: Transaction,

@@ -7,9 +7,9 @@ import type { Refusal } from "./report.ts";
 export const DEFAULT_MAX_REJECTS = 0.01;
 
 /**
- * The most that one drop puts into quarantine, counted by {@link sizeOfReject}: some four million lines of usual length.
- * A few megabytes of gzip may hold a billion bad lines. They would fill the disk before it is known that their share is
- * too great.
+ * The most that one drop puts into quarantine, counted by {@link sizeOfReject}: some four million lines of
+ * usual length. A few megabytes of gzip may hold a billion bad lines. They would fill the disk before it is
+ * known that their share is too great.
  */
 export const QUARANTINE_BYTES = 1024 ** 3;
 

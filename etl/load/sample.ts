@@ -5,7 +5,8 @@ import type { Transaction } from "../../db/client.ts";
 /**
  * Whether the warehouse has any invoice of the sample. The lookup is lateral, so that each goes by the key.
  *
- * @param sample an item of a FROM clause, named `sample`, with columns `venue_id`, `invoice_id` and `datetime_created`
+ * @param sample an item of a FROM clause, named `sample`, with columns `venue_id`, `invoice_id` and
+ *   `datetime_created`
  */
 export async function sampleIsKnown(tx: Transaction, sample: SQL): Promise<boolean> {
   const result = await tx.db.execute<{ known: boolean }>(sql`

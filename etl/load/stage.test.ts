@@ -1,9 +1,10 @@
-/** What one drop may put into quarantine. */
+/** Staging: its columns, and what one drop may put into quarantine. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { createTestDatabase } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
+import { ROW, VALUES } from "../drop/row.ts";
 import { loadDrop } from "./load.ts";
 
 const GOOD = "v,a2b4c6d8-1111-4111-8111-00000000000f,2018-06-01T12:00:00Z,1.00\n";
@@ -49,4 +50,24 @@ test("rejects that were written while reading went on count, too", async () => {
   expect(refused.rows.rejected).toBeLessThan(10_500);
   const kept = await warehouse.query("select count(*)::int from warehouse.rejects");
   expect(kept).toEqual([{ count: refused.rows.rejected }]);
+});
+
+test("the migrations have the layout of a row, and keep its values in invoices and corrections", async () => {
+  const warehouse = await createTestDatabase();
+  const columnsOf = async (table: string) => {
+    const columns = await warehouse.query<{ name: string; type: string }>(`
+      select attname as name, format_type(atttypid, atttypmod) as type
+      from pg_attribute
+      where attrelid = 'warehouse.${table}'::regclass and attnum > 0 and not attisdropped
+      order by attnum`);
+    return columns.map(({ name, type }) => [name, type]);
+  };
+  const row = Object.entries(ROW).map(([column, { type }]) => [column, type]);
+  expect(await columnsOf("staging_1")).toEqual(row);
+  expect(await columnsOf("staging_16")).toEqual(row);
+  const types = new Map(row as [string, string][]);
+  const values = Object.entries(VALUES).map(([column, name]) => [name, types.get(column)]);
+  expect(await columnsOf("invoices")).toEqual(expect.arrayContaining(values));
+  const old = values.map(([name, type]) => [`old_${name}`, type]);
+  expect(await columnsOf("corrections")).toEqual(expect.arrayContaining(old));
 });

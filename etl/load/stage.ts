@@ -1,4 +1,7 @@
-/** Streams a drop into a staging table by COPY, and its rejects into quarantine. Memory is constant for any size of drop. */
+/**
+ * Streams a drop into a staging table by COPY, and its rejects into quarantine. Memory is constant for any
+ * size of drop.
+ */
 import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type SQL, sql } from "drizzle-orm";
@@ -14,10 +17,16 @@ import { copyRejects, refuseFull, sizeOfReject } from "./quarantine.ts";
 import type { Refusal } from "./report.ts";
 import type { LoadTask } from "./task.ts";
 
-/** Rejects are kept in memory up to so many bytes of raw text. Then the COPY into staging is ended, to write them. */
+/**
+ * Rejects are kept in memory up to so many bytes of raw text. Then the COPY into staging is ended, to write
+ * them.
+ */
 const MAX_REJECT_BYTES = 4 * 1024 * 1024;
 
-/** When all slots are taken, they are looked at again after so long. A load that waits is not bound to one slot. */
+/**
+ * When all slots are taken, they are looked at again after so long. A load that waits is not bound to one
+ * slot.
+ */
 const SLOT_CHECK_MS = 100;
 
 /** The name of a staging table, as COPY takes it. */
@@ -30,15 +39,18 @@ export function stagingTable(slot: number): SQL {
   return sql`${sql.identifier(warehouse.schemaName)}.${sql.identifier(`staging_${slot}`)}`;
 }
 
-/** Takes a staging table for this transaction and empties it; waits when all of them are in use. Returns its number. */
+/**
+ * Takes a staging table for this transaction and empties it; waits when all of them are in use. Returns its
+ * number.
+ */
 export async function takeStagingSlot(tx: Transaction, signal?: AbortSignal): Promise<number> {
   let slot = await tryStagingSlots(tx);
   while (slot === undefined) {
     await sleep(SLOT_CHECK_MS, undefined, signal && { signal });
     slot = await tryStagingSlots(tx);
   }
-  // In this transaction, so that COPY appends to a new file: rows stand in the order of their lines (ctid), and a
-  // rollback leaves the empty file of before.
+  // In this transaction, so that COPY appends to a new file: rows stand in the order of their lines (ctid),
+  // and a rollback leaves the empty file of before.
   await emptyStaging(tx, slot);
   return slot;
 }

@@ -18,14 +18,9 @@ import type { LineRules } from "../../../etl/drop/rules.ts";
 import { rulesFor } from "../../../etl/drop/rules.ts";
 import { type LineFormat, lineFormat, validateLine } from "../../../etl/drop/validate.ts";
 import { copyAll } from "../../../etl/load/copy.ts";
-import {
-  type Chunk,
-  type Chunks,
-  createChunks,
-  fillChunk,
-  writeCents,
-} from "../../../etl/load/direct/chunk.ts";
+import { type Chunk, type Chunks, createChunks } from "../../../etl/load/direct/chunk.ts";
 import { createKeyMaps, findOffsets, type KeyMaps, resolveKeys } from "../../../etl/load/direct/keys.ts";
+import { fillChunk, writeCents } from "../../../etl/load/direct/pack.ts";
 import type { ReadLine } from "../../../etl/testing/models/format.ts";
 import type { World } from "../../../etl/testing/models/line.ts";
 import type { MadeDrop } from "./mutants.ts";
@@ -194,7 +189,7 @@ async function readDirectly(
       const chunk = chunks();
       const odd: number[] = [];
       const onOdd = () => odd.push(chunk.lines);
-      from = fillChunk({ chunk, venues: maps.venues, layout, rows, from, onOdd });
+      from = fillChunk({ chunk, texts: maps.texts, layout, rows, from, onOdd });
       await findOffsets(maps, tx, chunk);
       // As if all venues had a key.
       while (maps.venueKeys.length < maps.venues.ids.length) maps.venueKeys.push(1);

@@ -1,6 +1,11 @@
-/** Timestamps. The canonical form is `YYYY-MM-DDTHH:MM:SS`, at most six digits of a fraction, and `Z` or `±HH:MM` for an instant. */
+/**
+ * Timestamps. The canonical form is `YYYY-MM-DDTHH:MM:SS`, at most six digits of a fraction, and `Z` or
+ * `±HH:MM` for an instant.
+ */
 
-/** How a time is to be read: without an offset it is on the warehouse's wall clock, with one it is an instant. */
+/**
+ * How a time is to be read: without an offset it is on the warehouse's wall clock, with one it is an instant.
+ */
 export type TimeKind = "walls" | "instants";
 
 /** A `datetime_created`: as PostgreSQL is to read it, and where it stands on its time line. */
@@ -14,7 +19,10 @@ export interface Timestamp {
 
 const TIMESTAMP = /^\d{4}-\d\d-\d\d(?:[T ](\d\d:\d\d)(:\d\d)?(\.\d{1,9})?(?:(Z)|([+-]\d\d)(?::?(\d\d))?)?)?$/;
 
-/** Reads a timestamp in any form that the drop format allows; undefined for other text, and for a date or time that does not exist. */
+/**
+ * Reads a timestamp in any form that the drop format allows; undefined for other text, and for a date or time
+ * that does not exist.
+ */
 export function readTimestamp(text: string): Timestamp | undefined {
   const match = TIMESTAMP.exec(text);
   if (match === null || (match[3] !== undefined && match[2] === undefined)) return undefined;
@@ -44,7 +52,10 @@ interface Offset {
 const ZULU: Offset = { text: "Z", kind: "instants", seconds: 0 };
 const NO_OFFSET: Offset = { text: "", kind: "walls", seconds: 0 };
 
-/** An offset of at most 15:59, as PostgreSQL allows; undefined when it is beyond that. `hours`: with their sign. */
+/**
+ * An offset of at most 15:59, as PostgreSQL allows; undefined when it is beyond that. `hours`: with their
+ * sign.
+ */
 function readOffset(hours: string | undefined, minutes = "00"): Offset | undefined {
   if (hours === undefined) return NO_OFFSET;
   const size = numberAt(hours, 1) * 3600 + numberAt(minutes, 0) * 60;
@@ -80,7 +91,10 @@ function daysIn(year: number, month: number): number {
   return leap && month === 1 ? 29 : (MONTH_LENGTHS[month] ?? 0);
 }
 
-/** Days since 1970-01-01 of a date of the years 1 to 9999; undefined when the calendar has no such date. `month`: from 1. */
+/**
+ * Days since 1970-01-01 of a date of the years 1 to 9999; undefined when the calendar has no such date.
+ * `month`: from 1.
+ */
 export function dayNumber(year: number, month: number, date: number): number | undefined {
   if (year < 1 || year > 9999 || month < 1 || month > 12 || date < 1) return undefined;
   const start = MONTH_STARTS[year * 12 + month - 1] ?? 0;
@@ -95,7 +109,10 @@ const UPPER_T = 0x54;
 /** Of `YYYY-MM-DDTHH:MM:SS`. */
 export const TIME_LENGTH = 19;
 
-/** Seconds since 1970-01-01 of `YYYY-MM-DDTHH:MM:SS`, read as UTC; undefined for other text, and for a date or time that does not exist. */
+/**
+ * Seconds since 1970-01-01 of `YYYY-MM-DDTHH:MM:SS`, read as UTC; undefined for other text, and for a date or
+ * time that does not exist.
+ */
 export function scanSecond(batch: Buffer, at: number): number | undefined {
   if (batch[at + 4] !== HYPHEN || batch[at + 7] !== HYPHEN || batch[at + 10] !== UPPER_T) return undefined;
   if (batch[at + 13] !== COLON || batch[at + 16] !== COLON) return undefined;

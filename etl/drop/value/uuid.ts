@@ -1,7 +1,10 @@
 /** UUIDs. The canonical form is PostgreSQL's: lower case, with four hyphens. */
 
 const CANONICAL_UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-/** Hyphens are free after each group of four digits but the last. Source: `string_to_uuid` in PostgreSQL's uuid.c. */
+/**
+ * Hyphens are free after each group of four digits but the last. Source: `string_to_uuid` in PostgreSQL's
+ * uuid.c.
+ */
 const ANY_UUID = /^[0-9a-f]{4}(?:-?[0-9a-f]{4}){7}$/i;
 /** Braces and seven hyphens around 32 digits. */
 const LONGEST_UUID = 41;

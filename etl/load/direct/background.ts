@@ -1,12 +1,12 @@
-/** Work of the server's that goes on while this process does something else, one piece at a time. */
+/** Work that the server does while this process does something else, one piece at a time. */
 export interface Background {
   /** The server has nothing to do. */
   readonly isIdle: () => boolean;
-  /** Has the server begin something, for which {@link settle} waits. */
+  /** Begins some work, for which {@link settle} waits. */
   readonly begin: (work: Promise<void>) => void;
   /** Waits for what the server is doing; throws its error. */
   readonly settle: () => Promise<void>;
-  /** Waits, too, but passes over an error: for after another one. */
+  /** Waits, too, but ignores an error, because another one is being thrown. */
   readonly end: () => Promise<void>;
 }
 

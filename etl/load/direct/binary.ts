@@ -1,12 +1,20 @@
 /**
- * Rows of invoices and of changed groups in COPY's binary format, which spares the server the parsing of texts.
- * Source: PostgreSQL 18 documentation, COPY, "Binary Format"; for the values `date_recv`, `timestamptz_recv`, `uuid_recv` and `numeric_recv`.
+ * Rows of invoices and of changed groups in COPY's binary format, which spares the server the parsing of
+ * texts. Source: PostgreSQL 18 documentation, COPY, "Binary Format"; for the values `date_recv`,
+ * `timestamptz_recv`, `uuid_recv` and `numeric_recv`.
  */
-import { type Chunk, POSTGRES_EPOCH, UUID_BYTES } from "./chunk.ts";
+import { type Column, ROW, VALUES } from "../../drop/row.ts";
+import { type AllTexts, type Cells, type Chunk, POSTGRES_EPOCH, type Texts, UUID_BYTES } from "./chunk.ts";
 import type { Group } from "./order.ts";
 
-export const COPY_INVOICES =
-  "copy warehouse.invoices (created_at, created_on, venue_key, load_id, synced_on, invoice_id, total) from stdin with (format binary)";
+/** The columns of a row that a correction may change. */
+const VALUE_COLUMNS = Object.keys(VALUES) as readonly (keyof typeof VALUES)[];
+const INVOICE_COLUMNS = [
+  ...["created_on", "venue_key", "load_id", "synced_on", "invoice_id"],
+  ...VALUE_COLUMNS.map((column) => VALUES[column]),
+];
+
+export const COPY_INVOICES = `copy warehouse.invoices (${INVOICE_COLUMNS.join(", ")}) from stdin with (format binary)`;
 export const COPY_DELTAS =
   "copy warehouse.venue_day_deltas (load_id, created_on, venue_key, invoices, total) from stdin with (format binary)";
 export const COPY_PENDING =
@@ -18,19 +26,40 @@ const BINARY_TRAILER = Buffer.from([0xff, 0xff]);
 
 /** Days from 1970-01-01 to 2000-01-01. */
 const EPOCH_DAY = POSTGRES_EPOCH / 86_400;
-/** A number of cents in a double has at most 14 digits before the point, four to the base of 10,000, and one behind it. */
+/**
+ * A number of cents in a double has at most 14 digits before the point, four to the base of 10,000, and one
+ * behind it.
+ */
 const MAX_NUMERIC_BYTES = 4 + 8 + 5 * 2;
-const INVOICE_FIELDS = 7;
 /** A row's bytes, at most, with a length of 4 bytes for each field. */
-const MAX_INVOICE_BYTES = 2 + (4 + 8) + 4 * (4 + 4) + (4 + UUID_BYTES) + MAX_NUMERIC_BYTES;
+const MAX_INVOICE_BYTES =
+  2 +
+  4 * (4 + 4) +
+  (4 + UUID_BYTES) +
+  VALUE_COLUMNS.map(maxValueBytes).reduce((sum, bytes) => sum + bytes, 0);
 const MAX_GROUP_BYTES = 2 + 3 * (4 + 4) + (4 + 8) + MAX_NUMERIC_BYTES;
 /** Handed to the socket at a time. */
 const PIECE_ROWS = 1024;
 const TWO_TO_32 = 2 ** 32;
 const NEGATIVE = 0x4000;
 
+function maxValueBytes(column: Column): number {
+  const rule = ROW[column];
+  switch (rule.type) {
+    case "text":
+      return 4 + 4 * rule.maxLength;
+    case "uuid":
+      return 4 + UUID_BYTES;
+    case "timestamp with time zone":
+      return 4 + 8;
+    case "numeric(14,2)":
+      return MAX_NUMERIC_BYTES;
+  }
+}
+
 export interface InvoiceRows {
   readonly chunk: Chunk;
+  readonly texts: AllTexts;
   /** Lines of the chunk, in the order in which they are to be written. */
   readonly lines: Int32Array;
   readonly loadId: number;
@@ -40,11 +69,18 @@ export interface InvoiceRows {
 
 /** All bytes of {@link COPY_INVOICES}. */
 export function encodeInvoices(rows: InvoiceRows): Generator<Buffer, void, undefined> {
-  const { lines, chunk } = rows;
-  const ids = new DataView(chunk.invoice.buffer, chunk.invoice.byteOffset);
+  const { chunk, texts, lines } = rows;
+  const ids = viewOf(chunk.invoice);
+  // Looked up once, because a row is written in the innermost loop.
+  const values = VALUE_COLUMNS.map((column): Value => ({ cells: chunk.cells[column], texts: texts[column] }));
+  const source = { rows, ids, values };
   return encodeRows(lines.length, MAX_INVOICE_BYTES, (out, at, index) =>
-    writeInvoice(out, at, rows, ids, lines[index] ?? 0),
+    writeInvoice(out, at, source, lines[index] ?? 0),
   );
+}
+
+function viewOf(bytes: Buffer): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset);
 }
 
 /** All bytes of {@link COPY_DELTAS}. */
@@ -64,10 +100,11 @@ export function encodePending(groups: readonly Group[]): Generator<Buffer, void,
 }
 
 /**
- * Rows in pieces of some 80 KiB. Each piece has memory of its own, because the socket may still hold the one before.
+ * Rows in pieces of some 80 KiB. Each piece has memory of its own, because the socket may still hold the one
+ * before.
  *
- * `encodeRow` writes a row at an offset and returns the offset after it. It writes through a DataView: V8 compiles its
- * methods in place, while those of a Buffer are calls.
+ * `encodeRow` writes a row at an offset and returns the offset after it. It writes through a DataView: V8
+ * compiles its methods in place, while those of a Buffer are calls.
  */
 function* encodeRows(
   rows: number,
@@ -86,19 +123,61 @@ function* encodeRows(
   yield BINARY_TRAILER;
 }
 
-function writeInvoice(out: DataView, from: number, rows: InvoiceRows, ids: DataView, line: number): number {
+/** What a chunk has of a column that a correction may change. */
+interface Value {
+  readonly cells: Cells;
+  readonly texts: Texts;
+}
+
+function writeInvoice(
+  out: DataView,
+  from: number,
+  source: { readonly rows: InvoiceRows; readonly ids: DataView; readonly values: readonly Value[] },
+  line: number,
+): number {
+  const { rows, ids, values } = source;
   const { chunk } = rows;
-  out.setInt16(from, INVOICE_FIELDS);
-  const micros = ((chunk.instant[line] ?? 0) - POSTGRES_EPOCH) * 1_000_000 + (chunk.micros[line] ?? 0);
-  let at = writeInt64(out, from + 2, micros);
-  at = writeInt32(out, at, (chunk.day[line] ?? 0) - EPOCH_DAY);
+  out.setInt16(from, INVOICE_COLUMNS.length);
+  let at = writeInt32(out, from + 2, (chunk.day[line] ?? 0) - EPOCH_DAY);
   at = writeInt32(out, at, chunk.venueKey[line] ?? 0);
   at = writeInt32(out, at, rows.loadId);
   at = writeInt32(out, at, rows.syncedOn - EPOCH_DAY);
+  at = writeUuid(out, at, ids, line);
+  for (let value = 0; value < values.length; value++)
+    at = writeValue(out, at, values[value] as Value, chunk.instant[line] ?? 0, line);
+  return at;
+}
+
+function writeValue(
+  out: DataView,
+  at: number,
+  { cells, texts }: Value,
+  instant: number,
+  line: number,
+): number {
+  switch (cells.type) {
+    case "text":
+      return writeText(out, at, texts.ids[cells.text[line] ?? 0] ?? "");
+    case "uuid":
+      return writeUuid(out, at, viewOf(cells.bytes), line);
+    case "timestamp with time zone":
+      return writeInt64(out, at, (instant - POSTGRES_EPOCH) * 1_000_000 + (cells.micros[line] ?? 0));
+    case "numeric(14,2)":
+      return writeNumeric(out, at, cells.cents[line] ?? 0);
+  }
+}
+
+function writeText(out: DataView, at: number, text: string): number {
+  const length = Buffer.from(out.buffer).write(text, at + 4);
+  out.setInt32(at, length);
+  return at + 4 + length;
+}
+
+function writeUuid(out: DataView, at: number, ids: DataView, line: number): number {
   out.setInt32(at, UUID_BYTES);
   const id = line * UUID_BYTES;
   for (let byte = 0; byte < UUID_BYTES; byte += 4) out.setInt32(at + 4 + byte, ids.getInt32(id + byte));
-  return writeNumeric(out, at + 4 + UUID_BYTES, chunk.cents[line] ?? 0);
+  return at + 4 + UUID_BYTES;
 }
 
 function writeGroup(out: DataView, from: number, { day, venueKey, invoices, cents }: Group): number {

@@ -1,8 +1,9 @@
 /**
- * The direct way of a load, for drops in which nothing conflicts. Lines are keyed and sorted in memory, some 256 k at a
- * time, and copied straight into `invoices`; what they add to each group is counted on the way. If many lines need new
- * venues or partitions, the drop is read twice: first to make these, then to insert. If anything unexpected comes up,
- * everything is rolled back to the savepoint, and the careful way loads the drop. See docs/design.md, "The direct way".
+ * The direct way of a load, for drops in which nothing conflicts. Lines are keyed and sorted in memory, some
+ * 256 k at a time, and copied straight into `invoices`; what they add to each group is counted on the way. If
+ * many lines need new venues or partitions, the drop is read twice: first to make these, then to insert. If
+ * anything unexpected comes up, everything is rolled back to the savepoint, and the careful way loads the
+ * drop. See docs/design.md, "The direct way".
  */
 import { sql } from "drizzle-orm";
 import { errorState, SQLSTATE } from "../../../db/errors.ts";
@@ -17,9 +18,9 @@ import { prepareBySurvey } from "./survey.ts";
 import { createWriter } from "./write.ts";
 
 /**
- * Reads the drop and inserts its lines as new invoices, with their deltas and pending changes. Venues and partitions are
- * made only when all of the drop was read. If a drop is longer than a chunk, the lines that need new ones go through
- * staging, as other rare lines do.
+ * Reads the drop and inserts its lines as new invoices, with their deltas and pending changes. Venues and
+ * partitions are made only when all of the drop was read. If a drop is longer than a chunk, the lines that
+ * need new ones go through staging, as other rare lines do.
  *
  * @returns undefined after a surprise: the transaction is as it was before
  */
@@ -29,7 +30,8 @@ export async function insertDirectly(task: LoadTask): Promise<TaskResult | undef
   const memory = { maps: createKeyMaps(task.settings), chunks: createChunksFor(task) };
   await tx.db.execute(sql`savepoint direct`);
   try {
-    // The savepoint is left to the end of the transaction: to release it would take a round trip, and change nothing.
+    // The savepoint is left to the end of the transaction: to release it would take a round trip, and change
+    // nothing.
     return await insertPrepared(task, memory);
   } catch (error) {
     if (!(error instanceof Surprise) && errorState(error) !== SQLSTATE.uniqueViolation) throw error;

@@ -5,17 +5,23 @@ import type { Reject } from "../../drop/reject.ts";
 import type { CopyLayout } from "../../drop/row.ts";
 import { isTooMany, sizeOfReject } from "../quarantine.ts";
 import type { LoadTask } from "../task.ts";
-import { type Chunk, type Chunks, fillChunk, writeLine } from "./chunk.ts";
+import type { Chunk, Chunks } from "./chunk.ts";
 import { addOdd, isTooOften, type OddLines } from "./odd.ts";
+import { fillChunk, writeLine } from "./pack.ts";
 import { chunkSampleIsKnown } from "./sample.ts";
 import { Surprise, Unprepared } from "./surprise.ts";
 import { finishChunks, type KeyedChunk, keyChunk, type Occasion, type Writer, writeChunk } from "./write.ts";
 
 /** Rejects are kept in memory until a chunk is written, up to so many bytes. */
 const MAX_REJECT_BYTES = 1024 * 1024;
-/** No sample is looked up for a smaller file: to find the first conflict by writing takes less time than to plan the lookup. */
+/**
+ * No sample is looked up for a smaller file: to find the first conflict by writing takes less time than to
+ * plan the lookup.
+ */
 const BYTES_WITHOUT_SAMPLE = 256 * 1024;
-/** When the server has nothing to do, a chunk is written before it is full, if it has this share of its lines. */
+/**
+ * When the server has nothing to do, a chunk is written before it is full, if it has this share of its lines.
+ */
 const EARLY_SHARE = 1 / 16;
 
 /** What the reader knows of the drop. */
@@ -62,7 +68,10 @@ export function countRead({ taken, odd, rejected }: Reader): number {
   return taken + odd.rows.length + rejected;
 }
 
-/** Reads the drop to its end and writes all of its chunks. Returns the hash of the file's bytes as they were read. */
+/**
+ * Reads the drop to its end and writes all of its chunks. Returns the hash of the file's bytes as they were
+ * read.
+ */
 export async function readIntoChunks(reader: Reader): Promise<Buffer> {
   const { task, writer } = reader;
   let bytes = 0;
@@ -93,16 +102,16 @@ export async function readIntoChunks(reader: Reader): Promise<Buffer> {
 
 async function takeRows(reader: Reader, { copy: rows, rejects }: RowsEvent): Promise<void> {
   const { task, writer, layout } = reader;
-  const { venues } = writer.maps;
+  const { texts } = writer.maps;
   const onOdd = (row: Buffer) => addOdd(reader.odd, row, reader.taken);
   for (let from = 0; from < rows.length; ) {
-    if (reader.chunk.lines === reader.chunk.venue.length) {
+    if (reader.chunk.lines === reader.chunk.taken.length) {
       sampleOnce(reader);
       await handOver(reader, "full");
     }
     const { chunk } = reader;
     const before = chunk.lines;
-    from = fillChunk({ chunk, venues, layout, rows, from, onOdd });
+    from = fillChunk({ chunk, texts, layout, rows, from, onOdd });
     reader.taken += chunk.lines - before;
   }
   sampleOnce(reader);
@@ -112,15 +121,15 @@ async function takeRows(reader: Reader, { copy: rows, rejects }: RowsEvent): Pro
 }
 
 /**
- * Has the server look up a sample of the first lines, while others are read. Without it a drop that sends many invoices
- * again would meet the first conflict in the middle.
+ * Has the server look up a sample of the first lines, while others are read. Without it a drop that sends
+ * many invoices again would meet the first conflict in the middle.
  */
 function sampleOnce(reader: Reader): void {
   if (reader.sampled) return;
   reader.sampled = true;
   const { task, writer, chunk } = reader;
   const look = async () => {
-    if (await chunkSampleIsKnown(task.tx, writer.maps.venues, chunk))
+    if (await chunkSampleIsKnown(task.tx, writer.maps.texts, chunk))
       throw new Surprise("invoices that are there already");
   };
   writer.background.begin(look());
@@ -133,7 +142,10 @@ function keepRejects(reader: Reader, rejects: readonly Reject[]): void {
   if (reader.rejectBytes > MAX_REJECT_BYTES) throw new Surprise("too many rejects to hold");
 }
 
-/** Hands the chunk to the writer. When the writer cannot take it so early, it stays, and no chunk is handed over early again. */
+/**
+ * Hands the chunk to the writer. When the writer cannot take it so early, it stays, and no chunk is handed
+ * over early again.
+ */
 async function handOver(reader: Reader, occasion: Occasion): Promise<void> {
   const keyed = await keyChunk(reader.writer, reader.chunk, occasion);
   if (keyed === undefined) {
@@ -156,5 +168,5 @@ function takeOutOdd(reader: Reader, { chunk, missing, unprepared }: KeyedChunk):
   odd.unprepared += unprepared;
   if (isTooOften(odd.unprepared, reader.taken))
     throw new Unprepared("too many lines without venue or partition");
-  for (const line of missing) addOdd(odd, writeLine(chunk, writer.maps.venues, layout, line), reader.taken);
+  for (const line of missing) addOdd(odd, writeLine(chunk, writer.maps.texts, layout, line), reader.taken);
 }

@@ -3,7 +3,7 @@ import type { Group } from "./order.ts";
 
 export type Groups = Map<number, Group>;
 
-/** Groups are told apart by date and venue in one number: up to 4 million days, 2 ** 31 venues. */
+/** Date and venue in one number: up to 4 million days, 2 ** 31 venues. */
 function groupKey(day: number, venueKey: number): number {
   return day * 2 ** 31 + venueKey;
 }

@@ -59,7 +59,10 @@ export async function enterGroups(target: Target): Promise<void> {
   await copyAll(tx, COPY_PENDING, untilStopped(target, encodePending(changed)));
 }
 
-/** Of two lines with one key the later counts: deletes those of earlier chunks that are about to be written again. */
+/**
+ * Of two lines with one key the later counts: deletes those of earlier chunks that are about to be written
+ * again.
+ */
 async function removeReplaced(
   { tx, loadId, groups }: Target,
   { chunk }: InvoiceRows,

@@ -1,6 +1,6 @@
 /**
- * What a line needs for its key besides its invoice id: its venue's key, its creation date, and a partition for it. Each is
- * looked up once per drop.
+ * What a line needs for its key besides its invoice id: its venue's key, its creation date, and a partition
+ * for it. Each is looked up once per drop.
  */
 import { sql } from "drizzle-orm";
 import type { Session } from "../../../db/client.ts";
@@ -10,13 +10,15 @@ import { type PartitionRange, partitionOf } from "../../../db/partitions/ranges.
 import type { Settings } from "../../../db/schema.ts";
 import { readOffsets } from "../../drop/calendar.ts";
 import { addVenues, type Preparation } from "../prepare.ts";
-import type { Chunk, Venues } from "./chunk.ts";
+import { type AllTexts, type Chunk, createTexts, type Texts } from "./chunk.ts";
 
 const DAY_SECONDS = 86_400;
 
 export interface KeyMaps {
   readonly settings: Settings;
-  readonly venues: Venues;
+  readonly texts: AllTexts;
+  /** Of these, the venues' ids. */
+  readonly venues: Texts;
   /** Of each venue met: its key; 0 where the dimension has none yet. */
   readonly venueKeys: number[];
   /** Seconds from UTC of each day met; null where the clock changes. */
@@ -28,9 +30,11 @@ export interface KeyMaps {
 export type OpenPartitions = ReadonlyMap<string, string>;
 
 export function createKeyMaps(settings: Settings): KeyMaps {
+  const texts = createTexts();
   return {
     settings,
-    venues: { byBytes: new Map(), ids: [] },
+    texts,
+    venues: texts.venue_id,
     venueKeys: [],
     offsets: new Map(),
     ranges: new Map(),
@@ -67,8 +71,8 @@ function byBytes(a: string, b: string): number {
 }
 
 /**
- * The key of each venue, in the order of the ids; 0 where the dimension has none. The result is one text, because
- * thousands of rows would cost more than the query.
+ * The key of each venue, in the order of the ids; 0 where the dimension has none. The result is one text,
+ * because thousands of rows would cost more than the query.
  */
 async function readVenueKeys(session: Session, ids: readonly string[]): Promise<readonly number[]> {
   const { rows } = await session.db.execute<{ keys: string }>(sql`
@@ -78,7 +82,10 @@ async function readVenueKeys(session: Session, ids: readonly string[]): Promise<
   return (rows[0]?.keys ?? "").split(",").map(Number);
 }
 
-/** Asks for the offsets of the days that are new in this chunk: UTC days for instants, days of the wall clock for others. */
+/**
+ * Asks for the offsets of the days that are new in this chunk: UTC days for instants, days of the wall clock
+ * for others.
+ */
 export async function findOffsets(
   { offsets, settings: { timeZone } }: KeyMaps,
   session: Session,

@@ -1,4 +1,7 @@
-/** Odd lines: the few that cannot be keyed in memory. They go through staging at the end, as new invoices, too. */
+/**
+ * Odd lines: the few that cannot be keyed in memory. They go through staging at the end, as new invoices,
+ * too.
+ */
 import { listPartitions } from "../../../db/partitions/catalog.ts";
 import { type CopyLayout, copyStatement } from "../../drop/row.ts";
 import { copyAll } from "../copy.ts";

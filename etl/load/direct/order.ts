@@ -12,7 +12,9 @@ export interface Group {
 }
 
 export interface Sorted {
-  /** Indexes of the chunk's lines, in the order of their keys; of several lines with one key the last alone. */
+  /**
+   * Indexes of the chunk's lines, in the order of their keys; of several lines with one key the last alone.
+   */
   readonly lines: Int32Array;
   /** In the same order. */
   readonly groups: readonly Group[];
@@ -21,7 +23,8 @@ export interface Sorted {
 /**
  * Sorts those lines of a chunk that have a key.
  *
- * @returns undefined when there are too many groups to number, or the cents of one too many for a double to count exactly
+ * @returns undefined when there are too many groups to number, or the cents of one are too many for a double
+ *   to count exactly
  */
 export function sortChunk(chunk: Chunk): Sorted | undefined {
   const lines = orderLines(chunk);
@@ -50,8 +53,9 @@ const WORD_BITS = 32;
 const ID_BITS = 48;
 
 /**
- * The marked lines in the order of their keys, without those that a later line of the same key replaces. Each becomes a number of 64 bits: its group and the
- * beginning of its invoice id in the greater half, more of the id and the line in the lesser. A typed array of numbers is sorted without calls into JavaScript.
+ * Sorts the lines that have a key, without those that a later line of the same key replaces. Each line
+ * becomes a number of 64 bits. The high half holds its group and the beginning of its invoice id; the low
+ * half holds more of the id, and the line. A typed array of numbers is sorted without calls into JavaScript.
  *
  * @returns undefined when there are more than 2 ** 32 pairs of a date and a venue
  */
@@ -81,8 +85,8 @@ function orderLines(chunk: Chunk): Int32Array | undefined {
 }
 
 /**
- * Reads the lines off so many 64-bit numbers in order: what the lesser half of each leaves, divided by `lineUnit`. The few that only the rest of their
- * ids can tell apart are compared by all of it.
+ * Reads the lines from the sorted 64-bit numbers: each is the remainder of the low half, divided by
+ * `lineUnit`. A few lines differ only in the rest of their ids. These are compared by their whole ids.
  */
 function settleTies({ words, order, invoice }: Chunk, count: number, lineUnit: number): Int32Array {
   let kept = 0;
@@ -115,7 +119,7 @@ function lastOfEach(lines: number[], ids: Buffer): readonly number[] {
   });
 }
 
-/** How many bits tell so many things apart. */
+/** How many bits are needed to number so many things. */
 function bitsOf(count: number): number {
   return Math.ceil(Math.log2(Math.max(count, 1)));
 }

@@ -1,14 +1,14 @@
 /** Finds lines of a drop that may repeat the key of a line in an earlier chunk of it. */
 import { type Chunk, UUID_BYTES } from "./chunk.ts";
 
-/** What is kept of earlier chunks, in lines of 8 bytes each. */
+/** Of so many lines of earlier chunks 8 bytes each are kept. */
 const MAX_LINES = 4 * 1024 * 1024;
 const TWO_TO_20 = 2 ** 20;
 
 export interface Repeats {
   /**
-   * Those of the lines whose invoice id may be that of a line in an earlier call: all that are, and very few others. Beyond some four million lines
-   * it looks no more.
+   * Finds the lines whose invoice id may be that of a line in an earlier call: all that have one, and very
+   * few others. After some four million lines it finds none.
    */
   readonly find: (chunk: Chunk, lines: Int32Array) => readonly number[];
 }
@@ -33,7 +33,10 @@ export function createRepeats(): Repeats {
   };
 }
 
-/** 52 bits of a UUID's 128. Ids that differ in one of their four words only, as time-based ones may, have different marks. */
+/**
+ * 52 bits of a UUID's 128. Ids that differ in one of their four words only, as time-based ones may, have
+ * different marks.
+ */
 function markOf(words: Int32Array, at: number): number {
   const a = words[at] ?? 0;
   const b = words[at + 1] ?? 0;

@@ -3,19 +3,23 @@ import { sql } from "drizzle-orm";
 import type { Transaction } from "../../../db/client.ts";
 import { COLUMNS, type CopyLayout, ROW } from "../../drop/row.ts";
 import { sampleIsKnown } from "../sample.ts";
-import { type Chunk, type Venues, writeLine } from "./chunk.ts";
+import type { AllTexts, Chunk } from "./chunk.ts";
+import { writeLine } from "./pack.ts";
 
-/** One line of so many is looked up, at most so many lines. The reader hands over the first lines of a drop together. */
+/**
+ * One line of so many is looked up, at most so many lines. The reader hands over the first lines of a drop
+ * together.
+ */
 const LINES_PER_SAMPLE = 4;
 const SAMPLE_LINES = 500;
 const LAYOUT: CopyLayout = { delimiter: "\t", columns: COLUMNS };
 
 /** Whether the warehouse has any invoice of a sample of the lines. */
-export async function chunkSampleIsKnown(tx: Transaction, venues: Venues, chunk: Chunk): Promise<boolean> {
+export async function chunkSampleIsKnown(tx: Transaction, texts: AllTexts, chunk: Chunk): Promise<boolean> {
   const step = Math.max(LINES_PER_SAMPLE, Math.ceil(chunk.lines / SAMPLE_LINES));
   const rows: string[][] = [];
   for (let line = 0; line < chunk.lines; line += step) {
-    rows.push(writeLine(chunk, venues, LAYOUT, line).trimEnd().split(LAYOUT.delimiter));
+    rows.push(writeLine(chunk, texts, LAYOUT, line).trimEnd().split(LAYOUT.delimiter));
   }
   const arrays = COLUMNS.map((column, index) => {
     const values = rows.map((cells) => cells[index]);

@@ -1,4 +1,7 @@
-/** A first reading of a drop, which makes the venues and partitions that it needs, so that the second finds them. */
+/**
+ * A first reading of a drop, which makes the venues and partitions that it needs, so that the second finds
+ * them.
+ */
 
 import { toDate } from "../../../db/dates.ts";
 import { readDrop } from "../../drop/read.ts";
@@ -6,7 +9,7 @@ import type { CopyLayout } from "../../drop/row.ts";
 import { openPartitions } from "../prepare.ts";
 import { isTooMany } from "../quarantine.ts";
 import type { LoadTask } from "../task.ts";
-import { type Chunk, type Chunks, fillChunk } from "./chunk.ts";
+import type { Chunk, Chunks } from "./chunk.ts";
 import { MOST_GROUPS } from "./insert.ts";
 import {
   createdOn,
@@ -17,12 +20,15 @@ import {
   type OpenPartitions,
   rangeOf,
 } from "./keys.ts";
+import { fillChunk } from "./pack.ts";
 
 /**
- * Makes the venues and partitions that the drop needs, and holds the partitions open until the transaction ends.
+ * Makes the venues and partitions that the drop needs, and holds the partitions open until the transaction
+ * ends.
  *
- * @returns the partitions; undefined for a drop that is to be refused, and for one that may have more groups than are
- *   counted in memory, because each of its chunks would enter nearly a group for each line. Then nothing is made
+ * @returns the partitions; undefined for a drop that is to be refused, and for one that may have more groups
+ *   than are counted in memory, because each of its chunks would enter nearly a group for each line. Then
+ *   nothing is made
  */
 export async function prepareBySurvey(
   task: LoadTask,
@@ -40,14 +46,17 @@ export async function prepareBySurvey(
   );
 }
 
-/** The creation dates of the drop's lines. Their venues are added to the maps. It stops as soon as there are too many groups. */
+/**
+ * The creation dates of the drop's lines. Their venues are added to the maps. It stops as soon as there are
+ * too many groups.
+ */
 async function surveyDays(
   task: LoadTask,
   maps: KeyMaps,
   chunk: Chunk,
 ): Promise<ReadonlySet<number> | undefined> {
   const days = new Set<number>();
-  const { venues } = maps;
+  const { texts, venues } = maps;
   let layout: CopyLayout | undefined;
   let bytes = 0;
   let read = 0;
@@ -69,9 +78,9 @@ async function surveyDays(
       case "rows":
         if (layout === undefined) throw new Error("the reader sent rows before the dialect");
         for (let from = 0; from < event.copy.length; ) {
-          if (chunk.lines === chunk.venue.length && !(await note(chunk))) return undefined;
+          if (chunk.lines === chunk.taken.length && !(await note(chunk))) return undefined;
           // What odd lines need is made when they are staged.
-          from = fillChunk({ chunk, venues, layout, rows: event.copy, from, onOdd: () => undefined });
+          from = fillChunk({ chunk, texts, layout, rows: event.copy, from, onOdd: () => undefined });
         }
         rejected += event.rejects.length;
         read += event.rows + event.rejects.length;

@@ -65,7 +65,10 @@ export function createWriter(
   };
 }
 
-/** Why a chunk is written: it is full; or not yet, but the server has nothing to do; or the drop has no further lines. */
+/**
+ * Why a chunk is written: it is full; or not yet, but the server has nothing to do; or the drop has no
+ * further lines.
+ */
 export type Occasion = "full" | "early" | "last";
 
 /** A chunk whose lines have their keys. */
@@ -80,8 +83,8 @@ export interface KeyedChunk extends Resolved {
 /**
  * Finds the keys of a chunk's lines.
  *
- * @returns undefined for a first chunk that is early and needs venues or partitions that are not there: they may be made if
- *   it turns out to be the whole drop
+ * @returns undefined for a first chunk that is early and needs venues or partitions that are not there: they
+ *   may be made if it turns out to be the whole drop
  */
 export async function keyChunk(
   writer: Writer,
@@ -128,7 +131,13 @@ export async function writeChunk(
   }
   noteGroups(writer, groups);
   writer.inserted += lines.length;
-  const rows = { chunk, lines, loadId: task.loadId, syncedOn: toDay(task.syncedOn) };
+  const rows = {
+    chunk,
+    texts: writer.maps.texts,
+    lines,
+    loadId: task.loadId,
+    syncedOn: toDay(task.syncedOn),
+  };
   const write = async () => {
     writer.inserted -= await insertInvoices(target, rows, { rejects, repeated });
   };
@@ -142,8 +151,8 @@ export async function finishChunks({ background, target }: Writer): Promise<void
 }
 
 /**
- * Holds the partitions of these dates open. Those that are held already are not asked for again: somebody who closes one
- * may be waiting for this load, and lets no further load in.
+ * Holds the partitions of these dates open. Those that are held already are not asked for again: somebody who
+ * closes one may be waiting for this load, and lets no further load in.
  */
 export async function holdOpen({ task, held }: Writer, dates: readonly string[]): Promise<void> {
   const nameOf = (date: string) => partitionOf(task.settings.granularity, date).partition;
