@@ -20,8 +20,7 @@ export interface WriteOptions {
 
 /**
  * Writes pages to a file, which has its name only when it is whole: a watcher of the folder never sees half a
- * drop. A page may be reused when the next but one is asked for: writing goes on while the next is made, and
- * no further.
+ * drop. While one page is written the next is made. So a page may be reused when the next but one is asked for.
  */
 export async function writeFileWhole(options: WriteOptions): Promise<Written> {
   const part = `${options.path}.part`;
@@ -85,7 +84,7 @@ function describe(error: unknown, path: string): unknown {
   if (error instanceof RollbookError) return error;
   const state = errorState(error);
   if (state === "ENOSPC" || state === "EDQUOT") {
-    const message = `the disk is full: ${path} could not be written; make room or generate fewer rows`;
+    const message = `the disk is full: ${path} could not be written; make room`;
     return new RollbookError({ code: "disk_full", message, cause: error });
   }
   if (state === "EACCES" || state === "EROFS" || state === "EPERM") {

@@ -1,6 +1,7 @@
 /** `report.html`, `summary.md` and `history.svg` of a run. */
-import { mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { writeFileWhole } from "../generator/sink.ts";
 import type { Results } from "../results.ts";
 import { createPage } from "./page.ts";
 import { createLooks, drawNothing } from "./plots/draw.ts";
@@ -15,7 +16,7 @@ export interface ReportOptions {
   readonly folder: string;
 }
 
-/** Writes the report; each file has its name only when it is whole. Answers the paths. */
+/** Writes the report; each file has its name only when it is whole. Returns the paths. */
 export async function writeReport(options: ReportOptions): Promise<{ readonly files: readonly string[] }> {
   const { results, folder } = options;
   const contents = {
@@ -27,7 +28,7 @@ export async function writeReport(options: ReportOptions): Promise<{ readonly fi
   const files: string[] = [];
   for (const [name, content] of Object.entries(contents)) {
     const path = join(folder, name);
-    await writeWhole(path, content);
+    await writeFileWhole({ path, pages: [Buffer.from(content)], gzip: false });
     files.push(path);
   }
   return { files };
@@ -48,15 +49,4 @@ function createHistoryPlot(results: Results): string {
     width: "wide",
     looks,
   });
-}
-
-async function writeWhole(path: string, content: string): Promise<void> {
-  const part = `${path}.part`;
-  try {
-    await writeFile(part, content);
-    await rename(part, path);
-  } catch (error) {
-    await rm(part, { force: true });
-    throw error;
-  }
 }

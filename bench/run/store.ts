@@ -1,7 +1,8 @@
 /** `results.json`: written whole after each cell, read again to go on. */
 import { existsSync } from "node:fs";
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { mkdir, rename } from "node:fs/promises";
 import { join } from "node:path";
+import { writeFileWhole } from "../generator/sink.ts";
 import { type CellResult, type Environment, type Profile, type Results, readResults } from "../results.ts";
 import type { PlannedCell } from "./profiles.ts";
 
@@ -52,8 +53,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     const cells = plan.flatMap(({ cell }) => all.get(cell.id) ?? []);
     const finishedAt = cells.length === plan.length ? new Date().toISOString() : null;
     results = { ...results, cells, finishedAt };
-    await writeFile(`${path}.part`, `${JSON.stringify(results, null, 2)}\n`);
-    await rename(`${path}.part`, path);
+    const text = Buffer.from(`${JSON.stringify(results, null, 2)}\n`);
+    await writeFileWhole({ path, pages: [text], gzip: false });
   };
   return { path, results: () => results, has, add, startedAnew: reason };
 }
