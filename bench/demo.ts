@@ -1,7 +1,4 @@
-/**
- * `npm run demo`: the main job on the embedded PostgreSQL, from drops in an inbox to a table of exact totals
- * and its proof.
- */
+/** `npm run demo`: from drops in an inbox to exact totals and their proof, on the embedded PostgreSQL. */
 import { spawn } from "node:child_process";
 import { readFile, rm } from "node:fs/promises";
 import { join, relative } from "node:path";

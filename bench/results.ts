@@ -1,7 +1,4 @@
-/**
- * What a run of the benchmark says: the format of `results.json`. Times are milliseconds of wall clock, sizes
- * bytes.
- */
+/** The format of `results.json`. Times are milliseconds of wall clock, sizes are bytes. */
 import { readFileSync } from "node:fs";
 import type { Granularity } from "../db/schema.ts";
 
@@ -74,10 +71,7 @@ export interface Sample {
 /** How the totals of an arm compare with a recompute from the invoices. */
 export interface Verdict {
   readonly exact: boolean;
-  /**
-   * Groups whose count or total differs, and by how many cents in all (sum of absolute differences, decimal
-   * digits).
-   */
+  /** Groups whose count or total differs, and the sum of the absolute differences in cents, as digits. */
   readonly groups: number;
   readonly cents: string;
 }

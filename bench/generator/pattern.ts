@@ -89,7 +89,7 @@ const FLAT = createHours(new Array<number>(48).fill(1));
 const WORKDAY = createHours(WORKDAY_HOURS);
 const WEEKEND = createHours(WEEKEND_HOURS);
 
-/** The hours of a date; all alike without the pattern. */
+/** The hours of a date; without the pattern all are equally busy. */
 export function hoursOf(day: number, hours: boolean): Hours {
   if (!hours) return FLAT;
   const inWeek = weekday(day);

@@ -93,7 +93,8 @@ const FILE_ROLE = 16;
 interface Draft extends FilePlan {
   readonly repeats: Repeat[];
   readonly statements: Statements[];
-  told: number;
+  /** Statements of later files about this file's invoices. */
+  statedCount: number;
 }
 
 /** Plans the files of all recipes, which follow each other in time. The venues are those of the first. */
@@ -199,7 +200,7 @@ function planFile({ recipe, files, lines, syncDay, due, idKeys }: FileOptions): 
     bad,
     statements: [],
     shuffle: createPermutation(Math.max(1, lines), mix32(key + 2)),
-    told: 0,
+    statedCount: 0,
   };
 }
 
@@ -229,9 +230,9 @@ function takeRepeats({ files, repeats, budget, key, count, corrects }: RepeatOpt
     missing += (wanted[k] as number) - taken;
     if (taken === 0) return;
     budget.set(source, available - taken);
-    repeats.push({ source, start: source.told, count: taken, corrects });
-    source.statements.push({ start: source.told, count: taken, corrects });
-    source.told += taken;
+    repeats.push({ source, start: source.statedCount, count: taken, corrects });
+    source.statements.push({ start: source.statedCount, count: taken, corrects });
+    source.statedCount += taken;
   });
 }
 

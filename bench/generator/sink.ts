@@ -20,7 +20,7 @@ export interface WriteOptions {
 
 /**
  * Writes pages to a file, which has its name only when it is whole: a watcher of the folder never sees half a
- * drop. While one page is written the next is made. So a page may be reused when the next but one is asked for.
+ * drop. While one page is written the next is made: a page may be reused when the next but one is asked for.
  */
 export async function writeFileWhole(options: WriteOptions): Promise<Written> {
   const part = `${options.path}.part`;

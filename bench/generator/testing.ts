@@ -1,4 +1,4 @@
-/** What generated drops say, for tests: read by the format model, loaded in date order by the warehouse model. */
+/** What generated drops say, for tests: the format model reads them, the warehouse model loads them. */
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";

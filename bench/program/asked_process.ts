@@ -39,7 +39,7 @@ export function startAskedProcess<
       const gone = once(child, "exit", { signal }).then(
         ([code, by]): Failed => ({ kind: "failed", message: `the process ended: ${by ?? code}` }),
       );
-      // The one that is not waited for is aborted, which nobody needs to hear.
+      // The promise that loses the race is aborted; its rejection says nothing.
       for (const promise of [answered, gone]) promise.catch(() => {});
       child.send(order);
       const answer = await Promise.race([answered, gone]);
@@ -60,10 +60,7 @@ export function startAskedProcess<
   return { pid: child.pid ?? 0, ask, close };
 }
 
-/**
- * The other side: answers each order with what `carryOut` returns, or with why it failed. Ends with the
- * process that asks.
- */
+/** The other side: answers each order with what `carryOut` returns, or with why it failed. */
 export function answerOrders<Order, Answer>(carryOut: (order: Order) => Promise<Answer>): void {
   process.on("message", (order: Order) => {
     carryOut(order).then(
@@ -71,6 +68,6 @@ export function answerOrders<Order, Answer>(carryOut: (order: Order) => Promise<
       (error: unknown) => process.send?.({ kind: "failed", message: String(error) } satisfies Failed),
     );
   });
-  // The one that asks is gone, and nobody would end this process.
+  // The process that asks is gone, and no other would end this one.
   process.on("disconnect", () => process.exit(1));
 }

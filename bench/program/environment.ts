@@ -49,10 +49,7 @@ export async function describeEnvironment({ admin, label }: BenchServer): Promis
   };
 }
 
-/**
- * The commit, marked as dirty, as git does, by changes to tracked files only: the results may lie in the
- * checkout.
- */
+/** The commit; `-dirty` if tracked files are changed. Others may be results in the checkout. */
 export async function readCommit(): Promise<string> {
   const git = async (...args: readonly string[]) =>
     (await promisify(execFile)("git", args, { cwd: CHECKOUT })).stdout.trim();

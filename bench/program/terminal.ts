@@ -8,10 +8,7 @@ import { RollbookError } from "../../db/errors.ts";
 /** The exit code is 2 for what the user can mend in the command. */
 const USER_ERRORS: readonly string[] = ["usage", "configuration", "not_found"];
 
-/**
- * Runs a program if `moduleUrl` (`import.meta.url`) is the file that Node was started with; an import of the
- * file runs nothing.
- */
+/** Runs a program if its file (`moduleUrl` is `import.meta.url`) is the one that Node was started with. */
 export async function runProgram(
   moduleUrl: string,
   run: (argv: readonly string[]) => Promise<number>,
@@ -21,10 +18,7 @@ export async function runProgram(
   process.exitCode = await explainErrors(() => run(argv));
 }
 
-/**
- * The exit code of `run`. A RollbookError is printed and becomes one; any other error is our mistake and is
- * thrown.
- */
+/** The exit code of `run`. A RollbookError is printed and becomes one; any other error is thrown. */
 export async function explainErrors(run: () => Promise<number>): Promise<number> {
   try {
     return await run();
@@ -93,10 +87,7 @@ export function createProgress({ everyMs = 0 }: { readonly everyMs?: number } = 
   };
 }
 
-/**
- * Parses the arguments; the exit code where the command is done with that: help was shown, or a mistake was
- * reported.
- */
+/** Parses the arguments. Returns an exit code if that is all: help or a mistake was printed. */
 export function parseArguments(command: Command, argv: readonly string[]): number | undefined {
   try {
     command.parse(argv, { from: "user" });

@@ -1,9 +1,6 @@
 import { WIDTHS } from "./plots/draw.ts";
 
-/**
- * Plots are drawn in two widths. Neither is scaled down on screens of 390 pixels and more, so text stays
- * legible.
- */
+/** Plots have two widths. From 390 pixels on none is scaled down, so that its text stays legible. */
 export const STYLE = `
 :root { color-scheme: light; }
 * { box-sizing: border-box; }

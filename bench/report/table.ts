@@ -4,7 +4,7 @@ import type { ArmResult, CellResult, Results } from "../results.ts";
 import { formatBytes, formatMs, formatRatio } from "./format.ts";
 import { describeStanding, measureArm, referenceArm, type Spread, spread, standing } from "./measures.ts";
 
-/** One table per cell: times, ratios to ours (of `reads`: to the bare table), WAL, and whether the totals are exact. */
+/** One table per cell: times, ratios to ours (or to the bare table), WAL, and whether totals are exact. */
 export function formatSummary(results: Results): string {
   return results.cells.map(formatCell).join("\n\n");
 }

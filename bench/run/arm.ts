@@ -28,10 +28,7 @@ export interface Arm {
   readonly unavailable?: (server: BenchServer, cell: Cell) => Promise<string | undefined>;
   /** Connects and puts everything in place that is not measured. */
   readonly open: (site: Site) => Promise<Run>;
-  /**
-   * SQL for its totals: created_on, venue_key, invoices, total. Asked after the run is closed; left out: none
-   * kept.
-   */
+  /** SQL for its totals: created_on, venue_key, invoices, total. Left out: it keeps none. */
   readonly totals?: (site: Site) => string | Promise<string>;
   /** Brings the shared clone back to the totals of before. */
   readonly restore?: (site: Site) => Promise<void>;

@@ -1,7 +1,4 @@
-/**
- * What arrives in a cell, as files: the drops for those who load drops, the same rows with their keys for
- * bare COPY.
- */
+/** What arrives in a cell, as files: drops, and the same rows with their keys for bare COPY. */
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Invoice } from "../generator/invoice.ts";

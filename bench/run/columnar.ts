@@ -66,10 +66,7 @@ async function fillVenues(connection: DuckDBConnection, venues: Venues): Promise
   appender.closeSync();
 }
 
-/**
- * Reads a drop with DuckDB's own reader of CSV and gives each line its keys. `into` and `venues` are the
- * tables.
- */
+/** Reads a drop with DuckDB's CSV reader and gives each line its keys. `into` and `venues` are tables. */
 export async function appendDrop(
   connection: DuckDBConnection,
   drop: { readonly path: string; readonly syncedOn: string; readonly into: string; readonly venues: string },

@@ -45,10 +45,7 @@ export interface HistoryOptions {
   readonly onProgress: (rows: number) => void;
 }
 
-/**
- * The history, built where it is not there or not whole. Takes about a minute per 10 million invoices and
- * core.
- */
+/** The history; what is missing of it is built, in about a minute per 10 million invoices and core. */
 export async function ensureHistory(options: HistoryOptions): Promise<History> {
   const { server, history, granularity, home } = options;
   const name = historyName(history, granularity);
@@ -65,7 +62,7 @@ export async function ensureHistory(options: HistoryOptions): Promise<History> {
       await mark(server, name, `begun ${fingerprint}`);
     }
     await build({ ...options, name, columnar, settings });
-    // Nobody enters a template: autovacuum neither, which would be in the way of a clone.
+    // No session may enter a template, autovacuum included: it would be in the way of a clone.
     await server.admin.query(`alter database ${name} with allow_connections false`);
     await mark(server, name, `complete ${fingerprint}`);
   }

@@ -80,10 +80,7 @@ async function measureOwn(options: CellOptions, arm: Arm, repetition: number, ro
   });
 }
 
-/**
- * Our load brings the batch into the clone; each refresh then starts from the same pending batch and the same
- * totals of before.
- */
+/** Our load brings the batch into the clone. Each refresh starts from the same pending batch and totals. */
 async function measureShared(
   options: CellOptions,
   arms: readonly Arm[],

@@ -7,10 +7,7 @@ const LOADER = fileURLToPath(new URL("./loader.ts", import.meta.url));
 
 export type LoadProcess = AskedProcess<Order, Answer>;
 
-/**
- * They are kept for all repetitions of a cell, as `rollbook watch` is kept: only the first repetition is that
- * of new ones.
- */
+/** They are kept for all repetitions of a cell, as `rollbook watch` is: only at the first they are new. */
 export interface LoadProcesses {
   /** Gives so many of them, each connected to the place. */
   readonly connect: (place: Place, count: number) => Promise<readonly LoadProcess[]>;

@@ -1,7 +1,4 @@
-/**
- * A process that loads drops as the product does, so that its memory is that of a load and several can load
- * at once.
- */
+/** A process that loads drops as the product does: so its memory can be measured, and several can load. */
 import type pg from "pg";
 import { type Database, openDatabase } from "../../db/client.ts";
 import type { Settings } from "../../db/schema.ts";

@@ -9,7 +9,7 @@ export interface PlannedCell {
   readonly arms?: readonly string[];
 }
 
-/** Samples per arm. Of `smoke` nobody asks how long it takes: two show that an arm can be measured again. */
+/** Samples per arm. Times of `smoke` do not matter: two samples show that an arm can be measured again. */
 export const REPETITIONS: Readonly<Record<Profile, number>> = { smoke: 2, standard: 3, huge: 3 };
 
 const LOADS = ["delta", "delta_one_file", "copy"];

@@ -1,7 +1,4 @@
-/**
- * The arms of axis `reads`, and how they are measured: on one clone, with the whole batch pending, or
- * nothing.
- */
+/** The arms of axis `reads`, measured on one clone, with the whole batch pending, or nothing. */
 import { openDatabase } from "../../db/client.ts";
 import { loadDrop } from "../../etl/load/load.ts";
 import type { ArmResult, Sample, Verdict } from "../results.ts";

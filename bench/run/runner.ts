@@ -1,7 +1,4 @@
-/**
- * Runs a profile: cell after cell, each written when it is measured, so that an interrupted run goes on where
- * it stopped.
- */
+/** Runs a profile cell by cell. Each is written when it is measured, so that a run can be continued. */
 import { once } from "node:events";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -185,9 +182,7 @@ async function measureTodo(
   }
 }
 
-/**
- * Ends what runs in the databases of the benchmark, from another session, because the run's own may be busy.
- */
+/** Ends what runs in the databases of the benchmark, in another session: the run's own may be busy. */
 async function terminateAll({ admin, connectionTo }: BenchServer): Promise<void> {
   const client = new pg.Client(connectionTo(admin.database ?? "postgres"));
   client.on("error", () => {});

@@ -35,10 +35,7 @@ export interface Measured {
   readonly load?: Sample;
 }
 
-/**
- * Measures one execution. It begins after a checkpoint, so every page's first change is logged whole, for all
- * arms alike.
- */
+/** Measures one execution, after a checkpoint: so for all arms a page's first change is logged whole. */
 export async function measure(site: Site, { run, close }: Run): Promise<Measured> {
   let work: Work;
   let before: Counters;

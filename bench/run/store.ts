@@ -24,10 +24,7 @@ export interface StoreOptions {
   readonly fresh: boolean;
 }
 
-/**
- * Opens the results of a folder: goes on from those of the same profile, commit and machine, else begins
- * anew.
- */
+/** Goes on from the results of the same profile, commit and machine in a folder, or begins anew. */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const { folder, profile, environment, plan } = options;
   await mkdir(folder, { recursive: true });

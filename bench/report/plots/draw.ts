@@ -24,10 +24,7 @@ interface Look {
 }
 export type Looks = (arm: ArmResult) => Look;
 
-/**
- * Okabe and Ito's colours, which the colour-blind tell apart, darkened for lines on white. Shapes and dashes
- * differ, too.
- */
+/** Okabe and Ito's colours, which colour-blind readers can distinguish, darkened for lines on white. */
 const COLORS = ["#0067a5", "#c75100", "#00795c", "#a3417f", "#8a6d00", "#3a86c8", "#7a3b10", "#5b4bb3"];
 const SYMBOLS = ["circle", "rect", "triangle", "diamond"];
 
