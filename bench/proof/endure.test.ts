@@ -24,7 +24,7 @@ interface Run {
   readonly ended: Promise<number | NodeJS.Signals | null>;
   readonly output: Promise<string>;
   /** Resolves with the first line on stderr that matches. */
-  readonly untilTold: (part: RegExp) => Promise<string>;
+  readonly untilPrinted: (part: RegExp) => Promise<string>;
   readonly results: () => EndureResults;
 }
 
@@ -38,19 +38,19 @@ function startEndure(...args: readonly string[]): Run {
     { stdio: ["ignore", "pipe", "pipe"] },
   );
   const ended = once(child, "exit").then(([code, signal]) => signal ?? code);
-  const told: string[] = [];
+  const printed: string[] = [];
   const lines = createInterface({ input: child.stderr });
-  lines.on("line", (line) => told.push(line));
+  lines.on("line", (line) => printed.push(line));
   return {
     home,
     child,
     ended,
     output: text(child.stdout),
-    untilTold: async (part) => {
+    untilPrinted: async (part) => {
       for (;;) {
-        const found = told.find((line) => part.test(line));
+        const found = printed.find((line) => part.test(line));
         if (found !== undefined) return found;
-        if (child.exitCode !== null) throw new Error(`it ended without ${part}:\n${told.join("\n")}`);
+        if (child.exitCode !== null) throw new Error(`it ended without ${part}:\n${printed.join("\n")}`);
         await sleep(50);
       }
     },
@@ -130,13 +130,13 @@ test(
   "a row of the rollup that is tampered with, and a lock that is left, are named, and the exit code is 1",
   async () => {
     const run = startEndure("--minutes", "60", "--loaders", "2", "--readers", "2", "--largest", "2000");
-    await run.untilTold(/[1-9]\d* loads, /);
+    await run.untilPrinted(/[1-9]\d* loads, /);
     const warehouse = await openWarehouse(run);
     const left = await warehouse.connect();
     onTestFinished(() => left.end().catch(() => {}));
     await left.query("select pg_advisory_lock(4711, 12)");
     // A reader sees it: then it is enough.
-    run.untilTold(/[1-9]\d* differences/).then(
+    run.untilPrinted(/[1-9]\d* differences/).then(
       () => run.child.kill("SIGTERM"),
       () => {},
     );
@@ -175,7 +175,7 @@ test(
     const run = startEndure(
       ...["--minutes", "60", "--loaders", "2", "--readers", "1", "--largest", "20000", "--json"],
     );
-    await run.untilTold(/[1-9]\d* loads, /);
+    await run.untilPrinted(/[1-9]\d* loads, /);
     const warehouse = await openWarehouse(run);
     for (let cut: readonly unknown[] = []; cut.length === 0; ) {
       cut = await warehouse.query(`

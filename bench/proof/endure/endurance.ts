@@ -72,7 +72,7 @@ interface Endurance {
 }
 
 /**
- * Runs, and tells what was found. What goes wrong on the way is in the results; only what keeps it from
+ * Runs, and returns what was found. What goes wrong on the way is in the results; only what keeps it from
  * running is thrown.
  */
 export async function endure(options: EndureOptions): Promise<EndureResults> {
@@ -213,7 +213,7 @@ async function checkEnd(endurance: Endurance, ranMs: number) {
 /** Until the time is up: each loader ends the drop that it has, and then the readers their read. */
 async function loadAndRead(endurance: Endurance, started: number): Promise<void> {
   const loaded = new AbortController();
-  const noting = tellProgress(endurance, started, loaded.signal);
+  const noting = noteProgress(endurance, started, loaded.signal);
   const reading = endurance.readers.map((reader, index) =>
     keepReading(endurance, reader, index, loaded.signal),
   );
@@ -267,7 +267,7 @@ function strategyOf(index: number): Strategy {
   return index % 3 === 0 ? "delta" : "auto";
 }
 
-async function tellProgress(
+async function noteProgress(
   { options, tally, readTimes, differences, failures }: Endurance,
   started: number,
   loaded: AbortSignal,

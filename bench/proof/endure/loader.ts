@@ -63,10 +63,10 @@ async function load(
   const onRetry = (_: number, error: unknown) => retries.push(errorState(error) ?? "connection lost");
   const report = await loadDrop({ database, settings, path, onRetry });
   const commitMs = performance.now() - started;
-  const told = { kind: "loaded", report, commitMs, retries } as const;
+  const loaded = { kind: "loaded", report, commitMs, retries } as const;
   const residentBytes = () => process.memoryUsage.rss();
   if (report.touched.length === 0) {
-    return { ...told, refreshMs: null, refreshed: [], residentBytes: residentBytes() };
+    return { ...loaded, refreshMs: null, refreshed: [], residentBytes: residentBytes() };
   }
   const committed = performance.now();
   // `full` is all partitions; the others take those that the drop touched.
@@ -74,5 +74,5 @@ async function load(
   const reports = await refreshPartitions({ database, strategy, partitions });
   const refreshMs = performance.now() - committed;
   const refreshed = reports.map(({ method }) => method);
-  return { ...told, refreshMs, refreshed, residentBytes: residentBytes() };
+  return { ...loaded, refreshMs, refreshed, residentBytes: residentBytes() };
 }

@@ -1,7 +1,7 @@
 /** A process that reads the reports on demand, and checks what it reads. */
 import type pg from "pg";
 import { type Database, openDatabase, withTransaction } from "../../../db/client.ts";
-import { deriveKey, mix32 } from "../../generator/random.ts";
+import { createRandom } from "../../generator/choices.ts";
 import { answerOrders } from "../../program/asked_process.ts";
 import { READS, type ReadContext, type ReaderMemory, type ReadKind, readers } from "./reads.ts";
 
@@ -44,15 +44,10 @@ answerOrders(carryOut);
 
 async function carryOut(order: Order): Promise<Answer> {
   if (order.kind === "connect") {
-    const key = deriveKey(order.seed, 50);
-    let counter = 0;
     opened = {
       database: openDatabase({ connection: order.connection, max: 1 }),
       memory: { months: new Map(), invoices: 0, moments: [] },
-      below: (limit) => {
-        counter += 1;
-        return Math.floor((mix32(key + Math.imul(counter, 0x9e3779b9)) / 2 ** 32) * limit);
-      },
+      below: createRandom(order.seed, 50).below,
       venues: order.venues,
       reads: 0,
     };

@@ -3,11 +3,12 @@ import { link, mkdir, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { toDate } from "../../../db/dates.ts";
 import type { Statements } from "../../../etl/testing/models/standing.ts";
+import { createRandom, type Random } from "../../generator/choices.ts";
 import { PAGE_BYTES } from "../../generator/drop_lines.ts";
 import type { Invoice } from "../../generator/invoice.ts";
 import { HEADER, LONGEST_LINE, type Page, writeCanonical } from "../../generator/line.ts";
 import { writeBad, writeOdd } from "../../generator/odd_lines.ts";
-import { deriveKey, mix32 } from "../../generator/random.ts";
+import { mix32 } from "../../generator/random.ts";
 import { writeFileWhole } from "../../generator/sink.ts";
 import { createInvoice } from "../../run/scale.ts";
 import { FIRST_SYNC_DAY, type InvoiceBook } from "./invoices.ts";
@@ -56,17 +57,6 @@ const TWICE = 0.002;
 const CORRECTED = 0.03;
 const SENT_AGAIN = 0.015;
 
-/** Random numbers from a seed and a place in it. */
-function randomFrom(key: number) {
-  let counter = 0;
-  const next = () => {
-    counter += 1;
-    return mix32(key + Math.imul(counter, 0x9e3779b9)) / 2 ** 32;
-  };
-  return { next, below: (limit: number) => Math.floor(next() * limit) };
-}
-type Random = ReturnType<typeof randomFrom>;
-
 export interface DropMakerOptions {
   readonly folder: string;
   readonly seed: number;
@@ -105,7 +95,7 @@ export function createDropMaker(options: DropMakerOptions): DropMaker {
     const index = made;
     made += 1;
     before.push(options.book.count());
-    const random = randomFrom(deriveKey(seed, 1000 + index));
+    const random = createRandom(seed, 1000 + index);
     // Of every day's drops some come days after the others.
     const syncDay = FIRST_SYNC_DAY + Math.floor(index / DROPS_PER_DAY) + 4 - random.below(5);
     today = Math.max(today, syncDay);

@@ -27,8 +27,8 @@ export function createTally(
   const retried: Record<string, number> = {};
   const refreshed: Record<string, number> = {};
   const times = new Map<string, number[]>();
-  /** By content and sync date: the load, once known, and the loads that others were told of. */
-  const settled = new Map<string, { loadId: number | null; readonly told: Set<number | null> }>();
+  /** The load of each content and sync date, once known, and the loads that repetitions of it were reported as. */
+  const settled = new Map<string, { loadId: number | null; readonly reported: Set<number | null> }>();
   const time = (what: string, ms: number) => {
     const measured = times.get(what);
     if (measured === undefined) times.set(what, [ms]);
@@ -37,10 +37,10 @@ export function createTally(
 
   const settle = (drop: EndureDrop, { report }: Loaded) => {
     const key = `${drop.content} ${drop.syncDay}`;
-    const entry = settled.get(key) ?? { loadId: null, told: new Set() };
+    const entry = settled.get(key) ?? { loadId: null, reported: new Set() };
     settled.set(key, entry);
     if (report.outcome === "already_loaded") {
-      entry.told.add(report.loadId);
+      entry.reported.add(report.loadId);
       return;
     }
     if (entry.loadId !== null)
@@ -99,7 +99,10 @@ export function createTally(
     count: () => counts.loaded,
     unsettled: () =>
       [...settled]
-        .filter(([, { loadId, told }]) => loadId === null || [...told].some((id) => id !== loadId))
-        .map(([key, { loadId, told }]) => `drop ${key}: loaded as ${loadId}, others were told ${[...told]}`),
+        .filter(([, { loadId, reported }]) => loadId === null || [...reported].some((id) => id !== loadId))
+        .map(
+          ([key, { loadId, reported }]) =>
+            `drop ${key}: loaded as ${loadId}, others are reported as ${[...reported]}`,
+        ),
   };
 }

@@ -66,7 +66,7 @@ export function startWatch(options: {
 }
 
 /**
- * Memory of a process that it shares with nobody. Undefined where that cannot be told: not on Linux, or it is
+ * Memory of a process that it shares with nobody. Undefined where nothing says it: not on Linux, or it is
  * gone.
  */
 function privateBytes(pid: number): number | undefined {

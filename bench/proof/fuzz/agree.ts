@@ -1,4 +1,4 @@
-/** Holds what the product makes of a drop against the model. */
+/** Compares what the product makes of a drop with what the model says of it. */
 import type { Reject } from "../../../etl/drop/reject.ts";
 import { type ReadLine, readDrop } from "../../../etl/testing/models/format.ts";
 import { unpack } from "../../../etl/testing/models/gzip.ts";
@@ -6,7 +6,7 @@ import type { Invoice } from "../../../etl/testing/models/line.ts";
 import type { MadeDrop } from "./mutants.ts";
 import { meaning, type Paths, type Product, pathsOf, type Reading, readByProduct } from "./product.ts";
 
-/** Something that not all say alike. */
+/** Something on which not all agree. */
 export interface Difference {
   readonly what: string;
   /** The line at fault, where there is one. */
@@ -66,8 +66,8 @@ async function compareAll(product: Product, drop: MadeDrop): Promise<Comparison>
     same("dialect", expected.layout, { delimiter, cells, positions });
   }
   // Of a damaged file the reader may have less than what could be had.
-  const told = reading.rows + reading.rejects.length;
-  const lines = file.isWhole ? expected.lines : expected.lines.slice(0, told);
+  const decided = reading.rows + reading.rejects.length;
+  const lines = file.isWhole ? expected.lines : expected.lines.slice(0, decided);
   compareRejects(lines, reading.rejects);
   const taken = takenOf(lines);
   if (taken.length !== reading.rows)
@@ -132,7 +132,7 @@ function compareRejects(lines: readonly ReadLine[], rejects: readonly Reject[]):
     throw new Different("a reject of no line", { reader: showReject(rejects[next]) });
 }
 
-/** `found`: what was told of the line; undefined: it was taken. */
+/** `found`: what the reader says of the line; undefined: it was taken. */
 function compareReject(who: string, line: ReadLine, found: Reject | undefined): void {
   const { decision } = line;
   const agrees =

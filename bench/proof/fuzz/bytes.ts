@@ -1,5 +1,5 @@
 /** Blind mutations of bytes: nothing of what they hit is known. */
-import { type Random, weighted } from "./choices.ts";
+import { type Random, weighted } from "../../generator/choices.ts";
 
 /**
  * Bytes that matter to some rule: delimiters, quotes, blanks, ends, controls, digits, and parts of UTF-8

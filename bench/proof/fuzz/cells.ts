@@ -1,6 +1,6 @@
 /** Values of the four columns: most of them right, many at the edge of a rule, some beyond it. */
 import type { Column, World } from "../../../etl/testing/models/line.ts";
-import { digits, list, type Random, replaceAt } from "./choices.ts";
+import { digits, list, type Random, replaceAt } from "../../generator/choices.ts";
 import { edgesOf, oddTime, plainTime } from "./moments.ts";
 
 /** Makes cells for the drops of one world. */

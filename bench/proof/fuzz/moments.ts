@@ -4,7 +4,7 @@
  */
 import { dateOf, dayOfDate, offsetAt, ZONES } from "../../../etl/testing/models/clocks.ts";
 import type { World } from "../../../etl/testing/models/line.ts";
-import { digits, list, type Random, replaceAt } from "./choices.ts";
+import { digits, list, type Random, replaceAt } from "../../generator/choices.ts";
 
 /**
  * Seconds since 1970-01-01, UTC, next to which something changes: a bound of the dates that are taken, or the

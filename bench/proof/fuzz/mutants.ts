@@ -3,9 +3,9 @@ import { isUtf8 } from "node:buffer";
 import { constants, deflateRawSync, gzipSync } from "node:zlib";
 import type { Column, World } from "../../../etl/testing/models/line.ts";
 import { WORLDS } from "../../../etl/testing/models/worlds.ts";
+import { createRandom, type Random } from "../../generator/choices.ts";
 import { mutate } from "./bytes.ts";
 import { type Cells, createCells } from "./cells.ts";
-import { createRandom, type Random } from "./choices.ts";
 
 /** A drop as the reader gets it. */
 export interface MadeDrop {

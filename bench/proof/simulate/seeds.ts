@@ -129,9 +129,9 @@ async function liveSeed(site: Site, seed: number, options: SimulationOptions): P
     const smaller = hangs ? undefined : await shrink(site, seed, options);
     mkdirSync(options.failures, { recursive: true });
     const kept = join(options.failures, `seed-${seed}.json`);
-    const told = smaller ?? { history, message };
-    writeFileSync(kept, `${JSON.stringify(told.history, null, 1)}\n`);
-    return { seed, message: told.message, kept, steps: told.history.steps.length };
+    const shown = smaller ?? { history, message };
+    writeFileSync(kept, `${JSON.stringify(shown.history, null, 1)}\n`);
+    return { seed, message: shown.message, kept, steps: shown.history.steps.length };
   }
 }
 

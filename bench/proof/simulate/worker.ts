@@ -1,4 +1,4 @@
-/** A process that loads or refreshes on demand, and dies, stops or waits where it is told to. */
+/** A process that loads or refreshes on demand, and dies, stops or waits at the step that the job names. */
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import type pg from "pg";
 import { openDatabase } from "../../../db/client.ts";

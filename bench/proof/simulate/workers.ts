@@ -36,7 +36,6 @@ export interface Workers {
  * from one file, since so many are killed that their starts would be most of the work.
  *
  * @param options.spare how many wait
- *
  * @param options.folder where the files go
  */
 export async function startWorkers(options: {

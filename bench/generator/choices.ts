@@ -1,7 +1,9 @@
 /** Random choices by turn, the same for the same seed on every machine. */
-import { deriveKey, mix32 } from "../../generator/random.ts";
+import { deriveKey, mix32 } from "./random.ts";
 
 export interface Random {
+  /** From 0 to below 1. */
+  readonly next: () => number;
   /** A whole number from 0 to below `limit`. */
   readonly below: (limit: number) => number;
   /** A whole number from `from` to `to`, both included. */
@@ -14,11 +16,13 @@ export interface Random {
 /** `role`: one seed serves several uses that must not be alike. */
 export function createRandom(seed: number, role: number): Random {
   let state = deriveKey(seed, role);
-  const below = (limit: number) => {
+  const next = () => {
     state = (state + 0x6d2b79f5) | 0;
-    return Math.floor((mix32(state) / 2 ** 32) * limit);
+    return mix32(state) / 2 ** 32;
   };
+  const below = (limit: number) => Math.floor(next() * limit);
   return {
+    next,
     below,
     between: (from, to) => from + below(to - from + 1),
     once: (times) => below(times) === 0,
