@@ -41,7 +41,8 @@ export function startAskedProcess<
       );
       // The promise that loses the race is aborted; its rejection says nothing.
       for (const promise of [answered, gone]) promise.catch(() => {});
-      child.send(order);
+      // A process that has just ended takes no order; its exit says so. Without the callback the error would end this one.
+      child.send(order, () => {});
       const answer = await Promise.race([answered, gone]);
       if (answer.kind === kind) return answer as Extract<Answer, { readonly kind: Kind }>;
       throw new Error(
