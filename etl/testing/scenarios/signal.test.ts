@@ -224,7 +224,7 @@ test("SIGINT while the load waits for a lock ends it in time, too", async () => 
   const scene = await setScene();
   const release = await holdLock(scene, "lock table warehouse.venues in share mode");
   const cli = startCli(scene.warehouse.environment, ["load", scene.path]);
-  await untilBusyWith(scene.observer, "%insert into warehouse.venues%");
+  await untilBusyWith(scene.observer, `%insert into "warehouse"."venues"%`);
   await expectEnd(cli, 130, "SIGINT");
   await release();
   await expectRolledBack(scene);
