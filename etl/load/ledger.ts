@@ -47,16 +47,10 @@ export async function enterResult(task: LoadTask, result: TaskResult): Promise<A
       errorMessage: message,
     })
     .where(eq(loads.loadId, loadId));
-  return {
-    outcome: "rejected",
-    loadId,
-    syncedOn,
-    rows,
-    partitions: [],
-    touched: [],
-    error: { code, message },
-  };
+  return { ...REJECTED, loadId, syncedOn, rows, error: { code, message } };
 }
+
+const REJECTED = { outcome: "rejected", partitions: [], touched: [] } as const;
 
 /** Enters a drop that cannot be loaded because of its name. */
 export async function recordRefusal(
@@ -77,12 +71,10 @@ export async function recordRefusal(
     })
     .returning({ loadId: loads.loadId });
   return {
-    outcome: "rejected",
+    ...REJECTED,
     loadId: row?.loadId ?? null,
     syncedOn: null,
     rows: NO_LINES,
-    partitions: [],
-    touched: [],
     error: { code, message },
   };
 }
