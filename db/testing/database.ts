@@ -1,4 +1,5 @@
 /** For tests: a warehouse of its own for each, on the server that vitest's global setup started. */
+
 import { createHash, randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import pg from "pg";
@@ -7,6 +8,7 @@ import { type Database, openDatabase } from "../client.ts";
 import { initWarehouse } from "../migrate.ts";
 import type { Granularity, Settings } from "../schema.ts";
 import { readJournal } from "../version.ts";
+import { environmentOf } from "./environment.ts";
 
 export interface TestWarehouse {
   readonly database: Database;
@@ -59,7 +61,7 @@ export async function createTestDatabase(
   return {
     database,
     settings,
-    environment: { PGHOST: host, PGPORT: String(port), PGUSER: user, PGDATABASE: name, PGSSLMODE: "disable" },
+    environment: environmentOf({ host, port, user, database: name }),
     query: async (text, values) => (await database.pool.query(text, values && [...values])).rows,
   };
 }

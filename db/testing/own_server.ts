@@ -1,4 +1,5 @@
 /** For tests that kill or fill a server: one of their own, durable as a real one. */
+
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -8,6 +9,7 @@ import { openDatabase } from "../client.ts";
 import { type EmbeddedServer, openEmbeddedServer } from "../embedded/server.ts";
 import { initWarehouse } from "../migrate.ts";
 import type { TestWarehouse } from "./database.ts";
+import { environmentOf } from "./environment.ts";
 import { makeServerHome } from "./home.ts";
 
 export interface OwnServer {
@@ -41,13 +43,7 @@ export async function openOwnServer(given?: string): Promise<OwnServer> {
       const warehouse: TestWarehouse = {
         database,
         settings,
-        environment: {
-          PGHOST: host,
-          PGPORT: String(port),
-          PGUSER: user,
-          PGDATABASE: name,
-          PGSSLMODE: "disable",
-        },
+        environment: environmentOf({ host, port, user, database: name }),
         query: async (text, values) => (await database.pool.query(text, values && [...values])).rows,
       };
       warehouses.push(warehouse);

@@ -2,10 +2,12 @@
  * For tests of recovery: a warehouse with a history, and a digest of all that must be the same after a
  * restore.
  */
+
 import { inject } from "vitest";
 import { type Database, withSession } from "../../db/client.ts";
 import { readSettings } from "../../db/settings.ts";
 import { createEmptyDatabase, type TestWarehouse } from "../../db/testing/database.ts";
+import { environmentOf } from "../../db/testing/environment.ts";
 import { loadDrop } from "../load/load.ts";
 import type { LoadReport } from "../load/report.ts";
 import { refreshPartitions } from "../refresh/refresh.ts";
@@ -87,13 +89,7 @@ export async function emptyDatabase(): Promise<{
 }> {
   const { database, name } = await createEmptyDatabase();
   const { host, port, user } = inject("postgres");
-  const connection = {
-    PGHOST: host,
-    PGPORT: String(port),
-    PGUSER: user,
-    PGDATABASE: name,
-    PGSSLMODE: "disable",
-  };
+  const connection = environmentOf({ host, port, user, database: name });
   return { connection, open: () => openRestored(database, connection) };
 }
 

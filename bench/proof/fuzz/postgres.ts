@@ -1,10 +1,12 @@
 /** A PostgreSQL for a run: the embedded one in a temporary folder, which goes with it. */
+
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Database, openDatabase } from "../../../db/client.ts";
 import { openEmbeddedServer } from "../../../db/embedded/server.ts";
 import { initWarehouse } from "../../../db/migrate.ts";
+import { environmentOf } from "../../../db/testing/environment.ts";
 
 export interface FuzzServer {
   readonly database: Database;
@@ -35,13 +37,7 @@ export async function openFuzzServer(signal?: AbortSignal): Promise<FuzzServer> 
       await close();
       throw error;
     }
-    const environment = {
-      PGHOST: host,
-      PGPORT: String(port),
-      PGUSER: user,
-      PGDATABASE: name,
-      PGSSLMODE: "disable",
-    };
+    const environment = environmentOf({ host, port, user, database: name });
     return { database, environment, close };
   } catch (error) {
     remove();

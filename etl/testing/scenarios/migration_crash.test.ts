@@ -1,4 +1,5 @@
 /** Migrations that are cut off, between any two of their statements: docs/recovery.md, "A migration was cut off". */
+
 import { mkdtempSync, rmSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -8,6 +9,7 @@ import { type Database, openDatabase, withSession } from "../../../db/client.ts"
 import { initWarehouse } from "../../../db/migrate.ts";
 import { readSettings } from "../../../db/settings.ts";
 import { createEmptyDatabase, testConnection } from "../../../db/testing/database.ts";
+import { environmentOf } from "../../../db/testing/environment.ts";
 import { makeFolder } from "../../../db/testing/folder.ts";
 import { openOwnServer } from "../../../db/testing/own_server.ts";
 import { readJournal } from "../../../db/version.ts";
@@ -221,13 +223,7 @@ test.each(["CREATE TABLE", "CREATE VIEW"])(
   async (tag) => {
     const { database, name } = await createEmptyDatabase();
     const { host, port, user } = inject("postgres");
-    const environment = {
-      PGHOST: host,
-      PGPORT: String(port),
-      PGUSER: user,
-      PGDATABASE: name,
-      PGSSLMODE: "disable",
-    };
+    const environment = environmentOf({ host, port, user, database: name });
     const { first, second, letOn } = await startTwo(environment, database, tag);
     first.child.kill("SIGKILL");
     await first.ended;
@@ -241,13 +237,7 @@ test("a server killed in the middle of the migrations has none of them, and the 
   const own = await openOwnServer();
   onTestFinished(own.close);
   const { host, port, user, database: name } = own.server;
-  const environment = {
-    PGHOST: host,
-    PGPORT: String(port),
-    PGUSER: user,
-    PGDATABASE: name,
-    PGSSLMODE: "disable",
-  };
+  const environment = environmentOf({ host, port, user, database: name });
   const database = openDatabase({ connection: { host, port, user, database: name, ssl: false } });
   onTestFinished(() => database.pool.end());
   const { first, second, run } = await startTwo(environment, database, "CREATE VIEW");

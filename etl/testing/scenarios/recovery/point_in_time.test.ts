@@ -1,4 +1,5 @@
 /** The way back to a moment by a base backup and the archived WAL: docs/recovery.md, "To a moment before the accident". */
+
 import { execFileSync } from "node:child_process";
 import { appendFileSync, chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,6 +9,7 @@ import { openDatabase } from "../../../../db/client.ts";
 import { openEmbeddedServer } from "../../../../db/embedded/server.ts";
 import { initWarehouse } from "../../../../db/migrate.ts";
 import type { TestWarehouse } from "../../../../db/testing/database.ts";
+import { environmentOf } from "../../../../db/testing/environment.ts";
 import { makeFolder } from "../../../../db/testing/folder.ts";
 import { makeServerHome } from "../../../../db/testing/home.ts";
 import { expectFitting } from "../../../../db/testing/partitions.ts";
@@ -35,13 +37,7 @@ async function openServer(home: string, settings: Readonly<Record<string, string
     return closed;
   };
   onTestFinished(close);
-  const connection = {
-    PGHOST: host,
-    PGPORT: String(port),
-    PGUSER: user,
-    PGDATABASE: name,
-    PGSSLMODE: "disable",
-  };
+  const connection = environmentOf({ host, port, user, database: name });
   return { database, connection, close };
 }
 
