@@ -150,6 +150,8 @@ export const partitions = warehouse.table("partitions", {
   rollupInvoices: count("rollup_invoices").default(0),
   rollupTotal: euros("rollup_total").default("0"),
   refreshedAt: instant("refreshed_at"),
+  /** Whether all sessions were told of its tables a second time (db/partitions/announce.ts). */
+  announced: boolean("announced").notNull().default(false),
   // The database makes these three from the name of the partition.
   invoicesTable: text("invoices_table").notNull(),
   deltasTable: text("deltas_table").notNull(),

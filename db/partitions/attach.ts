@@ -2,15 +2,16 @@
  * How a detached partition comes back, and how tables that somebody dropped or detached by hand are put
  * right.
  */
-import { sql } from "drizzle-orm";
+import { eq, sql } from "drizzle-orm";
 import pg from "pg";
 import { type Transaction, withTransaction } from "../client.ts";
 import { RollbookError } from "../errors.ts";
 import { LOCK, limitLockWaits, lockUntilEnd, retryWhileLocked } from "../locks.ts";
 import { restoreRights } from "../roles/grant.ts";
 import { requireOwner } from "../roles/owner.ts";
-import type { Partition, PartitionState } from "../schema.ts";
-import { findPartition, type PartitionChange, setState } from "./catalog.ts";
+import { type Partition, type PartitionState, partitions } from "../schema.ts";
+import { announcePartitions } from "./announce.ts";
+import { findPartition, type PartitionChange } from "./catalog.ts";
 import {
   attachStatement,
   createStatement,
@@ -43,6 +44,7 @@ export async function attachPartition(
 ): Promise<Attached> {
   await requireOwner({ ...options, action: "attach partitions" });
   const attached = await attachTables(options);
+  await announcePartitions({ ...options, partitions: [options.partition] });
   await restoreRights(options);
   return attached;
 }
@@ -72,7 +74,10 @@ function attachTables(options: PartitionChange & { readonly anew?: boolean | und
       }
       const outdated = found.state !== "detached" || madeAnew.length > 0;
       const state = found.state === "dropped" ? "dropped" : outdated ? "stale" : "open";
-      await setState(tx, options.partition, state);
+      await tx.db
+        .update(partitions)
+        .set({ state, announced: false })
+        .where(eq(partitions.partition, options.partition));
       return { state, madeAnew };
     }),
   );

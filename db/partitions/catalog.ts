@@ -1,5 +1,5 @@
 /** The catalog of partitions, and how a load keeps the ones that it needs from being closed. */
-import { eq, inArray, sql } from "drizzle-orm";
+import { and, eq, inArray, sql } from "drizzle-orm";
 import type { Database, Session, Transaction } from "../client.ts";
 import { RollbookError } from "../errors.ts";
 import { LOCK } from "../locks.ts";
@@ -37,7 +37,7 @@ export interface PartitionChange {
 }
 
 /**
- * Reads the partitions of these names, and locks their rows in the catalog against detach and drop until the
+ * Reads the announced partitions of these names, and locks their rows in the catalog against detach and drop until the
  * transaction ends. Other loads may do the same at the same time, and refreshes go on. Where some of them do
  * not exist, those that do are returned and none is locked: make the others and call again. Never call it for
  * a partition that the transaction holds already: a session that closes the partition waits for this
@@ -55,11 +55,11 @@ export async function holdPartitions(
     select pg_advisory_lock_shared(${LOCK.closePartition}::integer, partition_id),
            pg_advisory_unlock_shared(${LOCK.closePartition}::integer, partition_id)
     from ${partitions}
-    where partition = any (${sql.param(names)}::text[])`);
+    where partition = any (${sql.param(names)}::text[]) and announced`);
   const found = tx.db
     .select({ partition: partitions.partition, state: partitions.state })
     .from(partitions)
-    .where(inArray(partitions.partition, [...names]))
+    .where(and(inArray(partitions.partition, [...names]), eq(partitions.announced, true)))
     .orderBy(partitions.partition);
   // A lock on the key is enough: a session that closes the partition locks the whole row.
   return present.rowCount === new Set(names).size ? found.for("key share") : found;

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import { openDatabase, withTransaction } from "../client.ts";
 import { addDays } from "../dates.ts";
+import { errorState } from "../errors.ts";
 import { GRANULARITIES, type Granularity } from "../schema.ts";
 import { createTestDatabase, type TestWarehouse } from "../testing/database.ts";
 import {
@@ -13,6 +14,7 @@ import {
   threeMonths,
   waits,
 } from "../testing/partitions.ts";
+import { attachPartition } from "./attach.ts";
 import { holdPartitions } from "./catalog.ts";
 import { ensurePartitions } from "./create.ts";
 import { intersects, type PartitionRange, partitionOf } from "./ranges.ts";
@@ -220,6 +222,60 @@ test("a lock that is given back in time is waited for", async () => {
   await holder.query("commit");
   expect(await made).toEqual(["2026-01"]);
 });
+
+test("a new partition is announced after the transaction that attached it, and usable after that", async () => {
+  const warehouse = await createTestDatabase();
+  const { database } = warehouse;
+  await ensurePartitions({ database, granularity: "month", dates: ["2026-01-01"] });
+  const steps = await warehouse.query<{ attached: number; told: number; usable: number }>(`
+    select i.xmin::text::bigint::int as attached, a.xmin::text::bigint::int as told,
+           p.xmin::text::bigint::int as usable
+    from pg_inherits i
+    join pg_attribute a on a.attrelid = i.inhparent and a.attname = 'created_on'
+    cross join warehouse.partitions p
+    join pg_class c on c.oid = i.inhparent and c.relkind = 'p' and c.relnamespace = 'warehouse'::regnamespace`);
+  expect(steps).toHaveLength(3);
+  expect(steps.filter(({ attached, told, usable }) => !(attached < told && told < usable))).toEqual([]);
+});
+
+test("a partition that nobody announced is not used before somebody did", async () => {
+  const warehouse = await createTestDatabase();
+  const { database } = warehouse;
+  await ensurePartitions({ database, granularity: "month", dates: ["2026-01-01"] });
+  // As where the process that made it was killed.
+  await warehouse.query("select warehouse.open_partitions(array['2026-02-01'::date])");
+  const held = () => withTransaction(warehouse, (tx) => holdPartitions(tx, ["2026-01", "2026-02"]));
+  expect(await held()).toEqual([{ partition: "2026-01", state: "open" }]);
+  expect(await ensurePartitions({ database, granularity: "month", dates: ["2026-02-28"] })).toEqual([]);
+  expect(await held()).toHaveLength(2);
+  await detachPartition({ database, partition: "2026-02" });
+  await attachPartition({ database, partition: "2026-02" });
+  expect(await warehouse.query("select announced from warehouse.partitions")).toEqual([
+    { announced: true },
+    { announced: true },
+  ]);
+});
+
+test("an announcement waits for statements that are using the tables, and not for ever", async () => {
+  const warehouse = await createTestDatabase();
+  const { database } = warehouse;
+  const reader = await openTransaction(warehouse);
+  const reading = reader.query("select count(*), pg_sleep(60) from warehouse.invoices");
+  const ended = reading.catch((error: unknown) => errorState(error));
+  await expect.poll(() => sleepers(warehouse), { timeout: 10_000 }).toHaveLength(1);
+  expect(await ensurePartitions({ database, granularity: "month", dates: ["2026-01-01"] })).toEqual([
+    "2026-01",
+  ]);
+  const [sleeper] = await sleepers(warehouse);
+  await warehouse.query("select pg_cancel_backend($1)", [sleeper?.pid]);
+  expect(await ended).toBe("57014");
+});
+
+function sleepers(warehouse: TestWarehouse): Promise<readonly { pid: number }[]> {
+  return warehouse.query(
+    "select pid from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'",
+  );
+}
 
 // How loads hold them
 

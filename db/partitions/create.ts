@@ -3,14 +3,15 @@ import { sql } from "drizzle-orm";
 import { type Database, withTransaction } from "../client.ts";
 import { limitLockWaits, retryWhileLocked } from "../locks.ts";
 import type { Granularity } from "../schema.ts";
+import { announcePartitions } from "./announce.ts";
 import { type PartitionRange, partitionOf } from "./ranges.ts";
 
 /** Sets made per transaction: each takes some ten locks, and servers allow 64 per connection by default. */
 const SETS_PER_TRANSACTION = 16;
 
 /**
- * Creates the partitions that are missing for these dates. It uses a connection of its own, and builds the
- * tables beside their parents before it attaches them, so that an open load can go on. Partitions that were
+ * Creates the partitions that are missing for these dates, and announces them. It uses a connection of its
+ * own, and builds the tables beside their parents before it attaches them, so that an open load can go on. Partitions that were
  * detached or dropped on purpose are left as they are.
  *
  * @returns the names of those created
@@ -35,6 +36,8 @@ export async function ensurePartitions(options: {
     const batch = ranges.slice(start, start + SETS_PER_TRANSACTION);
     created.push(...(await retryWhileLocked(options, () => createMissing(options, batch))));
   }
+  // Not only those created: another process may have been stopped before it announced its own.
+  await announcePartitions({ ...options, partitions: [...wanted.keys()] });
   return created;
 }
 

@@ -94,6 +94,7 @@ test("no function looks names up by the caller's search_path", async () => {
   expect(functions.filter(({ pinned, bound }) => !pinned && !bound)).toEqual([]);
   const definers = functions.filter(({ definer }) => definer);
   expect(definers).toEqual([
+    { name: "warehouse.announce_partitions()", definer: true, pinned: true, bound: false },
     { name: "warehouse.open_partitions(date[])", definer: true, pinned: true, bound: false },
   ]);
   const document = readFileSync(new URL("../../docs/security.md", import.meta.url), "utf8");

@@ -50,7 +50,7 @@ const CORRECTED_COLUMNS = ["created_at", "total", "load_id", "synced_on"];
  * `state`, because a refresh makes a stale partition open again. A trigger forbids the loader all other
  * changes of it (migration 0004).
  */
-const CATALOG_COLUMNS = ["state", "rollup_invoices", "rollup_total", "refreshed_at"];
+const CATALOG_COLUMNS = ["state", "announced", "rollup_invoices", "rollup_total", "refreshed_at"];
 
 const updateOf = (columns: readonly string[]) => columns.map((column) => `update(${column})`);
 
@@ -85,6 +85,7 @@ const LEAVES: readonly (readonly [RegExp, Rights])[] = [
 
 const FUNCTIONS: Readonly<Record<string, Rights>> = {
   "warehouse.open_partitions(date[])": forLoader("execute"),
+  "warehouse.announce_partitions()": forLoader("execute"),
   "warehouse.partition_range(text, date)": NONE,
   "warehouse.guard_partition_state()": NONE,
   "reports.venue_daily_totals_as_known_on(timestamp with time zone)": forBoth("execute"),
