@@ -1,9 +1,9 @@
 import { defineConfig } from "vitest/config";
 
-/** What takes minutes, or needs more than Node: Python for Airflow, PostgreSQL's client programs for recovery. */
+/** What takes minutes, or needs more than Node: Python for Airflow, PostgreSQL's client programs for recovery, PgBouncer. */
 const LONG = [
   "dags/**/*.test.ts",
-  "etl/testing/scenarios/{history,recovery/**/*}.test.ts",
+  "etl/testing/scenarios/{history,pooler,recovery/**/*}.test.ts",
   "bench/bench.test.ts",
   "bench/proof/{endure,simulate}.test.ts",
   "bench/proof/fuzz/*.test.ts",

@@ -1,9 +1,16 @@
+import { randomBytes } from "node:crypto";
 import { sql } from "drizzle-orm";
-import { expect, test } from "vitest";
-import { type Session, withSession } from "./client.ts";
+import { expect, onTestFinished, test } from "vitest";
+import { openDatabase, type Session, withSession } from "./client.ts";
 import { streamRows } from "./cursor.ts";
 import { isConnectionLost } from "./errors.ts";
-import { createTestDatabase, type TestWarehouse } from "./testing/database.ts";
+import {
+  createEmptyDatabase,
+  createTestDatabase,
+  onServer,
+  type TestWarehouse,
+  testConnection,
+} from "./testing/database.ts";
 
 const numbers = (session: Session, to: number) =>
   streamRows<{ number: number }>(session, sql`select number from generate_series(1, ${to}::integer) number`);
@@ -64,3 +71,19 @@ test.each(["while it is read", "before it is read", "and the reader has enough"]
     expect(outcome).toBe(when === "and the reader has enough" ? "had enough" : "lost");
   },
 );
+
+test("a direct connection needs no second one to be told from a pooler, and has its settings", async () => {
+  const { name } = await createEmptyDatabase();
+  const role = `single_${randomBytes(8).toString("hex")}`;
+  await onServer((client) => client.query(`create role ${role} login connection limit 1`));
+  onTestFinished(() => onServer(async (client) => void (await client.query(`drop role ${role}`))));
+  const single = openDatabase({ connection: { ...testConnection(name), user: role } });
+  try {
+    const { rows } = await withSession({ database: single }, ({ client }) =>
+      client.query("show search_path"),
+    );
+    expect(rows).toEqual([{ search_path: "pg_catalog" }]);
+  } finally {
+    await single.pool.end();
+  }
+});

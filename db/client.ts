@@ -2,6 +2,7 @@
 import { drizzle, type NodePgDatabase } from "drizzle-orm/node-postgres";
 import pg from "pg";
 import { explainConnectionError } from "./connection/connect_error.ts";
+import { announcedProcess, refuseSharedSessions } from "./connection/pooler.ts";
 import { errorState, isConnectionLost, RollbookError, SQLSTATE } from "./errors.ts";
 
 /** One connection: drizzle for statements, the client itself for COPY and cursors. */
@@ -50,30 +51,46 @@ export function openDatabase(options: {
   readonly connection: pg.ClientConfig;
   readonly max?: number;
 }): Database {
-  const pool = new pg.Pool({
+  const connection: pg.ClientConfig = {
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEPALIVE_SECONDS * 1000,
     connectionTimeoutMillis: 15_000,
     application_name: "rollbook",
     types: plainTypes,
     ...options.connection,
+  };
+  const place = describePlace(connection);
+  let checked: Promise<void> | undefined;
+  /** Once for all connections, unless it fails: the pooler may be set right meanwhile. */
+  const checkPooler = (client: pg.ClientBase) => {
+    checked ??= refuseSharedSessions({ client, connection, place }).catch((error: unknown) => {
+      checked = undefined;
+      throw error;
+    });
+    return checked;
+  };
+  const pool = new pg.Pool({
+    ...connection,
     max: options.max ?? 4,
-    onConnect: prepareSession,
+    onConnect: (client) => prepareSession(client, checkPooler),
   });
   // An idle connection that breaks is replaced at its next use; without a listener it would end the process.
   pool.on("error", () => {});
-  return { pool, place: describePlace(options.connection) };
+  return { pool, place };
 }
 
-async function prepareSession(client: pg.ClientBase): Promise<void> {
-  const names = Object.keys(SESSION_SETTINGS);
-  // An old server does not know them all. A later check says that it is too old.
-  await client.query(
-    `select set_config(name, value, false)
-     from unnest($1::text[], $2::text[]) as wanted (name, value)
-     where current_setting(name, true) is not null`,
-    [names, Object.values(SESSION_SETTINGS)],
-  );
+/**
+ * Sets what {@link SESSION_SETTINGS} says. A session that is reached through a pooler is checked first, and
+ * nothing is set on it before: a direct connection is told by the process that answers, in the same statement.
+ */
+async function prepareSession(
+  client: pg.ClientBase,
+  checkPooler: (client: pg.ClientBase) => Promise<void>,
+): Promise<void> {
+  if (!(await setSettings(client, announcedProcess(client)))) {
+    await checkPooler(client);
+    await setSettings(client, undefined);
+  }
   // Not every platform of the server can watch a connection; then a dead client is noticed at the next write
   // to it.
   await client
@@ -82,6 +99,30 @@ async function prepareSession(client: pg.ClientBase): Promise<void> {
       const state = errorState(error);
       if (state !== SQLSTATE.invalidParameterValue && state !== SQLSTATE.undefinedObject) throw error;
     });
+}
+
+/**
+ * @param expected sets nothing unless this process answers; undefined: whichever does
+ * @returns whether it did
+ */
+async function setSettings(client: pg.ClientBase, expected: number | null | undefined): Promise<boolean> {
+  const wanted = Object.entries(SESSION_SETTINGS);
+  // An old server does not know them all. A later check says that it is too old.
+  const { rows } = await client.query<{ ours: boolean }>(
+    `with answering (ours) as (select $1 or coalesce(pg_backend_pid() = $2, false))
+     select ours,
+            (select count(set_config(name, value, false))
+             from unnest($3::text[], $4::text[]) as wanted (name, value)
+             where ours and current_setting(name, true) is not null)
+     from answering`,
+    [
+      expected === undefined,
+      expected ?? null,
+      wanted.map(([name]) => name),
+      wanted.map(([, value]) => value),
+    ],
+  );
+  return rows[0]?.ours === true;
 }
 
 const TEXT_TYPES: ReadonlySet<number> = new Set([

@@ -62,6 +62,7 @@ const ENCRYPTION_REMEDIES: Readonly<Record<EncryptionFailure, string>> = {
  * error as it is.
  */
 export function explainConnectionError(error: unknown, place: string): unknown {
+  if (error instanceof RollbookError) return error;
   const state = errorState(error);
   const cause = rootCause(error);
   // For a host with several addresses the error holds several others, and has no message.

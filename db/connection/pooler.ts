@@ -1,0 +1,81 @@
+/** Tells a session that is ours alone from one that a connection pooler shares out among its clients. */
+import pg from "pg";
+import { RollbookError } from "../errors.ts";
+
+const ANSWER_MS = 15_000;
+
+/** How often the two connections are asked. In an idle pool the first round tells; a busy one may need more. */
+const ROUNDS = 5;
+
+/** The process that a client was told at connecting: the server's own, or a number that a pooler made up. */
+export function announcedProcess(client: pg.ClientBase): number | null {
+  // The driver has it, and its types do not.
+  return (client as pg.ClientBase & { readonly processID: number | null }).processID;
+}
+
+/**
+ * Refuses a connection through a pooler in transaction or statement mode, by asking it and a second one for
+ * their process in turn: in session mode each keeps its own. Nothing is set on a session.
+ *
+ * @param options.client a connection that is no direct one
+ * @param options.connection how to make the second one
+ * @param options.place for messages: where the database is
+ * @throws RollbookError `configuration` where sessions are shared, `connection` where the pooler gives no second
+ *   session
+ */
+export async function refuseSharedSessions(options: {
+  readonly client: pg.ClientBase;
+  readonly connection: pg.ClientConfig;
+  readonly place: string;
+}): Promise<void> {
+  const { client, connection, place } = options;
+  const other = new pg.Client({ ...connection, query_timeout: ANSWER_MS });
+  // A connection that breaks emits this event, too; the statement rejects, and that is what counts.
+  other.on("error", () => {});
+  await other.connect();
+  try {
+    const first = await askProcess(client);
+    const second = await askProcess(other).catch((error: unknown) => {
+      if (!(error instanceof Error) || error.message !== READ_TIMEOUT) throw error;
+      throw noSecondSession(place, error);
+    });
+    let shared = first === second;
+    for (let round = 0; round < ROUNDS && !shared; round += 1) {
+      // A pool gives out the session that was used last, or the one that rests the longest. Twice the same
+      // client, because two sessions given out by turns look like one for each.
+      for (const [asked, known] of [
+        [client, first],
+        [client, first],
+        [other, second],
+      ] as const) {
+        shared ||= (await askProcess(asked)) !== known;
+      }
+    }
+    if (shared) throw sharedSessions(place);
+  } finally {
+    await other.end();
+  }
+}
+
+/** pg gives this error no code (pg 8, client.js). */
+const READ_TIMEOUT = "Query read timeout";
+
+async function askProcess(client: pg.ClientBase): Promise<number> {
+  const { rows } = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
+  return rows[0]?.pid ?? Number.NaN;
+}
+
+function sharedSessions(place: string): RollbookError {
+  return new RollbookError({
+    code: "configuration",
+    message: `the ${place} is reached through a connection pooler in transaction mode, which would leave the locks and settings of rollbook on sessions of other clients: name the server's own host and port instead, or set pool_mode = session for this database in the pooler.`,
+  });
+}
+
+function noSecondSession(place: string, cause: Error): RollbookError {
+  return new RollbookError({
+    code: "connection",
+    message: `the connection pooler before the ${place} gave no second session within ${ANSWER_MS / 1000} s, and rollbook needs several: make its pool larger (default_pool_size), or name the server's own host and port instead.`,
+    cause,
+  });
+}
