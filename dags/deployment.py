@@ -27,6 +27,9 @@ MAX_REJECTS: Final = os.environ.get("ROLLBOOK_MAX_REJECTS", "0.01")
 
 DECIMAL_COMMA: Final = os.environ.get("ROLLBOOK_DECIMAL_COMMA", "false").lower() in ("1", "true", "yes")
 
+SETTLE: Final = int(os.environ.get("ROLLBOOK_SETTLE", "2"))
+"""A file is taken when it stood still for so many seconds."""
+
 KEEP_MONTHS: Final = os.environ.get("ROLLBOOK_KEEP_MONTHS", "")
 """Partitions that ended so many months ago are detached. Empty: all are kept."""
 

@@ -12,7 +12,7 @@ from airflow.sdk import AssetAlias, Metadata, TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from assets import REJECTED_DROPS, TOTALS
-from deployment import DAG_ARGS, DECIMAL_COMMA, INBOX, LONG_WORK, MAX_REJECTS, WAREHOUSE_POOL
+from deployment import DAG_ARGS, DECIMAL_COMMA, INBOX, LONG_WORK, MAX_REJECTS, SETTLE, WAREHOUSE_POOL
 from node_cli import JsonObject, NodeCliOperator
 
 # An asset among the outlets has an event after each success; through an alias only when there is something to tell.
@@ -101,12 +101,13 @@ def invoice_ingest() -> None:
     )
     list_ready_drops = NodeCliOperator(
         task_id="list_ready_drops",
-        arguments=["inbox", "list", "--json", "--wait", "600"],
+        arguments=["inbox", "list", "--json", "--wait", "600", "--settle", str(SETTLE)],
         operands=[INBOX],
         connection_id=None,
         digest=to_load,
         skip_when_empty=True,
         insist=True,
+        execution_timeout=timedelta(minutes=15, seconds=SETTLE),
         doc_md="Drops that nobody writes any more, oldest sync date first, in at most 8 batches.",
     )
     decimal_comma = ["--decimal-comma"] if DECIMAL_COMMA else []

@@ -187,6 +187,8 @@ class NodeCliOperator(BaseOperator):
             if line.startswith("rollbook: "):
                 complaint.append(line.removeprefix("rollbook: "))
                 self.log.error("%s", shorten(line))
+            elif line.startswith("warning: "):
+                self.log.warning("%s", shorten(line))
             elif line:
                 self.log.info("%s", shorten(line))
 

@@ -7,17 +7,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Database } from "../db/client.ts";
 import { isRetryable, RollbookError } from "../db/errors.ts";
 import type { Settings } from "../db/schema.ts";
-import {
-  ARCHIVE,
-  type InboxFile,
-  isUntouched,
-  type LeftFile,
-  listInbox,
-  REJECTED,
-  settledFiles,
-} from "./inbox/list.ts";
+import { isSameFile } from "./drop/file.ts";
+import { ARCHIVE, type InboxFile, isUntouched, type LeftFile, listDrops, REJECTED } from "./inbox/list.ts";
 import { moveDrop } from "./inbox/move.ts";
 import { readReasons } from "./inbox/rejection.ts";
+import { followSettling } from "./inbox/settle.ts";
 import type { LoadReport } from "./load/report.ts";
 
 /** After a failure a file's next try waits twice as long, up to this. */
@@ -52,8 +46,10 @@ export interface WatchOptions {
   readonly settings: Settings;
   /** Path of the folder. */
   readonly inbox: string;
-  /** Time between two looks. */
+  /** The longest time between two looks. */
   readonly intervalMs: number;
+  /** How long a file must stand still before it is taken. */
+  readonly settleMs: number;
   /** End when everything that is in the inbox was tried; default: go on until `signal` aborts. */
   readonly once?: boolean | undefined;
   readonly signal: AbortSignal;
@@ -73,23 +69,23 @@ export interface WatchOptions {
 export type WatchOutcome = "done" | "rejected" | "failed";
 
 /**
- * Watches an inbox. A file is loaded when it stood still between two looks, the oldest sync date first. A
- * file that fails is tried again, ever more rarely, and does not hold up the others.
+ * Watches an inbox. A file is loaded when it has stood still for the settle time, the oldest sync date first.
+ * A file that fails is tried again, ever more rarely, and does not hold up the others.
  *
  * @returns with `once`, what became of the files; without it, the watch never ends by itself
  * @throws RollbookError `file_unreadable` when the inbox cannot be read; the signal's reason when it aborts
  */
 export async function watchInbox(options: WatchOptions): Promise<WatchOutcome> {
-  const { intervalMs, signal } = options;
+  const { intervalMs, settleMs, signal } = options;
   const watch: Watch = { ...options, stuck: new Map(), unrefreshed: new Set(), reported: new Set() };
+  const settling = followSettling(settleMs);
   let rejected = false;
-  let seen = await look(watch);
   let waitMs = intervalMs;
   for (;;) {
-    await sleep(waitMs, undefined, { signal });
+    const lookedAt = performance.now();
     const now = await look(watch);
     forgetGone(watch, now);
-    const settled = settledFiles(seen, now);
+    const settled = settling.observe(now, lookedAt);
     const due = settled.filter((file) => isDue(watch, file));
     const taken = await takeIn(watch, due);
     rejected ||= taken.rejected;
@@ -99,7 +95,7 @@ export async function watchInbox(options: WatchOptions): Promise<WatchOutcome> {
     }
     // While the database is away each look costs a try. A file that fails alone waits alone.
     waitMs = taken.databaseAway ? Math.min(waitMs * 2, LONGEST_OUTAGE_WAIT_MS) : intervalMs;
-    seen = settled.length > 0 ? await look(watch) : now;
+    await sleep(taken.databaseAway ? waitMs : Math.min(waitMs, settling.nextMs()), undefined, { signal });
   }
 }
 
@@ -122,7 +118,7 @@ interface Stuck {
 }
 
 async function look({ inbox, reported, onEvent }: Watch): Promise<readonly InboxFile[]> {
-  const { files, left } = await listInbox(inbox);
+  const { files, left } = await listDrops(inbox);
   for (const one of left) {
     if (reported.has(one.name)) continue;
     reported.add(one.name);
@@ -140,7 +136,7 @@ function forgetGone({ stuck }: Watch, now: readonly InboxFile[]): void {
 function isDue({ stuck }: Watch, file: InboxFile): boolean {
   const earlier = stuck.get(file.name);
   if (earlier === undefined) return true;
-  if (settledFiles([earlier.file], [file]).length > 0) return Date.now() >= earlier.until;
+  if (isSameFile(earlier.file, file)) return Date.now() >= earlier.until;
   stuck.delete(file.name);
   return true;
 }

@@ -1,8 +1,29 @@
 /** Flags that several verbs have, and the values that they take. */
 import { InvalidArgumentError, Option } from "commander";
-import { usageError } from "./context.ts";
+import { printable } from "../escape.ts";
+import { type Context, usageError } from "./context.ts";
 
 export const jsonOption = () => new Option("--json", "one JSON object per line, for programs");
+
+const DEFAULT_SETTLE_SECONDS = 2;
+
+export const settleOption = () =>
+  new Option("--settle <seconds>", "a file is complete when its size and time stood still for so long")
+    .argParser(parseWhole(0))
+    .default(undefined, `ROLLBOOK_SETTLE, or ${DEFAULT_SETTLE_SECONDS}`);
+
+/** How long a file must stand still: as the flag says, or the environment. */
+export function settleTimeMs({ environment }: Context, settle: number | undefined): number {
+  return (settle ?? readSettle(environment.ROLLBOOK_SETTLE || `${DEFAULT_SETTLE_SECONDS}`)) * 1000;
+}
+
+function readSettle(text: string): number {
+  try {
+    return parseWhole(0)(text);
+  } catch {
+    throw usageError(`ROLLBOOK_SETTLE is ${printable(text)}. Give whole seconds, for example 2.`);
+  }
+}
 
 /** Refuses dates that hold nothing. */
 export function refuseEmptyRange({

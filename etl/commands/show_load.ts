@@ -24,6 +24,10 @@ export async function loadAndShow(
   const report = { ...(await loadWithProgress(context, warehouse, file, flags, place)), file };
   if (flags.json) await writeJson(context, jsonReport(report));
   else await writeLine(context, describeReport(report));
+  if (report.outcome === "loaded" && report.rows.read === 0) {
+    const remedy = "If there should be some, its export may have failed.";
+    note(context, `warning: ${printable(file)} holds no invoices. ${remedy}`);
+  }
   return report;
 }
 

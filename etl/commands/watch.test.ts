@@ -35,7 +35,7 @@ async function makeInbox(): Promise<{
   mkdirSync(inbox);
   const options = { environment: warehouse.environment, folder };
   const once = (...args: string[]) =>
-    rollbookHere(["watch", "inbox", "--once", "--interval", "1", ...args], options);
+    rollbookHere(["watch", "inbox", "--once", "--settle", "1", ...args], options);
   return { warehouse, folder, inbox, once };
 }
 
@@ -97,18 +97,20 @@ test("a drop that is in already is archived; a taken name gets the load's number
   );
 });
 
-test("what is rejected goes to rejected/ with its reason, also what is no CSV file; the exit code says so", async () => {
-  const { inbox, once } = await makeInbox();
+test("what is rejected goes to rejected/ with its reason, and the exit code says so; what is no CSV file stays", async () => {
+  const { warehouse, inbox, once } = await makeInbox();
   writeDrop(inbox, "bad_2026-01-05.csv", [GOOD(1), "v1,x,2026-01-01,1"]);
   writeDrop(inbox, "nodate.csv", [GOOD(1)]);
   writeDrop(inbox, "notes.txt", ["hello"]);
   writeDrop(inbox, "good_2026-01-05.csv", [GOOD(1)]);
-  const { code, stdout } = await once("--json");
+  const { code, stdout, stderr } = await once("--json");
   expect(code).toBe(3);
-  expect(jsonLines(stdout)).toHaveLength(4);
-  expect(filesIn(inbox)).toEqual(["archive", "rejected"]);
+  expect(jsonLines(stdout)).toHaveLength(3);
+  expect(stderr).toContain("notes.txt: no CSV file, so it stays where it is");
+  expect(await warehouse.query("select from warehouse.loads where file_name = 'notes.txt'")).toEqual([]);
+  expect(filesIn(inbox)).toEqual(["archive", "notes.txt", "rejected"]);
   expect(filesIn(join(inbox, "archive"))).toEqual(["good_2026-01-05.csv"]);
-  const names = ["bad_2026-01-05.csv", "nodate.csv", "notes.txt"];
+  const names = ["bad_2026-01-05.csv", "nodate.csv"];
   const rejected = join(inbox, "rejected");
   expect(filesIn(rejected)).toEqual(names.flatMap((name) => [name, `${name}.reason.json`]));
   const reasons = names.map((name) =>
@@ -123,7 +125,20 @@ test("what is rejected goes to rejected/ with its reason, also what is no CSV fi
       lines: [{ line: 2, reason: "bad_uuid", column: "invoice_id", raw: "v1,x,2026-01-01,1" }],
     },
     { file: "nodate.csv", syncedOn: null, error: { code: "no_sync_date" }, lines: [] },
-    { file: "notes.txt", syncedOn: null, error: { code: "not_csv" }, lines: [] },
+  ]);
+});
+
+test("a file without a line is loaded, and people are warned: it may be an export that failed", async () => {
+  const { inbox, once } = await makeInbox();
+  writeDrop(inbox, "empty_2026-01-05.csv", []);
+  writeDrop(inbox, "header_2026-01-05.csv", ["venue_id,invoice_id,datetime_created,total"]);
+  writeDrop(inbox, "good_2026-01-05.csv", [GOOD(1)]);
+  const { code, stderr } = await once("--json");
+  expect(code).toBe(0);
+  expect(stderr.split("\n")).toEqual([
+    `warning: ${inbox}/empty_2026-01-05.csv holds no invoices. If there should be some, its export may have failed.`,
+    `warning: ${inbox}/header_2026-01-05.csv holds no invoices. If there should be some, its export may have failed.`,
+    "",
   ]);
 });
 

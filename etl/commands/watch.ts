@@ -4,7 +4,7 @@ import { note } from "../output.ts";
 import { describeLeft } from "../terminal/left_file.ts";
 import { type WatchEvent, watchInbox } from "../watch.ts";
 import { type Context, EXIT } from "./context.ts";
-import { parseWhole } from "./flags.ts";
+import { parseWhole, settleOption, settleTimeMs } from "./flags.ts";
 import { requireInbox } from "./inbox/folder.ts";
 import { declareKind } from "./kind.ts";
 import { addLoadOptions, type LoadFlags } from "./load_flags.ts";
@@ -14,16 +14,18 @@ import { refreshAndShow } from "./show_refresh.ts";
 
 interface WatchFlags extends Omit<LoadFlags, "refresh" | "syncedOn" | "ignoreMissing" | "follow"> {
   readonly interval: number;
+  readonly settle?: number;
   readonly once?: boolean;
 }
 
 export function defineWatch(verb: Command, context: Context): void {
   const command = declareKind(verb, "works")
     .description(
-      "Load files as they appear in a folder, oldest sync date first, and move them to its archive/, or to its rejected/ with a file NAME.reason.json beside them. A file counts as complete when its size and time stand still between two looks, or when it is renamed from *.part.",
+      "Load files as they appear in a folder, oldest sync date first, and move them to its archive/, or to its rejected/ with a file NAME.reason.json beside them. A file counts as complete when its size and time stand still for --settle seconds; one named *.part waits until it is renamed. What is no CSV file stays.",
     )
     .argument("<folder>", "the inbox")
-    .option("--interval <seconds>", "time between two looks", parseWhole(1), 2)
+    .option("--interval <seconds>", "longest time between two looks", parseWhole(1), 2)
+    .addOption(settleOption())
     .option("--once", "load what is there, then end");
   addLoadOptions(command)
     .addHelpText("after", "\nExample:\n  rollbook watch inbox --interval 5\n")
@@ -31,6 +33,7 @@ export function defineWatch(verb: Command, context: Context): void {
 }
 
 async function watch(context: Context, folder: string, flags: WatchFlags): Promise<number> {
+  const settleMs = settleTimeMs(context, flags.settle);
   const inbox = await requireInbox(context, folder);
   return withWarehouse(context, { create: true }, async (warehouse) => {
     if (!flags.once) note(context, `watching ${printable(folder)}; Ctrl-C ends it`);
@@ -38,6 +41,7 @@ async function watch(context: Context, folder: string, flags: WatchFlags): Promi
       ...warehouse,
       inbox,
       intervalMs: flags.interval * 1000,
+      settleMs,
       once: flags.once,
       signal: context.signal,
       load: (file, place) =>

@@ -17,11 +17,13 @@ import { until } from "../../db/testing/own_server.ts";
 import { jsonLines, type Run, rollbook, rollbookHere, startRollbook } from "../testing/cli.ts";
 import { hostileFileNames } from "../testing/hostile.ts";
 import { invoiceId, writeDrop } from "../testing/lines.ts";
-import { findReadyDrops, type InboxFile, type LeftFile, listInbox, settledFiles } from "./list.ts";
+import { type InboxFile, type LeftFile, listInbox } from "./list.ts";
+import { findReadyDrops } from "./ready.ts";
+import { followSettling } from "./settle.ts";
 
 /** Listing an inbox asks no database. */
 const NOWHERE = { PGHOST: "/nowhere/at/all", PGUSER: "nobody" };
-const INTERVAL_MS = 100;
+const SETTLE_MS = 100;
 
 function makeInbox(): {
   readonly folder: string;
@@ -32,7 +34,7 @@ function makeInbox(): {
   const inbox = join(folder, "inbox");
   mkdirSync(inbox);
   const list = (...args: string[]) =>
-    rollbookHere(["inbox", "list", "inbox", "--interval", "1", ...args], { environment: NOWHERE, folder });
+    rollbookHere(["inbox", "list", "inbox", "--settle", "1", ...args], { environment: NOWHERE, folder });
   return { folder, inbox, list };
 }
 
@@ -40,7 +42,7 @@ function find(
   folder: string,
   options: { readonly waitMs?: number; readonly onLeft?: (left: LeftFile) => void } = {},
 ) {
-  return findReadyDrops({ folder, waitMs: 0, intervalMs: INTERVAL_MS, ...options });
+  return findReadyDrops({ folder, waitMs: 0, intervalMs: SETTLE_MS, settleMs: SETTLE_MS, ...options });
 }
 
 function namesOf(files: readonly InboxFile[]): readonly string[] {
@@ -53,18 +55,64 @@ function keepWriting(path: string): void {
   onTestFinished(() => clearInterval(timer));
 }
 
-test("a file is settled when it is the same at two looks", async () => {
+test("a file is settled when it was the same for the settle time, whatever its own time says", async () => {
   const inbox = makeFolder();
   const path = writeDrop(inbox, "a_2026-01-05.csv", ["one"]);
   writeDrop(inbox, "b_2026-01-04.csv", ["two"]);
-  const first = await listInbox(inbox);
-  expect(namesOf(first.files)).toEqual(["b_2026-01-04.csv", "a_2026-01-05.csv"]);
+  for (const name of ["a_2026-01-05.csv", "b_2026-01-04.csv"]) utimesSync(join(inbox, name), 1, 1);
+  const { observe, nextMs } = followSettling(1000);
+  const look = async (afterMs: number) =>
+    namesOf(observe((await listInbox(inbox)).files, performance.now() + afterMs));
+  expect(nextMs()).toBe(Number.POSITIVE_INFINITY);
+  expect(await look(0)).toEqual([]);
+  expect(nextMs()).toBeLessThanOrEqual(1000);
+  expect(await look(500)).toEqual([]);
   appendFileSync(path, "more");
-  const second = await listInbox(inbox);
-  expect(namesOf(settledFiles(first.files, second.files))).toEqual(["b_2026-01-04.csv"]);
-  expect(settledFiles([], second.files)).toEqual([]);
-  utimesSync(join(inbox, "b_2026-01-04.csv"), 1, 1);
-  expect(namesOf(settledFiles(second.files, (await listInbox(inbox)).files))).toEqual(["a_2026-01-05.csv"]);
+  expect(await look(1500)).toEqual(["b_2026-01-04.csv"]);
+  expect(await look(1500)).toEqual(["b_2026-01-04.csv", "a_2026-01-05.csv"]);
+  expect(nextMs()).toBe(Number.POSITIVE_INFINITY);
+  utimesSync(join(inbox, "b_2026-01-04.csv"), 2, 2);
+  expect(await look(1500)).toEqual(["a_2026-01-05.csv"]);
+  rmSync(path);
+  writeDrop(inbox, "a_2026-01-05.csv", ["another"]);
+  expect(await look(1500)).toEqual(["b_2026-01-04.csv"]);
+});
+
+test("with a settle time of 0 a file is taken as soon as it is seen", async () => {
+  const inbox = makeFolder();
+  writeDrop(inbox, "a_2026-01-05.csv", ["one"]);
+  expect(
+    namesOf(await findReadyDrops({ folder: inbox, waitMs: 0, intervalMs: 60_000, settleMs: 0 })),
+  ).toEqual(["a_2026-01-05.csv"]);
+});
+
+test("a sender that pauses for less than the settle time is waited for, also where the wait is shorter", async () => {
+  const inbox = makeFolder();
+  const path = writeDrop(inbox, "a_2026-01-05.csv", ["half"]);
+  const found = findReadyDrops({ folder: inbox, waitMs: 60_000, intervalMs: 50, settleMs: 2000 });
+  await sleep(1000);
+  appendFileSync(path, "and half\n");
+  const [file] = await found;
+  expect(file?.bytes).toBe(14n);
+  const options = { folder: inbox, waitMs: 0, intervalMs: 60_000, settleMs: 300 };
+  expect(namesOf(await findReadyDrops(options))).toEqual(["a_2026-01-05.csv"]);
+});
+
+test("the settle time is the flag's, else that of the environment, which must be whole seconds", async () => {
+  const { folder, inbox } = makeInbox();
+  writeDrop(inbox, "a_2026-01-05.csv", ["x"]);
+  const list = (settle: string, ...args: string[]) =>
+    rollbookHere(["inbox", "list", "inbox", ...args], {
+      environment: { ...NOWHERE, ROLLBOOK_SETTLE: settle },
+      folder,
+    });
+  expect((await list("0")).stdout).toContain("a_2026-01-05.csv");
+  expect((await list("3600", "--settle", "0")).stdout).toContain("a_2026-01-05.csv");
+  expect(await list("soon")).toEqual({
+    code: 2,
+    stdout: "",
+    stderr: "rollbook: ROLLBOOK_SETTLE is soon. Give whole seconds, for example 2.\n",
+  });
 });
 
 test("a drop that grows is not ready, holds up no other, and is ready when it stands still", async () => {
@@ -215,7 +263,7 @@ test("as a process: a file that this user may not read is left, and the others a
   // Root may read everything, unless it does without the capability to.
   const caps = "-dac_override,-dac_read_search";
   const wrapper = process.getuid?.() === 0 ? ["setpriv", `--bounding-set=${caps}`, `--inh-caps=${caps}`] : [];
-  const { code, stdout, stderr } = await rollbook(["inbox", "list", "inbox", "--interval", "1", "--json"], {
+  const { code, stdout, stderr } = await rollbook(["inbox", "list", "inbox", "--settle", "1", "--json"], {
     environment: {},
     folder,
     wrapper,

@@ -1,9 +1,8 @@
-/** Lists an inbox: which drops in it are complete, and what stays there. */
+/** Lists an inbox: what may be a drop, and what stays there. */
 import { isUtf8 } from "node:buffer";
-import { constants, type Dirent } from "node:fs";
-import { access, lstat, readdir } from "node:fs/promises";
+import type { Dirent } from "node:fs";
+import { lstat, readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { errorState, RollbookError } from "../../db/errors.ts";
 import { type FileState, isSameFile } from "../drop/file.ts";
 import { readDropName } from "../drop/name.ts";
@@ -63,6 +62,20 @@ export async function listInbox(folder: string): Promise<Inbox> {
   return { files: keyed.map(({ file }) => file), left };
 }
 
+/** The same for drops alone: a file whose name is no drop's is left, too. */
+export async function listDrops(folder: string): Promise<Inbox> {
+  const { files, left } = await listInbox(folder);
+  const isDrop = ({ name }: InboxFile) => {
+    const drop = readDropName({ fileName: name });
+    return drop.kind === "named" || drop.code !== "not_csv";
+  };
+  const others = files.filter((file) => !isDrop(file));
+  return {
+    files: files.filter(isDrop),
+    left: [...left, ...others.map(({ name }) => ({ name, reason: "not_csv" as const }))],
+  };
+}
+
 function kindOf(entry: Dirent<Buffer>): LeftFile["reason"] {
   if (entry.isSymbolicLink()) return "link";
   if (entry.isDirectory()) return "folder";
@@ -114,76 +127,8 @@ export async function lookAt(path: string): Promise<InboxFile | undefined> {
   return { name: basename(path), path, bytes: found.size, modifiedNs: found.mtimeNs, inode: found.ino };
 }
 
-/** The files that stood still between two looks. */
-export function settledFiles(before: readonly InboxFile[], now: readonly InboxFile[]): readonly InboxFile[] {
-  const seen = new Map(before.map((file) => [file.name, file]));
-  return now.filter((file) => {
-    const earlier = seen.get(file.name);
-    return earlier !== undefined && isSameFile(earlier, file);
-  });
-}
-
 /** Whether the file is still there, the same as it was listed. */
 export async function isUntouched(file: InboxFile): Promise<boolean> {
   const now = await lookAt(file.path);
   return now !== undefined && isSameFile(file, now);
-}
-
-/**
- * Finds the drops that are ready: complete, named as drops are, and readable. It looks twice, with
- * `intervalMs` between, and goes on for `waitMs` while nothing is ready. A file that still grows does not
- * hold up the others.
- *
- * @param options.onLeft called once for each name that stays: no drop, no file, or not readable by this user
- * @throws RollbookError `file_unreadable` when the folder cannot be read; the signal's reason when it aborts
- */
-export async function findReadyDrops(options: {
-  readonly folder: string;
-  readonly waitMs: number;
-  readonly intervalMs: number;
-  readonly signal?: AbortSignal | undefined;
-  readonly onLeft?: ((left: LeftFile) => void) | undefined;
-}): Promise<readonly InboxFile[]> {
-  const { folder, waitMs, intervalMs, signal } = options;
-  const until = performance.now() + waitMs;
-  const reported = new Set<string>();
-  const leave = (name: string, reason: LeftFile["reason"]) => {
-    if (reported.has(name)) return;
-    reported.add(name);
-    options.onLeft?.({ name, reason });
-  };
-  let before = await listDrops(folder, leave);
-  for (;;) {
-    if (before.length === 0 && performance.now() >= until) return [];
-    await sleep(intervalMs, undefined, { signal });
-    const now = await listDrops(folder, leave);
-    const ready: InboxFile[] = [];
-    for (const file of settledFiles(before, now)) {
-      if (await isReadable(file)) ready.push(file);
-      else if (await isUntouched(file)) leave(file.name, "unreadable");
-    }
-    if (ready.length > 0 || performance.now() >= until) return ready;
-    before = now;
-  }
-}
-
-async function listDrops(
-  folder: string,
-  leave: (name: string, reason: LeftFile["reason"]) => void,
-): Promise<readonly InboxFile[]> {
-  const { files, left } = await listInbox(folder);
-  for (const { name, reason } of left) leave(name, reason);
-  return files.filter(({ name }) => {
-    const drop = readDropName({ fileName: name });
-    const isDrop = drop.kind === "named" || drop.code !== "not_csv";
-    if (!isDrop) leave(name, "not_csv");
-    return isDrop;
-  });
-}
-
-function isReadable({ path }: InboxFile): Promise<boolean> {
-  return access(path, constants.R_OK).then(
-    () => true,
-    () => false,
-  );
 }

@@ -1,14 +1,14 @@
 import type { Command } from "commander";
 import { printable } from "../../escape.ts";
 import { type Batch, cutBatches } from "../../inbox/batch.ts";
-import { findReadyDrops } from "../../inbox/list.ts";
+import { findReadyDrops } from "../../inbox/ready.ts";
 import { note, writeJson, writeLine } from "../../output.ts";
 import { countOf, formatBytes, shorten } from "../../terminal/format.ts";
 import { describeLeft } from "../../terminal/left_file.ts";
 import { formatTable } from "../../terminal/table.ts";
 import { widthOf } from "../../terminal/width.ts";
 import { type Context, EXIT } from "../context.ts";
-import { jsonOption, parseWhole } from "../flags.ts";
+import { jsonOption, parseWhole, settleOption, settleTimeMs } from "../flags.ts";
 import { declareKind } from "../kind.ts";
 import { requireInbox } from "./folder.ts";
 
@@ -16,6 +16,7 @@ interface ListFlags {
   readonly json?: boolean;
   readonly wait: number;
   readonly interval: number;
+  readonly settle?: number;
   readonly batches: number;
   readonly limit: number;
 }
@@ -23,11 +24,12 @@ interface ListFlags {
 export function defineList(verb: Command, context: Context): void {
   declareKind(verb, "reads")
     .description(
-      "The files that are ready to be loaded, oldest sync date first, in batches of similar size. A file is ready when its size and time stand still between two looks, or when it was renamed from *.part.",
+      "The files that are ready to be loaded, oldest sync date first, in batches of similar size. A file is ready when its size and time stood still for --settle seconds; one named *.part waits until it is renamed.",
     )
     .argument("<folder>", "the inbox")
     .option("--wait <seconds>", "while nothing is ready, keep looking for this long", parseWhole(0), 0)
-    .option("--interval <seconds>", "time between two looks", parseWhole(1), 2)
+    .option("--interval <seconds>", "longest time between two looks", parseWhole(1), 2)
+    .addOption(settleOption())
     .option("--batches <n>", "at most so many batches", parseWhole(1), 8)
     .option("--limit <n>", "at most so many files, the oldest", parseWhole(1), 2000)
     .addOption(jsonOption())
@@ -41,6 +43,7 @@ async function list(context: Context, folder: string, flags: ListFlags): Promise
     folder: inbox,
     waitMs: flags.wait * 1000,
     intervalMs: flags.interval * 1000,
+    settleMs: settleTimeMs(context, flags.settle),
     signal: context.signal,
     onLeft: (left) => note(context, describeLeft(left)),
   });

@@ -1,0 +1,57 @@
+/** Finds the drops of an inbox that are ready to be loaded. */
+import { constants } from "node:fs";
+import { access } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type InboxFile, isUntouched, type LeftFile, listDrops } from "./list.ts";
+import { followSettling } from "./settle.ts";
+
+/**
+ * Finds the drops that are ready: they stand still, are named as drops are, and are readable. It looks for as
+ * long as a file must stand still, and goes on for `waitMs` while nothing is ready. A file that still grows
+ * does not hold up the others.
+ *
+ * @param options.intervalMs the longest time between two looks
+ * @param options.settleMs how long a file must stand still
+ * @param options.onLeft called once for each name that stays: no drop, no file, or not readable by this user
+ * @throws RollbookError `file_unreadable` when the folder cannot be read; the signal's reason when it aborts
+ */
+export async function findReadyDrops(options: {
+  readonly folder: string;
+  readonly waitMs: number;
+  readonly intervalMs: number;
+  readonly settleMs: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly onLeft?: ((left: LeftFile) => void) | undefined;
+}): Promise<readonly InboxFile[]> {
+  const { folder, waitMs, intervalMs, settleMs, signal } = options;
+  const settling = followSettling(settleMs);
+  const reported = new Set<string>();
+  const leave = (left: LeftFile) => {
+    if (reported.has(left.name)) return;
+    reported.add(left.name);
+    options.onLeft?.(left);
+  };
+  let firstLook: number | undefined;
+  for (;;) {
+    const lookedAt = performance.now();
+    const { files, left } = await listDrops(folder);
+    for (const one of left) leave(one);
+    const ready: InboxFile[] = [];
+    for (const file of settling.observe(files, lookedAt)) {
+      if (await isReadable(file)) ready.push(file);
+      else if (await isUntouched(file)) leave({ name: file.name, reason: "unreadable" });
+    }
+    firstLook ??= performance.now();
+    // What is there at the first look gets the time to settle, however short the wait is.
+    const atMost = files.length > 0 ? Math.max(waitMs, settleMs) : waitMs;
+    if (ready.length > 0 || lookedAt - firstLook >= atMost || atMost === 0) return ready;
+    await sleep(Math.min(intervalMs, settling.nextMs()), undefined, { signal });
+  }
+}
+
+function isReadable({ path }: InboxFile): Promise<boolean> {
+  return access(path, constants.R_OK).then(
+    () => true,
+    () => false,
+  );
+}
