@@ -8,8 +8,10 @@ import type { Database } from "../db/client.ts";
 import { isRetryable, RollbookError } from "../db/errors.ts";
 import type { Settings } from "../db/schema.ts";
 import { isSameFile } from "./drop/file.ts";
+import { type Teller, tellOnce } from "./inbox/left.ts";
 import { ARCHIVE, type InboxFile, isUntouched, type LeftFile, listDrops, REJECTED } from "./inbox/list.ts";
 import { moveDrop } from "./inbox/move.ts";
+import { leaveOpen } from "./inbox/ready.ts";
 import { readReasons } from "./inbox/rejection.ts";
 import { followSettling } from "./inbox/settle.ts";
 import type { LoadReport } from "./load/report.ts";
@@ -27,7 +29,7 @@ export interface Place {
 
 /** Something that did not go as it should, and that does not end the watch. */
 export type WatchEvent =
-  /** Reported once for each name. */
+  /** Reported once for each name, until it is gone. */
   | { readonly kind: "left"; readonly left: LeftFile }
   /** The file is loaded or rejected, and stays in the inbox. Moving it is tried again. */
   | {
@@ -50,7 +52,10 @@ export interface WatchOptions {
   readonly intervalMs: number;
   /** How long a file must stand still before it is taken. */
   readonly settleMs: number;
-  /** End when everything that is in the inbox was tried; default: go on until `signal` aborts. */
+  /**
+   * End when everything that is in the inbox was tried, but for files that are open for writing; default: go
+   * on until `signal` aborts.
+   */
   readonly once?: boolean | undefined;
   readonly signal: AbortSignal;
   /**
@@ -69,7 +74,8 @@ export interface WatchOptions {
 export type WatchOutcome = "done" | "rejected" | "failed";
 
 /**
- * Watches an inbox. A file is loaded when it has stood still for the settle time, the oldest sync date first.
+ * Watches an inbox. A file is loaded when it has stood still for the settle time and no process has it open
+ * for writing, the oldest sync date first.
  * A file that fails is tried again, ever more rarely, and does not hold up the others.
  *
  * @returns with `once`, what became of the files; without it, the watch never ends by itself
@@ -77,7 +83,8 @@ export type WatchOutcome = "done" | "rejected" | "failed";
  */
 export async function watchInbox(options: WatchOptions): Promise<WatchOutcome> {
   const { intervalMs, settleMs, signal } = options;
-  const watch: Watch = { ...options, stuck: new Map(), unrefreshed: new Set(), reported: new Set() };
+  const teller = tellOnce((left) => options.onEvent?.({ kind: "left", left }));
+  const watch: Watch = { ...options, stuck: new Map(), unrefreshed: new Set(), teller };
   const settling = followSettling(settleMs);
   let rejected = false;
   let waitMs = intervalMs;
@@ -86,7 +93,10 @@ export async function watchInbox(options: WatchOptions): Promise<WatchOutcome> {
     const now = await look(watch);
     forgetGone(watch, now);
     const settled = settling.observe(now, lookedAt);
-    const due = settled.filter((file) => isDue(watch, file));
+    const due = await leaveOpen(
+      settled.filter((file) => isDue(watch, file)),
+      teller.tell,
+    );
     const taken = await takeIn(watch, due);
     rejected ||= taken.rejected;
     if (options.once && settled.length === now.length) {
@@ -104,8 +114,7 @@ interface Watch extends WatchOptions {
   readonly stuck: Map<string, Stuck>;
   /** Partitions that were touched and are not refreshed yet. */
   readonly unrefreshed: Set<string>;
-  /** Names of what is left in the inbox and was reported. */
-  readonly reported: Set<string>;
+  readonly teller: Teller;
 }
 
 interface Stuck {
@@ -117,13 +126,10 @@ interface Stuck {
   readonly until: number;
 }
 
-async function look({ inbox, reported, onEvent }: Watch): Promise<readonly InboxFile[]> {
+async function look({ inbox, teller }: Watch): Promise<readonly InboxFile[]> {
   const { files, left } = await listDrops(inbox);
-  for (const one of left) {
-    if (reported.has(one.name)) continue;
-    reported.add(one.name);
-    onEvent?.({ kind: "left", left: one });
-  }
+  teller.forgetGone([...files, ...left]);
+  for (const one of left) teller.tell(one);
   return files;
 }
 

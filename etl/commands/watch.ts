@@ -21,7 +21,7 @@ interface WatchFlags extends Omit<LoadFlags, "refresh" | "syncedOn" | "ignoreMis
 export function defineWatch(verb: Command, context: Context): void {
   const command = declareKind(verb, "works")
     .description(
-      "Load files as they appear in a folder, oldest sync date first, and move them to its archive/, or to its rejected/ with a file NAME.reason.json beside them. A file counts as complete when its size and time stand still for --settle seconds; one named *.part waits until it is renamed. What is no CSV file stays.",
+      "Load files as they appear in a folder, oldest sync date first, and move them to its archive/, or to its rejected/ with a file NAME.reason.json beside them. A file counts as complete when its size and time stand still for --settle seconds; one named *.part waits until it is renamed, and one that a process has open for writing waits for its end, where that can be seen. What is no CSV file stays.",
     )
     .argument("<folder>", "the inbox")
     .option("--interval <seconds>", "longest time between two looks", parseWhole(1), 2)

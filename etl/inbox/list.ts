@@ -33,7 +33,19 @@ export interface Inbox {
 export interface LeftFile {
   /** Its name, with any characters; a name that is not UTF-8 is read as Latin-1. */
   readonly name: string;
-  readonly reason: "link" | "folder" | "pipe" | "socket" | "device" | "not_utf8" | "not_csv" | "unreadable";
+  readonly reason:
+    | "link"
+    | "folder"
+    | "pipe"
+    | "socket"
+    | "device"
+    | "not_utf8"
+    | "not_csv"
+    | "unreadable"
+    /** A process is writing to it, or may go on to. */
+    | "open";
+  /** Who has it open, for people. */
+  readonly writer?: string | undefined;
 }
 
 /**

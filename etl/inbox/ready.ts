@@ -2,17 +2,19 @@
 import { constants } from "node:fs";
 import { access } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { tellOnce } from "./left.ts";
 import { type InboxFile, isUntouched, type LeftFile, listDrops } from "./list.ts";
 import { followSettling } from "./settle.ts";
+import { findWriters } from "./writers.ts";
 
 /**
- * Finds the drops that are ready: they stand still, are named as drops are, and are readable. It looks for as
- * long as a file must stand still, and goes on for `waitMs` while nothing is ready. A file that still grows
- * does not hold up the others.
+ * Finds the drops that are ready: they stand still, are named as drops are, are readable, and no process that
+ * can be seen has them open for writing. It looks for as long as a file must stand still, and goes on for
+ * `waitMs` while nothing is ready. A file that still grows does not hold up the others.
  *
  * @param options.intervalMs the longest time between two looks
  * @param options.settleMs how long a file must stand still
- * @param options.onLeft called once for each name that stays: no drop, no file, or not readable by this user
+ * @param options.onLeft called once for each name that stays
  * @throws RollbookError `file_unreadable` when the folder cannot be read; the signal's reason when it aborts
  */
 export async function findReadyDrops(options: {
@@ -25,28 +27,36 @@ export async function findReadyDrops(options: {
 }): Promise<readonly InboxFile[]> {
   const { folder, waitMs, intervalMs, settleMs, signal } = options;
   const settling = followSettling(settleMs);
-  const reported = new Set<string>();
-  const leave = (left: LeftFile) => {
-    if (reported.has(left.name)) return;
-    reported.add(left.name);
-    options.onLeft?.(left);
-  };
+  const { tell } = tellOnce((left) => options.onLeft?.(left));
   let firstLook: number | undefined;
   for (;;) {
     const lookedAt = performance.now();
     const { files, left } = await listDrops(folder);
-    for (const one of left) leave(one);
-    const ready: InboxFile[] = [];
+    for (const one of left) tell(one);
+    const readable: InboxFile[] = [];
     for (const file of settling.observe(files, lookedAt)) {
-      if (await isReadable(file)) ready.push(file);
-      else if (await isUntouched(file)) leave({ name: file.name, reason: "unreadable" });
+      if (await isReadable(file)) readable.push(file);
+      else if (await isUntouched(file)) tell({ name: file.name, reason: "unreadable" });
     }
+    const ready = await leaveOpen(readable, tell);
     firstLook ??= performance.now();
     // What is there at the first look gets the time to settle, however short the wait is.
     const atMost = files.length > 0 ? Math.max(waitMs, settleMs) : waitMs;
     if (ready.length > 0 || lookedAt - firstLook >= atMost || atMost === 0) return ready;
     await sleep(Math.min(intervalMs, settling.nextMs()), undefined, { signal });
   }
+}
+
+/** The files that no process has open for writing. */
+export async function leaveOpen(
+  files: readonly InboxFile[],
+  tell: (left: LeftFile) => void,
+): Promise<readonly InboxFile[]> {
+  const writers = await findWriters(files);
+  for (const { name, path } of files) {
+    if (writers.has(path)) tell({ name, reason: "open", writer: writers.get(path) });
+  }
+  return files.filter(({ path }) => !writers.has(path));
 }
 
 function isReadable({ path }: InboxFile): Promise<boolean> {

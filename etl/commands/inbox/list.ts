@@ -24,7 +24,7 @@ interface ListFlags {
 export function defineList(verb: Command, context: Context): void {
   declareKind(verb, "reads")
     .description(
-      "The files that are ready to be loaded, oldest sync date first, in batches of similar size. A file is ready when its size and time stood still for --settle seconds; one named *.part waits until it is renamed.",
+      "The files that are ready to be loaded, oldest sync date first, in batches of similar size. A file is ready when its size and time stood still for --settle seconds; one named *.part waits until it is renamed, and one that a process has open for writing waits for its end, where that can be seen.",
     )
     .argument("<folder>", "the inbox")
     .option("--wait <seconds>", "while nothing is ready, keep looking for this long", parseWhole(0), 0)

@@ -1,0 +1,88 @@
+/** Senders that pause, go on, and come back: in the end the totals are right. Each is a process, and so is the watch. */
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, onTestFinished, test } from "vitest";
+import { createTestDatabase, type TestWarehouse } from "../../../db/testing/database.ts";
+import { makeFolder } from "../../../db/testing/folder.ts";
+import { until } from "../../../db/testing/own_server.ts";
+import { startRollbook } from "../cli.ts";
+import { invoiceId } from "../lines.ts";
+import { startSender } from "../sender.ts";
+import { disagreements, totalsOf } from "../warehouse.ts";
+
+const NAME = "slow_2026-01-05.csv";
+const line = (number: number, total = "10.00") => `v1,${invoiceId(number)},2026-01-01,${total}\n`;
+const lines = (from: number, to: number) =>
+  Array.from({ length: to - from }, (_, index) => line(from + index)).join("");
+
+interface Scene {
+  readonly warehouse: TestWarehouse;
+  readonly inbox: string;
+  readonly archive: string;
+  /** What the watch has said so far, on both streams. */
+  readonly said: () => string;
+  /** Ends the watch. */
+  readonly end: () => Promise<void>;
+  readonly total: () => Promise<string | undefined>;
+}
+
+async function startWatch(): Promise<Scene> {
+  const warehouse = await createTestDatabase();
+  const folder = makeFolder();
+  const inbox = join(folder, "inbox");
+  mkdirSync(inbox);
+  const { child, ended } = startRollbook(["watch", "inbox", "--interval", "1", "--settle", "1"], {
+    environment: warehouse.environment,
+    folder,
+  });
+  onTestFinished(() => {
+    child.kill("SIGKILL");
+  });
+  let said = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on("data", (text) => {
+      said += text;
+    });
+  }
+  await until("the watch begins", () => said.includes("watching inbox"));
+  return {
+    warehouse,
+    inbox,
+    archive: join(inbox, "archive"),
+    said: () => said,
+    end: async () => {
+      child.kill("SIGTERM");
+      expect((await ended).code).toBe(143);
+      expect(await disagreements(warehouse)).toEqual([]);
+    },
+    total: async () => {
+      const [row] = await totalsOf(warehouse);
+      return row && `${row.invoices} for ${row.total}`;
+    },
+  };
+}
+
+function filesIn(folder: string): readonly string[] {
+  return existsSync(folder) ? readdirSync(folder).sort() : [];
+}
+
+test.runIf(process.platform === "linux")(
+  "one that stalls for longer than the settle time, in the middle of a number, is waited for while it has the file open",
+  async () => {
+    const { inbox, archive, said, end, total } = await startWatch();
+    const sender = await startSender(join(inbox, NAME));
+    await sender.write(`${lines(0, 100)}v1,${invoiceId(100)},2026-01-01,12`);
+    await until("it is told of", () => said().includes("has it open for writing"));
+    await sleep(3000);
+    expect(filesIn(archive)).toEqual([]);
+    await sender.write(`34.50\n${line(101)}`);
+    await sender.end();
+    await until("it is archived", () => filesIn(archive).includes(NAME));
+    expect(await total()).toBe("102 for 2244.50");
+    await end();
+    expect(said().match(/has it open for writing/g)).toHaveLength(1);
+    expect(said().match(/loaded \(load/g)).toHaveLength(1);
+    expect(readFileSync(join(archive, NAME), "utf8").split("\n")).toHaveLength(103);
+  },
+);
