@@ -22,7 +22,7 @@ class ProofOperator(NodeCliOperator):
             named = [shorten(describe(one)) for one in objects if one.get("kind") != "summary"][:NAMED]
             raise AirflowFailException(
                 f"{summary['divergences']} divergences. The files behind a group: rollbook explain-total; to mend: run this DAG "
-                f"with `repair`. {'; '.join(named)}"
+                f"with `repair`, and for invoice ids under several keys with `take_out_older`. {'; '.join(named)}"
             )
         super().conclude(objects, complaint, exit_code)
         return summary
@@ -37,9 +37,14 @@ class ProofOperator(NodeCliOperator):
             None, type=["null", "string"], description="Only this partition, for example 2026-10."
         ),
         "identity": Param(
-            False, type="boolean", description="Look also for invoice ids that stand under two keys."
+            False, type="boolean", description="Look also for invoice ids that stand under several keys."
         ),
         "repair": Param(False, type="boolean", description="Mend what diverges, then verify again."),
+        "take_out_older": Param(
+            False,
+            type="boolean",
+            description="With `identity`: mend, and of each invoice under several keys take out all but the newest statement.",
+        ),
     },
     doc_md="""
 ### rollup + pending = recompute = sum of the deltas
@@ -56,7 +61,7 @@ def rollup_verify() -> None:
             "--json",
             "{{ '--partition=' ~ params.partition if params.partition else '' }}",
             "{{ '--identity' if params.identity else '' }}",
-            "{{ '--repair' if params.repair else '' }}",
+            "{{ '--repair=newest' if params.take_out_older else '--repair' if params.repair else '' }}",
         ],
         pool=WAREHOUSE_POOL,
         execution_timeout=LONG_WORK,

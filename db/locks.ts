@@ -16,6 +16,7 @@ export const LOCK = {
   removePartition: 0x526f6c36,
   closePartition: 0x526f6c37,
   verifyPartition: 0x526f6c38,
+  takeOutOlder: 0x526f6c39,
 } as const;
 
 /** The statement of {@link lockUntilEnd}, to be sent along with others. */

@@ -234,7 +234,7 @@ export async function readRejects({ onReject, ...options }: RejectsOptions): Pro
 export interface VerifyOptions extends Work {
   /** Name of the only partition to verify; left out, all, and the ledger. */
   readonly partition?: string;
-  /** Looks also for invoice ids under two keys: reads all invoices. */
+  /** Looks also for invoice ids under several keys: reads all invoices, twice. */
   readonly identity?: boolean;
   /** Takes each divergence, with what was found. */
   readonly onDivergence?: (divergence: Divergence) => void;

@@ -310,6 +310,7 @@ def test_a_rollup_that_was_tampered_with_fails_the_proof_by_name_alerts_and_is_m
 
     assert run(load_dag("rollup_verify"), {"repair": True})[0] == "success"
     assert run(load_dag("rollup_verify"), {"partition": "2026-10", "identity": True})[0] == "success"
+    assert run(load_dag("rollup_verify"), {"identity": True, "take_out_older": True})[0] == "success"
 
 
 def test_an_alert_that_cannot_be_sent_changes_nothing(

@@ -1,13 +1,13 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { describeMissing } from "../../db/partitions/missing.ts";
 import { printable } from "../escape.ts";
 import { note, writeJson, writeLine } from "../output.ts";
 import { countOf, formatCount, formatDuration, formatEuros } from "../terminal/format.ts";
 import { openProgress } from "../terminal/progress.ts";
-import type { Divergence, Sums } from "../verify/divergence.ts";
+import type { Divergence, Statement, Sums } from "../verify/divergence.ts";
 import { type VerifyReport, verifyWarehouse } from "../verify/verify.ts";
 import type { Warehouse } from "../warehouse.ts";
-import { type Context, EXIT } from "./context.ts";
+import { type Context, EXIT, usageError } from "./context.ts";
 import { jsonOption } from "./flags.ts";
 import { declareKind } from "./kind.ts";
 import { withWarehouse } from "./open.ts";
@@ -15,7 +15,7 @@ import { withWarehouse } from "./open.ts";
 interface VerifyFlags {
   readonly partition?: string;
   readonly identity?: boolean;
-  readonly repair?: boolean;
+  readonly repair?: true | "newest";
   readonly json?: boolean;
 }
 
@@ -28,20 +28,36 @@ export function defineVerify(verb: Command, context: Context): void {
       "Recompute every group from the invoices and compare it with rollup + pending and with the sum of the deltas; check control totals and the ledger. Exit code 1 when anything diverges.",
     )
     .option("--partition <name>", "only this partition, for example 2026-10")
-    .option("--identity", "look for invoice ids that stand under two keys, too (reads all invoices)")
-    .option("--repair", "rebuild what diverges; what the deltas lack is entered as an adjustment of its own")
+    .option(
+      "--identity",
+      "look for invoice ids that stand under several keys, too: sent again with another venue or creation date (reads all invoices, twice)",
+    )
+    .addOption(
+      new Option(
+        "--repair [what]",
+        "rebuild what diverges; what the deltas lack is entered as an adjustment of its own. With --identity and `newest`: of an invoice under several keys, also take out all but its newest statement",
+      ).choices(["newest"]),
+    )
     .addOption(jsonOption())
-    .addHelpText("after", "\nExample:\n  rollbook verify --partition 2026-10\n")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  rollbook verify --partition 2026-10\n  rollbook verify --identity --repair newest\n",
+    )
     .action(async (flags: VerifyFlags) => context.finish(await verify(context, flags)));
 }
 
 async function verify(context: Context, { json = false, ...flags }: VerifyFlags): Promise<number> {
+  if (flags.repair === "newest" && flags.identity !== true) {
+    throw usageError("--repair newest is about invoice ids under several keys: add --identity.");
+  }
   return withWarehouse(context, {}, async (warehouse) => {
     const first = await verifyAndShow(context, warehouse, flags, json);
     if (first.divergences === 0) return EXIT.done;
-    if (flags.repair !== true) return EXIT.failed;
-    if (!json)
-      await writeLine(context, `Repaired: ${first.repaired.join(", ") || "nothing"}. Verifying again.`);
+    if (flags.repair === undefined) return EXIT.failed;
+    if (!json) {
+      const did = [describeTakenOut(first), first.repaired.join(", ")].filter(Boolean).join(", ");
+      await writeLine(context, `Repaired: ${did || "nothing"}. Verifying again.`);
+    }
     const { repair, ...again } = flags;
     const second = await verifyAndShow(context, warehouse, again, json);
     return second.divergences === 0 ? EXIT.done : EXIT.failed;
@@ -57,6 +73,7 @@ async function verifyAndShow(
   const bar = openProgress(context);
   bar.update(0, "verifying");
   const divergences: Divergence[] = [];
+  const advice = new Set<string>();
   let writing = Promise.resolve();
   const report = await verifyWarehouse({
     database,
@@ -65,20 +82,24 @@ async function verifyAndShow(
     signal: context.signal,
     onProgress: (done, of, partition) => bar.update(done / of, `verified ${partition}, ${done} of ${of}`),
     onDivergence: (divergence) => {
+      for (const piece of adviceOn(divergence)) advice.add(piece);
       if (json) writing = writing.then(() => writeJson(context, divergence));
       else if (divergences.length < SHOWN) divergences.push(divergence);
     },
   }).finally(() => bar.stop());
   await writing;
   if (json) await writeJson(context, { kind: "summary", ...report });
-  else await show(context, report, divergences);
+  else await show(context, report, { divergences, advice: flags.repair === undefined ? [...advice] : [] });
   return report;
 }
 
 async function show(
   context: Context,
   report: VerifyReport,
-  divergences: readonly Divergence[],
+  {
+    divergences,
+    advice,
+  }: { readonly divergences: readonly Divergence[]; readonly advice: readonly string[] },
 ): Promise<void> {
   for (const divergence of divergences) await writeLine(context, printable(describe(divergence)));
   if (report.divergences > divergences.length) {
@@ -90,8 +111,39 @@ async function show(
     context,
     report.divergences === 0
       ? `Verified: rollup + pending = recompute = sum of deltas, in ${size} (${took}).`
-      : `${countOf(report.divergences, "divergence")} in ${size} (${took}). The loads behind a group: rollbook explain-total; to mend: rollbook verify --repair (after a loss of data first read docs/recovery.md)`,
+      : `${countOf(report.divergences, "divergence")} in ${size} (${took}).`,
   );
+  for (const piece of advice) await writeLine(context, piece);
+  if (report.withoutIdentity.length > 0) {
+    const names = report.withoutIdentity.map(({ partition, state }) => `${partition} (${state})`);
+    note(context, `not looked at for ids under several keys: ${names.join(", ")}`);
+  }
+}
+
+const MEND =
+  "The loads behind a group: rollbook explain-total; to mend: rollbook verify --repair (after a loss of data first read docs/recovery.md)";
+const TAKE_OUT =
+  "To take out all but the newest statement of each invoice under several keys: rollbook verify --identity --repair newest";
+const CANNOT_TELL =
+  "Where one load brought an invoice under several keys, nothing tells which is right: send the right one again in a newer file, then take out the others.";
+
+function adviceOn(divergence: Divergence): readonly string[] {
+  if (divergence.kind !== "identity") return [MEND];
+  const { statements } = divergence;
+  const tied = statements.filter(({ newest }) => newest).length > 1;
+  return [...(statements.some(({ newest }) => !newest) ? [TAKE_OUT] : []), ...(tied ? [CANNOT_TELL] : [])];
+}
+
+/** Undefined where nothing was to be taken out. */
+function describeTakenOut({ takenOut }: VerifyReport): string | undefined {
+  if (takenOut === null) return undefined;
+  const { loadId, statements, closed } = takenOut;
+  const stay = closed.map(
+    ({ partition, state }) =>
+      `what stands in ${partition} stays, because it is ${state}${state === "detached" ? " (attach it first)" : ""}`,
+  );
+  if (loadId === null) return stay.join("; ");
+  return [`took out ${countOf(statements, "older statement")} (load ${loadId})`, ...stay].join("; ");
 }
 
 function describe(divergence: Divergence): string {
@@ -109,11 +161,26 @@ function describe(divergence: Divergence): string {
       return `pending: ${divergence.venueId} on ${divergence.createdOn}: ${format(divergence.pending)} for a date without a partition`;
     case "load":
       return `load ${divergence.loadId}: ${divergence.message}`;
-    case "identity":
-      return `invoice ${divergence.invoiceId} stands under ${divergence.keys.length} keys: ${divergence.keys.join("; ")}`;
+    case "identity": {
+      const { invoiceId, statements } = divergence;
+      return `invoice ${invoiceId} stands under ${statements.length} keys: ${statements.map(describeStatement).join("; ")}`;
+    }
   }
 }
 
 function format({ invoices, total }: Sums): string {
   return `${formatCount(invoices)} for ${formatEuros(total)}`;
+}
+
+function describeStatement({
+  venueId,
+  createdOn,
+  total,
+  loadId,
+  fileName,
+  syncedOn,
+  newest,
+}: Statement): string {
+  const from = `load ${loadId}, ${fileName ?? "not in the ledger"}, synced on ${syncedOn}`;
+  return `${newest ? "newest" : "older"} ${venueId} on ${createdOn} for ${formatEuros(total)} (${from})`;
 }

@@ -199,8 +199,10 @@ function eachValue(write: (value: SQLChunk, oldValue: SQLChunk) => SQL): SQL {
   return sql.join(items, sql`, `);
 }
 
-const values = () => eachValue((value) => sql`${value}`);
-const oldValues = () => eachValue((_, oldValue) => sql`${oldValue}`);
+/** The columns of an invoice's values. */
+export const values = () => eachValue((value) => sql`${value}`);
+/** The columns of `corrections` for them. */
+export const oldValues = () => eachValue((_, oldValue) => sql`${oldValue}`);
 
 /** The same of a line in staging, `s`. */
 function stagedValues(): SQL {
@@ -211,7 +213,7 @@ function stagedValues(): SQL {
 }
 
 /** Enters `net`, the changes by group, in the ledger and in the queue of the refresh. */
-function recordNet(loadId: number): SQL {
+export function recordNet(loadId: number): SQL {
   return sql`
     ledger as (
       insert into warehouse.venue_day_deltas (load_id, created_on, venue_key, invoices, total)
@@ -224,7 +226,7 @@ function recordNet(loadId: number): SQL {
 }
 
 /** The partitions of `net`. */
-function changedPartitions(): SQL {
+export function changedPartitions(): SQL {
   return sql`
            array(
              select p.partition

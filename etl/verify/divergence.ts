@@ -31,7 +31,20 @@ export type Divergence =
   /** The ledger's entry of a load is not what its rows say. */
   | { readonly kind: "load"; readonly loadId: number; readonly message: string }
   /** An invoice id stands under several keys. */
-  | { readonly kind: "identity"; readonly invoiceId: string; readonly keys: readonly string[] };
+  | { readonly kind: "identity"; readonly invoiceId: string; readonly statements: readonly Statement[] };
+
+/** What the warehouse holds of an invoice under one key: the newest statement about it. */
+export interface Statement {
+  readonly venueId: string;
+  readonly createdOn: string;
+  readonly total: string;
+  /** The load that it comes from, the name of its drop, and the sync date. */
+  readonly loadId: number;
+  readonly fileName: string | null;
+  readonly syncedOn: string;
+  /** No other one of the same invoice is newer. Several are the newest if one load brought them. */
+  readonly newest: boolean;
+}
 
 /** Called for each divergence. */
 export type OnDivergence = (divergence: Divergence) => void;

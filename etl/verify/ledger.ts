@@ -30,6 +30,11 @@ export interface LedgerFindings {
 
 /** File name of the ledger entry that a repair makes for a load; the load's number follows. */
 export const REPAIR_OF_LOAD = "verify --repair load";
+/**
+ * File name of the ledger entry under which older statements of invoices were taken out. Its `corrected` is
+ * their number: so many corrections are kept under it, and its deltas take so many invoices away.
+ */
+export const TAKEN_OUT = "verify --identity --repair newest";
 
 interface FindingRow {
   readonly load_id: number;
@@ -41,10 +46,10 @@ interface FindingRow {
 }
 
 /**
- * Checks that the counts of each load add up, that its deltas bring as many invoices as it inserted, that
- * what it overwrote is kept, and that its quarantine is complete. Of a load whose drop was loaded again only
- * the first is checked, because its rows were lost. Of a load with deltas in an archive the second is not
- * checked.
+ * Checks that the counts of each load add up, that its deltas bring as many invoices as it inserted (or take
+ * away as many as a repair took out), that what it overwrote is kept, and that its quarantine is complete. Of a
+ * load whose drop was loaded again only the first is checked, because its rows were lost. Of a load with deltas
+ * in an archive the second is not checked.
  *
  * To be run in a REPEATABLE READ transaction: catalog, live deltas and detached deltas must be seen as of one
  * moment.
@@ -89,15 +94,19 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
              l.read, l.inserted, l.corrected, l.unchanged, l.superseded, l.rejected,
              coalesce(c.invoices, 0) as brought, coalesce(r.lines, 0) as lines,
              coalesce(o.invoices, 0) as kept,
-             l.inserted - coalesce(c.invoices, 0) - coalesce(a.invoices, 0) as brought_less,
+             e.brings, e.brings - coalesce(c.invoices, 0) - coalesce(a.invoices, 0) as brought_less,
              l.corrected - coalesce(o.invoices, 0) - coalesce(a.corrections, 0) as kept_less,
-             l.status = 'repair' or l.error_code = ${LOADED_AGAIN} as excused,
+             l.status = 'repair' and not e.takes_out or l.error_code = ${LOADED_AGAIN} as excused,
              l.partitions && ${sql.param(archived)}::text[] as archived
       from ${loads} l
       full join changes c using (load_id)
       full join refused r using (load_id)
       full join overwritten o using (load_id)
       left join acknowledged a using (load_id)
+      cross join lateral (
+        select takes_out, case when takes_out then -l.corrected else l.inserted end as brings
+        from (select l.status = 'repair' and l.file_name = ${TAKEN_OUT} as takes_out) kind
+      ) e
     )
     select load_id, kind, brought_less, kept_less, lines, message
     from compared
@@ -105,7 +114,7 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
       ('unknown', status is null,
        'there are deltas, corrections or quarantined lines of a load that the ledger does not know'),
       ('deltas', (excused or archived) is not true and status is not null and brought_less <> 0,
-       format('its deltas bring %s invoices, its ledger entry says %s', brought, inserted)),
+       format('its deltas bring %s invoices, its ledger entry says %s', brought, brings)),
       ('corrections', excused is not true and status is not null and kept_less <> 0,
        format('%s of its corrections are kept, its ledger entry says %s', kept, corrected)),
       ('lines', status = 'loaded' and read <> inserted + corrected + unchanged + superseded + rejected,

@@ -85,7 +85,8 @@ async function enterAdjustment(tx: Transaction, partition: Partition): Promise<n
   return undefined;
 }
 
-async function beginRepair(
+/** Enters a repair in the ledger. It is not known before `enterLedger`. */
+export async function beginRepair(
   tx: Transaction,
   entry: Pick<typeof loads.$inferInsert, "fileName" | "partitions">,
 ): Promise<number> {

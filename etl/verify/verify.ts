@@ -2,9 +2,11 @@
  * Proves rollup + pending = recompute = sum of deltas, and names every group that is not; repairs on request.
  */
 import { type Database, withSession, withTransaction } from "../../db/client.ts";
+import { RollbookError } from "../../db/errors.ts";
 import { LOCK, shareLockUntilEnd } from "../../db/locks.ts";
+import { listPartitions } from "../../db/partitions/catalog.ts";
 import { requireOwner } from "../../db/roles/owner.ts";
-import type { Settings } from "../../db/schema.ts";
+import type { Partition, Settings } from "../../db/schema.ts";
 import type { OnDivergence } from "./divergence.ts";
 import { type Checked, checkPartition } from "./groups.ts";
 import { checkIdentity } from "./identity.ts";
@@ -12,6 +14,7 @@ import { checkLedger } from "./ledger.ts";
 import { checkOrphans, deleteOrphans } from "./orphans.ts";
 import { acknowledge, markStale, raiseLoadIds, repairPartition } from "./repair.ts";
 import { findLivePartition, selectPartitions } from "./selection.ts";
+import { type TakenOut, takeOutOlder } from "./take_out.ts";
 
 export interface VerifyReport {
   readonly partitions: number;
@@ -20,6 +23,10 @@ export interface VerifyReport {
   readonly divergences: number;
   /** Partitions that were repaired. */
   readonly repaired: readonly string[];
+  /** What became of the older statements of moved invoices; null where they were not to be taken out. */
+  readonly takenOut: TakenOut | null;
+  /** Partitions whose invoices were not looked at for ids under several keys: detached or dropped. */
+  readonly withoutIdentity: readonly Pick<Partition, "partition" | "state">[];
   readonly durationMs: number;
 }
 
@@ -28,10 +35,13 @@ export interface VerifyOptions {
   readonly settings: Settings;
   /** Name of the only partition to look at; default: all, and the ledger. */
   readonly partition?: string | undefined;
-  /** Look also for invoice ids under two keys: reads all invoices. */
+  /** Look also for invoice ids under several keys: reads all invoices, twice. */
   readonly identity?: boolean | undefined;
-  /** Rebuild what diverges, and enter what the deltas lack as an adjustment. */
-  readonly repair?: boolean | undefined;
+  /**
+   * Rebuild what diverges, and enter what the deltas lack as an adjustment. `newest`, with `identity`: take the
+   * older statements of invoices that stand under several keys out, too.
+   */
+  readonly repair?: boolean | "newest" | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onDivergence?: OnDivergence | undefined;
   readonly onProgress?: ((done: number, of: number, partition: string) => void) | undefined;
@@ -42,12 +52,12 @@ export interface VerifyOptions {
  * partition whose rollup is wrong becomes `stale`, so that the next refresh rebuilds it. Detached partitions
  * are not in the live tables and are left out.
  *
- * @throws RollbookError `not_found` for a partition that is not there, `usage` for a detached one,
- *   `permission` to repair without being the owner
+ * @throws RollbookError `not_found` for a partition that is not there, `usage` for a detached one (and for a
+ *   dropped one, from which statements are to be taken out), `permission` to repair without being the owner
  */
 export async function verifyWarehouse(options: VerifyOptions): Promise<VerifyReport> {
   const started = performance.now();
-  const repair = options.repair === true;
+  const repair = isRepair(options);
   if (repair) await requireOwner({ ...options, action: "repair the warehouse" });
   const divergences = { count: 0 };
   const found: OnDivergence = (divergence) => {
@@ -55,6 +65,7 @@ export async function verifyWarehouse(options: VerifyOptions): Promise<VerifyRep
     options.onDivergence?.(divergence);
   };
   const selected = await selectPartitions(options);
+  if (options.repair === "newest" && options.partition !== undefined) selected.forEach(refuseDropped);
   if (repair) await withTransaction(options, raiseLoadIds);
   const verified: Verified[] = [];
   for (const [index, { partition, partitionId }] of selected.entries()) {
@@ -62,13 +73,12 @@ export async function verifyWarehouse(options: VerifyOptions): Promise<VerifyRep
     if (checked !== undefined) verified.push({ ...checked, partition });
     options.onProgress?.(index + 1, selected.length, partition);
   }
-  if (options.partition === undefined) {
-    // The deltas of a table that is missing may still come back.
-    const mend = repair && !verified.some(({ tablesMissing }) => tablesMissing);
-    await verifyLoads(options, found, mend);
-  }
-  if (options.identity === true) await verifyIdentity(options, found);
+  const whole = !verified.some(({ tablesMissing }) => tablesMissing);
+  // The deltas of a table that is missing may still come back.
+  if (options.partition === undefined) await verifyLoads(options, found, repair && whole);
+  const identity = options.identity === true ? await verifyIdentity(options, found, whole) : NO_IDENTITY;
   return {
+    ...identity,
     partitions: verified.length,
     invoices: verified.reduce((sum, { invoices }) => sum + invoices, 0),
     groups: verified.reduce((sum, { groups }) => sum + groups, 0),
@@ -95,7 +105,7 @@ async function verifyPartition(
     return current && checkPartition(tx, options.settings, current, found);
   });
   if (checked === undefined) return undefined;
-  if (checked.diverges && !checked.tablesMissing && options.repair === true) {
+  if (checked.diverges && !checked.tablesMissing && isRepair(options)) {
     return { ...checked, repaired: await repairPartition(options, partitionId) };
   }
   if (checked.rollupDiverges) await markStale(options, partitionId);
@@ -106,7 +116,7 @@ async function verifyPartition(
 async function verifyLoads(options: VerifyOptions, found: OnDivergence, mend: boolean): Promise<void> {
   await withSession(options, async (session) => {
     await checkOrphans(session, found);
-    if (options.repair === true) await deleteOrphans(session);
+    if (isRepair(options)) await deleteOrphans(session);
   });
   const findings = await withTransaction({ ...options, isolation: "repeatable read" }, (tx) =>
     checkLedger(tx, found),
@@ -114,7 +124,42 @@ async function verifyLoads(options: VerifyOptions, found: OnDivergence, mend: bo
   if (mend) await withTransaction(options, (tx) => acknowledge(tx, findings));
 }
 
-async function verifyIdentity(options: VerifyOptions, found: OnDivergence): Promise<void> {
+const NO_IDENTITY = { takenOut: null, withoutIdentity: [] } as const;
+
+/** @param whole whether all tables are there, so that statements may be taken out of them */
+async function verifyIdentity(
+  options: VerifyOptions,
+  found: OnDivergence,
+  whole: boolean,
+): Promise<Pick<VerifyReport, "takenOut" | "withoutIdentity">> {
   const [only] = options.partition === undefined ? [] : await selectPartitions(options);
-  await withSession(options, (session) => checkIdentity(session, only, found));
+  const all = only === undefined ? await withSession(options, listPartitions) : [only];
+  const withoutIdentity = all
+    .filter(({ state }) => state === "detached" || state === "dropped")
+    .map(({ partition, state }) => ({ partition, state }));
+  const dates = new Set<string>();
+  await withSession(options, (session) =>
+    checkIdentity(session, only, (divergence) => {
+      found(divergence);
+      if (divergence.kind !== "identity") return;
+      for (const { newest, createdOn } of divergence.statements) if (!newest) dates.add(createdOn);
+    }),
+  );
+  if (options.repair !== "newest" || !whole) return { takenOut: null, withoutIdentity };
+  if (dates.size === 0) return { takenOut: NOTHING_OLDER, withoutIdentity };
+  return { takenOut: await takeOutOlder({ ...options, only, dates }), withoutIdentity };
+}
+
+const NOTHING_OLDER: TakenOut = { loadId: null, statements: 0, closed: [] };
+
+function refuseDropped({ partition, state }: Partition): void {
+  if (state !== "dropped") return;
+  throw new RollbookError({
+    code: "usage",
+    message: `the invoices of partition ${partition} were dropped for good, so no statement can be taken out of it; its totals stay as they are.`,
+  });
+}
+
+function isRepair({ repair }: VerifyOptions): boolean {
+  return repair === true || repair === "newest";
 }

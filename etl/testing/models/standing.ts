@@ -42,6 +42,8 @@ export interface Counts {
 export interface Standing {
   /** Takes in a load. What stands in the end does not depend on the order in which loads are taken in. */
   readonly take: (load: LoadOrder, said: Statements, onChange: (change: Change) => void) => Counts;
+  /** Takes out what stands for an invoice. */
+  readonly takeOut: (invoice: number) => void;
   readonly of: (invoice: number) => Statement | undefined;
   /** Number of invoices for which a statement stands. */
   readonly count: () => number;
@@ -110,12 +112,18 @@ export function createStanding(): Standing {
       }
       return counts;
     },
+    takeOut: (invoice) => {
+      if (of(invoice) === undefined) throw new Error("nothing stands for this invoice");
+      put(invoice, { syncDay: 0, loadId: 0, cents: 0, createdAt: 0 });
+      present--;
+    },
     of,
     count: () => present,
   };
 }
 
-function isNewer(one: LoadOrder, other: LoadOrder): boolean {
+/** Whether a statement of one load wins over one of the other. */
+export function isNewer(one: LoadOrder, other: LoadOrder): boolean {
   return one.syncDay === other.syncDay ? one.loadId > other.loadId : one.syncDay > other.syncDay;
 }
 

@@ -96,3 +96,24 @@ test("an invoice id under two keys is named, in the dates that count", () => {
   expect(model.split(() => true)).toEqual(["i"]);
   expect(model.split((createdOn) => dayOfDate(createdOn) < dayOfDate("2026-03-02"))).toEqual([]);
 });
+
+test("of an invoice id under several keys all but the newest statement leave, and may come back", () => {
+  const model = createWarehouseModel();
+  const on = (createdOn: string, cents: bigint) => {
+    const invoice = { venue: "v", uuid: "i", createdOn, instant: 0n, cents };
+    return { number: 1, from: 0, bytes: Buffer.of(), decision: { kind: "taken", invoice } } as const;
+  };
+  model.apply({ loadId: 1, syncedOn: "2026-03-04" }, [on("2026-03-01", 1n)]);
+  model.apply({ loadId: 2, syncedOn: "2026-03-03" }, [on("2026-03-02", 2n)]);
+  model.apply({ loadId: 3, syncedOn: "2026-03-04" }, [on("2026-03-03", 4n)]);
+  expect(model.takeOutOlder(4, (createdOn) => createdOn > "2026-03-01").corrections).toMatchObject([
+    { createdOn: "2026-03-02", cents: 2, loadId: 2 },
+  ]);
+  const { deltas, counts: found } = model.takeOutOlder(5, () => true);
+  expect(deltas).toEqual([{ venue: "v", createdOn: "2026-03-01", invoices: -1, cents: -1 }]);
+  expect(found).toEqual({ ...counts(0, 0, 0, 0), corrected: 1 });
+  expect(model.totals()).toEqual([{ venue: "v", createdOn: "2026-03-03", invoices: 1, cents: 4 }]);
+  expect(model.totals(3)).toHaveLength(3);
+  const back = model.apply({ loadId: 6, syncedOn: "2026-03-01" }, [on("2026-03-01", 1n)]);
+  expect(back.counts).toEqual(counts(1, 0, 0, 0));
+});

@@ -5,7 +5,7 @@
  */
 import { dateOf, dayOfDate } from "./clocks.ts";
 import type { ReadLine } from "./format.ts";
-import { type Change, type Counts, createStanding, type Statement } from "./standing.ts";
+import { type Counts, createStanding, isNewer, type Statement } from "./standing.ts";
 import { createTotals } from "./totals.ts";
 
 /** The net sums of one venue on one date. */
@@ -51,6 +51,11 @@ export interface WarehouseModel {
     load: { readonly loadId: number; readonly syncedOn: string },
     lines: readonly ReadLine[],
   ) => Applied;
+  /**
+   * Takes out, of each invoice id that stands under several keys in the dates that count, all keys but those
+   * of its newest statement.
+   */
+  readonly takeOutOlder: (loadId: number, counts: (createdOn: string) => boolean) => Applied;
   /** All loads, in the order in which they were taken in. */
   readonly applied: () => readonly Applied[];
   readonly invoices: () => readonly InvoiceRow[];
@@ -58,6 +63,13 @@ export interface WarehouseModel {
   readonly totals: (loads?: number) => readonly GroupTotal[];
   /** Invoice ids that stand under several keys, in the dates that count. */
   readonly split: (counts: (createdOn: string) => boolean) => readonly string[];
+}
+
+/** What changed for an invoice; without `after` it was taken out. */
+interface Change {
+  readonly invoice: number;
+  readonly before: Statement | undefined;
+  readonly after: Statement | undefined;
 }
 
 export function createWarehouseModel(): WarehouseModel {
@@ -77,8 +89,9 @@ export function createWarehouseModel(): WarehouseModel {
     for (const { invoice, before, after } of changes) {
       const { venue, createdOn } = invoices.of(invoice);
       const day = dayOfDate(createdOn);
-      if (before === undefined) totals.add(venues.numberOf(venue, venue), day, 1, after.cents);
-      else totals.add(venues.numberOf(venue, venue), day, 0, after.cents - before.cents);
+      const invoicesAdded = (after ? 1 : 0) - (before ? 1 : 0);
+      const cents = (after?.cents ?? 0) - (before?.cents ?? 0);
+      totals.add(venues.numberOf(venue, venue), day, invoicesAdded, cents);
     }
     return Array.from(totals.groups(), ({ venue, day, ...sums }) => ({
       venue: venues.of(venue),
@@ -86,6 +99,8 @@ export function createWarehouseModel(): WarehouseModel {
       ...sums,
     }));
   };
+  const corrected = (changes: readonly Change[]) =>
+    changes.flatMap(({ invoice, before }) => (before ? [row(invoice, before)] : []));
   const standingRows = () =>
     Array.from({ length: invoices.count() }, (_, invoice) => {
       const said = standing.of(invoice);
@@ -111,7 +126,41 @@ export function createWarehouseModel(): WarehouseModel {
         counts: { read: lines.length, ...counts, rejected: rejects.length },
         rejects,
         deltas: sum(changes),
-        corrections: changes.flatMap(({ invoice, before }) => (before ? [row(invoice, before)] : [])),
+        corrections: corrected(changes),
+        changes,
+      };
+      loads.push(applied);
+      return applied;
+    },
+    takeOutOlder: (loadId, counts) => {
+      const keysOf = new Map<string, number[]>();
+      for (let invoice = 0; invoice < invoices.count(); invoice++) {
+        const { uuid, createdOn } = invoices.of(invoice);
+        if (standing.of(invoice) === undefined || !counts(createdOn)) continue;
+        keysOf.set(uuid, [...(keysOf.get(uuid) ?? []), invoice]);
+      }
+      const changes: Change[] = [];
+      for (const keys of keysOf.values()) {
+        const said = keys.map((invoice) => ({ invoice, before: standing.of(invoice) as Statement }));
+        const newest = said.map(({ before }) => before).reduce((a, b) => (isNewer(b, a) ? b : a));
+        for (const { invoice, before } of said) {
+          if (isNewer(newest, before)) changes.push({ invoice, before, after: undefined });
+        }
+      }
+      for (const { invoice } of changes) standing.takeOut(invoice);
+      const applied = {
+        loadId,
+        counts: {
+          read: 0,
+          inserted: 0,
+          corrected: changes.length,
+          unchanged: 0,
+          superseded: 0,
+          rejected: 0,
+        },
+        rejects: [],
+        deltas: sum(changes),
+        corrections: corrected(changes),
         changes,
       };
       loads.push(applied);
