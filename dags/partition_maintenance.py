@@ -1,11 +1,11 @@
-"""Makes the partitions that will be needed, and takes out those that are kept no longer."""
+"""Makes the partitions that will be needed, takes out those that are kept no longer, and checks the archive."""
 
 from __future__ import annotations
 
 from airflow.sdk import CronTriggerTimetable, dag
 from pendulum import now
 
-from deployment import DAG_ARGS, KEEP_MONTHS, LONG_WORK, PARTITIONS_AHEAD, WAREHOUSE_POOL
+from deployment import DAG_ARGS, INBOX, KEEP_MONTHS, LONG_WORK, PARTITIONS_AHEAD, WAREHOUSE_POOL
 from node_cli import NodeCliOperator
 
 
@@ -25,6 +25,11 @@ def months_ago(months: str) -> str:
 Makes the partitions of the next months (`ROLLBOOK_PARTITIONS_AHEAD`), so that no load has to. Where `ROLLBOOK_KEEP_MONTHS` is set,
 detaches the partitions that ended so many months ago: their tables stay in the database, out of the reports, until somebody attaches,
 archives or drops them. Nothing is ever dropped by this DAG.
+
+### The archive
+
+Compares the files in `archive/` with the ledger. One that its sender wrote to after it was loaded goes back to the inbox with a warning,
+and `invoice_ingest` loads it again.
 """,
 )
 def partition_maintenance() -> None:
@@ -32,6 +37,13 @@ def partition_maintenance() -> None:
         task_id="ensure_partitions",
         arguments=["partitions", "ensure", "--json", "--ahead", PARTITIONS_AHEAD],
         doc_md="Makes the partitions from today on.",
+    )
+    NodeCliOperator(
+        task_id="check_archive",
+        arguments=["inbox", "check", "--json"],
+        operands=[INBOX],
+        execution_timeout=LONG_WORK,
+        doc_md="Archived files that grew or changed since they were loaded go back to the inbox.",
     )
     if KEEP_MONTHS:
         detach_partitions = NodeCliOperator(

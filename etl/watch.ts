@@ -8,8 +8,18 @@ import type { Database } from "../db/client.ts";
 import { isRetryable, RollbookError } from "../db/errors.ts";
 import type { Settings } from "../db/schema.ts";
 import { isSameFile } from "./drop/file.ts";
+import { findLoadName } from "./inbox/archive.ts";
+import { checkFiles, type Finding } from "./inbox/check.ts";
 import { type Teller, tellOnce } from "./inbox/left.ts";
-import { ARCHIVE, type InboxFile, isUntouched, type LeftFile, listDrops, REJECTED } from "./inbox/list.ts";
+import {
+  ARCHIVE,
+  type InboxFile,
+  isUntouched,
+  type LeftFile,
+  listDrops,
+  lookAt,
+  REJECTED,
+} from "./inbox/list.ts";
 import { moveDrop } from "./inbox/move.ts";
 import { leaveOpen } from "./inbox/ready.ts";
 import { readReasons } from "./inbox/rejection.ts";
@@ -21,6 +31,10 @@ const LONGEST_WAIT_MS = 300_000;
 /** While the database is away, all files wait at most this long. */
 const LONGEST_OUTAGE_WAIT_MS = 30_000;
 
+/** What the watch archived is looked at again for so long, and so many files of it, the newest. */
+const LOOK_BACK_MS = 86_400_000;
+const LOOK_BACK_FILES = 2000;
+
 /** The `number`th drop of the `of` that are ready now. */
 export interface Place {
   readonly number: number;
@@ -31,6 +45,8 @@ export interface Place {
 export type WatchEvent =
   /** Reported once for each name, until it is gone. */
   | { readonly kind: "left"; readonly left: LeftFile }
+  /** A file that this watch archived was written to afterwards. */
+  | { readonly kind: "not_as_loaded"; readonly finding: Finding }
   /** The file is loaded or rejected, and stays in the inbox. Moving it is tried again. */
   | {
       readonly kind: "not_moved";
@@ -84,11 +100,12 @@ export type WatchOutcome = "done" | "rejected" | "failed";
 export async function watchInbox(options: WatchOptions): Promise<WatchOutcome> {
   const { intervalMs, settleMs, signal } = options;
   const teller = tellOnce((left) => options.onEvent?.({ kind: "left", left }));
-  const watch: Watch = { ...options, stuck: new Map(), unrefreshed: new Set(), teller };
+  const watch: Watch = { ...options, stuck: new Map(), unrefreshed: new Set(), archived: new Map(), teller };
   const settling = followSettling(settleMs);
   let rejected = false;
   let waitMs = intervalMs;
   for (;;) {
+    await lookBack(watch);
     const lookedAt = performance.now();
     const now = await look(watch);
     forgetGone(watch, now);
@@ -115,6 +132,15 @@ interface Watch extends WatchOptions {
   /** Partitions that were touched and are not refreshed yet. */
   readonly unrefreshed: Set<string>;
   readonly teller: Teller;
+  /** What this watch archived, by path. */
+  readonly archived: Map<string, Archived>;
+}
+
+interface Archived {
+  /** As it was when it was loaded. */
+  readonly file: InboxFile;
+  /** In milliseconds since 1970. */
+  readonly at: number;
 }
 
 interface Stuck {
@@ -131,6 +157,43 @@ async function look({ inbox, teller }: Watch): Promise<readonly InboxFile[]> {
   teller.forgetGone([...files, ...left]);
   for (const one of left) teller.tell(one);
   return files;
+}
+
+/**
+ * Looks again at what was archived: a sender may have gone on writing. What is not as it was loaded goes back
+ * to the inbox.
+ */
+async function lookBack(watch: Watch): Promise<void> {
+  const { archived, database, inbox, signal, onEvent } = watch;
+  const changed: InboxFile[] = [];
+  for (const [path, { file, at }] of archived) {
+    const now = await lookAt(path);
+    if (now !== undefined && !isSameFile(file, now)) changed.push(now);
+    else if (now === undefined || Date.now() - at > LOOK_BACK_MS) archived.delete(path);
+  }
+  if (changed.length === 0) return;
+  const failed = new Set<string>();
+  const onFinding = async (finding: Finding) => {
+    if (finding.outcome === "failed") failed.add(finding.file);
+    onEvent?.({ kind: "not_as_loaded", finding });
+  };
+  try {
+    await checkFiles({ database, inbox, signal, onFinding }, changed, () => true);
+  } catch (error) {
+    // They are looked at again when the database is back.
+    if (signal.aborted || !isAway(error)) throw error;
+    return;
+  }
+  for (const file of changed) {
+    // It has its old bytes, or is one that stays.
+    if (!failed.has(file.path)) archived.set(file.path, { file, at: Date.now() });
+  }
+}
+
+function rememberArchived({ archived }: Watch, file: InboxFile): void {
+  archived.set(file.path, { file, at: Date.now() });
+  const [oldest] = archived.keys();
+  if (archived.size > LOOK_BACK_FILES && oldest !== undefined) archived.delete(oldest);
 }
 
 function forgetGone({ stuck }: Watch, now: readonly InboxFile[]): void {
@@ -199,12 +262,18 @@ function isAway(error: unknown): boolean {
  *
  * @returns false when it cannot be moved
  */
-async function moveOut(watch: Watch, file: InboxFile, { outcome, loadId }: LoadReport): Promise<boolean> {
+async function moveOut(watch: Watch, file: InboxFile, report: LoadReport): Promise<boolean> {
+  const { outcome, loadId } = report;
   const folder = outcome === "rejected" ? REJECTED : ARCHIVE;
   try {
     const rejected = outcome === "rejected" && loadId !== null ? [loadId] : [];
     const [reason] = (await readReasons(watch, rejected)).values();
-    await moveDrop({ file, folder: join(watch.inbox, folder), loadId, reason });
+    const loadedAs = await findLoadName(watch, report);
+    const movedTo = await moveDrop({ file, folder: join(watch.inbox, folder), loadId, reason, loadedAs });
+    const moved = movedTo === undefined || folder === REJECTED ? undefined : await lookAt(movedTo);
+    // A copy to another file system is a file of its own. Else it is what was loaded, whatever came since.
+    if (moved?.inode === file.inode) rememberArchived(watch, { ...file, path: moved.path });
+    else if (moved !== undefined) rememberArchived(watch, moved);
     return true;
   } catch (error) {
     if (watch.signal.aborted) throw error;

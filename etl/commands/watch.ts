@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { printable } from "../escape.ts";
 import { note } from "../output.ts";
+import { describeFinding } from "../terminal/finding.ts";
 import { describeLeft } from "../terminal/left_file.ts";
 import { type WatchEvent, watchInbox } from "../watch.ts";
 import { type Context, EXIT } from "./context.ts";
@@ -21,7 +22,7 @@ interface WatchFlags extends Omit<LoadFlags, "refresh" | "syncedOn" | "ignoreMis
 export function defineWatch(verb: Command, context: Context): void {
   const command = declareKind(verb, "works")
     .description(
-      "Load files as they appear in a folder, oldest sync date first, and move them to its archive/, or to its rejected/ with a file NAME.reason.json beside them. A file counts as complete when its size and time stand still for --settle seconds; one named *.part waits until it is renamed, and one that a process has open for writing waits for its end, where that can be seen. What is no CSV file stays.",
+      "Load files as they appear in a folder, oldest sync date first, and move them to its archive/, or to its rejected/ with a file NAME.reason.json beside them. A file counts as complete when its size and time stand still for --settle seconds; one named *.part waits until it is renamed, and one that a process has open for writing waits for its end, where that can be seen. What is no CSV file stays. A file that is written to after it was archived goes back to the folder, and is loaded again.",
     )
     .argument("<folder>", "the inbox")
     .option("--interval <seconds>", "longest time between two looks", parseWhole(1), 2)
@@ -57,6 +58,8 @@ function describeEvent(event: WatchEvent): string {
   switch (event.kind) {
     case "left":
       return describeLeft(event.left);
+    case "not_as_loaded":
+      return describeFinding(event.finding);
     case "not_moved": {
       const { file, outcome, folder, error } = event;
       const name = printable(file.name);

@@ -1,12 +1,12 @@
 /** Moves drops out of the inbox by what the ledger knows of them. Only after this is a drop done for good. */
 import { dirname, join } from "node:path";
-import { sql } from "drizzle-orm";
+import { eq, sql } from "drizzle-orm";
 import { type Database, withSession } from "../../db/client.ts";
 import { errorState, RollbookError } from "../../db/errors.ts";
 import { loads, type Settings } from "../../db/schema.ts";
 import { hashDrop } from "../drop/file.ts";
 import { readDropName } from "../drop/name.ts";
-import type { Refusal } from "../load/report.ts";
+import type { LoadReport, Refusal } from "../load/report.ts";
 import { ARCHIVE, type InboxFile, lookAt, REJECTED } from "./list.ts";
 import { moveDrop } from "./move.ts";
 import { findReason, type Reason, readReasons, removeReason, writeReason } from "./rejection.ts";
@@ -126,6 +126,7 @@ function isIn(inbox: string, path: string, folder: string): boolean {
 interface Entry {
   readonly loadId: number;
   readonly status: "loaded" | "rejected" | "failed";
+  readonly fileName: string;
 }
 
 /**
@@ -140,8 +141,13 @@ async function findEntries(
   if (drops.length === 0) return new Map();
   const column = (of: (key: DropKey) => unknown) => sql.param(drops.map(({ key }) => of(key)));
   return withSession(options, async ({ db }) => {
-    const found = await db.execute<{ number: number; load_id: number; status: Entry["status"] }>(sql`
-      select distinct on (wanted.number) wanted.number::integer, l.load_id, l.status
+    const found = await db.execute<{
+      number: number;
+      load_id: number;
+      status: Entry["status"];
+      file_name: string;
+    }>(sql`
+      select distinct on (wanted.number) wanted.number::integer, l.load_id, l.status, l.file_name
       from unnest(
         ${column(({ sha256 }) => sha256)}::bytea[],
         ${column(({ syncedOn }) => syncedOn)}::date[],
@@ -154,9 +160,9 @@ async function findEntries(
       where l.status in ('loaded', 'rejected', 'failed')
       order by wanted.number, l.status = 'loaded' desc, l.load_id desc`);
     const entries = new Map<Hashed, Entry>();
-    for (const { number, load_id: loadId, status } of found.rows) {
+    for (const { number, load_id: loadId, status, file_name: fileName } of found.rows) {
       const drop = drops[number - 1];
-      if (drop !== undefined) entries.set(drop, { loadId, status });
+      if (drop !== undefined) entries.set(drop, { loadId, status, fileName });
     }
     return entries;
   });
@@ -183,7 +189,8 @@ async function archiveDrop(
       return report;
     }
     const target = join(folder, status === "rejected" ? REJECTED : ARCHIVE);
-    const movedTo = await moveDrop({ file, folder: target, loadId, reason });
+    const loadedAs = status === "loaded" ? entry.fileName : undefined;
+    const movedTo = await moveDrop({ file, folder: target, loadId, reason, loadedAs });
     if (movedTo === undefined) return notMoved(file, stays);
     if (wasRejected) await removeReason(file.path);
     return { ...report, movedTo };
@@ -200,6 +207,18 @@ async function notMoved(
   if ((await lookAt(file.path)) === undefined) return { ...stays, loadId: null, outcome: "missing" };
   const message = `${file.path} changed while it was looked up, so it stays. The next run loads it.`;
   return { ...stays, loadId: null, outcome: "unknown", error: { code: "file_changed", message } };
+}
+
+/** The name under which the ledger has a load: a drop that is in already may have come under another. */
+export function findLoadName(
+  options: { readonly database: Database; readonly signal?: AbortSignal | undefined },
+  { outcome, loadId }: Pick<LoadReport, "outcome" | "loadId">,
+): Promise<string | undefined> {
+  if (outcome !== "already_loaded" || loadId === null) return Promise.resolve(undefined);
+  return withSession(options, async ({ db }) => {
+    const [load] = await db.select({ name: loads.fileName }).from(loads).where(eq(loads.loadId, loadId));
+    return load?.name;
+  });
 }
 
 /** Why a file could not be read or moved, with the remedy. */

@@ -139,6 +139,11 @@ export async function lookAt(path: string): Promise<InboxFile | undefined> {
   return { name: basename(path), path, bytes: found.size, modifiedNs: found.mtimeNs, inode: found.ino };
 }
 
+/** Whether there is anything at the path. */
+export async function isThere(path: string): Promise<boolean> {
+  return (await lstat(path).catch(() => undefined)) !== undefined;
+}
+
 /** Whether the file is still there, the same as it was listed. */
 export async function isUntouched(file: InboxFile): Promise<boolean> {
   const now = await lookAt(file.path);

@@ -16,6 +16,11 @@ export interface Destination {
   readonly loadId: number | null;
   /** The name to have there; default: its own. */
   readonly name?: string | undefined;
+  /**
+   * The name under which the ledger has the load. If it is another one, the file gets the load's number in
+   * any case, so that its load can be found by its name.
+   */
+  readonly loadedAs?: string | undefined;
   /** Written beside the file, before the file is there. */
   readonly reason?: Reason | undefined;
 }
@@ -74,10 +79,10 @@ interface Moved {
 async function moveInto(
   options: Destination & { readonly path: string; readonly listed?: FileState },
 ): Promise<Moved> {
-  const { path, folder, reason, listed } = options;
+  const { path, folder, reason, listed, loadedAs = basename(path) } = options;
   await refuseLinkedFolder(folder);
   await mkdir(folder, { recursive: true });
-  for (let attempt = 0; ; attempt += 1) {
+  for (let attempt = loadedAs === basename(path) ? 0 : 1; ; attempt += 1) {
     const target = join(folder, nameFor(options, attempt));
     const wanted = reason === undefined ? [target] : [target, reasonPath(target)];
     const reserved = await reserve(wanted);
@@ -110,6 +115,12 @@ function nameFor(options: Destination & { readonly path: string }, attempt: numb
   const rest = `${number}${again}${ending}`;
   const room = NAME_BYTES - Buffer.byteLength(reason === undefined ? rest : reasonPath(rest));
   return `${cutTo(stem, room)}${rest}`;
+}
+
+/** The number of a load in the name of an archived file; null where there is none. */
+export function loadNumberIn(name: string): number | null {
+  const [, digits] = /\.load-(\d{1,9})(?:\.\d+)?\.csv(?:\.gz)?$/i.exec(name) ?? [];
+  return digits === undefined ? null : Number(digits);
 }
 
 /** As many whole characters of a text as fit into so many bytes. */

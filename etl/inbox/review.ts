@@ -7,6 +7,7 @@ import { RollbookError } from "../../db/errors.ts";
 import { loads } from "../../db/schema.ts";
 import type { LoadReport, Refusal } from "../load/report.ts";
 import type { Warehouse } from "../warehouse.ts";
+import { findLoadName } from "./archive.ts";
 import { ARCHIVE, type InboxFile, listInbox, lookAt, REJECTED } from "./list.ts";
 import { moveDrop } from "./move.ts";
 import {
@@ -125,14 +126,11 @@ export async function loadRejected(
     if (fresh !== undefined) await writeReason(path, { ...fresh, file: reason?.file ?? file.name });
   }
   if (outcome === "rejected" || outcome === "failed") return { ...report, ...(error && { error }) };
-  return { ...report, movedTo: await archive(inbox, file, loadId) };
-}
-
-async function archive(inbox: string, file: InboxFile, loadId: number | null): Promise<string | null> {
-  const movedTo = await moveDrop({ file, folder: join(inbox, ARCHIVE), loadId });
-  if (movedTo === undefined) return null;
-  await removeReason(file.path);
-  return movedTo;
+  const loadedAs = await findLoadName({ ...warehouse, signal }, { outcome, loadId });
+  const movedTo = await moveDrop({ file, folder: join(inbox, ARCHIVE), loadId, loadedAs });
+  if (movedTo === undefined) return report;
+  await removeReason(path);
+  return { ...report, movedTo };
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Senders that pause, go on, and come back: in the end the totals are right. Each is a process, and so is the watch. */
-import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
@@ -86,3 +86,57 @@ test.runIf(process.platform === "linux")(
     expect(readFileSync(join(archive, NAME), "utf8").split("\n")).toHaveLength(103);
   },
 );
+
+test("one that closes the file in the middle of a number and opens it again appends to the archived file, which is loaded again", async () => {
+  const { inbox, archive, said, end, total } = await startWatch();
+  const first = await startSender(join(inbox, NAME));
+  await first.write(`${lines(0, 100)}v1,${invoiceId(100)},2026-01-01,12`);
+  await first.end();
+  await until("it is archived", () => filesIn(archive).includes(NAME));
+  expect(await total()).toBe("101 for 1012.00");
+  const again = await startSender(join(archive, NAME));
+  await again.write(`34.50\n${line(101)}`);
+  await until("it is told of", () => said().includes("is not as it was loaded"));
+  // It is in the inbox again, and the sender still has not finished.
+  await again.write(line(102));
+  await again.end();
+  await until("it is right", async () => (await total()) === "103 for 2254.50");
+  await until("it is archived again", () => filesIn(archive).includes(NAME));
+  expect(readFileSync(join(archive, NAME), "utf8").split("\n")).toHaveLength(104);
+  await end();
+});
+
+test("one that stalls with the file open, where nobody can see that, goes on in the archived file, which is loaded again", async () => {
+  const { inbox, archive, said, end, total, warehouse } = await startWatch();
+  const part = join(inbox, "hidden.part");
+  const sender = await startSender(part);
+  await sender.write(lines(0, 100));
+  // Taken by a rename while it is written: as from another machine, the look at open files comes too late.
+  copyFileSync(part, join(inbox, NAME));
+  await until("it is archived", () => filesIn(archive).includes(NAME));
+  renameSync(part, join(archive, NAME));
+  await sender.write(lines(100, 150));
+  await until("it is told of", () => said().includes("is not as it was loaded"));
+  await sender.write(lines(150, 200));
+  await sender.end();
+  await until("it is right", async () => (await total()) === "200 for 2000.00");
+  await until("it is archived again", () => filesIn(archive).includes(NAME));
+  await end();
+  expect(await warehouse.query("select from warehouse.loads where status <> 'loaded'")).toEqual([]);
+});
+
+test("one that writes under another name and renames is loaded once, whole, however long it pauses", async () => {
+  const { inbox, archive, said, end, total } = await startWatch();
+  const part = join(inbox, `${NAME}.part`);
+  const sender = await startSender(part);
+  await sender.write(lines(0, 100));
+  await sleep(3000);
+  expect(said()).not.toContain("loaded");
+  await sender.write(lines(100, 200));
+  await sender.end();
+  renameSync(part, join(inbox, NAME));
+  await until("it is archived", () => filesIn(archive).includes(NAME));
+  expect(await total()).toBe("200 for 2000.00");
+  await end();
+  expect(said().match(/loaded \(load/g)).toHaveLength(1);
+});
