@@ -55,6 +55,7 @@ test("every verb declares whether it works or only reads", async () => {
       "refresh",
       "watch",
       "inbox archive",
+      "inbox check",
       "inbox decide",
       "server",
       "verify",
