@@ -5,6 +5,9 @@ import { type Context, usageError } from "./context.ts";
 
 export const jsonOption = () => new Option("--json", "one JSON object per line, for programs");
 
+export const syncedOnOption = () =>
+  new Option("--synced-on <date>", "sync date of these files, whatever their names say").argParser(parseDate);
+
 const DEFAULT_SETTLE_SECONDS = 2;
 
 export const settleOption = () =>

@@ -22,11 +22,20 @@ export async function loadAndShow(
   place: { readonly number: number; readonly of: number },
 ): Promise<LoadReport> {
   const report = { ...(await loadWithProgress(context, warehouse, file, flags, place)), file };
+  return showLoad(context, report, flags);
+}
+
+/** Prints the report of a load. */
+export async function showLoad(
+  context: Context,
+  report: LoadReport,
+  flags: Pick<LoadFlags, "json">,
+): Promise<LoadReport> {
   if (flags.json) await writeJson(context, jsonReport(report));
   else await writeLine(context, describeReport(report));
   if (report.outcome === "loaded" && report.rows.read === 0) {
     const remedy = "If there should be some, its export may have failed.";
-    note(context, `warning: ${printable(file)} holds no invoices. ${remedy}`);
+    note(context, `warning: ${printable(report.file)} holds no invoices. ${remedy}`);
   }
   return report;
 }

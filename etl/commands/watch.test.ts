@@ -100,7 +100,7 @@ test("a drop that is in already is archived; a taken name gets the load's number
 test("what is rejected goes to rejected/ with its reason, and the exit code says so; what is no CSV file stays", async () => {
   const { warehouse, inbox, once } = await makeInbox();
   writeDrop(inbox, "bad_2026-01-05.csv", [GOOD(1), "v1,x,2026-01-01,1"]);
-  writeDrop(inbox, "nodate.csv", [GOOD(1)]);
+  writeDrop(inbox, "nodate.csv", [GOOD(9)]);
   writeDrop(inbox, "notes.txt", ["hello"]);
   writeDrop(inbox, "good_2026-01-05.csv", [GOOD(1)]);
   const { code, stdout, stderr } = await once("--json");
@@ -126,6 +126,27 @@ test("what is rejected goes to rejected/ with its reason, and the exit code says
     },
     { file: "nodate.csv", syncedOn: null, error: { code: "no_sync_date" }, lines: [] },
   ]);
+});
+
+test("a sync date that is given is that of all files; without one, what is in already needs none", async () => {
+  const { warehouse, inbox, once } = await makeInbox();
+  writeDrop(inbox, "export.csv", [GOOD(1)]);
+  const given = await once("--json", "--synced-on", "2026-01-05");
+  expect(jsonLines(given.stdout)).toMatchObject([{ outcome: "loaded", syncedOn: "2026-01-05" }]);
+  writeDrop(inbox, "again.csv", [GOOD(1)]);
+  writeDrop(inbox, "new.csv", [GOOD(2)]);
+  const { code, stdout } = await once("--json");
+  expect(code).toBe(3);
+  expect(jsonLines(stdout)).toMatchObject([
+    { file: join(inbox, "again.csv"), outcome: "already_loaded", syncedOn: "2026-01-05" },
+    { file: join(inbox, "new.csv"), outcome: "rejected", error: { code: "no_sync_date" } },
+  ]);
+  expect(filesIn(join(inbox, "archive"))).toEqual([
+    expect.stringMatching(/^again\.load-\d+\.csv$/),
+    "export.csv",
+  ]);
+  expect(filesIn(join(inbox, "rejected"))).toEqual(["new.csv", "new.csv.reason.json"]);
+  expect(await warehouse.query("select from warehouse.invoices")).toHaveLength(1);
 });
 
 test("a file without a line is loaded, and people are warned: it may be an export that failed", async () => {
@@ -186,7 +207,7 @@ test("a file that cannot be moved is loaded once and tried ever more rarely; the
   const { warehouse, folder, inbox } = await makeInbox();
   // rejected/ cannot be made: there is a pipe of that name.
   execFileSync("mkfifo", [join(inbox, "rejected")]);
-  writeDrop(inbox, "nodate.csv", [GOOD(1)]);
+  writeDrop(inbox, "nodate.csv", [GOOD(9)]);
   const abort = new AbortController();
   const running = rollbookHere(["watch", "inbox", "--interval", "1"], {
     environment: warehouse.environment,

@@ -1,19 +1,20 @@
 import type { Command } from "commander";
 import { printable } from "../escape.ts";
+import { findLoadOfUndated } from "../inbox/archive.ts";
 import { note } from "../output.ts";
 import { describeFinding } from "../terminal/finding.ts";
 import { describeLeft } from "../terminal/left_file.ts";
 import { type WatchEvent, watchInbox } from "../watch.ts";
 import { type Context, EXIT } from "./context.ts";
-import { parseWhole, settleOption, settleTimeMs } from "./flags.ts";
+import { parseWhole, settleOption, settleTimeMs, syncedOnOption } from "./flags.ts";
 import { requireInbox } from "./inbox/folder.ts";
 import { declareKind } from "./kind.ts";
 import { addLoadOptions, type LoadFlags } from "./load_flags.ts";
 import { withWarehouse } from "./open.ts";
-import { loadAndShow } from "./show_load.ts";
+import { loadAndShow, showLoad } from "./show_load.ts";
 import { refreshAndShow } from "./show_refresh.ts";
 
-interface WatchFlags extends Omit<LoadFlags, "refresh" | "syncedOn" | "ignoreMissing" | "follow"> {
+interface WatchFlags extends Omit<LoadFlags, "refresh" | "ignoreMissing" | "follow"> {
   readonly interval: number;
   readonly settle?: number;
   readonly once?: boolean;
@@ -27,6 +28,7 @@ export function defineWatch(verb: Command, context: Context): void {
     .argument("<folder>", "the inbox")
     .option("--interval <seconds>", "longest time between two looks", parseWhole(1), 2)
     .addOption(settleOption())
+    .addOption(syncedOnOption())
     .option("--once", "load what is there, then end");
   addLoadOptions(command)
     .addHelpText("after", "\nExample:\n  rollbook watch inbox --interval 5\n")
@@ -45,8 +47,14 @@ async function watch(context: Context, folder: string, flags: WatchFlags): Promi
       settleMs,
       once: flags.once,
       signal: context.signal,
-      load: (file, place) =>
-        loadAndShow(context, warehouse, file.path, { ...flags, follow: false, listed: file }, place),
+      load: async (file, place) => {
+        const known =
+          flags.syncedOn === undefined
+            ? await findLoadOfUndated({ ...warehouse, signal: context.signal }, file)
+            : undefined;
+        if (known !== undefined) return showLoad(context, known, flags);
+        return loadAndShow(context, warehouse, file.path, { ...flags, follow: false, listed: file }, place);
+      },
       refresh: (partitions) => refreshAndShow(context, warehouse, partitions, flags.json ?? false),
       onEvent: (event) => note(context, describeEvent(event)),
     });

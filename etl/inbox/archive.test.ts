@@ -164,6 +164,37 @@ test("a drop that is refused by its name is known by that name, too", async () =
   expect(jsonLines(stdout).map(({ outcome }) => outcome)).toEqual(["rejected", "unknown"]);
 });
 
+test("a drop without a date in its name is archived when its bytes are loaded, whatever date was given for it", async () => {
+  const { warehouse, inbox, run, load, archive } = await setScene();
+  const names = ["undated.csv", "other.csv", "between_2026-01-05_2026-01-06.csv", "dated_2026-01-06.csv"];
+  for (const name of names) writeDrop(inbox, name, [GOOD(1)]);
+  await load("undated.csv");
+  await archive("undated.csv");
+  const rejected = join(inbox, "rejected", "undated.csv");
+  const { code } = await run("load", "--no-refresh", "--synced-on", "2026-01-05", rejected);
+  expect(code).toBe(0);
+  const waiting = await run("inbox", "rejected", "inbox");
+  expect(waiting.stdout).toContain(
+    "To load it: rollbook inbox decide, with --as load --synced-on YYYY-MM-DD",
+  );
+  const { stdout } = await archive("rejected/undated.csv", ...names.slice(1));
+  expect(jsonLines(stdout).map(({ outcome }) => outcome)).toEqual(["loaded", "loaded", "loaded", "unknown"]);
+  expect(filesIn(inbox)).toEqual(["archive", "dated_2026-01-06.csv", "rejected"]);
+  expect(filesIn(join(inbox, "rejected"))).toEqual([]);
+  expect((await run("inbox", "rejected", "inbox")).stdout).toBe("Nothing waits for a decision.\n");
+  // Of a dated name the date counts, unless another one is given.
+  const given = await run(
+    "inbox",
+    "archive",
+    "inbox",
+    "inbox/dated_2026-01-06.csv",
+    "--synced-on",
+    "2026-01-05",
+  );
+  expect(given.stdout).toMatch(/dated_2026-01-06\.csv: loaded \(load \d+\), now /);
+  expect(await warehouse.query("select from warehouse.invoices")).toHaveLength(1);
+});
+
 test("the newest word of the ledger counts: a drop that is tried again stays until it is decided; one that is in is in", async () => {
   const { warehouse, inbox, load, archive, run } = await setScene();
   const name = "a_2026-01-05.csv";

@@ -1,13 +1,12 @@
 /** Moves drops out of the inbox by what the ledger knows of them. Only after this is a drop done for good. */
 import { dirname, join } from "node:path";
-import { eq, sql } from "drizzle-orm";
+import { and, desc, eq, sql } from "drizzle-orm";
 import { type Database, withSession } from "../../db/client.ts";
 import { errorState, RollbookError } from "../../db/errors.ts";
 import { loads, type Settings } from "../../db/schema.ts";
 import { hashDrop } from "../drop/file.ts";
-import { readDropName } from "../drop/name.ts";
-import type { LoadReport, Refusal } from "../load/report.ts";
-import { ARCHIVE, type InboxFile, lookAt, REJECTED } from "./list.ts";
+import { type LoadReport, NO_LINES, type Refusal } from "../load/report.ts";
+import { ARCHIVE, type InboxFile, lookAt, REJECTED, syncDateOf } from "./list.ts";
 import { moveDrop } from "./move.ts";
 import { findReason, type Reason, readReasons, removeReason, writeReason } from "./rejection.ts";
 
@@ -34,6 +33,8 @@ export interface ArchiveOptions {
   readonly folder: string;
   /** Files in the inbox or in its rejected/: their paths begin with `folder` as it is given. */
   readonly files: readonly string[];
+  /** The sync date that all of them were loaded for, in place of those in their names. */
+  readonly syncedOn?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called for each file, in their order. */
   readonly onReport: (report: ArchiveReport) => Promise<void>;
@@ -91,14 +92,18 @@ function isHashed(found: Hashed | ArchiveReport): found is Hashed {
   return "key" in found;
 }
 
-/** A drop as the ledger knows it. One without a sync date is known by its name, too. */
+/**
+ * A drop as the ledger knows it. One without a sync date is known by its name where it was rejected, and by
+ * its bytes alone where it was loaded: somebody gave the date (`--synced-on`).
+ */
 interface DropKey {
   readonly fileName: string;
   readonly sha256: Buffer;
   readonly syncedOn: string | null;
 }
 
-async function hashFile({ folder, signal }: ArchiveOptions, path: string): Promise<Hashed | ArchiveReport> {
+async function hashFile(options: ArchiveOptions, path: string): Promise<Hashed | ArchiveReport> {
+  const { folder, signal } = options;
   const stays = { file: path, loadId: null, movedTo: null };
   const file = await lookAt(path);
   if (file === undefined) return { ...stays, outcome: "missing" };
@@ -107,8 +112,7 @@ async function hashFile({ folder, signal }: ArchiveOptions, path: string): Promi
     // In rejected/ it may have another name, and the reason knows which date it was loaded for.
     const reason = isIn(folder, path, REJECTED) ? await findReason(path) : undefined;
     const fileName = reason?.file ?? file.name;
-    const name = readDropName({ fileName });
-    const syncedOn = name.kind === "named" ? name.syncedOn : (reason?.syncedOn ?? null);
+    const syncedOn = options.syncedOn ?? syncDateOf(fileName) ?? reason?.syncedOn ?? null;
     return { file, key: { fileName, sha256, syncedOn } };
   } catch (error) {
     if (signal?.aborted) throw error;
@@ -155,8 +159,10 @@ async function findEntries(
       ) with ordinality as wanted (sha256, synced_on, file_name, number)
       join ${loads} l
         on l.sha256 = wanted.sha256
-       and l.synced_on is not distinct from wanted.synced_on
-       and (l.synced_on is not null or l.file_name = wanted.file_name)
+       and case
+             when wanted.synced_on is not null then l.synced_on = wanted.synced_on
+             else l.status = 'loaded' or (l.synced_on is null and l.file_name = wanted.file_name)
+           end
       where l.status in ('loaded', 'rejected', 'failed')
       order by wanted.number, l.status = 'loaded' desc, l.load_id desc`);
     const entries = new Map<Hashed, Entry>();
@@ -219,6 +225,50 @@ export function findLoadName(
     const [load] = await db.select({ name: loads.fileName }).from(loads).where(eq(loads.loadId, loadId));
     return load?.name;
   });
+}
+
+/**
+ * The load that took in the bytes of a file whose name holds no sync date: somebody gave the date
+ * (`--synced-on`), and nobody is to be asked for it again.
+ *
+ * @returns undefined also when that cannot be found out: what is in the way meets the load, too, which says so
+ */
+export async function findLoadOfUndated(
+  options: { readonly database: Database; readonly signal?: AbortSignal | undefined },
+  file: InboxFile,
+): Promise<LoadReport | undefined> {
+  if (syncDateOf(file.name) !== undefined) return undefined;
+  const { path } = file;
+  const started = performance.now();
+  try {
+    const { sha256 } = await hashDrop({ path, listed: file, follow: false, signal: options.signal });
+    const [load] = await withSession(options, ({ db }) =>
+      db
+        .select()
+        .from(loads)
+        .where(and(eq(loads.sha256, sha256), eq(loads.status, "loaded")))
+        .orderBy(desc(loads.loadId))
+        .limit(1),
+    );
+    if (load === undefined) return undefined;
+    const { loadId, syncedOn, partitions: touched } = load;
+    const durationMs = Math.round(performance.now() - started);
+    const outcome = "already_loaded";
+    return {
+      file: path,
+      outcome,
+      loadId,
+      syncedOn,
+      rows: NO_LINES,
+      partitions: [],
+      touched,
+      durationMs,
+      timings: {},
+    };
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+    return undefined;
+  }
 }
 
 /** Why a file could not be read or moved, with the remedy. */

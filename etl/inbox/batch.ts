@@ -19,8 +19,12 @@ const FILE_WEIGHT = 250_000;
  */
 const LEAST_WEIGHT = 32_000_000;
 
-/** Cuts files into at most `most` batches of similar weight, in their order. */
-export function cutBatches(files: readonly InboxFile[], most: number): readonly Batch[] {
+/**
+ * Cuts files into at most `most` batches of similar weight, in their order.
+ *
+ * @param syncedOn the sync date of all of them, in place of those in their names
+ */
+export function cutBatches(files: readonly InboxFile[], most: number, syncedOn?: string): readonly Batch[] {
   const weights = files.map(({ bytes }) => Number(bytes) + FILE_WEIGHT);
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   const count = Math.max(1, Math.min(most, Math.floor(total / LEAST_WEIGHT)));
@@ -32,11 +36,11 @@ export function cutBatches(files: readonly InboxFile[], most: number): readonly 
     batches[Math.floor(((before + weight / 2) / total) * count)]?.push(file);
     before += weight;
   }
-  return batches.filter((batch) => batch.length > 0).map(describeBatch);
+  return batches.filter((batch) => batch.length > 0).map((batch) => describeBatch(batch, syncedOn));
 }
 
-function describeBatch(files: readonly InboxFile[]): Batch {
-  const dates = files.map(({ name }) => syncDateOf(name)).filter((date) => date !== undefined);
+function describeBatch(files: readonly InboxFile[], syncedOn: string | undefined): Batch {
+  const dates = files.map(({ name }) => syncedOn ?? syncDateOf(name)).filter((date) => date !== undefined);
   return {
     files,
     bytes: files.reduce((sum, { bytes }) => sum + Number(bytes), 0),

@@ -204,6 +204,16 @@ test("labels tell the dates of a batch, as far as there are any", async () => {
   expect(await label()).toEqual(["4 drops of 2026-01-05 to 2026-01-07"]);
 });
 
+test("a sync date that is given is that of all files, whatever their names say", async () => {
+  const { inbox, list } = makeInbox();
+  writeDrop(inbox, "export.csv", ["x"]);
+  writeDrop(inbox, "a_2026-01-05.csv", ["x"]);
+  expect(jsonLines((await list("--json", "--synced-on", "2026-01-07")).stdout)).toMatchObject([
+    { syncedFrom: "2026-01-07", syncedTo: "2026-01-07", label: "2 drops of 2026-01-07" },
+  ]);
+  expect((await list("--synced-on", "yesterday")).code).toBe(2);
+});
+
 test("nothing ready is no output and no failure; people are informed", async () => {
   const { inbox, list } = makeInbox();
   writeDrop(inbox, "notes.txt", ["x"]);

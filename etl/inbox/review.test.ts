@@ -144,6 +144,37 @@ test("a drop that is rejected for another reason than its lines stays, with exit
   );
 });
 
+test("a drop without a date is loaded with the date that is given, and with no other decision", async () => {
+  const { warehouse, inbox, rejected, run, decide, ingest } = await setScene();
+  writeDrop(inbox, "nodate.csv", [GOOD(1)]);
+  await ingest("nodate.csv");
+  const given = ["--synced-on", "2026-01-07", "--json"];
+  const refused = await run(
+    "inbox",
+    "decide",
+    "inbox",
+    join(rejected, "nodate.csv"),
+    "--as",
+    "retry",
+    ...given,
+  );
+  expect(refused).toMatchObject({ code: 2, stdout: "" });
+  expect(filesIn(rejected)).toContain("nodate.csv");
+  const { code, stdout } = await run(
+    ...["inbox", "decide", "inbox", join(rejected, "nodate.csv"), "--as", "load", ...given],
+  );
+  expect(code).toBe(0);
+  expect(jsonLines(stdout)).toMatchObject([
+    { outcome: "loaded", movedTo: join(inbox, "archive", "nodate.csv") },
+  ]);
+  expect(await warehouse.query("select synced_on::text from warehouse.invoices")).toEqual([
+    { synced_on: "2026-01-07" },
+  ]);
+  expect(jsonLines((await decide("nodate.csv", "load")).stdout)).toMatchObject([
+    { outcome: "already_loaded" },
+  ]);
+});
+
 test("retry moves a drop back under its own name, overwrites nothing, and the next run decides anew", async () => {
   const { inbox, rejected, decide, ingest, listed } = await setScene();
   const [report] = jsonLines((await decide(NAME, "retry")).stdout);

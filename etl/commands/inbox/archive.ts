@@ -6,22 +6,24 @@ import { note, writeJson, writeLine } from "../../output.ts";
 import { shorten } from "../../terminal/format.ts";
 import { openProgress } from "../../terminal/progress.ts";
 import { type Context, EXIT, usageError } from "../context.ts";
-import { jsonOption } from "../flags.ts";
+import { jsonOption, syncedOnOption } from "../flags.ts";
 import { declareKind } from "../kind.ts";
 import { withWarehouse } from "../open.ts";
 import { openPlaces, requireInbox } from "./folder.ts";
 
 interface Flags {
   readonly json?: boolean;
+  readonly syncedOn?: string;
 }
 
 export function defineArchive(verb: Command, context: Context): void {
   declareKind(verb, "works")
     .description(
-      "Move files that are done out of the inbox, by what the ledger says: loaded ones to archive/, rejected ones to rejected/ with a file NAME.reason.json beside them. What the ledger does not know stays. Nothing is overwritten; run it again after a crash.",
+      "Move files that are done out of the inbox, by what the ledger says: loaded ones to archive/, rejected ones to rejected/ with a file NAME.reason.json beside them. What the ledger does not know stays. A file without a sync date in its name is known by its bytes. Nothing is overwritten; run it again after a crash.",
     )
     .argument("<folder>", "the inbox")
     .argument("<file...>", "files in the inbox or in its rejected/; those that are gone are skipped")
+    .addOption(syncedOnOption())
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook inbox archive inbox inbox/invoices_2026-10-05.csv\n")
     .action(async (folder: string, files: string[], flags: Flags) =>
@@ -33,7 +35,7 @@ async function archive(
   context: Context,
   folder: string,
   files: readonly string[],
-  { json = false }: Flags,
+  { json = false, syncedOn }: Flags,
 ): Promise<number> {
   const inbox = await requireInbox(context, folder);
   const findPlace = await openPlaces(context, inbox);
@@ -56,6 +58,7 @@ async function archive(
       settings,
       folder: inbox,
       files: paths,
+      syncedOn,
       signal: context.signal,
       onReport: async (report) => {
         const named = { ...report, file: files[done] ?? report.file };

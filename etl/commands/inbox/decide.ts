@@ -12,7 +12,7 @@ import {
 } from "../../inbox/review.ts";
 import { writeJson, writeLine } from "../../output.ts";
 import { type Context, EXIT, usageError } from "../context.ts";
-import { jsonOption } from "../flags.ts";
+import { jsonOption, parseDate } from "../flags.ts";
 import { declareKind } from "../kind.ts";
 import { withWarehouse } from "../open.ts";
 import { loadWithProgress } from "../show_load.ts";
@@ -22,6 +22,7 @@ interface DecideFlags {
   readonly json?: boolean;
   readonly as: Decision;
   readonly decimalComma?: boolean;
+  readonly syncedOn?: string;
 }
 
 export function defineDecide(verb: Command, context: Context): void {
@@ -40,6 +41,7 @@ export function defineDecide(verb: Command, context: Context): void {
         .makeOptionMandatory(),
     )
     .option("--decimal-comma", "with load: totals may have a decimal comma (12,50); points are, too")
+    .option("--synced-on <date>", "with load: sync date of the file, whatever its name says", parseDate)
     .addOption(jsonOption())
     .addHelpText(
       "after",
@@ -51,6 +53,9 @@ export function defineDecide(verb: Command, context: Context): void {
 }
 
 async function decide(context: Context, folder: string, file: string, flags: DecideFlags): Promise<number> {
+  if (flags.syncedOn !== undefined && flags.as !== "load") {
+    throw usageError(`--synced-on goes with --as load. Nothing was done.`);
+  }
   const inbox = await requireInbox(context, folder);
   const place = await (await openPlaces(context, inbox))(file);
   if (place?.folder !== REJECTED) {
@@ -71,7 +76,7 @@ async function decide(context: Context, folder: string, file: string, flags: Dec
 }
 
 function carryOut(context: Context, file: RejectedFile, flags: DecideFlags): Promise<DecisionReport> {
-  const { decimalComma } = flags;
+  const { decimalComma, syncedOn: given } = flags;
   switch (flags.as) {
     case "keep":
       return keepRejected(file);
@@ -86,7 +91,7 @@ function carryOut(context: Context, file: RejectedFile, flags: DecideFlags): Pro
           load: (listed, syncedOn) =>
             loadWithProgress(context, warehouse, listed.path, {
               maxRejects: 1,
-              syncedOn,
+              syncedOn: given ?? syncedOn,
               decimalComma,
               follow: false,
               listed,

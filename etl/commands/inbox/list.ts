@@ -8,7 +8,7 @@ import { describeLeft } from "../../terminal/left_file.ts";
 import { formatTable } from "../../terminal/table.ts";
 import { widthOf } from "../../terminal/width.ts";
 import { type Context, EXIT } from "../context.ts";
-import { jsonOption, parseWhole, settleOption, settleTimeMs } from "../flags.ts";
+import { jsonOption, parseWhole, settleOption, settleTimeMs, syncedOnOption } from "../flags.ts";
 import { declareKind } from "../kind.ts";
 import { requireInbox } from "./folder.ts";
 
@@ -17,6 +17,7 @@ interface ListFlags {
   readonly wait: number;
   readonly interval: number;
   readonly settle?: number;
+  readonly syncedOn?: string;
   readonly batches: number;
   readonly limit: number;
 }
@@ -30,6 +31,7 @@ export function defineList(verb: Command, context: Context): void {
     .option("--wait <seconds>", "while nothing is ready, keep looking for this long", parseWhole(0), 0)
     .option("--interval <seconds>", "longest time between two looks", parseWhole(1), 2)
     .addOption(settleOption())
+    .addOption(syncedOnOption())
     .option("--batches <n>", "at most so many batches", parseWhole(1), 8)
     .option("--limit <n>", "at most so many files, the oldest", parseWhole(1), 2000)
     .addOption(jsonOption())
@@ -51,7 +53,7 @@ async function list(context: Context, folder: string, flags: ListFlags): Promise
   if (taken.length < ready.length) {
     note(context, `${countOf(ready.length - taken.length, "more file")} ready; the oldest come first`);
   }
-  const batches = cutBatches(taken, flags.batches);
+  const batches = cutBatches(taken, flags.batches, flags.syncedOn);
   if (flags.json) {
     for (const batch of batches) await writeJson(context, jsonBatch(batch));
   } else {

@@ -43,6 +43,9 @@ async function rejected(context: Context, folder: string, { json = false }: Flag
       context,
       `  ${printable(error === null ? "no reason was kept" : `${error.code}: ${error.message}`)}`,
     );
+    if (error?.code === "no_sync_date") {
+      await writeLine(context, "  To load it: rollbook inbox decide, with --as load --synced-on YYYY-MM-DD");
+    }
     for (const line of lines.slice(0, SHOWN_LINES)) {
       const raw = "raw" in line ? line.raw : Buffer.from(line.rawBase64, "base64").toString("latin1");
       await writeLine(context, printable(`  line ${line.line}: ${line.reason}: ${shorten(raw, 100)}`));
