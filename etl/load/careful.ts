@@ -1,6 +1,6 @@
 /** The careful way of a load: stage all lines, prepare the warehouse for them, and merge them by key. */
 import { refuseChangedFile } from "./changed.ts";
-import { addStagedVenues, mergeStaging, readStagedDates } from "./merge.ts";
+import { addStagedVenues, countUnderTwoKeys, mergeStaging, readStagedDates } from "./merge.ts";
 import { openPartitions } from "./prepare.ts";
 import { isTooMany, refuseTooMany } from "./quarantine.ts";
 import { NO_LINES, type Refusal } from "./report.ts";
@@ -23,12 +23,13 @@ export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
   await addStagedVenues(tx, slot, task);
   await openPartitions(tx, task, await readStagedDates(tx, slot));
   stopwatch.enter("merge");
+  const idsUnderTwoKeys = await countUnderTwoKeys(tx, slot);
   const merged = await mergeStaging({ tx, slot, rows: staged.rows, loadId, syncedOn });
   await emptyStaging(tx, slot);
   const { inserted, corrected, unchanged, partitions } = merged;
   const superseded = staged.rows - inserted - corrected - unchanged;
   const rows = { read, inserted, corrected, unchanged, superseded, rejected: staged.rejected };
-  return { kind: "loaded", rows, partitions };
+  return { kind: "loaded", rows, partitions, idsUnderTwoKeys };
 }
 
 function findTooMany({ rows, rejected }: Staged, { maxRejects }: LoadTask): Refusal | null {

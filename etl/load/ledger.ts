@@ -34,7 +34,16 @@ export async function enterResult(task: LoadTask, result: TaskResult): Promise<A
   if (result.kind === "loaded") {
     const partitions = [...result.partitions];
     await enterLedger(tx, loadId, { ...rows, partitions, timings: stopwatch.timings() });
-    return { outcome: "loaded", loadId, syncedOn, rows, partitions, touched: partitions };
+    const { idsUnderTwoKeys } = result;
+    return {
+      outcome: "loaded",
+      loadId,
+      syncedOn,
+      rows,
+      partitions,
+      touched: partitions,
+      ...(idsUnderTwoKeys > 0 && { idsUnderTwoKeys }),
+    };
   }
   const { code, message } = result.refusal;
   await tx.db

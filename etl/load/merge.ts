@@ -29,6 +29,34 @@ export async function readStagedDates(tx: Transaction, slot: number): Promise<re
   return result.rows.map((row) => row.date);
 }
 
+/** How many invoice ids are staged with several venues or creation dates. */
+export async function countUnderTwoKeys(tx: Transaction, slot: number): Promise<number> {
+  const staging = stagingTable(slot);
+  // In two steps: of the ids that come once, as nearly all do, the server keeps no more than a count.
+  const result = await tx.db.execute<{ ids: string }>(sql`
+    select count(*) as ids
+    from (
+      select from ${staging}
+      where invoice_id in (select invoice_id from ${staging} group by invoice_id having count(*) > 1)
+      group by invoice_id
+      having count(distinct (venue_id, datetime_created::date)) > 1
+    ) moved`);
+  return Number(result.rows[0]?.ids ?? 0);
+}
+
+/** The invoice ids that are staged (in hexadecimal), and under how many keys each. For few lines. */
+export async function readStagedKeyCounts(
+  tx: Transaction,
+  slot: number,
+): Promise<readonly { readonly id: string; readonly keys: number }[]> {
+  const result = await tx.db.execute<{ id: string; keys: number }>(sql`
+    select replace(invoice_id::text, '-', '') as id,
+           count(distinct (venue_id, datetime_created::date))::integer as keys
+    from ${stagingTable(slot)}
+    group by invoice_id`);
+  return result.rows;
+}
+
 /** Makes the venues that are in staging and not in the dimension. */
 export async function addStagedVenues(tx: Transaction, slot: number, options: Preparation): Promise<void> {
   await tx.db.execute(sql`

@@ -29,6 +29,11 @@ export interface LoadReport {
   /** Milliseconds per step. */
   readonly timings: Readonly<Partial<Record<LoadStep, number>>>;
   readonly error?: { readonly code: string; readonly message: string };
+  /**
+   * Invoice ids that this drop holds with several venues or creation dates, so that each counts several times.
+   * Left out where there are none.
+   */
+  readonly idsUnderTwoKeys?: number;
 }
 
 export const NO_LINES: LineCounts = {

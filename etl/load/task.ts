@@ -34,5 +34,7 @@ export type TaskResult =
       readonly rows: LineCounts;
       /** Partitions in which the count or total of a group changed, oldest first. */
       readonly partitions: readonly string[];
+      /** Invoice ids that the drop holds with several venues or creation dates. */
+      readonly idsUnderTwoKeys: number;
     }
   | { readonly kind: "refused"; readonly rows: LineCounts; readonly refusal: Refusal };

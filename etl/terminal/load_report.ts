@@ -5,8 +5,18 @@ import { countOf, formatCount, formatDuration } from "./format.ts";
 import { describePartitions } from "./partitions.ts";
 
 export function jsonReport(report: LoadReport): unknown {
-  const { file, outcome, loadId, syncedOn, rows, partitions, durationMs, error } = report;
-  return { file, outcome, loadId, syncedOn, rows, partitions, durationMs, ...(error && { error }) };
+  const { file, outcome, loadId, syncedOn, rows, partitions, durationMs, error, idsUnderTwoKeys } = report;
+  return {
+    file,
+    outcome,
+    loadId,
+    syncedOn,
+    rows,
+    partitions,
+    durationMs,
+    ...(error && { error }),
+    ...(idsUnderTwoKeys !== undefined && { idsUnderTwoKeys }),
+  };
 }
 
 export function describeReport(report: LoadReport): string {
@@ -20,11 +30,17 @@ export function describeReport(report: LoadReport): string {
         .map((name) => `${formatCount(rows[name])} ${name}`);
       const lines = `${countOf(rows.read, "line")}${counts.length > 0 ? `: ${counts.join(", ")}` : ""}`;
       const where = describePartitions(report.partitions);
-      return `${file}: loaded${number}, ${lines}; ${where}; ${formatDuration(report.durationMs)}`;
+      const moved = describeMoved(report.idsUnderTwoKeys ?? 0);
+      return `${file}: loaded${number}, ${lines}; ${where}; ${formatDuration(report.durationMs)}${moved}`;
     }
     case "already_loaded":
       return `${file}: was loaded already${number}, nothing changed`;
     default:
       return `${file}: ${report.outcome}${number}: ${report.error?.code}: ${printable(report.error?.message ?? "")}`;
   }
+}
+
+function describeMoved(ids: number): string {
+  if (ids === 0) return "";
+  return `; ${countOf(ids, "invoice id")} with several venues or dates, each counted several times: rollbook verify --identity names them`;
 }

@@ -351,13 +351,20 @@ test("the command names both statements, what it advises does it, and exits by w
       total: "-100.00",
     },
   ]);
-  await load(
-    warehouse,
-    writeInvoices(makeFolder(), "2026-06-05.csv", [
-      ["a", 9, "2026-06-01", "1.00"],
-      ["b", 9, "2026-06-01", "1.00"],
-    ]),
-  );
+  const both: readonly Invoice[] = [
+    ["a", 9, "2026-06-01", "1.00"],
+    ["b", 9, "2026-06-01", "1.00"],
+  ];
+  const folder = makeFolder();
+  writeInvoices(folder, "both_2026-06-05.csv", both);
+  const said = await rollbookHere(["load", "both_2026-06-05.csv"], { environment, folder });
+  expect(said.stdout).toMatch(/2 inserted.*; 1 invoice id with several venues or dates.*verify --identity/);
+  writeInvoices(folder, "both_2026-06-06.csv", both);
+  const told = await rollbookHere(["load", "--json", "--no-refresh", "both_2026-06-06.csv"], {
+    environment,
+    folder,
+  });
+  expect(jsonLines(told.stdout)).toMatchObject([{ outcome: "loaded", idsUnderTwoKeys: 1 }]);
   const tied = await run("--identity", "--repair", "newest");
   expect(tied.code).toBe(1);
   expect(tied.stdout).toContain("nothing tells which is right");

@@ -142,6 +142,7 @@ test.each(
     const lines = Array.from({ length: 400 }, () => {
       const again = known[Math.floor(random() * known.length)];
       if (again !== undefined && random() < repeats) {
+        if (random() < 0.3) return again.replace(/^("[^"]*"|[^,]*)/, `venue-${Math.floor(random() * 9)}`);
         return random() < 0.5 ? again : again.replace(/[^,]*$/, (random() * 100).toFixed(2));
       }
       const line = randomLine(random, uuid(random));
@@ -218,6 +219,34 @@ describe.each([{ chunkLines: 30 }, { chunkLines: 1000 }])(
       lines.splice(60, 0, (lines[at] ?? "").replace(/[^,]*$/, "-3.25"));
       const report = await loadBoth(pair, "twice_2026-03-07.csv", lines, { chunkLines });
       expect(report.rows).toMatchObject({ inserted: 100, superseded: 1 });
+    });
+
+    test("ids under two keys are counted, wherever their lines are", async () => {
+      const pair = await makePair({ timeZone: "Europe/Berlin" });
+      await loadBoth(pair, "before_2026-03-31.csv", plainLines(100));
+      const lines = plainLines(100);
+      const again = (at: number, ...changes: readonly (readonly [RegExp, string])[]) =>
+        changes.reduce((line, [from, to]) => line.replace(from, to), lines[at] ?? "");
+      const moved = [
+        again(3, [/^[^,]*/, "other"]),
+        again(3, [/^[^,]*/, "third"]),
+        again(3, [/^[^,]*/, "third"], [/[^,]*$/, "-1.00"]),
+        again(50, [/2026-03-05/, "2026-03-04"]),
+        // A new venue and a new partition, an escaped venue, and a date on which the clock changes.
+        again(60, [/^[^,]*/, "new"], [/2026-03-05/, "2019-07-01"]),
+        again(61, [/^[^,]*/, "back\\slash"]),
+        again(97, [/2026-03-05/, "2026-03-29"]),
+        again(98, [/2026-03-05/, "2026-03-29"], [/^[^,]*/, "odd"]),
+        again(98, [/2026-03-05/, "2026-03-29"]),
+      ];
+      // These are no such ids: the same key again, with the same total, and with another.
+      const repeated = [again(10), again(99, [/[^,]*$/, "5.00"])];
+      const shuffled = [...lines.slice(0, 40), ...moved, ...repeated, ...lines.slice(40)];
+      const report = await loadBoth(pair, "moved_2026-03-31.csv", shuffled, { chunkLines });
+      expect(wentDirectly(report)).toBe(true);
+      expect(report.idsUnderTwoKeys).toBe(6);
+      const plain = await loadBoth(pair, "plain_2026-03-31.csv", plainLines(100), { chunkLines });
+      expect(plain).not.toHaveProperty("idsUnderTwoKeys");
     });
 
     test("new venues and partitions", async () => {

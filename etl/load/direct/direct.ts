@@ -75,11 +75,11 @@ async function readAndInsert(
     control.abort();
     await writer.background.end();
   }
-  const { inserted, partitions } = writer;
+  const { inserted, partitions, underTwoKeys } = writer;
   const { rejected } = reader;
   const read = countRead(reader);
   const superseded = read - rejected - inserted;
   const rows = { read, inserted, corrected: 0, unchanged: 0, superseded, rejected };
   const names = [...partitions].sort(([, a], [, b]) => (a < b ? -1 : 1)).map(([name]) => name);
-  return { kind: "loaded", rows, partitions: names };
+  return { kind: "loaded", rows, partitions: names, idsUnderTwoKeys: underTwoKeys.size };
 }

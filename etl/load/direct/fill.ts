@@ -156,7 +156,8 @@ async function handOver(reader: Reader, occasion: Occasion): Promise<void> {
   const { rejects } = reader;
   reader.rejects = [];
   reader.rejectBytes = 0;
-  await writeChunk(reader.writer, keyed, rejects);
+  const alone = keyed.whole && reader.odd.rows.length === 0;
+  await writeChunk(reader.writer, keyed, { rejects, alone });
   // The chunk before is written by now, so its memory is free.
   if (occasion !== "last") reader.chunk = reader.chunks();
 }

@@ -34,20 +34,29 @@ export const MOST_GROUPS = 200_000;
  * Inserts the lines of a chunk. The target has their groups already.
  *
  * @param more.repeated lines that may replace others of the drop
- * @returns how many they replaced
  */
 export async function insertInvoices(
   target: Target,
   rows: InvoiceRows,
   more: { readonly rejects: readonly Reject[]; readonly repeated: readonly number[] },
-): Promise<number> {
+): Promise<Repeated> {
   await copyRejects(target.tx, target.loadId, more.rejects);
-  if (rows.lines.length === 0) return 0;
-  const replaced = await removeReplaced(target, rows, more.repeated);
+  if (rows.lines.length === 0) return NONE_REPEATED;
+  const repeated = await removeReplaced(target, rows, more.repeated);
   await copyAll(target.tx, COPY_INVOICES, untilStopped(target, encodeInvoices(rows)));
   if (target.groups.size > MOST_GROUPS) await enterGroups(target);
-  return replaced;
+  return repeated;
 }
+
+/** What lines were that may replace others of the drop. */
+export interface Repeated {
+  /** How many of them did. */
+  readonly replaced: number;
+  /** Ids of the others, in hexadecimal: an earlier chunk has them under another key. */
+  readonly moved: readonly string[];
+}
+
+const NONE_REPEATED: Repeated = { replaced: 0, moved: [] };
 
 /** Enters what the chunks so far changed, sorted by group, in the ledger and in the queue of the refresh. */
 export async function enterGroups(target: Target): Promise<void> {
@@ -67,14 +76,14 @@ async function removeReplaced(
   { tx, loadId, groups }: Target,
   { chunk }: InvoiceRows,
   repeated: readonly number[],
-): Promise<number> {
-  if (repeated.length === 0) return 0;
+): Promise<Repeated> {
+  if (repeated.length === 0) return NONE_REPEATED;
   const dates = repeated.map((line) => toDate(chunk.day[line] ?? 0));
   const venueKeys = repeated.map((line) => chunk.venueKey[line]);
   const ids = repeated.map((line) =>
     chunk.invoice.toString("hex", line * UUID_BYTES, (line + 1) * UUID_BYTES),
   );
-  const { rows } = await tx.db.execute<{ date: string; venue_key: number; cents: string }>(sql`
+  const { rows } = await tx.db.execute<{ date: string; venue_key: number; id: string; cents: string }>(sql`
     delete from warehouse.invoices i
     using unnest(${sql.param(dates)}::date[], ${sql.param(venueKeys)}::integer[], ${sql.param(ids)}::uuid[])
       as again (created_on, venue_key, invoice_id)
@@ -82,11 +91,15 @@ async function removeReplaced(
       and i.venue_key = again.venue_key
       and i.invoice_id = again.invoice_id
       and i.load_id = ${loadId}
-    returning i.created_on::text as date, i.venue_key, (i.total * 100)::bigint as cents`);
+    returning i.created_on::text as date, i.venue_key, replace(i.invoice_id::text, '-', '') as id,
+              (i.total * 100)::bigint as cents`);
   for (const { date, venue_key, cents } of rows) {
     takeFromGroup(groups, { day: toDay(date), venueKey: venue_key, cents: Number(cents) });
   }
-  return rows.length;
+  const keyOf = (date: unknown, venueKey: unknown, id: unknown) => `${date} ${venueKey} ${id}`;
+  const replaced = new Set(rows.map(({ date, venue_key, id }) => keyOf(date, venue_key, id)));
+  const moved = ids.filter((id, at) => !replaced.has(keyOf(dates[at], venueKeys[at], id)));
+  return { replaced: rows.length, moved };
 }
 
 function* untilStopped<Piece>({ stop }: Target, pieces: Iterable<Piece>): Generator<Piece> {

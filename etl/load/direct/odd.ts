@@ -5,10 +5,10 @@
 import { listPartitions } from "../../../db/partitions/catalog.ts";
 import { type CopyLayout, copyStatement } from "../../drop/row.ts";
 import { copyAll } from "../copy.ts";
-import { addStagedVenues, insertNew, readStagedDates } from "../merge.ts";
+import { addStagedVenues, insertNew, readStagedDates, readStagedKeyCounts } from "../merge.ts";
 import { emptyStaging, stagingName, takeStagingSlot } from "../stage.ts";
 import { Surprise } from "./surprise.ts";
-import { holdOpen, type Writer } from "./write.ts";
+import { holdOpen, noteUnderTwoKeys, type Writer } from "./write.ts";
 
 /** If more lines are odd, the careful way loads the drop: a share of those read, and so many in any case. */
 const ODD_SHARE = 0.1;
@@ -38,6 +38,12 @@ export async function insertOdd(writer: Writer, odd: OddLines, layout: CopyLayou
   const { tx, loadId, syncedOn, signal } = writer.task;
   const slot = await takeStagingSlot(tx, signal);
   await copyAll(tx, copyStatement(stagingName(slot), layout), odd.rows);
+  const staged = await readStagedKeyCounts(tx, slot);
+  // No odd line has the key of another line: it would meet a conflict below.
+  noteUnderTwoKeys(writer, [
+    ...staged.filter(({ keys }) => keys > 1).map(({ id }) => id),
+    ...writer.repeats.findIds(staged.map(({ id }) => id)),
+  ]);
   await addStagedVenues(tx, slot, writer.task);
   await holdOpen(writer, await readStagedDates(tx, slot));
   const { inserted, partitions } = await insertNew({ tx, slot, loadId, syncedOn });

@@ -11,6 +11,8 @@ export interface Repeats {
    * few others. After some four million lines it finds none.
    */
   readonly find: (chunk: Chunk, lines: Int32Array) => readonly number[];
+  /** Of these ids (in hexadecimal), those that may be of a line in a call of `find`. */
+  readonly findIds: (ids: readonly string[]) => readonly string[];
 }
 
 export function createRepeats(): Repeats {
@@ -20,8 +22,7 @@ export function createRepeats(): Repeats {
     find: (chunk, lines) => {
       if (kept + lines.length > MAX_LINES) return [];
       kept += lines.length;
-      const words = new Int32Array(chunk.invoice.buffer, chunk.invoice.byteOffset, chunk.invoice.length / 4);
-      const markAt = (line: number) => markOf(words, (line * UUID_BYTES) / 4);
+      const markAt = marksIn(chunk.invoice);
       const sorted = new Float64Array(lines.length);
       for (let at = 0; at < lines.length; at++) sorted[at] = markAt(lines[at] ?? 0);
       sorted.sort();
@@ -30,7 +31,20 @@ export function createRepeats(): Repeats {
       if (common.size === 0) return [];
       return Array.from(lines.filter((line) => common.has(markAt(line))));
     },
+    findIds: (ids) => {
+      // A copy, because a Buffer need not begin where a word of its memory does.
+      const markAt = marksIn(new Uint8Array(Buffer.from(ids.join(""), "hex")));
+      const sorted = Float64Array.from(ids, (_, at) => markAt(at)).sort();
+      const common = new Set(earlier.flatMap((others) => intersect(sorted, others)));
+      return ids.filter((_, at) => common.has(markAt(at)));
+    },
   };
+}
+
+/** The mark of each of the ids in these bytes. */
+function marksIn({ buffer, byteOffset, length }: Uint8Array): (index: number) => number {
+  const words = new Int32Array(buffer, byteOffset, length / 4);
+  return (index) => markOf(words, (index * UUID_BYTES) / 4);
 }
 
 /**

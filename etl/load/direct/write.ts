@@ -23,6 +23,10 @@ import {
 import { type Group, sortChunk } from "./order.ts";
 import { createRepeats, type Repeats } from "./repeats.ts";
 import { Surprise } from "./surprise.ts";
+import { findUnderTwoKeys } from "./two_keys.ts";
+
+/** If a drop holds more ids under two keys, the careful way loads it, and counts them. */
+const MOST_UNDER_TWO_KEYS = 100_000;
 
 /** What the writer knows of the warehouse, and what it wrote. */
 export interface Writer {
@@ -38,6 +42,8 @@ export interface Writer {
   /** Partitions that got rows, each with its first date. */
   readonly partitions: Map<string, string>;
   inserted: number;
+  /** Ids that the drop holds under several keys, in hexadecimal. */
+  readonly underTwoKeys: Set<string>;
   /** Chunks written so far. */
   written: number;
 }
@@ -61,6 +67,7 @@ export function createWriter(
     held: new Set(open?.keys()),
     partitions: new Map(),
     inserted: 0,
+    underTwoKeys: new Set(),
     written: 0,
   };
 }
@@ -111,17 +118,22 @@ export async function keyChunk(
   return { chunk, whole, open: usable, ...resolved };
 }
 
-/** Sorts a chunk, and begins to write it when the one before is written. */
+/**
+ * Sorts a chunk, and begins to write it when the one before is written.
+ *
+ * @param more.alone whether the drop has no other line with a key, nor an odd one
+ */
 export async function writeChunk(
   writer: Writer,
-  { chunk, whole, open }: KeyedChunk,
-  rejects: readonly Reject[],
+  { chunk, open }: KeyedChunk,
+  more: { readonly rejects: readonly Reject[]; readonly alone: boolean },
 ): Promise<void> {
   const { task, target, background } = writer;
   const sorted = sortChunk(chunk);
   if (sorted === undefined) throw new Surprise("numbers that are too large");
   const { lines, groups } = sorted;
-  const repeated = whole ? [] : writer.repeats.find(chunk, lines);
+  const repeated = more.alone ? [] : writer.repeats.find(chunk, lines);
+  noteUnderTwoKeys(writer, findUnderTwoKeys(chunk));
   await background.settle();
   if (open === null) {
     await holdOpen(writer, [...new Set(groups.map(({ day }) => day))].map(toDate));
@@ -139,7 +151,9 @@ export async function writeChunk(
     syncedOn: toDay(task.syncedOn),
   };
   const write = async () => {
-    writer.inserted -= await insertInvoices(target, rows, { rejects, repeated });
+    const { replaced, moved } = await insertInvoices(target, rows, { rejects: more.rejects, repeated });
+    writer.inserted -= replaced;
+    noteUnderTwoKeys(writer, moved);
   };
   background.begin(write());
 }
@@ -159,6 +173,11 @@ export async function holdOpen({ task, held }: Writer, dates: readonly string[])
   const wanted = dates.filter((date) => !held.has(nameOf(date)));
   await openPartitions(task.tx, task, wanted);
   for (const date of wanted) held.add(nameOf(date));
+}
+
+export function noteUnderTwoKeys({ underTwoKeys }: Writer, ids: readonly string[]): void {
+  for (const id of ids) underTwoKeys.add(id);
+  if (underTwoKeys.size > MOST_UNDER_TWO_KEYS) throw new Surprise("too many ids under two keys to hold");
 }
 
 function noteGroups({ target, maps, partitions }: Writer, groups: readonly Group[]): void {
