@@ -27,6 +27,12 @@ MAX_REJECTS: Final = os.environ.get("ROLLBOOK_MAX_REJECTS", "0.01")
 
 DECIMAL_COMMA: Final = os.environ.get("ROLLBOOK_DECIMAL_COMMA", "false").lower() in ("1", "true", "yes")
 
+SYNC_SLACK: Final = os.environ.get("ROLLBOOK_SYNC_SLACK", "0")
+"""How many days after its sync date a drop may hold."""
+
+FORMAT_FLAGS: Final = ["--sync-slack", SYNC_SLACK, *(["--decimal-comma"] if DECIMAL_COMMA else [])]
+"""How drops are read."""
+
 SETTLE: Final = int(os.environ.get("ROLLBOOK_SETTLE", "2"))
 """A file is taken when it stood still for so many seconds."""
 

@@ -12,7 +12,7 @@ from airflow.sdk import AssetAlias, Metadata, TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from assets import REJECTED_DROPS, TOTALS
-from deployment import DAG_ARGS, DECIMAL_COMMA, INBOX, LONG_WORK, MAX_REJECTS, SETTLE, WAREHOUSE_POOL
+from deployment import DAG_ARGS, FORMAT_FLAGS, INBOX, LONG_WORK, MAX_REJECTS, SETTLE, WAREHOUSE_POOL
 from node_cli import JsonObject, NodeCliOperator
 
 # An asset among the outlets has an event after each success; through an alias only when there is something to tell.
@@ -110,7 +110,6 @@ def invoice_ingest() -> None:
         execution_timeout=timedelta(minutes=15, seconds=SETTLE),
         doc_md="Drops that nobody writes any more, oldest sync date first, in at most 8 batches.",
     )
-    decimal_comma = ["--decimal-comma"] if DECIMAL_COMMA else []
     load_drops = NodeCliOperator.partial(
         task_id="load_drops",
         arguments=[
@@ -122,7 +121,7 @@ def invoice_ingest() -> None:
             "--no-follow",
             "--max-rejects",
             MAX_REJECTS,
-            *decimal_comma,
+            *FORMAT_FLAGS,
         ],
         digest=sum_up,
         insist=True,

@@ -13,7 +13,7 @@ from airflow.sdk import AssetOrTimeSchedule, Context, CronTriggerTimetable, dag,
 from airflow.sdk.exceptions import AirflowSkipException
 
 from assets import REJECTED_DROPS
-from deployment import DAG_ARGS, DECIMAL_COMMA, INBOX, LONG_WORK, WAREHOUSE_POOL
+from deployment import DAG_ARGS, FORMAT_FLAGS, INBOX, LONG_WORK, WAREHOUSE_POOL
 from node_cli import JsonObject, NodeCliOperator, shorten
 
 LOAD = "Load the good lines"
@@ -96,8 +96,7 @@ class DecisionOperator(NodeCliOperator):
         chosen = self.answer["chosen_options"][0]
         if chosen not in DECISIONS:
             raise AirflowSkipException("nobody has decided yet; the drop stays where it is")
-        decimal_comma = ["--decimal-comma"] if DECIMAL_COMMA else []
-        self.arguments = ["inbox", "decide", "--json", "--as", DECISIONS[chosen], *decimal_comma]
+        self.arguments = ["inbox", "decide", "--json", "--as", DECISIONS[chosen], *FORMAT_FLAGS]
         self.operands = [INBOX, self.path]
         return super().execute(context)
 

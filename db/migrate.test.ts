@@ -73,6 +73,7 @@ test("six processes that make one warehouse at once all succeed, and one of them
     timeZone: "UTC",
     granularity: "month",
     earliest: "2000-01-01",
+    dayStarts: "00:00",
   });
 });
 
@@ -91,7 +92,12 @@ test("pools that make one warehouse with different settings at once: one wins, t
 
 test("a second init changes nothing, with the same settings or with none", async () => {
   const { database } = await createEmptyDatabase();
-  const wanted = { timeZone: "Europe/Berlin", granularity: "week", earliest: "2015-06-01" } as const;
+  const wanted = {
+    timeZone: "Europe/Berlin",
+    granularity: "week",
+    earliest: "2015-06-01",
+    dayStarts: "04:00",
+  } as const;
   const first = await initWarehouse({ database, ...wanted });
   expect(first).toMatchObject({ created: true, settings: wanted });
   const before = await database.pool.query(SNAPSHOT);

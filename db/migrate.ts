@@ -23,6 +23,8 @@ export async function initWarehouse(options: {
   readonly timeZone?: string | undefined;
   readonly granularity?: Granularity | undefined;
   readonly earliest?: string | undefined;
+  /** `HH:MM`, when a business day starts. */
+  readonly dayStarts?: string | undefined;
   /**
    * Makes the roles of rights.ts, gives the warehouse to the owner's role, and gives the others their rights.
    * Default false: only a warehouse that has roles already gets their rights brought up to date.

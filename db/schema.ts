@@ -49,6 +49,8 @@ export const settings = warehouse.table("settings", {
   timeZone: text("time_zone").notNull(),
   granularity: text("granularity", { enum: GRANULARITIES }).notNull(),
   earliest: day("earliest").notNull(),
+  /** `HH:MM` */
+  dayStarts: text("day_starts").notNull().default("00:00"),
 });
 
 export const venues = warehouse.table("venues", {
@@ -177,6 +179,7 @@ export const warehouseSettings = reports
     granularity: text("granularity", { enum: GRANULARITIES }).notNull(),
     earliest: day("earliest").notNull(),
     schemaVersion: count("schema_version"),
+    dayStarts: text("day_starts").notNull(),
   })
   .existing();
 

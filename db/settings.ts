@@ -1,5 +1,5 @@
 /** The settings of a warehouse: fixed when it is made, read by every command. */
-import { sql } from "drizzle-orm";
+import { type SQL, sql } from "drizzle-orm";
 import type { Session } from "./client.ts";
 import { RollbookError } from "./errors.ts";
 import { explainPermission } from "./roles/permission.ts";
@@ -18,6 +18,7 @@ export const DEFAULT_SETTINGS: Settings = {
   timeZone: "UTC",
   granularity: "month",
   earliest: "2000-01-01",
+  dayStarts: "00:00",
 };
 
 export async function fixSettings(
@@ -26,21 +27,23 @@ export async function fixSettings(
     timeZone?: string | undefined;
     granularity?: Granularity | undefined;
     earliest?: string | undefined;
+    dayStarts?: string | undefined;
   },
 ): Promise<{ settings: Settings; created: boolean }> {
   const timeZone = wanted.timeZone === undefined ? undefined : await findTimeZone(session, wanted.timeZone);
-  const asked = { timeZone, granularity: wanted.granularity, earliest: wanted.earliest };
+  const asked = { ...wanted, timeZone };
   const inserted = await session.db
     .insert(settings)
     .values({
       timeZone: timeZone ?? DEFAULT_SETTINGS.timeZone,
       granularity: wanted.granularity ?? DEFAULT_SETTINGS.granularity,
       earliest: wanted.earliest ?? DEFAULT_SETTINGS.earliest,
+      dayStarts: wanted.dayStarts ?? DEFAULT_SETTINGS.dayStarts,
     })
     .onConflictDoNothing()
     .returning();
   const current = await selectSettings(session);
-  const differing = (["timeZone", "granularity", "earliest"] as const).filter(
+  const differing = (["timeZone", "granularity", "earliest", "dayStarts"] as const).filter(
     (name) => asked[name] !== undefined && asked[name] !== current[name],
   );
   if (differing.length > 0) {
@@ -67,7 +70,12 @@ async function findTimeZone(session: Session, name: string): Promise<string> {
 
 async function selectSettings(session: Session): Promise<Settings> {
   const rows = await session.db
-    .select({ timeZone: settings.timeZone, granularity: settings.granularity, earliest: settings.earliest })
+    .select({
+      timeZone: settings.timeZone,
+      granularity: settings.granularity,
+      earliest: settings.earliest,
+      dayStarts: settings.dayStarts,
+    })
     .from(settings);
   const [row] = rows;
   if (row === undefined) throw missingWarehouse();
@@ -126,4 +134,14 @@ async function readReportedSettings({ db }: Session, journal: Journal): Promise<
   refuseNewer(schemaVersion, journal);
   refuseOlder(schemaVersion, journal);
   return reported;
+}
+
+/**
+ * SQL for the `created_on` of a wall-clock time, or of an instant in a session that has the warehouse's time
+ * zone.
+ */
+export function createdOnSql(time: SQL, { dayStarts }: Pick<Settings, "dayStarts">): SQL {
+  return dayStarts === "00:00"
+    ? sql`${time}::date`
+    : sql`(${time}::timestamp - ${dayStarts}::interval)::date`;
 }

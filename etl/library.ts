@@ -35,6 +35,8 @@ export interface WarehouseSettings {
   readonly granularity: "day" | "week" | "month" | "quarter" | "year";
   /** Invoices that were created before this date are rejected; `YYYY-MM-DD`. */
   readonly earliest: string;
+  /** When a business day starts, on the wall clock: `04:00`. Invoices before it count for the day before. */
+  readonly dayStarts: string;
 }
 
 export interface OpenOptions {
@@ -47,7 +49,7 @@ export interface OpenOptions {
   readonly folder?: string;
   /**
    * Makes the warehouse where there is none, and migrates an older one. Settings that are left out are the ones it has, or on a new one UTC,
-   * `month` and `2000-01-01`. Left out, nothing is created.
+   * `month`, `2000-01-01` and `00:00`. Left out, nothing is created.
    */
   readonly create?: Partial<WarehouseSettings>;
   /** Aborts the opening. */
@@ -73,8 +75,9 @@ const opened = new WeakMap<Warehouse, OpenDatabase>();
 export async function openWarehouse(options: OpenOptions): Promise<Warehouse> {
   const { environment, folder = ".", create, ...rest } = options;
   const found = await openFound({ config: readConfig({ environment, folder }), ...rest }, create);
-  const { timeZone, granularity, earliest } = found.settings;
-  const warehouse = { settings: { timeZone, granularity, earliest }, close: () => found.close() };
+  const { timeZone, granularity, earliest, dayStarts } = found.settings;
+  const settings = { timeZone, granularity, earliest, dayStarts };
+  const warehouse = { settings, close: () => found.close() };
   opened.set(warehouse, found);
   return warehouse;
 }
@@ -109,11 +112,13 @@ function reach<Options extends Work>({ warehouse, ...options }: Options) {
 export interface LoadOptions extends Work {
   /** A CSV file, which may end in `.gz`; its name holds the sync date. */
   readonly path: string;
-  /** Overrides the sync date in the file's name; `YYYY-MM-DD`. */
+  /** Overrides the sync date in the file's name: `YYYY-MM-DD`, or `mtime` for the file's own date in the warehouse's time zone. */
   readonly syncedOn?: string;
+  /** How many days after the sync date an invoice may have been created; default 0. */
+  readonly syncSlack?: number;
   /** Greatest share of rejected lines, 0 to 1; above it the file is rejected. Default 0.01. */
   readonly maxRejects?: number;
-  /** Totals may have a decimal comma; default false. */
+  /** In totals comma and point change places: `1.234,50`. Default false. */
   readonly decimalComma?: boolean;
   readonly onProgress?: (progress: LoadProgress) => void;
 }

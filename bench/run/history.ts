@@ -13,6 +13,7 @@ import { RollbookError } from "../../db/errors.ts";
 import { initWarehouse } from "../../db/migrate.ts";
 import { ensurePartitions } from "../../db/partitions/create.ts";
 import type { Granularity, Settings } from "../../db/schema.ts";
+import { DEFAULT_SETTINGS } from "../../db/settings.ts";
 import { readJournal } from "../../db/version.ts";
 import { loadDrop } from "../../etl/load/load.ts";
 import { refreshPartitions } from "../../etl/refresh/refresh.ts";
@@ -50,7 +51,7 @@ export async function ensureHistory(options: HistoryOptions): Promise<History> {
   const { server, history, granularity, home } = options;
   const name = historyName(history, granularity);
   const columnar = join(home, "columnar", `${short(history).toLowerCase()}_${RECIPE}.duckdb`);
-  const settings = { timeZone: "UTC", granularity, earliest: "2000-01-01" };
+  const settings = { ...DEFAULT_SETTINGS, granularity };
   const fingerprint = await fingerprintOf();
   const state = await readMark(server, name);
   if (state !== undefined && state !== `complete ${fingerprint}` && state !== `begun ${fingerprint}`) {

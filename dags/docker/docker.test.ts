@@ -379,7 +379,12 @@ describe("write-env.sh", () => {
     const folder = makeCheckout();
     run(folder);
     const text = readFileSync(join(folder, ".env"), "utf8");
-    const examples = new Set(["ROLLBOOK_TIME_ZONE", "ROLLBOOK_GRANULARITY", "AIRFLOW_CONN_ROLLBOOK_ALERTS"]);
+    const examples = new Set([
+      "ROLLBOOK_TIME_ZONE",
+      "ROLLBOOK_DAY_STARTS",
+      "ROLLBOOK_GRANULARITY",
+      "AIRFLOW_CONN_ROLLBOOK_ALERTS",
+    ]);
     const file = readFileSync(COMPOSE_FILE, "utf8");
     for (const [, name = "", value = ""] of text.matchAll(/^#([A-Z][A-Z_]+)=(.*)$/gm)) {
       // A default that refers to another is spelled out in .env.

@@ -64,15 +64,17 @@ AIRFLOW_ADMIN_PASSWORD=$admin_password
 # Who Airflow runs as: the owner of ./inbox.
 AIRFLOW_UID=$uid
 
-# Where invoices' days begin and end, and how partitions are cut (day, week, month, quarter, year). They cannot be changed once the
-# warehouse is made.
+# Where and when invoices' days begin (04:00: sales until then count for the day before), and how partitions are cut (day, week, month,
+# quarter, year). They cannot be changed once the warehouse is made.
 #ROLLBOOK_TIME_ZONE=Europe/Berlin
+#ROLLBOOK_DAY_STARTS=04:00
 #ROLLBOOK_GRANULARITY=month
 
 # All of these may be set; the values are the defaults.
 #ROLLBOOK_MAX_REJECTS=0.01
 #ROLLBOOK_DECIMAL_COMMA=false
 #ROLLBOOK_SETTLE=2
+#ROLLBOOK_SYNC_SLACK=0
 #ROLLBOOK_KEEP_MONTHS=
 #ROLLBOOK_PARTITIONS_AHEAD=3
 #ROLLBOOK_RETRIES=5

@@ -9,6 +9,7 @@ import { ensurePartitions } from "../partitions/create.ts";
 import { partitionOf } from "../partitions/ranges.ts";
 import { detachPartition } from "../partitions/remove.ts";
 import { GRANULARITIES } from "../schema.ts";
+import { DEFAULT_SETTINGS } from "../settings.ts";
 import {
   createEmptyDatabase,
   createTestDatabase,
@@ -221,7 +222,7 @@ async function expectRoles(warehouse: TestWarehouse): Promise<void> {
 function warehouseOf(database: Database): TestWarehouse {
   return {
     database,
-    settings: { timeZone: "UTC", granularity: "month", earliest: "2000-01-01" },
+    settings: DEFAULT_SETTINGS,
     environment: {},
     query: async (text, values) => (await database.pool.query(text, values && [...values])).rows,
   };

@@ -1,5 +1,6 @@
 /** Flags that several verbs have, and the values that they take. */
 import { InvalidArgumentError, Option } from "commander";
+import { FILE_DATE } from "../drop/name.ts";
 import { printable } from "../escape.ts";
 import { type Context, usageError } from "./context.ts";
 
@@ -45,6 +46,19 @@ export function parseDate(text: string): string {
   const time = /^\d{4}-\d\d-\d\d$/.test(text) ? Date.parse(`${text}T00:00:00Z`) : Number.NaN;
   if (Number.isNaN(time) || new Date(time).toISOString().slice(0, 10) !== text || text < "0001-01-02") {
     throw new InvalidArgumentError("Give a date as YYYY-MM-DD, for example 2026-10-05.");
+  }
+  return text;
+}
+
+/** An ISO date, or the word for that of the file itself. */
+export function parseSyncDate(text: string): string {
+  return text === FILE_DATE ? text : parseDate(text);
+}
+
+/** A time of day, `HH:MM`. */
+export function parseTimeOfDay(text: string): string {
+  if (!/^(?:[01]\d|2[0-3]):[0-5]\d$/.test(text)) {
+    throw new InvalidArgumentError("Give a time as HH:MM, for example 04:00.");
   }
   return text;
 }

@@ -3,8 +3,9 @@ import { initWarehouse } from "../../db/migrate.ts";
 import { ROLES } from "../../db/roles/rights.ts";
 import { GRANULARITIES, type Granularity } from "../../db/schema.ts";
 import { writeJson, writeLine } from "../output.ts";
+import { describeDays } from "../terminal/format.ts";
 import { type Context, EXIT } from "./context.ts";
-import { jsonOption, parseDate } from "./flags.ts";
+import { jsonOption, parseDate, parseTimeOfDay } from "./flags.ts";
 import { declareKind } from "./kind.ts";
 import { warnAboutLocks } from "./lock_warnings.ts";
 import { withDatabase } from "./open.ts";
@@ -13,6 +14,7 @@ interface InitFlags {
   readonly timeZone?: string;
   readonly granularity?: Granularity;
   readonly earliest?: string;
+  readonly dayStarts?: string;
   readonly roles?: boolean;
   readonly json?: boolean;
 }
@@ -29,6 +31,11 @@ export function defineInit(verb: Command, context: Context): void {
       ),
     )
     .option("--earliest <date>", "reject invoices created before it (default: 2000-01-01)", parseDate)
+    .option(
+      "--day-starts <time>",
+      "when a business day starts, HH:MM: invoices before it count for the day before (default: 00:00)",
+      parseTimeOfDay,
+    )
     .option(
       "--roles",
       "make the roles rollbook_owner, rollbook_loader and rollbook_reader, and let each do its own work only (takes the right to create roles; docs/security.md)",
@@ -57,7 +64,7 @@ async function init(context: Context, flags: InitFlags): Promise<number> {
           : "is up to date";
       await writeLine(
         context,
-        `The warehouse ${done}: time zone ${settings.timeZone}, one partition per ${settings.granularity}, invoices from ${settings.earliest} on.`,
+        `The warehouse ${done}: time zone ${settings.timeZone}, ${describeDays(settings)}one partition per ${settings.granularity}, invoices from ${settings.earliest} on.`,
       );
       if (flags.roles === true) {
         await writeLine(

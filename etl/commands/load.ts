@@ -2,13 +2,13 @@ import { basename } from "node:path";
 import type { Command } from "commander";
 import { RollbookError } from "../../db/errors.ts";
 import { requireOwner } from "../../db/roles/owner.ts";
-import { readDropName } from "../drop/name.ts";
+import { FILE_DATE, readDropName } from "../drop/name.ts";
 import { NO_LINES } from "../load/report.ts";
 import { startTally, type Tally } from "../load/tally.ts";
 import { note, writeJson, writeLine } from "../output.ts";
 import { countOf } from "../terminal/format.ts";
 import { type Context, EXIT, resolvePath } from "./context.ts";
-import { syncedOnOption } from "./flags.ts";
+import { parseSyncDate } from "./flags.ts";
 import { isGone, noteMissing, presentFiles } from "./given_files.ts";
 import { declareKind } from "./kind.ts";
 import { addLoadOptions, type LoadFlags } from "./load_flags.ts";
@@ -23,7 +23,11 @@ export function defineLoad(verb: Command, context: Context): void {
     )
     .argument("<file...>", ".csv or .csv.gz, with the sync date in the name")
     .option("--no-refresh", "leave the refresh to a later `rollbook refresh`; totals are exact all the same")
-    .addOption(syncedOnOption())
+    .option(
+      "--synced-on <date>",
+      "sync date of these files, whatever their names say; mtime: the date of each file's last change",
+      parseSyncDate,
+    )
     .option("--ignore-missing", "skip files that are not there")
     .option(
       "--no-follow",
@@ -78,7 +82,11 @@ async function showUntried(context: Context, files: readonly string[], flags: Lo
   const message = "not tried: the database is out of reach. Load it again.";
   if (flags.json) {
     for (const file of files) {
-      const name = readDropName({ fileName: basename(file), syncedOn: flags.syncedOn });
+      const { syncedOn: given } = flags;
+      const name = readDropName({
+        fileName: basename(file),
+        syncedOn: given === FILE_DATE ? undefined : given,
+      });
       const syncedOn = name.kind === "named" ? name.syncedOn : null;
       await writeJson(context, {
         file,

@@ -1,12 +1,11 @@
 /** Flags of the verbs that load. */
 import { type Command, Option } from "commander";
-import { jsonOption, parseShare } from "./flags.ts";
+import { jsonOption, parseShare, parseWhole } from "./flags.ts";
 
-export interface LoadFlags {
+export interface LoadFlags extends FormatFlags {
   readonly refresh: boolean;
   readonly maxRejects: number;
   readonly syncedOn?: string;
-  readonly decimalComma?: boolean;
   readonly ignoreMissing?: boolean;
   readonly follow: boolean;
   readonly again?: boolean;
@@ -15,15 +14,35 @@ export interface LoadFlags {
 
 /** Flags that `load` and `watch` share. */
 export function addLoadOptions(command: Command): Command {
+  command.addOption(
+    new Option(
+      "--max-rejects <share>",
+      "greatest share of rejected lines, 0 to 1; above it the file is rejected",
+    )
+      .argParser(parseShare)
+      .default(0.01),
+  );
+  return addFormatOptions(command).addOption(jsonOption());
+}
+
+export interface FormatFlags {
+  readonly decimalComma?: boolean;
+  readonly syncSlack: number;
+}
+
+/** Flags that say how files are read. */
+export function addFormatOptions(command: Command): Command {
   return command
+    .option(
+      "--decimal-comma",
+      "in totals comma and point change places (12,50; 1.234,50); 12.50 is taken, too, but not 12.500",
+    )
     .addOption(
       new Option(
-        "--max-rejects <share>",
-        "greatest share of rejected lines, 0 to 1; above it the file is rejected",
+        "--sync-slack <days>",
+        "days after the sync date that are taken, too: 1 for names that hold the business day, or a date in another time zone",
       )
-        .argParser(parseShare)
-        .default(0.01),
-    )
-    .option("--decimal-comma", "totals may have a decimal comma (12,50); points are, too")
-    .addOption(jsonOption());
+        .argParser(parseWhole(0))
+        .default(0),
+    );
 }

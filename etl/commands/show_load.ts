@@ -49,6 +49,7 @@ export async function loadWithProgress(
     readonly maxRejects: number;
     readonly syncedOn?: string | undefined;
     readonly decimalComma?: boolean | undefined;
+    readonly syncSlack?: number | undefined;
     readonly again?: boolean | undefined;
   },
   place: { readonly number: number; readonly of: number } = { number: 1, of: 1 },
@@ -65,6 +66,7 @@ export async function loadWithProgress(
     syncedOn: flags.syncedOn,
     maxRejects: flags.maxRejects,
     decimalComma: flags.decimalComma,
+    syncSlack: flags.syncSlack,
     again: flags.again,
     signal: context.signal,
     onProgress: (progress) =>

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { printable } from "../escape.ts";
 import { note, writeJson, writeLine } from "../output.ts";
 import { type Freshness, readStatus } from "../reports/status.ts";
-import { countOf } from "../terminal/format.ts";
+import { countOf, describeDays } from "../terminal/format.ts";
 import { formatLoads } from "../terminal/loads.ts";
 import { formatPartitions } from "../terminal/partitions.ts";
 import { widthOf } from "../terminal/width.ts";
@@ -39,10 +39,11 @@ async function status(
     }
     const width = widthOf(context.stdout);
     const { timeZone, granularity, earliest } = settings;
+    const days = describeDays(settings);
     await writeLine(context, printable(database.place));
     await writeLine(
       context,
-      `time zone ${timeZone}, one partition per ${granularity}, invoices from ${earliest} on`,
+      `time zone ${timeZone}, ${days}one partition per ${granularity}, invoices from ${earliest} on`,
     );
     const pending = found.partitions.reduce((sum, partition) => sum + partition.pendingChanges, 0);
     const live = found.partitions.filter((partition) => partition.state !== "detached");

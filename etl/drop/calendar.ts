@@ -1,6 +1,6 @@
 /**
- * The warehouse's calendar. PostgreSQL is asked, so that one time-zone database decides what date an instant
- * has.
+ * The warehouse's calendar: a date of it is that of the wall clock, less the time when a day starts. PostgreSQL
+ * is asked, so that one time-zone database decides what date an instant has.
  */
 import { type SQL, sql } from "drizzle-orm";
 import type { Session } from "../../db/client.ts";
@@ -24,16 +24,18 @@ const REACH_HOURS = 26;
 /**
  * For each date: from when on `created_on` is that date or later, for instants and for wall-clock times.
  *
- * Nearly always that is one moment, midnight. Where the clock changes within {@link REACH_HOURS} of it,
- * PostgreSQL is asked for every minute of that time. So a midnight that comes twice, or never, and a skipped
+ * Nearly always that is one moment, the day's start. Where the clock changes within {@link REACH_HOURS} of it,
+ * PostgreSQL is asked for every minute of that time. So a start that comes twice, or never, and a skipped
  * day are right, too.
  */
 export async function readThresholds(options: {
   readonly session: Session;
   readonly timeZone: string;
+  /** `HH:MM`, when a day of the warehouse begins. */
+  readonly dayStarts: string;
   readonly dates: readonly string[];
 }): Promise<ReadonlyMap<string, DateThreshold>> {
-  const { session, timeZone, dates } = options;
+  const { session, timeZone, dayStarts, dates } = options;
   const result = await session.db.execute<{
     date: string;
     instant: number;
@@ -41,35 +43,41 @@ export async function readThresholds(options: {
     steady: boolean;
   }>(sql`
     select day::text as date,
-           extract(epoch from midnight)::float8 as instant,
-           extract(epoch from day::timestamp)::float8 as wall,
+           extract(epoch from start)::float8 as instant,
+           extract(epoch from day + ${dayStarts}::interval)::float8 as wall,
            ${isSteady(timeZone, -REACH_HOURS, REACH_HOURS)} as steady
-    from ${midnightsOf(dates, timeZone)}`);
+    from ${startsOf(dates, timeZone, dayStarts)}`);
   const thresholds = new Map<string, DateThreshold>();
   for (const row of result.rows) {
     thresholds.set(
       row.date,
       row.steady
         ? { date: row.date, instants: [row.instant], walls: [row.wall] }
-        : await readByTheMinute(session, timeZone, row.date),
+        : await readByTheMinute(session, timeZone, dayStarts, row.date),
     );
   }
   return thresholds;
 }
 
-async function readByTheMinute(session: Session, timeZone: string, date: string): Promise<DateThreshold> {
+async function readByTheMinute(
+  session: Session,
+  timeZone: string,
+  dayStarts: string,
+  date: string,
+): Promise<DateThreshold> {
+  const start = sql`(${date}::date + ${dayStarts}::interval)`;
   const result = await session.db.execute<{ kind: string; seconds: number }>(sql`
     with minutes as (
       select kind, n, seconds, reached, lag(reached, 1, false) over (partition by kind order by n) as before
       from generate_series(-${REACH_HOURS}::int * 60, ${REACH_HOURS}::int * 60) n
       cross join lateral (
-        select (${date}::date::timestamp at time zone ${timeZone}) + n * interval '1 minute' as instant,
-               ${date}::date::timestamp + n * interval '1 minute' as wall
+        select (${start} at time zone ${timeZone}) + n * interval '1 minute' as instant,
+               ${start} + n * interval '1 minute' as wall
       ) t
       cross join lateral (values
-        ('instant', extract(epoch from instant), (instant at time zone ${timeZone})::date >= ${date}::date),
+        ('instant', extract(epoch from instant), (instant at time zone ${timeZone}) >= ${start}),
         ('wall', extract(epoch from wall),
-         ((wall at time zone ${timeZone}) at time zone ${timeZone})::date >= ${date}::date)
+         ((wall at time zone ${timeZone}) at time zone ${timeZone}) >= ${start})
       ) as marks (kind, seconds, reached)
     )
     select kind, seconds::float8 as seconds
@@ -81,20 +89,20 @@ async function readByTheMinute(session: Session, timeZone: string, date: string)
   return { date, instants: of("instant"), walls: of("wall") };
 }
 
-/** Each date with its `midnight`, an instant. */
-function midnightsOf(dates: readonly string[], timeZone: string): SQL {
+/** Each date with its `start`, an instant. */
+function startsOf(dates: readonly string[], timeZone: string, dayStarts: string): SQL {
   return sql`(
-      select day, day::timestamp at time zone ${timeZone} as midnight
+      select day, (day + ${dayStarts}::interval) at time zone ${timeZone} as start
       from unnest(${sql.param(dates)}::date[]) as days (day)
-    ) midnights`;
+    ) starts`;
 }
 
-/** Whether the clock shows one offset from UTC all the time between so many hours from `midnight`. */
+/** Whether the clock shows one offset from UTC all the time between so many hours from `start`. */
 function isSteady(timeZone: string, fromHours: number, toHours: number): SQL {
   return sql`(
              select count(distinct (t at time zone ${timeZone}) - (t at time zone 'UTC'))
              from (
-               select midnight + n * interval '1 hour' as t
+               select start + n * interval '1 hour' as t
                from generate_series(${fromHours}::int, ${toHours}::int) n
              ) hours
            ) = 1`;
@@ -118,8 +126,21 @@ export async function readOffsets(options: {
   const { session, timeZone, dates } = options;
   const result = await session.db.execute<{ date: string; offset: number; steady: boolean }>(sql`
     select day::text as date,
-           extract(epoch from day::timestamp - (midnight at time zone 'UTC'))::float8 as "offset",
+           extract(epoch from day::timestamp - (start at time zone 'UTC'))::float8 as "offset",
            ${isSteady(timeZone, -REACH_HOURS, DAY_REACH_HOURS)} as steady
-    from ${midnightsOf(dates, timeZone)}`);
+    from ${startsOf(dates, timeZone, "00:00")}`);
   return new Map(result.rows.map(({ date, offset, steady }) => [date, steady ? offset : null]));
+}
+
+/** The date that the wall clock of the warehouse shows at an instant, whenever its days start. */
+export async function readWallDate(options: {
+  readonly session: Session;
+  readonly timeZone: string;
+  readonly instant: Date;
+}): Promise<string> {
+  const { session, timeZone, instant } = options;
+  const found = await session.db.execute<{ date: string }>(
+    sql`select (${instant.toISOString()}::timestamptz at time zone ${timeZone})::date::text as date`,
+  );
+  return found.rows[0]?.date ?? "";
 }

@@ -1,10 +1,31 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { copyLayout, DEFAULT_DIALECT, detectDialect, splitLine } from "./dialect.ts";
+import {
+  copyLayout,
+  DEFAULT_DIALECT,
+  type Detection,
+  detectDialect,
+  dialectWithoutHeader,
+  HEAD_LINES,
+  NOTHING_DETECTED,
+  splitRecord,
+} from "./dialect.ts";
 import { COLUMNS } from "./row.ts";
 import { trimBlanks } from "./value/text.ts";
 
-const detect = (line: string) => detectDialect({ firstLine: Buffer.from(line) });
+const latin1 = (text: string) => Buffer.from(text).toString("latin1");
+const detect = (line: string) => detectDialect(latin1(line), NOTHING_DETECTED);
+
+/** Looks at lines until the dialect is found or refused; undefined when all were looked at. */
+function detectAll(lines: readonly string[]) {
+  let before: Detection = NOTHING_DETECTED;
+  for (const line of lines) {
+    const result = detectDialect(latin1(line), before);
+    if (result.kind !== "undecided") return result;
+    before = result;
+  }
+  return undefined;
+}
 
 describe("the delimiter is", () => {
   test.each([
@@ -13,17 +34,14 @@ describe("the delimiter is", () => {
     ["the tab when it makes four cells", "v\tu\t2018-06-01\t1.00", "\t"],
     ["the comma when both it and another make four", "a;a;a;a,b,c,d", ","],
     ["the semicolon before the tab", "a;b\tc\td\te;f;g", ";"],
-    ["the comma when nothing fits", "v;u;x", ","],
-    ["the comma for one cell", "v", ","],
-    ["not one whose quotes are broken", 'a"b,c,d,e;x;y;z', ","],
+    ["the bar when it makes four cells", "v|u|2018-06-01|1.00", "|"],
+    ["one that makes four cells and an empty one at the end", "v;u;2018-06-01;1.00;", ";"],
     ["one inside of whose quotes others stand", '"a,b,c,d";u;2018-06-01;1', ";"],
-    ["not one that stands in quotes", '"a,b",c,d', ","],
     [
       "the one that makes all four names, however many cells",
       "x;venue_id;invoice_id;datetime_created;total",
       ";",
     ],
-    ["not one that makes only some names", "venue_id;invoice_id;total", ","],
   ])("%s: %j", (_, line, delimiter) => {
     const result = detect(line);
     expect(result.kind === "dialect" && result.dialect.delimiter).toBe(delimiter);
@@ -31,9 +49,66 @@ describe("the delimiter is", () => {
 
   test("not one whose split has broken quotes, when another fits", () => {
     expect(detect('"a,b;",c,d,e;f;g;h')).toMatchObject({ dialect: { delimiter: "," } });
-    expect(detect('a;b "c,d,e;f,g;h')).toMatchObject({ dialect: { delimiter: ",", header: false } });
-    expect(detect('"a"b,c,d,e\tf\tg\th')).toMatchObject({ dialect: { delimiter: ",", header: false } });
+    expect(detect('a;b "c,d,e;f,g;h')).toMatchObject({ kind: "undecided", delimiter: undefined });
+    expect(detect('"a"b,c,d,e\tf\tg\th')).toMatchObject({ kind: "undecided", delimiter: undefined });
+    expect(detect('"a,b",c,d')).toMatchObject({ kind: "undecided", delimiter: undefined });
     expect(detect('"a,b,c,d"\tf\tg\th')).toMatchObject({ dialect: { delimiter: "\t", header: false } });
+  });
+});
+
+describe("no delimiter fits", () => {
+  test.each([["v;u;x"], ["v"], ["a,b,c,d, "], ["v:u:2018-06-01:1.00"]])("%j", (line) => {
+    expect(detect(line)).toEqual({ kind: "undecided", isSeparator: false, lines: 1, delimiter: undefined });
+  });
+
+  test("after as many lines as are looked at: the drop is refused", () => {
+    const lines = Array.from({ length: HEAD_LINES }, () => "x");
+    expect(detectAll(lines.slice(1))).toBeUndefined();
+    expect(detectAll(lines)).toMatchObject({ kind: "refused", code: "bad_header" });
+    expect(detectAll([...lines.slice(1), "a;b;c;d"])).toMatchObject({ dialect: { delimiter: ";" } });
+    expect(dialectWithoutHeader(undefined)).toMatchObject({ kind: "refused", code: "bad_header" });
+  });
+});
+
+describe("a first line that names the delimiter", () => {
+  test.each([
+    ["sep=;", ";"],
+    ["SEP=|", "|"],
+    ["Sep=\t", "\t"],
+    ["sep=,", ","],
+  ])("%j", (line, delimiter) => {
+    expect(detect(line)).toEqual({ kind: "undecided", isSeparator: true, lines: 1, delimiter });
+    expect(detectAll([line, "a,b,c,d", ["a", "b", "c", "d"].join(delimiter)])).toMatchObject({
+      dialect: { delimiter, header: false },
+    });
+  });
+
+  test.each([['"sep=;"'], ["sep=; "], ["sep=:"], ["sep=;;"], [" sep=;"]])("is not %j", (line) => {
+    expect(detect(line)).toMatchObject({ isSeparator: false });
+  });
+
+  test("is the first, or none", () => {
+    expect(detectAll(["x", "sep=;", "a,b,c,d"])).toMatchObject({ dialect: { delimiter: "," } });
+  });
+});
+
+describe("a header may stand below", () => {
+  const header = "total;venue_id;invoice_id;datetime_created";
+  test.each([
+    ["a title", ["Umsatz, Juli", header]],
+    ["blank cells", [";;;", " ; ;;", header]],
+    ["the line that names the delimiter", ["sep=;", header]],
+    ["a title whose quotes are broken", ['"Umsatz', header]],
+  ])("%s", (_, lines) => {
+    expect(detectAll(lines)).toMatchObject({ dialect: { delimiter: ";", header: true } });
+  });
+
+  test("not below a record", () => {
+    expect(detectAll(["v;u;2018-06-01;1.00", header])).toMatchObject({ dialect: { header: false } });
+  });
+
+  test("not below a name", () => {
+    expect(detectAll(["Total", header])).toMatchObject({ kind: "refused", code: "bad_header" });
   });
 });
 
@@ -71,6 +146,7 @@ describe("a first line is a header when", () => {
 describe("a header is refused when", () => {
   test.each([
     ["a name is missing", "venue_id,invoice_id,datetime_created", "lacks total:"],
+    ["a name is missing, by any delimiter", "venue_id;invoice_id;total", "lacks datetime_created:"],
     ["three are missing", "x,y,total,z", "lacks venue_id, invoice_id, datetime_created:"],
     ["a name is there twice", "venue_id,invoice_id,datetime_created,total,Total", "repeats total:"],
     [
@@ -88,10 +164,8 @@ describe("a header is refused when", () => {
 
 test.each([
   ["v,11111111-1111-4111-8111-000000000001,2018-06-01,1.00"],
-  ["venue_id;invoice_id;total"],
   ["my venue_id,x,y,z"],
   ["venue id,x,y,z"],
-  ['"venue_id,x,y,z'],
   ["\ufeffvenue_id,x,y,z"],
   ["\u00a0venue_id,x,y,z"],
 ])("%j is no header", (line) => {
@@ -100,9 +174,10 @@ test.each([
 
 test("a first line that is not UTF-8 can be a header or not", () => {
   const header = Buffer.from("caf\xe9,venue_id,invoice_id,datetime_created,total", "latin1");
-  expect(detectDialect({ firstLine: header })).toMatchObject({ dialect: { header: true, cells: 5 } });
-  const utf16 = Buffer.from("\ufeffvenue_id,invoice_id,datetime_created,total", "utf16le");
-  expect(detectDialect({ firstLine: utf16 })).toMatchObject({ dialect: { header: false, delimiter: "," } });
+  expect(detectDialect(header.toString("latin1"), NOTHING_DETECTED)).toMatchObject({
+    dialect: { header: true, cells: 5 },
+  });
+  expect(detectDialect("caf\xe9,b,c,d", NOTHING_DETECTED)).toMatchObject({ dialect: { header: false } });
 });
 
 test("rows go to COPY as the file has them only when it has the four columns alone", () => {
@@ -116,7 +191,7 @@ test("rows go to COPY as the file has them only when it has the four columns alo
   expect(more.kind === "dialect" && copyLayout(more.dialect)).toEqual({ delimiter: ",", columns: COLUMNS });
 });
 
-describe("a line is split", () => {
+describe("a record is split", () => {
   test.each<[string, string, string[] | undefined]>([
     ["without quotes", "a,,b, c ", ["a", "", "b", " c "]],
     ["into one cell without a delimiter", "a", ["a"]],
@@ -135,7 +210,7 @@ describe("a line is split", () => {
     ["not when a field ends in a quote", 'a",c', undefined],
     ["not when the delimiter stands in quotes that are not closed", 'a,"b,c', undefined],
   ])("%s: %s", (_, line, cells) => {
-    expect(splitLine(line, ",")).toEqual(cells);
+    expect(splitRecord(line, ",")).toEqual(cells);
   });
 
   test("as RFC 4180 says, whatever stands in it", () => {
@@ -145,7 +220,7 @@ describe("a line is split", () => {
     });
     fc.assert(
       fc.property(text, fc.constantFrom(",", ";", "\t"), (line, delimiter) => {
-        expect(splitLine(line, delimiter)).toEqual(splitByState(line, delimiter));
+        expect(splitRecord(line, delimiter)).toEqual(splitByState(line, delimiter));
       }),
       { numRuns: 5000 },
     );
@@ -156,7 +231,7 @@ describe("a line is split", () => {
     fc.assert(
       fc.property(fields, (cells) => {
         const line = cells.map((cell) => `"${cell.replaceAll('"', '""')}"`).join(",");
-        expect(splitLine(line, ",")).toEqual(cells);
+        expect(splitRecord(line, ",")).toEqual(cells);
       }),
     );
   });

@@ -10,6 +10,15 @@ import { errorState, RollbookError } from "../../db/errors.ts";
  */
 export const READ_BYTES = 128 * 1024;
 
+const GZIP = Buffer.from([0x1f, 0x8b]);
+/** How many bytes tell whether a file is compressed. */
+export const GZIP_BYTES = GZIP.length;
+
+/** Whether a file that begins with these bytes is compressed by gzip. */
+export function isGzip(bytes: Buffer): boolean {
+  return bytes.subarray(0, GZIP_BYTES).equals(GZIP);
+}
+
 /** What distinguishes a file from another one that was given its name later. */
 export interface FileState {
   readonly bytes: bigint;
@@ -134,7 +143,7 @@ function remedyFor(state: string | undefined): string {
 }
 
 /**
- * Hashes a drop's bytes as they are in the file, compressed or not.
+ * Hashes a drop's bytes as they are in the file, compressed or not. `gzip`: whether they are compressed.
  *
  * `onBytes` gets the number of bytes read so far. Throws like `readFileBytes`.
  */
@@ -144,13 +153,15 @@ export async function hashDrop(
     readonly signal?: AbortSignal | undefined;
     readonly onBytes?: ((bytes: number) => void) | undefined;
   },
-): Promise<{ sha256: Buffer; bytes: number }> {
+): Promise<{ sha256: Buffer; bytes: number; gzip: boolean }> {
   const hash = createHash("sha256");
   let bytes = 0;
+  let gzip = false;
   for await (const chunk of readFileBytes(options)) {
+    if (bytes === 0) gzip = isGzip(chunk);
     hash.update(chunk);
     bytes += chunk.length;
     options.onBytes?.(bytes);
   }
-  return { sha256: hash.digest(), bytes };
+  return { sha256: hash.digest(), bytes, gzip };
 }

@@ -1,14 +1,23 @@
-/** Divides the bytes of a drop into lines, and decides each: its row for COPY, or its reject. */
+/** Divides the text of a drop into records, and decides each: its row for COPY, or its reject. */
 import { isUtf8 } from "node:buffer";
 import { collectRows } from "./collect.ts";
-import { copyLayout, DEFAULT_DIALECT, type Dialect, detectDialect } from "./dialect.ts";
+import {
+  copyLayout,
+  DEFAULT_DIALECT,
+  type Detection,
+  type Dialect,
+  detectDialect,
+  dialectWithoutHeader,
+  NOTHING_DETECTED,
+} from "./dialect.ts";
 import type { Source } from "./inflate.ts";
 import { createRecogniser, type Recogniser } from "./recognise.ts";
+import { findRecordEnd } from "./records.ts";
 import { MAX_LINE_BYTES, type RefusedEvent, refuseLongLine } from "./refuse.ts";
 import type { Reject } from "./reject.ts";
 import type { CopyLayout } from "./row.ts";
 import type { LineRules } from "./rules.ts";
-import { type LineFormat, lineFormat, validateLine } from "./validate.ts";
+import { type LineFormat, lineFormat, validateRecord } from "./validate.ts";
 
 /** Rows and rejects of some 128 KiB of input, each in the order of the file. */
 export interface RowsEvent {
@@ -34,70 +43,153 @@ export type LinesEvent = DialectEvent | RowsEvent | RefusedEvent;
 
 const LF = 0x0a;
 const CR = 0x0d;
+const QUOTE = 0x22;
 const BYTE_ORDER_MARK = Buffer.from("\ufeff");
 /** Enough to end any line, also one that ends in a CR of its own. */
 const TERMINATOR = Buffer.from("\r\n");
 
-/** How far the drop is read, and how its lines are decided once the dialect is known. */
+/** How far the drop is read, and how its records are decided once the dialect is known. */
 interface Reading {
   readonly rules: LineRules;
   /** Lines read so far, empty ones too. */
   line: number;
-  known: { readonly format: LineFormat; readonly recognise: Recogniser } | undefined;
+  known: Known | undefined;
 }
 
-/** Decides the lines of a drop. The chunks of its bytes may begin and end anywhere. */
+interface Known {
+  readonly format: LineFormat;
+  readonly recognise: Recogniser;
+  readonly delimiter: number;
+  /** The bytes of the header, which count for nothing where they come again. */
+  readonly header: Buffer | undefined;
+}
+
+/** Decides the records of a drop. The chunks of its text may begin and end anywhere. */
 export async function* readLines(options: {
   readonly source: Source;
   readonly rules: LineRules;
 }): AsyncGenerator<LinesEvent, void, undefined> {
   const reading: Reading = { rules: options.rules, line: 0, known: undefined };
-  // The beginning of a line whose end has not come yet.
+  // The beginning of a line, a record or a head whose end has not come yet, and of these the open line.
   let held: Buffer[] = [];
-  let heldBytes = 0;
+  let openBytes = 0;
   for await (const chunk of options.source) {
     if (!Buffer.isBuffer(chunk)) {
       yield* withDialect(reading, chunk);
       return;
     }
     const whole = chunk.lastIndexOf(LF) + 1;
-    if (whole > 0) {
+    if (whole === 0) {
+      held.push(chunk);
+      openBytes += chunk.length;
+    } else {
       const batch = Buffer.concat([...held, chunk.subarray(0, whole)]);
-      held = [];
-      heldBytes = 0;
-      for (const event of decideBatch(reading, batch)) {
+      const { events, taken } = decideBatch(reading, batch, false);
+      for (const event of events) {
         yield event;
         if (event.kind === "refused") return;
       }
+      held = [batch.subarray(taken), chunk.subarray(whole)];
+      openBytes = chunk.length - whole;
     }
-    held.push(chunk.subarray(whole));
-    heldBytes += chunk.length - whole;
-    if (heldBytes > BYTE_ORDER_MARK.length + MAX_LINE_BYTES + TERMINATOR.length) {
-      yield* withDialect(reading, refuseLongLine(reading.line + 1));
+    if (openBytes > MAX_LINE_BYTES + TERMINATOR.length) {
+      const batch = Buffer.concat(held);
+      yield* refuseOpenLine(reading, batch.subarray(0, batch.length - openBytes));
       return;
     }
   }
-  if (heldBytes > 0) yield* decideBatch(reading, Buffer.concat([...held, TERMINATOR]));
+  const rest = Buffer.concat(held);
+  if (rest.length > 0) {
+    const batch = openBytes > 0 ? Buffer.concat([rest, TERMINATOR]) : rest;
+    yield* decideBatch(reading, batch, true).events;
+  }
   if (reading.known === undefined) yield useDialect(reading, DEFAULT_DIALECT);
 }
 
-/** Decides the lines of a batch, which ends with a terminator. */
-function decideBatch(reading: Reading, batch: Buffer): LinesEvent[] {
-  const events: LinesEvent[] = [];
-  let at = reading.line === 0 && startsWithMark(batch) ? BYTE_ORDER_MARK.length : 0;
-  if (reading.known === undefined) {
-    at = skipEmptyLines(reading, batch, at);
-    if (at === batch.length) return [];
-    const first = firstLine(reading, batch, at);
-    if (first.kind === "refused") return withDialect(reading, first);
-    events.push(useDialect(reading, first.dialect));
-    if (first.dialect.header) {
-      reading.line++;
-      at = batch.indexOf(LF, at) + 1;
+/** The refusal for a line that is too long, after what is held before it. */
+function refuseOpenLine(reading: Reading, before: Buffer): LinesEvent[] {
+  if (reading.known !== undefined) {
+    const { events } = decideBatch(reading, before, true);
+    return [...events, refuseLongLine(reading.line + 1)];
+  }
+  const lines = before.reduce((count, byte) => (byte === LF ? count + 1 : count), 0);
+  return withDialect(reading, refuseLongLine(lines + 1));
+}
+
+/** What a batch came to. The bytes after `taken` are needed again, before those of the next batch. */
+interface Decided {
+  readonly events: LinesEvent[];
+  readonly taken: number;
+}
+
+/**
+ * Decides the records of a batch, which ends with LF.
+ *
+ * @param last whether nothing follows it
+ */
+function decideBatch(reading: Reading, batch: Buffer, last: boolean): Decided {
+  if (batch.length === 0) return { events: [], taken: 0 };
+  if (reading.known !== undefined) return decideRecords(reading, batch, { from: 0, to: batch.length, last });
+  const head = readHead(reading, batch, last);
+  if (head === "undecided") return { events: [], taken: 0 };
+  if (head.kind === "refused") return { events: withDialect(reading, head), taken: batch.length };
+  const { dialect, header, from } = head;
+  const events: LinesEvent[] = [
+    useDialect(reading, dialect, header && batch.subarray(header.from, header.to)),
+  ];
+  reading.line = head.line;
+  // No record reaches over the header.
+  const before = header && decideRecords(reading, batch, { from, to: header.from, last: true });
+  if (header !== undefined) reading.line++;
+  const start = header === undefined ? from : header.next;
+  const after = decideRecords(reading, batch, { from: start, to: batch.length, last });
+  events.push(...(before?.events ?? []), ...after.events);
+  return { events, taken: after.taken };
+}
+
+interface Head {
+  readonly kind: "head";
+  readonly dialect: Dialect;
+  /** Where the first record may begin, and how many lines are before it. */
+  readonly from: number;
+  readonly line: number;
+  /** Where the header's content is, and where the next line begins. */
+  readonly header: { readonly from: number; readonly to: number; readonly next: number } | undefined;
+}
+
+/** Reads delimiter and header from the first lines of a drop; "undecided" where more lines are needed. */
+function readHead(reading: Reading, batch: Buffer, last: boolean): Head | RefusedEvent | "undecided" {
+  let seen: Detection = NOTHING_DETECTED;
+  let line = 0;
+  let from = 0;
+  let linesBefore = 0;
+  for (let at = 0, next = 0; at < batch.length; at = next) {
+    const lf = batch.indexOf(LF, at);
+    const to = contentEnd(batch, lf);
+    next = lf + 1;
+    line++;
+    if (to - at > MAX_LINE_BYTES) return refuseLongLine(line);
+    if (to === at) continue;
+    const result = detectDialect(batch.toString("latin1", at, to), seen);
+    if (result.kind === "refused") return { ...result, message: `line ${line}: ${result.message}`, line };
+    if (result.kind === "dialect") {
+      const { dialect } = result;
+      const header = dialect.header ? { from: at, to, next } : undefined;
+      return { kind: "head", dialect, from, line: linesBefore, header };
+    }
+    seen = result;
+    if (result.isSeparator) {
+      from = next;
+      linesBefore = line;
     }
   }
-  events.push(...decideLines(reading, batch, at));
-  return events;
+  if (!last) return "undecided";
+  reading.line = line;
+  if (seen.lines === 0)
+    return { kind: "head", dialect: DEFAULT_DIALECT, from: batch.length, line, header: undefined };
+  const result = dialectWithoutHeader(seen.delimiter);
+  if (result.kind === "refused") return result;
+  return { kind: "head", dialect: result.dialect, from, line: linesBefore, header: undefined };
 }
 
 /** The refusal, after the dialect if that was not sent yet. */
@@ -105,43 +197,16 @@ function withDialect(reading: Reading, refusal: RefusedEvent): (DialectEvent | R
   return reading.known === undefined ? [useDialect(reading, DEFAULT_DIALECT), refusal] : [refusal];
 }
 
-function useDialect(reading: Reading, dialect: Dialect): DialectEvent {
+function useDialect(reading: Reading, dialect: Dialect, header?: Buffer): DialectEvent {
   const format = lineFormat({ dialect, rules: reading.rules });
-  reading.known = { format, recognise: createRecogniser({ format }) };
+  reading.known = {
+    format,
+    recognise: createRecogniser({ format }),
+    delimiter: dialect.delimiter.charCodeAt(0),
+    // A copy: it outlives the batch.
+    header: header && Buffer.from(header),
+  };
   return { kind: "dialect", dialect, copy: copyLayout(dialect) };
-}
-
-function startsWithMark(batch: Buffer): boolean {
-  return batch.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK);
-}
-
-/**
- * The offset of the first line that is not empty, counting those before it; the end of the batch when there
- * is none.
- */
-function skipEmptyLines(reading: Reading, batch: Buffer, from: number): number {
-  let at = from;
-  while (at < batch.length) {
-    const lf = batch[at] === LF ? at : batch.indexOf(LF, at);
-    if (contentEnd(batch, lf) > at) return at;
-    reading.line++;
-    at = lf + 1;
-  }
-  return at;
-}
-
-/** The dialect that the line at `at` shows. */
-function firstLine(
-  reading: Reading,
-  batch: Buffer,
-  at: number,
-): RefusedEvent | { readonly kind: "dialect"; readonly dialect: Dialect } {
-  const end = contentEnd(batch, batch.indexOf(LF, at));
-  if (end - at > MAX_LINE_BYTES) return refuseLongLine(reading.line + 1);
-  const result = detectDialect({ firstLine: batch.subarray(at, end) });
-  if (result.kind === "dialect") return result;
-  const line = reading.line + 1;
-  return { ...result, message: `line ${line}: ${result.message}`, line };
 }
 
 /** Where the content of a line ends whose LF is at `lf`: one CR before it belongs to the terminator. */
@@ -149,36 +214,70 @@ function contentEnd(batch: Buffer, lf: number): number {
   return batch[lf - 1] === CR ? lf - 1 : lf;
 }
 
-/** Decides the lines of a batch from `from` on: their rows and rejects, and the refusal that a line makes. */
-function decideLines(reading: Reading, batch: Buffer, from: number): (RowsEvent | RefusedEvent)[] {
-  if (reading.known === undefined) throw new Error("lines cannot be decided before the dialect is known");
-  const { format, recognise } = reading.known;
-  const utf8 = isUtf8(batch);
-  const rows = collectRows(batch);
+/** Whether a line is the header once more, a byte order mark before it allowed. */
+function isHeaderAgain(header: Buffer, batch: Buffer, from: number, to: number): boolean {
+  const start = to - header.length;
+  const mark = start - from;
+  if (mark !== 0 && mark !== BYTE_ORDER_MARK.length) return false;
+  return (
+    header.equals(batch.subarray(start, to)) &&
+    BYTE_ORDER_MARK.subarray(0, mark).equals(batch.subarray(from, start))
+  );
+}
+
+/**
+ * Decides the records of a part of a batch, which ends with LF: their rows and rejects, and the refusal that a
+ * line makes. A record that the part does not end is not taken, unless nothing follows.
+ */
+function decideRecords(
+  reading: Reading,
+  batch: Buffer,
+  part: { readonly from: number; readonly to: number; readonly last: boolean },
+): Decided {
+  if (reading.known === undefined) throw new Error("records cannot be decided before the dialect is known");
+  const { format, recognise, delimiter, header } = reading.known;
+  const whole = batch.subarray(0, part.to);
+  const utf8 = isUtf8(whole);
+  const rows = collectRows(whole);
   const rejects: Reject[] = [];
   let refusal: RefusedEvent | undefined;
-  for (let at = from; at < batch.length && refusal === undefined; ) {
-    reading.line++;
-    const next = recognise(batch, at, utf8);
+  let quote = whole.indexOf(QUOTE, part.from);
+  let at = part.from;
+  while (at < whole.length && refusal === undefined) {
+    const next = recognise(whole, at, utf8);
     if (next >= 0) {
+      reading.line++;
       rows.pass(at, next);
       at = next;
       continue;
     }
-    const lf = batch[at] === LF ? at : batch.indexOf(LF, at);
-    const to = contentEnd(batch, lf);
-    if (to - at > MAX_LINE_BYTES) {
-      refusal = refuseLongLine(reading.line);
-    } else if (to > at) {
-      const decided = validateLine({ bytes: { batch, from: at, to, utf8, line: reading.line }, format });
+    let lf = whole[at] === LF ? at : whole.indexOf(LF, at);
+    let to = contentEnd(whole, lf);
+    let lines = 1;
+    let broken = false;
+    if (quote >= 0 && quote < at) quote = whole.indexOf(QUOTE, at);
+    if (quote >= 0 && quote < to) {
+      const end = findRecordEnd(whole, at, delimiter);
+      if (end.kind === "open" && !part.last) break;
+      if (end.kind === "whole") ({ lf, lines } = end);
+      else broken = true;
+      to = contentEnd(whole, lf);
+    }
+    const line = reading.line + 1;
+    reading.line += lines;
+    if (lines === 1 && to - at > MAX_LINE_BYTES) {
+      refusal = refuseLongLine(line);
+    } else if (to > at && !(header !== undefined && isHeaderAgain(header, whole, at, to))) {
+      const bytes = { batch: whole, from: at, to, utf8, line, lines, broken };
+      const decided = validateRecord({ bytes, format });
       if (typeof decided === "string") rows.write(decided);
-      else rejects.push(decided);
+      else if (decided !== undefined) rejects.push(decided);
     }
     at = lf + 1;
   }
   const { copy, count } = rows.finish();
-  const events: (RowsEvent | RefusedEvent)[] = [];
+  const events: LinesEvent[] = [];
   if (count > 0 || rejects.length > 0) events.push({ kind: "rows", copy, rows: count, rejects });
   if (refusal !== undefined) events.push(refusal);
-  return events;
+  return { events, taken: at };
 }

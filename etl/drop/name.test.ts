@@ -5,7 +5,16 @@ describe("a name holds one sync date when it", () => {
   test.each([
     ["has hyphens", "sync_2018-07-09.csv", "2018-07-09"],
     ["is a run of 8 digits", "20180709.csv", "2018-07-09"],
+    ["has underscores", "sync_2018_07_09.csv", "2018-07-09"],
+    ["is written the German way", "kasse_09.07.2018.csv", "2018-07-09"],
+    ["is a run of 12 digits", "pos_201807092359.csv", "2018-07-09"],
     ["is a run of 14 digits", "pos_20180709235959.csv", "2018-07-09"],
+    ["is a run of 14 digits that end in no time of day", "20180709240000.csv", "2018-07-09"],
+    ["is there in four forms", "2018-07-09_09.07.2018_2018_07_09_20180709.csv", "2018-07-09"],
+    ["is the later of two", "two_2018-07-09_2018-07-10.csv", "2018-07-10"],
+    ["is the later of two, whichever comes first", "20180710-09.07.2018.csv", "2018-07-10"],
+    ["uses up its digits", "till_20.07.2018_07_19.csv", "2018-07-20"],
+    ["follows digits that only look like one", "31.02.2018_07_20.csv", "2018-07-20"],
     ["stands between letters", "a2018-07-09b.csv", "2018-07-09"],
     ["is there twice", "2018-07-09_20180709.csv", "2018-07-09"],
     ["stands beside digits that are no date", "v12_20180709_20189999_123.csv", "2018-07-09"],
@@ -15,23 +24,26 @@ describe("a name holds one sync date when it", () => {
     ["is the first that counts", "1900-01-01.csv", "1900-01-01"],
     ["is the last that counts", "20991231.csv", "2099-12-31"],
   ])("%s: %s", (_, fileName, syncedOn) => {
-    expect(readDropName({ fileName })).toEqual({ kind: "named", gzip: false, syncedOn });
+    expect(readDropName({ fileName })).toEqual({ kind: "named", syncedOn });
   });
 });
 
 describe("a name holds no sync date when", () => {
   test.each([
     ["there are no digits", "invoices.csv"],
-    ["two dates differ", "two_2018-07-09_2018-07-10.csv"],
-    ["two dates differ in form too", "20180709_2018-07-10.csv"],
+    ["three dates differ", "three_2018-07-08_2018-07-09_2018-07-10.csv"],
+    ["three dates differ in form too", "20180708_2018-07-09_10.07.2018.csv"],
+    ["its parts are divided in two ways", "half_2018-07_20.csv"],
+    ["its parts are divided by points, year first", "2018.07.20.csv"],
+    ["the day has one digit", "1.07.2018.csv"],
     ["the calendar has no such date", "2018-02-29.csv"],
     ["the year is before 1900", "18991231.csv"],
     ["the year is after 2099", "2100-01-01.csv"],
     ["a digit stands before it", "12018-07-09.csv"],
     ["a digit stands after it", "2018-07-091.csv"],
     ["the run has 9 digits", "201807091.csv"],
-    ["the run has 12 digits", "201807091230.csv"],
-    ["the run of 14 ends in no time of day", "20180709240000.csv"],
+    ["the run has 10 digits", "2018070912.csv"],
+    ["the run has 13 digits", "2018070912305.csv"],
     ["only the folder has one", "2018-07-09/invoices.csv"],
     ["its digits are not ASCII", "２０１８-07-09.csv"],
   ])("%s: %s", (_, fileName) => {
@@ -40,30 +52,30 @@ describe("a name holds no sync date when", () => {
 });
 
 test("a refusal names the file and the remedy", () => {
-  expect(readDropName({ fileName: "in/two_2018-07-09_20180710.csv" })).toEqual({
+  expect(readDropName({ fileName: "in/three_2018-07-09_20180710_11.07.2018.csv" })).toEqual({
     kind: "refused",
     code: "no_sync_date",
     message:
-      "two_2018-07-09_20180710.csv: its name holds 2 dates, 2018-07-09 and 2018-07-10: " +
-      "name the sync date once, as YYYY-MM-DD or YYYYMMDD, or give it with --synced-on",
+      "three_2018-07-09_20180710_11.07.2018.csv: its name holds 3 dates, 2018-07-09, 2018-07-10, 2018-07-11: " +
+      "name the sync date once, or the two dates of a range, as YYYY-MM-DD, YYYY_MM_DD, DD.MM.YYYY or YYYYMMDD, or give it with --synced-on",
   });
 });
 
 test("a given sync date overrides the name", () => {
-  for (const fileName of ["none.csv", "2018-07-09.csv", "2018-07-09_2018-07-10.csv"]) {
-    const named = readDropName({ fileName, syncedOn: "2020-01-02" });
-    expect(named).toEqual({ kind: "named", gzip: false, syncedOn: "2020-01-02" });
+  for (const fileName of ["none.csv", "2018-07-09.csv", "2018-07-08_2018-07-09_2018-07-10.csv"]) {
+    expect(readDropName({ fileName, syncedOn: "2020-01-02" })).toEqual({
+      kind: "named",
+      syncedOn: "2020-01-02",
+    });
   }
 });
 
-test.each([
-  ["2018-07-09.csv", false],
-  ["2018-07-09.CSV", false],
-  ["2018-07-09.csv.gz", true],
-  ["2018-07-09.Csv.GZ", true],
-])("%s is a drop", (fileName, gzip) => {
-  expect(readDropName({ fileName })).toMatchObject({ kind: "named", gzip });
-});
+test.each(["2018-07-09.csv", "2018-07-09.CSV", "2018-07-09.csv.gz", "2018-07-09.Csv.GZ"])(
+  "%s is a drop",
+  (fileName) => {
+    expect(readDropName({ fileName })).toMatchObject({ kind: "named" });
+  },
+);
 
 test.each([
   "2018-07-09.txt",

@@ -1,14 +1,17 @@
-/** What a drop's file name says: whether it is compressed, and its sync date. */
+/** What a drop's file name says: its sync date. */
 import { basename } from "node:path";
-import { dayNumber, secondOfDay } from "./value/timestamp.ts";
+import { dayNumber } from "./value/timestamp.ts";
+
+/** In place of a sync date: the date of the file's last change. */
+export const FILE_DATE = "mtime";
 
 export type DropName =
-  | { readonly kind: "named"; readonly gzip: boolean /** `YYYY-MM-DD`. */; readonly syncedOn: string }
+  | { readonly kind: "named" /** `YYYY-MM-DD`. */; readonly syncedOn: string }
   | { readonly kind: "refused"; readonly code: "not_csv" | "no_sync_date"; readonly message: string };
 
 /**
- * Reads from a file's name whether it is compressed, and the drop's sync date. The rules: docs/design.md,
- * "The drop format".
+ * Reads the sync date from a file's name. Of two dates, which are those of a range, the later counts. The
+ * rules: docs/design.md, "The drop format".
  *
  * @param options.fileName with or without its folders, which are ignored
  * @param options.syncedOn a valid `YYYY-MM-DD`, in place of the date in the name
@@ -18,46 +21,46 @@ export function readDropName(options: {
   readonly syncedOn?: string | undefined;
 }): DropName {
   const name = basename(options.fileName);
-  const suffix = /\.csv(\.gz)?$/i.exec(name);
-  if (suffix === null) {
+  if (!/\.csv(\.gz)?$/i.test(name)) {
     const message = `${name}: not a drop: its name must end in .csv or .csv.gz`;
     return { kind: "refused", code: "not_csv", message };
   }
   const dates = options.syncedOn === undefined ? datesIn(name) : [options.syncedOn];
-  const [syncedOn] = dates;
-  if (syncedOn === undefined || dates.length > 1) {
+  const syncedOn = dates.at(-1);
+  if (syncedOn === undefined || dates.length > 2) {
     return { kind: "refused", code: "no_sync_date", message: explainDates(name, dates) };
   }
-  return { kind: "named", gzip: suffix[1] !== undefined, syncedOn };
+  return { kind: "named", syncedOn };
 }
 
 function explainDates(name: string, dates: readonly string[]): string {
   const fault =
     dates.length === 0
       ? "its name holds no sync date"
-      : `its name holds ${dates.length} dates, ${dates.join(" and ")}`;
-  return `${name}: ${fault}: name the sync date once, as YYYY-MM-DD or YYYYMMDD, or give it with --synced-on`;
+      : `its name holds ${dates.length} dates, ${dates.join(", ")}`;
+  return `${name}: ${fault}: name the sync date once, or the two dates of a range, as YYYY-MM-DD, YYYY_MM_DD, DD.MM.YYYY or YYYYMMDD, or give it with --synced-on`;
 }
 
-/**
- * `YYYY-MM-DD` between other characters than digits, or a run of 8 digits, or one of 14 that ends in a time
- * of day.
- */
-const DATE_IN_NAME = /(?<!\d)(?:(\d{4})-(\d\d)-(\d\d)|(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d))?)(?!\d)/g;
+/** A date between other characters than digits, or a run of 8, 12 or 14 digits that begins with one. */
+const DATE_AT =
+  /(?<!\d)(?:(\d{4})-(\d\d)-(\d\d)|(\d{4})_(\d\d)_(\d\d)|(\d\d)\.(\d\d)\.(\d{4})|(\d{4})(\d\d)(\d\d)(?:\d{4}|\d{6})?)(?!\d)/y;
 
-/** The sync dates in a name, each once. Only dates of the years 1900 to 2099 count. */
+/** The sync dates in a name, each once, oldest first. Only dates of the years 1900 to 2099 count. */
 function datesIn(name: string): string[] {
   const dates = new Set<string>();
-  for (const match of name.matchAll(DATE_IN_NAME)) {
-    const year = match[1] ?? match[4] ?? "";
-    const month = match[2] ?? match[5] ?? "";
-    const date = match[3] ?? match[6] ?? "";
-    const [hours = "0", minutes = "0", seconds = "0"] = match.slice(7);
-    const isTime = secondOfDay(Number(hours), Number(minutes), Number(seconds)) !== undefined;
-    if (isTime && isSyncDate(Number(year), Number(month), Number(date)))
-      dates.add(`${year}-${month}-${date}`);
+  for (let at = 0; at < name.length; at++) {
+    DATE_AT.lastIndex = at;
+    const match = DATE_AT.exec(name);
+    if (match === null) continue;
+    const year = match[1] ?? match[4] ?? match[9] ?? match[10] ?? "";
+    const month = match[2] ?? match[5] ?? match[8] ?? match[11] ?? "";
+    const date = match[3] ?? match[6] ?? match[7] ?? match[12] ?? "";
+    if (!isSyncDate(Number(year), Number(month), Number(date))) continue;
+    dates.add(`${year}-${month}-${date}`);
+    // Its digits belong to no other date.
+    at = DATE_AT.lastIndex - 1;
   }
-  return [...dates];
+  return [...dates].sort();
 }
 
 function isSyncDate(year: number, month: number, date: number): boolean {

@@ -1,11 +1,11 @@
 /**
- * Reads a drop from its file: bytes, gunzip, lines, and for each line its row for COPY or its reject. It
- * needs no database, and the same memory for any file.
+ * Reads a drop from its file: bytes, what they are packed in, records, and for each record its row for COPY or
+ * its reject. It needs no database, and the same memory for any file.
  */
 import { createHash } from "node:crypto";
 import { basename } from "node:path";
+import { unpack } from "./container.ts";
 import { readFileBytes, throwIfAborted } from "./file.ts";
-import { inflate } from "./inflate.ts";
 import { type LinesEvent, readLines } from "./lines.ts";
 import type { LineRules } from "./rules.ts";
 
@@ -23,19 +23,17 @@ export type ReadEvent =
  * Throws a `RollbookError`: `file_unreadable`, or `aborted` when the signal aborts. The file is closed in any
  * case.
  *
- * @param options.gzip as the file's name says
  * @param options.onBytes gets the number of bytes of the file that were read so far
  */
 export async function* readDrop(options: {
   readonly path: string;
   /** Whether a symbolic link is followed; default true. */
   readonly follow?: boolean | undefined;
-  readonly gzip: boolean;
   readonly rules: LineRules;
   readonly signal?: AbortSignal | undefined;
   readonly onBytes?: ((rawBytes: number) => void) | undefined;
 }): AsyncGenerator<ReadEvent, void, undefined> {
-  const { path, follow, gzip, rules, signal, onBytes } = options;
+  const { path, follow, rules, signal, onBytes } = options;
   const hash = createHash("sha256");
   let bytes = 0;
   const onChunk = (chunk: Buffer) => {
@@ -44,7 +42,8 @@ export async function* readDrop(options: {
     onBytes?.(bytes);
   };
   const raw = watchChunks(readFileBytes({ path, follow, signal }), onChunk);
-  for await (const event of readLines({ source: gzip ? inflate(raw) : raw, rules })) {
+  const source = unpack({ raw, namedGzip: /\.gz$/i.test(path) });
+  for await (const event of readLines({ source, rules })) {
     throwIfAborted(path, signal);
     if (event.kind === "refused") {
       yield { ...event, message: `${basename(path)}: ${event.message}` };

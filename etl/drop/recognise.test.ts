@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { rulesOf } from "../testing/line_rules.ts";
-import { type Delimiter, detectDialect } from "./dialect.ts";
+import { type Delimiter, detectDialect, NOTHING_DETECTED } from "./dialect.ts";
 import { createRecogniser, NOT_CANONICAL } from "./recognise.ts";
 import { COLUMNS, type Column } from "./row.ts";
 import type { LineRules } from "./rules.ts";
@@ -11,8 +11,8 @@ const RULES = rulesOf({ syncedOn: "2018-07-01", closed: [["2018-02-01", "2018-03
 const LINE = `v,${UUID},2018-06-01T12:00:00,1.00`;
 
 function formatOf(columns: readonly string[], delimiter: Delimiter, rules: LineRules): LineFormat {
-  const detected = detectDialect({ firstLine: Buffer.from(columns.join(delimiter)) });
-  if (detected.kind === "refused") throw new Error(detected.message);
+  const detected = detectDialect(columns.join(delimiter), NOTHING_DETECTED);
+  if (detected.kind !== "dialect") throw new Error(detected.kind);
   return lineFormat({ dialect: detected.dialect, rules });
 }
 

@@ -1,6 +1,6 @@
 /** Why a file is not taken as a whole. */
 
-export type RefusalCode = "bad_header" | "truncated" | "line_too_long" | "inflates_too_far";
+export type RefusalCode = "bad_container" | "bad_header" | "truncated" | "line_too_long" | "inflates_too_far";
 
 export interface RefusedEvent {
   readonly kind: "refused";
@@ -21,6 +21,11 @@ export function refuseLongLine(line: number): RefusedEvent {
     message: `line ${line} is longer than ${MAX_LINE_BYTES} bytes: end each record with a line feed`,
     line,
   };
+}
+
+/** `what`: what the file is instead of a drop. */
+export function refuseContainer(what: string, remedy: string): RefusedEvent {
+  return { kind: "refused", code: "bad_container", message: `it is ${what}, not a CSV file: ${remedy}` };
 }
 
 /** `error`: what the inflater says; null when bytes follow the end of the stream. */

@@ -11,6 +11,7 @@ export const REJECT_REASONS = [
   "bad_uuid",
   "bad_timestamp",
   "bad_total",
+  "ambiguous_total",
   "sub_cent_total",
   "created_before_earliest",
   "created_after_sync",
@@ -18,13 +19,19 @@ export const REJECT_REASONS = [
 ] as const;
 export type RejectReason = (typeof REJECT_REASONS)[number];
 
-/** A rejected line, as it goes to the quarantine. */
+export const CELL_LENGTH = 200;
+
+/** A rejected record, as it goes to the quarantine. */
 export interface Reject {
-  /** As an editor numbers it, from 1. */
+  /** Its first line, as an editor numbers it, from 1. */
   readonly line: number;
   readonly reason: RejectReason;
   /** The column at fault; null when the line as a whole is. */
   readonly column: Column | null;
-  /** The line's bytes without its terminator: a copy of their own. */
+  /** What stands in that column, at most {@link CELL_LENGTH} characters of it; null where there is none. */
+  readonly cell: string | null;
+  /** The line's total, `-12.50`, where it could be read. */
+  readonly total: string | null;
+  /** The record's bytes without its terminator: a copy of their own. */
   readonly raw: Buffer;
 }

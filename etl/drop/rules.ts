@@ -9,12 +9,14 @@ import { type DateThreshold, readThresholds } from "./calendar.ts";
 export interface LineRules {
   /** The first date of the warehouse. */
   readonly earliest: DateThreshold;
-  /** The day after the sync date. */
+  /** The first date that is too late: the day after the sync date, or after the days of slack that follow it. */
   readonly afterSync: DateThreshold;
   /** The ranges of dates, `to` not included, whose partitions take no rows. */
   readonly closed: readonly { readonly from: DateThreshold; readonly to: DateThreshold }[];
-  /** True when totals may have a comma for a point. */
+  /** True when in totals comma and point change places. */
   readonly decimalComma: boolean;
+  /** `HH:MM`, when a day of the warehouse begins. */
+  readonly dayStarts: string;
 }
 
 /** Reads the rules of a warehouse: its bounds, and the ranges of dates whose partitions are closed. */
@@ -23,12 +25,14 @@ export async function readRules(
   options: {
     readonly settings: Settings;
     readonly decimalComma?: boolean | undefined;
+    readonly syncSlack?: number | undefined;
     readonly syncedOn: string;
   },
 ): Promise<LineRules> {
   return rulesFor(tx, {
     ...options.settings,
     syncedOn: options.syncedOn,
+    syncSlack: options.syncSlack ?? 0,
     closed: closedRanges(await listPartitions(tx)),
     decimalComma: options.decimalComma ?? false,
   });
@@ -39,16 +43,19 @@ export async function rulesFor(
   tx: Transaction,
   options: {
     readonly timeZone: string;
+    readonly dayStarts: string;
     readonly earliest: string;
     readonly syncedOn: string;
+    /** How many days after the sync date are taken, too. */
+    readonly syncSlack: number;
     readonly closed: readonly (readonly [string, string])[];
     readonly decimalComma: boolean;
   },
 ): Promise<LineRules> {
-  const { timeZone, earliest, closed, decimalComma } = options;
-  const afterSync = addDays(options.syncedOn, 1);
+  const { timeZone, dayStarts, earliest, closed, decimalComma } = options;
+  const afterSync = addDays(options.syncedOn, 1 + options.syncSlack);
   const dates = [...new Set([earliest, afterSync, ...closed.flat()])];
-  const thresholds = await readThresholds({ session: tx, timeZone, dates });
+  const thresholds = await readThresholds({ session: tx, timeZone, dayStarts, dates });
   const at = (date: string) => {
     const threshold = thresholds.get(date);
     if (threshold === undefined) throw new Error(`no threshold for ${date}`);
@@ -59,6 +66,7 @@ export async function rulesFor(
     afterSync: at(afterSync),
     closed: closed.map(([from, to]) => ({ from: at(from), to: at(to) })),
     decimalComma,
+    dayStarts,
   };
 }
 

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { rulesOf } from "../testing/line_rules.ts";
 import type { DateThreshold } from "./calendar.ts";
-import { type Delimiter, detectDialect } from "./dialect.ts";
+import { type Delimiter, detectDialect, NOTHING_DETECTED } from "./dialect.ts";
 import { REJECT_REASONS } from "./reject.ts";
 import { COLUMNS } from "./row.ts";
 import type { LineRules } from "./rules.ts";
-import { lineFormat, validateLine } from "./validate.ts";
+import { lineFormat, validateRecord } from "./validate.ts";
 import { readTimestamp } from "./value/timestamp.ts";
 import { readTotal } from "./value/total.ts";
 import { readUuid } from "./value/uuid.ts";
@@ -16,15 +16,21 @@ const HEADER = COLUMNS.join(",");
 
 /** Decides a line: its row, or the reason and column of its reject. */
 function decide(line: string | Buffer, rules: LineRules = RULES, header = HEADER): unknown {
-  const detected = detectDialect({ firstLine: Buffer.from(header) });
-  if (detected.kind === "refused") throw new Error(detected.message);
+  const detected = detectDialect(header, NOTHING_DETECTED);
+  if (detected.kind !== "dialect") throw new Error(detected.kind);
   const batch = Buffer.isBuffer(line) ? line : Buffer.from(line);
-  const bytes = { batch, from: 0, to: batch.length, utf8: false, line: 7 };
-  const decided = validateLine({ bytes, format: lineFormat({ dialect: detected.dialect, rules }) });
-  if (typeof decided === "string") return decided;
+  const bytes = { batch, from: 0, to: batch.length, utf8: false, line: 7, lines: 1, broken: false };
+  const decided = validateRecord({ bytes, format: lineFormat({ dialect: detected.dialect, rules }) });
+  if (typeof decided !== "object") return decided;
   expect(decided.line).toBe(7);
   expect(decided.raw.equals(batch)).toBe(true);
   return [decided.reason, decided.column];
+}
+
+/** A total in its canonical form, or why it is none. */
+function totalOf(text: string, decimalComma: boolean): string {
+  const result = readTotal(text, decimalComma);
+  return result.kind === "total" ? result.text : result.reason;
 }
 
 test("a good line becomes a canonical row", () => {
@@ -74,7 +80,8 @@ test.each([
   "v",
   " ",
   "v,x,y",
-  `v,${UUID},2018-06-01,1.00,`,
+  `v,${UUID},2018-06-01,1.00,,`,
+  `v,${UUID},2018-06-01,1.00, `,
   `v,${UUID},2018-06-01,1,50`,
   '"v,w",x,y',
   ",,,,,,,,",
@@ -192,9 +199,15 @@ describe("a timestamp", () => {
     ["0001-01-01", "0001-01-01T00:00:00"],
     ["2000-02-29", "2000-02-29T00:00:00"],
     ["2016-02-29", "2016-02-29T00:00:00"],
+    ["29.02.2016", "2016-02-29T00:00:00"],
+    ["01.06.2018 12:00", "2018-06-01T12:00:00"],
+    ["01.06.2018T12:00:00.5 +02:00", "2018-06-01T12:00:00.5+02:00"],
+    ["2018-06-01T12:34z", "2018-06-01T12:34:00Z"],
+    ["2018-06-01 12:34:56 UTC", "2018-06-01T12:34:56Z"],
+    ["2018-06-01T12:34:56GMT", "2018-06-01T12:34:56Z"],
     ["9999-12-31T23:59:59", "9999-12-31T23:59:59"],
   ])("%s is read as %s", (text, canonical) => {
-    expect(readTimestamp(text)?.text).toBe(canonical);
+    expect(readTimestamp(text, "00:00")?.text).toBe(canonical);
   });
 
   test.each([
@@ -204,14 +217,16 @@ describe("a timestamp", () => {
       "2018-6-1",
       "20180601",
       "20180601T120000",
-      "01.06.2018",
+      "1.06.2018",
+      "01.06.18",
+      "01-06-2018",
       "06/01/2018",
       "2018-152",
       "2018-W22-5",
       "1527847200",
     ],
     ["2018-06-01T24:00:00", "2018-06-01T12:60:00", "2018-06-01T12:00:60", "2018-06-01T12", "2018-06-01T"],
-    ["2018-06-01t12:00:00", "2018-06-01T12:00:00z", "2018-06-01T12:00:00 Z", "2018-06-01T12:00:00UTC"],
+    ["2018-06-01t12:00:00", "2018-06-01T12:00:00  Z", "2018-06-01T12:00:00 utc", "2018-06-01T12:00:00CET"],
     ["2018-06-01  12:00:00", "2018-06-01\t12:00:00", "2018-06-01 ", " 2018-06-01", "2018-06-01T12:0:00"],
     [
       "2018-06-01T12:00:00+16",
@@ -223,7 +238,7 @@ describe("a timestamp", () => {
       "2018-06-01T12:00:00+02:00:00",
       "2018-06-01T12:00:00+",
       "2018-06-01T12:00:00Z+02",
-      "2018-06-01T12:00:00 +02",
+      "2018-06-01T12:00:00 + 02",
     ],
     ["2018-06-01T12:00:00 Europe/Berlin", "2018-06-01 BC", "+2018-06-01", "12018-06-01", "-2018-06-01"],
     ["2018-06-01T12:00:00.1234567890", "2018-06-01T12:00:00.", "2018-06-01T12:00.5", "2018-06-01T12:00:00,5"],
@@ -236,7 +251,7 @@ describe("a timestamp", () => {
       "2018-06-01\n",
     ],
   ])("is not %j or %j", (...texts) => {
-    for (const text of texts) expect([text, readTimestamp(text)]).toEqual([text, undefined]);
+    for (const text of texts) expect([text, readTimestamp(text, "00:00")]).toEqual([text, undefined]);
   });
 
   test.each([
@@ -248,14 +263,14 @@ describe("a timestamp", () => {
     ["0001-01-01", "walls", -62_135_596_800],
     ["9999-12-31T23:59:59Z", "instants", 253_402_300_799],
   ])("%s stands on the time line of %s at second %d", (text, kind, second) => {
-    expect(readTimestamp(text)).toMatchObject({ kind, second });
+    expect(readTimestamp(text, "00:00")).toMatchObject({ kind, second });
   });
 
   test("is read for every day of four centuries as JavaScript reads it", () => {
     const wrong: string[] = [];
     for (let day = Date.UTC(1800, 0, 1) / 86_400_000; day <= Date.UTC(2200, 0, 1) / 86_400_000; day++) {
       const date = new Date(day * 86_400_000).toISOString().slice(0, 10);
-      if (readTimestamp(date)?.second !== day * 86_400) wrong.push(date);
+      if (readTimestamp(date, "00:00")?.second !== day * 86_400) wrong.push(date);
     }
     expect(wrong).toEqual([]);
   });
@@ -305,50 +320,17 @@ describe("a total", () => {
     ["999999999999990000e-6", "999999999999.99"],
     ["0000000000000000000001", "1.00"],
   ])("%s is %s", (text, canonical) => {
-    expect(readTotal(text, false)).toBe(canonical);
+    expect(totalOf(text, false)).toBe(canonical);
   });
 
   test.each([
-    [
-      "",
-      " ",
-      "NaN",
-      "nan",
-      "Infinity",
-      "-inf",
-      "0x10",
-      "0b1",
-      "0o7",
-      "1_000",
-      "1'000",
-      "1 000",
-      "1,000",
-      "five",
-    ],
-    [
-      "1e",
-      "e1",
-      ".",
-      "+",
-      "-",
-      "+.",
-      ".e1",
-      "--1",
-      "+-1",
-      "- 1",
-      "1-",
-      "1.0.0",
-      "..5",
-      "1f",
-      "1d0",
-      "1e1.5",
-      "1e+",
-    ],
-    ["€5", "5 €", "٣", "１", "1e99999999999", "1e00001", "0e99999", "1e-99999", "5,00", "1\n"],
+    ["", " ", "NaN", "nan", "Infinity", "-inf", "0x10", "0b1", "0o7", "1_000", "1'000", "1 000", "five"],
+    ["1e", "e1", ".", "+", "-", "+.", ".e1", "--1", "+-1", "1.0.0", "..5", "1f", "1d0", "1e1.5", "1e+"],
+    ["€5€", "5 $", "٣", "１", "1e99999999999", "1e00001", "0e99999", "1e-99999", "5,00", "1\n"],
     ["1000000000000", "-1000000000000.00", "1e12", "1e13", "1e9999", "-1e9999", "10000000000000000e-4"],
     ["999999999999.999999999", "-999999999999.9999990", "1000000000000.005", "1000000000000.000000001"],
   ])("is not %s or %s", (...texts) => {
-    for (const text of texts) expect([text, readTotal(text, false)]).toEqual([text, "bad_total"]);
+    for (const text of texts) expect([text, totalOf(text, false)]).toEqual([text, "bad_total"]);
   });
 
   test.each([
@@ -356,32 +338,140 @@ describe("a total", () => {
     ["12.3399989", "0.0000011", "1.1e-6", "0.009998", "999999999999.994", "999999999999.9949999999", "1e-5"],
     ["999999999999.995", "-999999999999.999", "999999999999.9999989"],
   ])("has parts of a cent in %s and %s", (...texts) => {
-    for (const text of texts) expect([text, readTotal(text, false)]).toEqual([text, "sub_cent_total"]);
+    for (const text of texts) expect([text, totalOf(text, false)]).toEqual([text, "sub_cent_total"]);
   });
 
   test("may have a megabyte of digits", () => {
     const zeros = "0".repeat(500_000);
-    expect(readTotal(`${zeros}1.${zeros}`, false)).toBe("1.00");
-    expect(readTotal(`0.${"0".repeat(9998)}1e9999`, false)).toBe("1.00");
-    expect(readTotal(`1${"0".repeat(9999)}e-9999`, false)).toBe("1.00");
-    expect(readTotal("9".repeat(1_000_000), false)).toBe("bad_total");
-    expect(readTotal(`${zeros}x`, false)).toBe("bad_total");
-    expect(readTotal(`1.00${"5".repeat(1_000_000)}`, false)).toBe("sub_cent_total");
-    expect(readTotal(`0.000001${zeros}1`, false)).toBe("sub_cent_total");
+    expect(totalOf(`${zeros}1.${zeros}`, false)).toBe("1.00");
+    expect(totalOf(`0.${"0".repeat(9998)}1e9999`, false)).toBe("1.00");
+    expect(totalOf(`1${"0".repeat(9999)}e-9999`, false)).toBe("1.00");
+    expect(totalOf("9".repeat(1_000_000), false)).toBe("bad_total");
+    expect(totalOf(`${zeros}x`, false)).toBe("bad_total");
+    expect(totalOf(`1.00${"5".repeat(1_000_000)}`, false)).toBe("sub_cent_total");
+    expect(totalOf(`0.000001${zeros}1`, false)).toBe("sub_cent_total");
   });
 
   test("may have a decimal comma only when that is asked for, and points still", () => {
-    expect(readTotal("5,00", false)).toBe("bad_total");
-    expect(readTotal("5,00", true)).toBe("5.00");
-    expect(readTotal("-,5e1", true)).toBe("-5.00");
-    expect(readTotal("5,", true)).toBe("5.00");
-    expect(readTotal("5.25", true)).toBe("5.25");
-    expect(readTotal("1.234,56", true)).toBe("bad_total");
-    expect(readTotal("1,234.56", true)).toBe("bad_total");
-    expect(readTotal(",", true)).toBe("bad_total");
+    expect(totalOf("5,00", false)).toBe("bad_total");
+    expect(totalOf("5,00", true)).toBe("5.00");
+    expect(totalOf("-,5e1", true)).toBe("-5.00");
+    expect(totalOf("5,", true)).toBe("5.00");
+    expect(totalOf("5.25", true)).toBe("5.25");
+    expect(totalOf("1.234,56", true)).toBe("1234.56");
+    expect(totalOf("1,234.56", true)).toBe("bad_total");
+    expect(totalOf(",", true)).toBe("bad_total");
     const rules = rulesOf({ syncedOn: "2018-07-01", decimalComma: true });
     expect(decide(`v,${UUID},2018-06-01,"5,25"`, rules)).toBe(`v,${UUID},2018-06-01T00:00:00,5.25\n`);
   });
+});
+
+describe("a total may have around it", () => {
+  test.each([
+    ["a currency", ["€5", "5 €", "EUR 5.00", "5EUR"], "5.00"],
+    ["a sign before it", ["-5", "- 5.00", "\u22125.00", "-€5.00", "€ -5.00", "EUR-5"], "-5.00"],
+    ["a minus behind it", ["5-", "5.00 -", "5.00\u2212", "5.00- €", "5.00 €-", "5e0-"], "-5.00"],
+    ["brackets", ["(5)", "( 5.00 )", "(€5.00)", "€(5.00)", "(5.00) EUR"], "-5.00"],
+    ["an apostrophe", ["'-5.00", "'5.00-", "'(5.00)", "' - 5.00"], "-5.00"],
+    ["a plus", ["+5", "€+5.00", "'+5.00 EUR"], "5.00"],
+    ["thousands", ["1,234.50", "001,234.50", "+1,234.5", "1,234.500 €"], "1234.50"],
+    ["more thousands", ["1,234,567", "€1,234,567", "1,234,567.00"], "1234567.00"],
+  ])("%s", (_, texts, total) => {
+    for (const text of texts) expect([text, totalOf(text, false)]).toEqual([text, total]);
+  });
+
+  test.each([
+    ["two signs", ["--5", "-5-", "+5-", "(-5)", "-(5)", "(5)-", "((5))", "-5.-", "(5.-)"]],
+    ["a plus behind", ["5+"]],
+    ["half of the brackets", ["(5", "5)", "()", "(1)(2)"]],
+    ["two currencies", ["€€5", "€5€", "EUR €5", "EUR 5 EUR"]],
+    ["an apostrophe elsewhere", ["''5", "5'", "-'5", "('5)"]],
+    ["other groups", ["1,23", "1,2345", "1234,567", "1,23,456", "1,,234", ",123", "1,234,"]],
+    ["groups with an exponent or a bare point", ["1,234e1", "1,234.5e1", "1,234.", "1,234.-"]],
+    ["blanks within", ["5 .00", "1 234.50", "1, 234.50"]],
+  ])("not %s", (_, texts) => {
+    for (const text of texts) expect([text, totalOf(text, false)]).toEqual([text, "bad_total"]);
+  });
+
+  test("what can be read in two ways is ambiguous", () => {
+    for (const text of [
+      "1,234",
+      "-999,999",
+      "(1,234)",
+      "€1,234",
+      "1,000-",
+      "5.-",
+      "5. -",
+      "12.\u2212",
+      "€ 5.-",
+    ])
+      expect([text, totalOf(text, false)]).toEqual([text, "ambiguous_total"]);
+    for (const text of ["12.500", "1.234", ".500", "1234.500", "1.500e1", "0.001", "5,-", "12.-", "(1.234)"])
+      expect([text, totalOf(text, true)]).toEqual([text, "ambiguous_total"]);
+    // The size is judged first.
+    expect(totalOf("1000000000000.500", true)).toBe("bad_total");
+  });
+
+  test("with a decimal comma, points between the thousands", () => {
+    for (const text of ["1.234,50", "1.234,5", "001.234,50", "1.234,500", "1234,50", "1234.50", "1.234,50 €"])
+      expect([text, totalOf(text, true)]).toEqual([text, "1234.50"]);
+    for (const text of ["1,234.50", "1,234,567", "1.234.", "1.2345,6", "1.234.56", "1..234"])
+      expect([text, totalOf(text, true)]).toEqual([text, "bad_total"]);
+    expect(totalOf("1.234.567", true)).toBe("1234567.00");
+  });
+});
+
+describe("a record whose quotes hold line breaks", () => {
+  const header = `${HEADER},note`;
+  const decideLines = (text: string) => {
+    const detected = detectDialect(header, NOTHING_DETECTED);
+    if (detected.kind !== "dialect") throw new Error(detected.kind);
+    const batch = Buffer.from(text);
+    const bytes = { batch, from: 0, to: batch.length, utf8: true, line: 7, lines: 2, broken: false };
+    const decided = validateRecord({
+      bytes,
+      format: lineFormat({ dialect: detected.dialect, rules: RULES }),
+    });
+    return typeof decided === "object" ? [decided.reason, decided.column] : decided;
+  };
+
+  test("is taken where the column is ignored", () => {
+    const row = `v,${UUID},2018-06-01T00:00:00,1.00\n`;
+    expect(decideLines(`v,${UUID},2018-06-01,1,"a\nb"`)).toBe(row);
+    expect(decideLines(`v,${UUID},2018-06-01,1,"a\r\n""b"""`)).toBe(row);
+  });
+
+  test("is rejected where it is one of the four, or one too many, and for a CR alone", () => {
+    const bad = ["bad_encoding", null];
+    expect(decideLines(`"v\n",${UUID},2018-06-01,1,`)).toEqual(bad);
+    expect(decideLines(`v,${UUID},2018-06-01,"\n1",`)).toEqual(bad);
+    expect(decideLines(`v,${UUID},2018-06-01,1,,"a\nb"`)).toEqual(bad);
+    expect(decideLines(`v,${UUID},2018-06-01,1,"a\rb\n"`)).toEqual(bad);
+  });
+});
+
+test("a reject tells its cell, and the line's total where that can be read", () => {
+  const rejectOf = (line: string) => {
+    const detected = detectDialect(HEADER, NOTHING_DETECTED);
+    if (detected.kind !== "dialect") throw new Error(detected.kind);
+    const batch = Buffer.from(line);
+    const bytes = { batch, from: 0, to: batch.length, utf8: true, line: 7, lines: 1, broken: false };
+    const decided = validateRecord({
+      bytes,
+      format: lineFormat({ dialect: detected.dialect, rules: RULES }),
+    });
+    return typeof decided === "object" ? [decided.cell, decided.total] : decided;
+  };
+  expect(rejectOf(`v,x,2018-06-01,"1,234.50"`)).toEqual(["x", "1234.50"]);
+  expect(rejectOf(`v,${UUID}, tomorrow ,-1`)).toEqual([" tomorrow ", "-1.00"]);
+  expect(rejectOf(`v,${UUID},2018-06-01,"1,234"`)).toEqual(["1,234", null]);
+  expect(rejectOf(`v,${UUID},2018-07-02,5`)).toEqual(["2018-07-02", "5.00"]);
+  expect(rejectOf("v,x")).toEqual([null, null]);
+  expect(rejectOf(`v,${"x".repeat(300)},2018-06-01,1`)).toEqual(["x".repeat(200), "1.00"]);
+});
+
+test.each([",,,", " , ,\t,  ", '"","",,""', ",,,,"])("%j is blank and counts for nothing", (line) => {
+  expect(decide(line)).toBeUndefined();
 });
 
 describe("created_on", () => {
@@ -438,7 +528,13 @@ describe("created_on", () => {
       instants: [2000, 2060, 2120],
     };
     const never: DateThreshold = { date: "9999-12-31", walls: [9e9], instants: [9e9] };
-    const rules: LineRules = { earliest: twice, afterSync: never, closed: [], decimalComma: false };
+    const rules: LineRules = {
+      earliest: twice,
+      afterSync: never,
+      closed: [],
+      decimalComma: false,
+      dayStarts: "00:00",
+    };
     const at = (second: number, zone = "") => `${new Date(second * 1000).toISOString().slice(0, 19)}${zone}`;
     const walls = [999, 1000, 1059, 1060, 1119, 1120].map((second) => created(at(second), rules) === "taken");
     expect(walls).toEqual([false, true, true, false, false, true]);
@@ -487,6 +583,7 @@ test("of several faults the first in the order of the reasons counts", () => {
     "v,x,y,z",
     `v,${UUID},y,z`,
     `v,${UUID},2017-01-01,z`,
+    `v,${UUID},2017-01-01,"1,234"`,
     `v,${UUID},2017-01-01,0.001`,
     `v,${UUID},2017-01-01,1`,
     `v,${UUID},2018-07-02,1`,

@@ -1,10 +1,10 @@
 /**
- * The careful path: the rules for one line (docs/design.md, "The drop format"). A line is either written anew
- * as a row of COPY text, or rejected for the first reason that applies.
+ * The careful path: the rules for one record (docs/design.md, "The drop format"). A record is written anew as a
+ * row of COPY text, or rejected for the first reason that applies, or, where it is blank, counts for nothing.
  */
 import { isUtf8 } from "node:buffer";
-import { copyLayout, type Dialect, splitLine } from "./dialect.ts";
-import type { Reject, RejectReason } from "./reject.ts";
+import { copyLayout, type Dialect, hasWidth, splitRecord } from "./dialect.ts";
+import { CELL_LENGTH, type Reject, type RejectReason } from "./reject.ts";
 import { COLUMNS, type Column, type CopyLayout, ROW, writeRow } from "./row.ts";
 import type { LineRules } from "./rules.ts";
 import { checkCreated, findOpenSpans, type OpenSpans } from "./spans.ts";
@@ -12,6 +12,9 @@ import { checkText, trimBlanks } from "./value/text.ts";
 import { readTimestamp, type Timestamp } from "./value/timestamp.ts";
 import { readTotal } from "./value/total.ts";
 import { readUuid } from "./value/uuid.ts";
+
+const LF = 0x0a;
+const CR = 0x0d;
 
 /** All that decides about the lines of one drop, prepared once. */
 export interface LineFormat {
@@ -26,44 +29,67 @@ export function lineFormat(options: { readonly dialect: Dialect; readonly rules:
   return { dialect, copy: copyLayout(dialect), rules, open: findOpenSpans(rules) };
 }
 
-/** The bytes of a line within a batch, without its terminator. */
-export interface LineBytes {
+/** The bytes of a record within a batch, without its terminator. */
+export interface RecordBytes {
   readonly batch: Buffer;
   /** Offsets in the batch: the first byte, and the one after the last. */
   readonly from: number;
   readonly to: number;
   /** True when the whole batch is known to be UTF-8. */
   readonly utf8: boolean;
-  /** The line's number, from 1. */
+  /** The number of its first line, from 1, and how many lines it has. */
   readonly line: number;
+  readonly lines: number;
+  /** True for the first line of a record whose quotes are broken. */
+  readonly broken: boolean;
 }
 
 /**
- * Decides one line that is not empty: its row as COPY text (with an LF, in the layout of the format), or the
- * reject.
+ * Decides one record that is not empty: its row as COPY text (with an LF, in the layout of the format), or the
+ * reject; undefined when its four columns are blank.
  */
-export function validateLine(options: {
-  readonly bytes: LineBytes;
+export function validateRecord(options: {
+  readonly bytes: RecordBytes;
   readonly format: LineFormat;
-}): string | Reject {
+}): string | Reject | undefined {
   const { bytes, format } = options;
-  const text = decodeLine(bytes);
-  if (text === undefined) return reject(bytes, "bad_encoding", null);
+  const { rules } = format;
+  const text = decodeRecord(bytes);
+  if (text === undefined) return reject(bytes, "bad_encoding");
+  if (bytes.broken) return reject(bytes, "broken_quotes");
   const { delimiter, cells: width, positions } = format.dialect;
-  const cells = splitLine(text, delimiter, width + 1);
-  if (cells === undefined) return reject(bytes, "broken_quotes", null);
-  if (cells.length !== width) return reject(bytes, "wrong_column_count", null);
+  // One cell more than may be there is enough to tell that there are too many.
+  const cells = splitRecord(text, delimiter, width + 2);
+  if (cells === undefined) return reject(bytes, "broken_quotes");
+  if (bytes.lines > 1 && breaksLines(cells, format.dialect)) return reject(bytes, "bad_encoding");
+  if (!hasWidth(cells, width)) return reject(bytes, "wrong_column_count");
+  const cellOf = (column: Column) => cells[positions[column]] ?? "";
   const values: Values = { texts: { ...NO_TEXTS }, created: undefined };
+  const rejectFor = (reason: RejectReason, column: Column) => {
+    if (COLUMNS.every((name) => trimBlanks(cellOf(name)) === "")) return undefined;
+    const total = readTotal(trimBlanks(cellOf("total")), rules.decimalComma);
+    return reject(bytes, reason, {
+      column,
+      cell: cellOf(column).slice(0, CELL_LENGTH),
+      total: total.kind === "total" ? total.text : null,
+    });
+  };
   for (const column of COLUMNS) {
-    const reason = readCell(values, column, cells[positions[column]] ?? "", format.rules);
-    if (reason !== undefined) return reject(bytes, reason, column);
+    const reason = readCell(values, column, cellOf(column), rules);
+    if (reason !== undefined) return rejectFor(reason, column);
   }
   const { texts, created } = values;
-  const reason = created && checkCreated(created, format.open, format.rules);
-  return reason === undefined ? writeRow(format.copy, texts) : reject(bytes, reason, "datetime_created");
+  const reason = created && checkCreated(created, format.open, rules);
+  return reason === undefined ? writeRow(format.copy, texts) : rejectFor(reason, "datetime_created");
 }
 
-/** What was read of a line so far. */
+/** Whether a line break stands where none may: in one of the four columns, or in a cell too many. */
+function breaksLines(cells: readonly string[], { cells: width, positions }: Dialect): boolean {
+  const named = new Set(Object.values(positions));
+  return cells.some((cell, index) => (named.has(index) || index >= width) && cell.includes("\n"));
+}
+
+/** What was read of a record so far. */
 interface Values {
   /** The canonical text of each column. */
   readonly texts: Record<Column, string>;
@@ -72,7 +98,7 @@ interface Values {
 
 const NO_TEXTS = Object.fromEntries(COLUMNS.map((column) => [column, ""])) as Record<Column, string>;
 
-/** Reads one cell into the values; returns the reason when the line is to be rejected for it. */
+/** Reads one cell into the values; returns the reason when the record is to be rejected for it. */
 function readCell(values: Values, column: Column, cell: string, rules: LineRules): RejectReason | undefined {
   const { texts } = values;
   const rule = ROW[column];
@@ -88,7 +114,7 @@ function readCell(values: Values, column: Column, cell: string, rules: LineRules
       return undefined;
     }
     case "timestamp with time zone": {
-      const timestamp = readTimestamp(trimBlanks(cell));
+      const timestamp = readTimestamp(trimBlanks(cell), rules.dayStarts);
       if (timestamp === undefined) return "bad_timestamp";
       values.created = timestamp;
       texts[column] = timestamp.text;
@@ -96,33 +122,46 @@ function readCell(values: Values, column: Column, cell: string, rules: LineRules
     }
     case "numeric(14,2)": {
       const total = readTotal(trimBlanks(cell), rules.decimalComma);
-      if (total === "bad_total" || total === "sub_cent_total") return total;
-      texts[column] = total;
+      if (total.kind === "bad") return total.reason;
+      texts[column] = total.text;
       return undefined;
     }
   }
 }
 
-function reject(bytes: LineBytes, reason: RejectReason, column: Column | null): Reject {
+function reject(
+  bytes: RecordBytes,
+  reason: RejectReason,
+  at: Pick<Reject, "column" | "cell" | "total"> = { column: null, cell: null, total: null },
+): Reject {
   // A copy: rejects outlive the batch, and a slice would keep all of it in memory.
   const raw = Buffer.from(bytes.batch.subarray(bytes.from, bytes.to));
-  return { line: bytes.line, reason, column, raw };
+  return { line: bytes.line, reason, ...at, raw };
 }
 
 const CONTROL = 1;
 const NOT_ASCII = 2;
+const LINE_BREAK = 4;
 /**
- * For each byte: CONTROL for U+0000 to U+001F other than tab and for U+007F, NOT_ASCII from 0x80 on, else 0.
+ * For each byte: CONTROL for U+0000 to U+001F other than tab and for U+007F, but LINE_BREAK for LF; NOT_ASCII
+ * from 0x80 on, else 0.
  */
 const BYTE_KINDS = Uint8Array.from({ length: 256 }, (_, byte) => {
   if (byte >= 0x80) return NOT_ASCII;
+  if (byte === LF) return LINE_BREAK;
   return (byte < 0x20 && byte !== 0x09) || byte === 0x7f ? CONTROL : 0;
 });
 
-/** The line as text; undefined when it is not UTF-8 or holds control characters. */
-function decodeLine({ batch, from, to, utf8 }: LineBytes): string | undefined {
+/**
+ * The record as text; undefined when it is not UTF-8 or holds control characters. LF, and CR before it, are
+ * none: they stand in the record's quotes.
+ */
+function decodeRecord({ batch, from, to, utf8 }: RecordBytes): string | undefined {
   let kinds = 0;
-  for (let at = from; at < to; at++) kinds |= BYTE_KINDS[batch[at] ?? 0] ?? 0;
+  for (let at = from; at < to; at++) {
+    const byte = batch[at] ?? 0;
+    if (byte !== CR || batch[at + 1] !== LF) kinds |= BYTE_KINDS[byte] ?? 0;
+  }
   if (kinds & CONTROL) return undefined;
   if (!(kinds & NOT_ASCII)) return batch.toString("latin1", from, to);
   return utf8 || isUtf8(batch.subarray(from, to)) ? batch.toString("utf8", from, to) : undefined;

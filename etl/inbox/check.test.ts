@@ -185,7 +185,8 @@ test("the same bytes under another name are found, too, by the number in their a
 
 test.each([
   ["that holds no date", "export.csv", "export_2026-01-05.csv"],
-  ["that holds another date", "export_2026-01-03.csv", "returned_2026-01-05.csv"],
+  ["that holds an earlier date", "export_2026-01-03.csv", "export_2026-01-03_2026-01-05.csv"],
+  ["that holds a later date", "export_2026-01-09.csv", "returned_2026-01-05.csv"],
   ["that is long", `${"n".repeat(240)}.csv`, "returned_2026-01-05.csv"],
 ])("a file with a name %s goes back with the sync date that was given for it", async (_, name, back) => {
   const { warehouse, inbox, archive, run, watch, check, total } = await setScene();

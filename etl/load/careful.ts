@@ -8,7 +8,7 @@ import { emptyStaging, type Staged, stageDrop, takeStagingSlot } from "./stage.t
 import type { LoadTask, TaskResult } from "./task.ts";
 
 export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
-  const { tx, loadId, syncedOn, stopwatch } = task;
+  const { tx, settings, loadId, syncedOn, stopwatch } = task;
   stopwatch.enter("stage");
   const slot = await takeStagingSlot(tx, task.signal);
   const staged = await stageDrop(task, slot);
@@ -21,10 +21,10 @@ export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
   }
   stopwatch.enter("prepare");
   await addStagedVenues(tx, slot, task);
-  await openPartitions(tx, task, await readStagedDates(tx, slot));
+  await openPartitions(tx, task, await readStagedDates(tx, slot, settings));
   stopwatch.enter("merge");
   const idsUnderTwoKeys = await countUnderTwoKeys(tx, slot);
-  const merged = await mergeStaging({ tx, slot, rows: staged.rows, loadId, syncedOn });
+  const merged = await mergeStaging({ tx, settings, slot, rows: staged.rows, loadId, syncedOn });
   await emptyStaging(tx, slot);
   const { inserted, corrected, unchanged, partitions } = merged;
   const superseded = staged.rows - inserted - corrected - unchanged;

@@ -14,7 +14,7 @@ import {
 } from "../../db/errors.ts";
 import { explainMissing } from "../../db/partitions/missing.ts";
 import { loads } from "../../db/schema.ts";
-import { readDropName } from "../drop/name.ts";
+import { FILE_DATE, readDropName } from "../drop/name.ts";
 import { findSent, type PastAttempts } from "./claim.ts";
 import { type Attempt, NO_LINES, type Refusal } from "./report.ts";
 
@@ -27,7 +27,8 @@ export async function recordFailure(
   const explained = await explainMissing(failure.error, options.database);
   const error = describeFailure(explained, options.path, past);
   const fileName = basename(options.path);
-  const name = readDropName({ fileName, syncedOn: options.syncedOn });
+  const { syncedOn: given } = options;
+  const name = readDropName({ fileName, syncedOn: given === FILE_DATE ? undefined : given });
   const syncedOn = name.kind === "named" ? name.syncedOn : null;
   const failed = { outcome: "failed", syncedOn, rows: NO_LINES, partitions: [], touched: [], error } as const;
   return withTransaction({ database: options.database }, async (tx): Promise<Attempt> => {

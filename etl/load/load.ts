@@ -2,14 +2,22 @@
  * One load: a drop is taken into the warehouse in one transaction, or not at all. See docs/design.md, "A
  * load".
  */
+import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import pg from "pg";
-import { ALLOW_WORK_MEM, type Database, type Transaction, withTransaction } from "../../db/client.ts";
+import {
+  ALLOW_WORK_MEM,
+  type Database,
+  type Transaction,
+  withSession,
+  withTransaction,
+} from "../../db/client.ts";
 import { RollbookError } from "../../db/errors.ts";
 import { withRetries } from "../../db/retry.ts";
 import type { Settings } from "../../db/schema.ts";
+import { readWallDate } from "../drop/calendar.ts";
 import { type FileGuard, hashDrop } from "../drop/file.ts";
-import { readDropName } from "../drop/name.ts";
+import { FILE_DATE, readDropName } from "../drop/name.ts";
 import { readRules } from "../drop/rules.ts";
 import { mergeCarefully } from "./careful.ts";
 import { claimLoad, type Drop, findSent, type PastAttempts, releaseClaim } from "./claim.ts";
@@ -27,11 +35,16 @@ export interface LoadOptions extends FileGuard {
   readonly database: Database;
   readonly settings: Settings;
   readonly path: string;
-  /** Overrides the sync date in the file's name; `YYYY-MM-DD`. */
+  /**
+   * Overrides the sync date in the file's name: `YYYY-MM-DD`, or {@link FILE_DATE} for the date of the file's
+   * last change in the warehouse's time zone.
+   */
   readonly syncedOn?: string | undefined;
+  /** How many days after the sync date are taken, too; default 0. */
+  readonly syncSlack?: number | undefined;
   /** Greatest share of rejects among the lines read, 0 to 1; default {@link DEFAULT_MAX_REJECTS}. */
   readonly maxRejects?: number | undefined;
-  /** Totals may have a decimal comma; default false. */
+  /** In totals comma and point change places; default false. */
   readonly decimalComma?: boolean | undefined;
   /**
    * Loads the drop although the ledger has it, after a loss of data that the ledger does not know of. Default
@@ -81,7 +94,7 @@ export async function loadDrop(options: LoadOptions): Promise<LoadReport> {
 
 async function attemptLoad(options: LoadOptions, stopwatch: Stopwatch, past: PastAttempts): Promise<Attempt> {
   const fileName = basename(options.path);
-  const name = readDropName({ fileName, syncedOn: options.syncedOn });
+  const name = readDropName({ fileName, syncedOn: await findSyncDate(options) });
   stopwatch.enter("hash");
   const content = await hashDrop({
     path: options.path,
@@ -95,18 +108,26 @@ async function attemptLoad(options: LoadOptions, stopwatch: Stopwatch, past: Pas
   if (name.kind === "refused") {
     return withTransaction(options, (tx) => recordRefusal(tx, { fileName, ...content }, name));
   }
-  const { syncedOn, gzip } = name;
+  const { syncedOn } = name;
   const opening = [`set local timezone = ${pg.escapeLiteral(options.settings.timeZone)}`, ALLOW_WORK_MEM];
   const attempt = await withTransaction({ ...options, opening }, async (tx) => {
     const sent = await findSent(tx, past, syncedOn);
     if (sent !== undefined) return sent;
-    const drop = { fileName, ...content, syncedOn, gzip };
+    const drop = { fileName, ...content, syncedOn };
     const done = await loadOnce(tx, options, { stopwatch, past, drop });
     if (done.loadId !== null && done.outcome !== "already_loaded") past.sent.push(done.loadId);
     return done;
   });
   stopwatch.enter("committed");
   return attempt;
+}
+
+/** The sync date that was given for the file, if one was. */
+async function findSyncDate(options: LoadOptions): Promise<string | undefined> {
+  const { path, syncedOn, settings } = options;
+  if (syncedOn !== FILE_DATE) return syncedOn;
+  const { mtime: instant } = await stat(path);
+  return withSession(options, (session) => readWallDate({ session, timeZone: settings.timeZone, instant }));
 }
 
 async function loadOnce(

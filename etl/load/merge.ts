@@ -5,6 +5,8 @@
 import { type SQL, type SQLChunk, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { errorState, SQLSTATE } from "../../db/errors.ts";
+import type { Settings } from "../../db/schema.ts";
+import { createdOnSql } from "../../db/settings.ts";
 import { VALUES } from "../drop/row.ts";
 import { addVenues, type Preparation, VENUES_PER_INSERT } from "./prepare.ts";
 import { sampleIsKnown } from "./sample.ts";
@@ -22,9 +24,14 @@ export interface MergeReport {
 }
 
 /** The creation dates that are staged, in order. The session's time zone is the warehouse's. */
-export async function readStagedDates(tx: Transaction, slot: number): Promise<readonly string[]> {
+export async function readStagedDates(
+  tx: Transaction,
+  slot: number,
+  settings: Settings,
+): Promise<readonly string[]> {
+  const createdOn = createdOnSql(sql`datetime_created`, settings);
   const result = await tx.db.execute<{ date: string }>(
-    sql`select distinct datetime_created::date::text as date from ${stagingTable(slot)} order by 1`,
+    sql`select distinct ${createdOn}::text as date from ${stagingTable(slot)} order by 1`,
   );
   return result.rows.map((row) => row.date);
 }
@@ -80,6 +87,7 @@ export async function addStagedVenues(tx: Transaction, slot: number, options: Pr
 
 export interface MergeOptions {
   readonly tx: Transaction;
+  readonly settings: Settings;
   /** Of the staging table. */
   readonly slot: number;
   /** Lines in staging. */
@@ -109,9 +117,9 @@ export async function mergeStaging(options: MergeOptions): Promise<MergeReport> 
 }
 
 /** Whether the invoice of any line is known, of whole pages of staging that are drawn at random. */
-async function stagedSampleIsKnown({ tx, slot, rows }: MergeOptions): Promise<boolean> {
+async function stagedSampleIsKnown({ tx, slot, rows, settings }: MergeOptions): Promise<boolean> {
   const percent = Math.min(100, (100 * SAMPLE_LINES) / Math.max(rows, 1));
-  return sampleIsKnown(tx, sql`${stagingTable(slot)} sample tablesample system (${percent})`);
+  return sampleIsKnown(tx, sql`${stagingTable(slot)} sample tablesample system (${percent})`, settings);
 }
 
 /**
@@ -141,9 +149,10 @@ export async function insertNew({
   slot,
   loadId,
   syncedOn,
+  settings,
 }: Omit<MergeOptions, "rows">): Promise<MergeReport> {
   const result = await tx.db.execute<MergeRow>(sql`
-    with winners as materialized (${winnersOf(slot)}),
+    with winners as materialized (${winnersOf(slot, settings)}),
     inserted as (
       insert into warehouse.invoices (created_on, venue_key, invoice_id, load_id, synced_on, ${values()})
       select created_on, venue_key, invoice_id, ${loadId}::integer, ${syncedOn}::date, ${values()}
@@ -159,9 +168,9 @@ export async function insertNew({
   return readReport(result.rows);
 }
 
-async function mergeByKey({ tx, slot, loadId, syncedOn }: MergeOptions): Promise<MergeReport> {
+async function mergeByKey({ tx, slot, loadId, syncedOn, settings }: MergeOptions): Promise<MergeReport> {
   const result = await tx.db.execute<MergeRow>(sql`
-    with winners as (${winnersOf(slot)}),
+    with winners as (${winnersOf(slot, settings)}),
     merged as (
       insert into warehouse.invoices as stored
         (created_on, venue_key, invoice_id, load_id, synced_on, ${values()})
@@ -207,11 +216,11 @@ async function mergeByKey({ tx, slot, loadId, syncedOn }: MergeOptions): Promise
  * The lines by key; of two with one key only the later. The order of the lines is that of `ctid`, because
  * staging was truncated in this transaction, so COPY appended to an empty file.
  */
-function winnersOf(slot: number): SQL {
+function winnersOf(slot: number, settings: Settings): SQL {
   return sql`
       select distinct on (created_on, venue_key, invoice_id) created_on, venue_key, invoice_id, ${values()}
       from (
-        select s.datetime_created::date as created_on, v.venue_key, s.invoice_id,
+        select ${createdOnSql(sql`s.datetime_created`, settings)} as created_on, v.venue_key, s.invoice_id,
                ${stagedValues()}, s.ctid as line
         from ${stagingTable(slot)} s
         join warehouse.venues v on v.venue_id = s.venue_id

@@ -1,6 +1,8 @@
 /** A look beforehand at some lines of a drop: whether their invoices are in the warehouse already. */
 import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
+import type { Settings } from "../../db/schema.ts";
+import { createdOnSql } from "../../db/settings.ts";
 
 /**
  * Whether the warehouse has any invoice of the sample. The lookup is lateral, so that each goes by the key.
@@ -8,7 +10,7 @@ import type { Transaction } from "../../db/client.ts";
  * @param sample an item of a FROM clause, named `sample`, with columns `venue_id`, `invoice_id` and
  *   `datetime_created`
  */
-export async function sampleIsKnown(tx: Transaction, sample: SQL): Promise<boolean> {
+export async function sampleIsKnown(tx: Transaction, sample: SQL, settings: Settings): Promise<boolean> {
   const result = await tx.db.execute<{ known: boolean }>(sql`
     select exists (
       select
@@ -17,7 +19,7 @@ export async function sampleIsKnown(tx: Transaction, sample: SQL): Promise<boole
       cross join lateral (
         select
         from warehouse.invoices i
-        where i.created_on = sample.datetime_created::date
+        where i.created_on = ${createdOnSql(sql`sample.datetime_created`, settings)}
           and i.venue_key = v.venue_key
           and i.invoice_id = sample.invoice_id
         limit 1

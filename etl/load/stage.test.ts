@@ -42,7 +42,7 @@ test("rejects that were written while reading went on count, too", async () => {
   const warehouse = await createTestDatabase();
   const path = join(makeFolder(), "bad_2018-07-01.csv");
   // Beyond 4 MiB they are written, and gathered anew.
-  writeFileSync(path, BAD.repeat(12_000));
+  writeFileSync(path, GOOD + BAD.repeat(12_000));
   const options = { ...warehouse, path, maxRejects: 1 };
   const refused = await loadDrop({ ...options, quarantineBytes: 10_000_000 });
   expect(refused).toMatchObject({ outcome: "rejected", error: { code: "too_many_rejects" } });

@@ -4,7 +4,8 @@
  */
 import { type SQL, sql } from "drizzle-orm";
 import { leafTable, type Parent, type PartitionTables } from "../../db/partitions/tables.ts";
-import type { Partition } from "../../db/schema.ts";
+import type { Partition, Settings } from "../../db/schema.ts";
+import { createdOnSql } from "../../db/settings.ts";
 
 /** A partition's own table under one of the parents, for a statement. */
 export function leafOf(parent: Parent, partition: PartitionTables): SQL {
@@ -15,26 +16,30 @@ export function leafOf(parent: Parent, partition: PartitionTables): SQL {
  * A query for the groups of a partition: `created_on`, `venue_key`, `invoices`, `total`. The source is its
  * invoices; where those were dropped, its deltas.
  *
- * @param options.timeZone adds a column `misdated`: an invoice stands under a date that is not its date in
- *   this zone
+ * @param options.settings adds a column `misdated`: an invoice stands under a date that is not its date
+ *   by these
  */
 export function recomputeGroups(options: {
   readonly partition: PartitionTables & Pick<Partition, "state">;
-  readonly timeZone?: string;
+  readonly settings?: Settings;
 }): SQL {
-  const { partition, timeZone } = options;
+  const { partition, settings } = options;
   if (partition.state === "dropped") {
-    const misdated = timeZone === undefined ? sql`` : sql`, false as misdated`;
+    const misdated = settings === undefined ? sql`` : sql`, false as misdated`;
     return sql`
       select created_on, venue_key, sum(invoices)::bigint as invoices, sum(total) as total${misdated}
       from ${leafOf("venue_day_deltas", partition)}
       group by created_on, venue_key
       having sum(invoices) <> 0`;
   }
-  const differs = sql`(created_at at time zone ${timeZone})::date <> created_on`;
-  const misdated = timeZone === undefined ? sql`` : sql`, bool_or(${differs}) as misdated`;
+  const misdated = settings === undefined ? sql`` : sql`, bool_or(${isMisdated(settings)}) as misdated`;
   return sql`
     select created_on, venue_key, count(*) as invoices, sum(total) as total${misdated}
     from ${leafOf("invoices", partition)}
     group by created_on, venue_key`;
+}
+
+function isMisdated(settings: Settings): SQL {
+  const wall = sql`(created_at at time zone ${settings.timeZone})`;
+  return sql`${createdOnSql(wall, settings)} <> created_on`;
 }

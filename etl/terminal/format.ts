@@ -46,3 +46,8 @@ export function formatDuration(ms: number): string {
   const minutes = Math.floor(ms / 60_000);
   return `${minutes}:${String(Math.floor((ms % 60_000) / 1000)).padStart(2, "0")} min`;
 }
+
+/** For a list: when the days of a warehouse start, unless that is midnight. */
+export function describeDays({ dayStarts }: { readonly dayStarts: string }): string {
+  return dayStarts === "00:00" ? "" : `days start at ${dayStarts}, `;
+}

@@ -1,20 +1,29 @@
 /** For tests of lines: the rules that a load reads from PostgreSQL, made with Node's own time-zone data. */
+import { addDays } from "../../db/dates.ts";
 import type { DateThreshold } from "../drop/calendar.ts";
 import type { LineRules } from "../drop/rules.ts";
 
 const DAY = 86_400;
 
-/** The first second whose date in the zone is `date` or later. For zones whose days do not run backwards. */
-export function thresholdOf(options: { readonly date: string; readonly timeZone: string }): DateThreshold {
-  const { date, timeZone } = options;
-  const wall = Date.parse(`${date}T00:00:00Z`) / 1000;
-  // en-CA writes dates as YYYY-MM-DD.
-  const zone = new Intl.DateTimeFormat("en-CA", { timeZone });
+/**
+ * The first second whose date is `date` or later, where days start at `dayStarts` on the zone's clock. For
+ * zones whose days do not run backwards.
+ */
+export function thresholdOf(options: {
+  readonly date: string;
+  readonly timeZone: string;
+  readonly dayStarts?: string;
+}): DateThreshold {
+  const { date, timeZone, dayStarts = "00:00" } = options;
+  const start = `${date} ${dayStarts}:00`;
+  const wall = Date.parse(`${date}T${dayStarts}:00Z`) / 1000;
+  // sv-SE writes YYYY-MM-DD HH:MM:SS.
+  const zone = new Intl.DateTimeFormat("sv-SE", { timeZone, dateStyle: "short", timeStyle: "medium" });
   let before = wall - 2 * DAY;
   let after = wall + 2 * DAY;
   while (after - before > 1) {
     const middle = Math.floor((before + after) / 2);
-    if (zone.format(middle * 1000) >= date) after = middle;
+    if (zone.format(middle * 1000) >= start) after = middle;
     else before = middle;
   }
   return { date, instants: [after], walls: [wall] };
@@ -25,6 +34,8 @@ export function rulesOf(options: {
   readonly syncedOn: string;
   readonly timeZone?: string;
   readonly earliest?: string;
+  readonly dayStarts?: string;
+  readonly syncSlack?: number;
   readonly closed?: readonly (readonly [string, string])[];
   readonly decimalComma?: boolean;
 }): LineRules {
@@ -32,15 +43,17 @@ export function rulesOf(options: {
     syncedOn,
     timeZone = "Europe/Berlin",
     earliest = "2000-01-01",
+    dayStarts = "00:00",
+    syncSlack = 0,
     closed = [],
     decimalComma = false,
   } = options;
-  const nextDay = new Date(Date.parse(syncedOn) + DAY * 1000).toISOString().slice(0, 10);
-  const at = (date: string) => thresholdOf({ date, timeZone });
+  const at = (date: string) => thresholdOf({ date, timeZone, dayStarts });
   return {
     earliest: at(earliest),
-    afterSync: at(nextDay),
+    afterSync: at(addDays(syncedOn, 1 + syncSlack)),
     closed: closed.map(([from, to]) => ({ from: at(from), to: at(to) })),
     decimalComma,
+    dayStarts,
   };
 }

@@ -86,9 +86,9 @@ export function venueName(key: SQL): SQL {
   return sql`coalesce(v.venue_id, 'venue_key ' || ${key} || ' (not among the venues)')`;
 }
 
-function differingGroups({ timeZone }: Settings, partition: Partition): SQL {
+function differingGroups(settings: Settings, partition: Partition): SQL {
   return sql`
-    with truth as (${recomputeGroups({ partition, timeZone })}),
+    with truth as (${recomputeGroups({ partition, settings })}),
     ledger as (
       select created_on, venue_key, sum(invoices)::bigint as invoices, sum(total) as total
       from ${leafOf("venue_day_deltas", partition)}

@@ -16,7 +16,7 @@ import type { Reject } from "../../../etl/drop/reject.ts";
 import { type CopyLayout, copyStatement } from "../../../etl/drop/row.ts";
 import type { LineRules } from "../../../etl/drop/rules.ts";
 import { rulesFor } from "../../../etl/drop/rules.ts";
-import { type LineFormat, lineFormat, validateLine } from "../../../etl/drop/validate.ts";
+import { type LineFormat, lineFormat, validateRecord } from "../../../etl/drop/validate.ts";
 import { copyAll } from "../../../etl/load/copy.ts";
 import { type Chunk, type Chunks, createChunks } from "../../../etl/load/direct/chunk.ts";
 import { createKeyMaps, findOffsets, type KeyMaps, resolveKeys } from "../../../etl/load/direct/keys.ts";
@@ -73,7 +73,7 @@ export interface Paths {
   /** Whether the fast path knows the line. */
   readonly recognise: (line: ReadLine) => boolean;
   /** Its row by the careful path, or its reject. */
-  readonly decideCarefully: (line: ReadLine) => string | Reject;
+  readonly decideCarefully: (line: ReadLine) => string | Reject | undefined;
 }
 
 /** `bytes`: those that the lines are of. */
@@ -84,7 +84,10 @@ export function pathsOf(bytes: Buffer, dialect: Dialect, rules: LineRules): Path
   return {
     recognise: ({ from, bytes: line }) => recogniser(batch, from, isUtf8(line)) !== NOT_CANONICAL,
     decideCarefully: ({ from, bytes: line, number }) =>
-      validateLine({ bytes: { batch, from, to: from + line.length, utf8: false, line: number }, format }),
+      validateRecord({
+        bytes: { batch, from, to: from + line.length, utf8: false, line: number, lines: 1, broken: false },
+        format,
+      }),
   };
 }
 
@@ -136,7 +139,9 @@ export function openProduct(database: Database): Product {
     withTransaction({ database, opening: [`set local timezone = ${pg.escapeLiteral(timeZone)}`] }, work);
   return {
     rulesOf: async (world) => {
-      const made = rules.get(world) ?? (await inZone(world, (tx) => rulesFor(tx, world)));
+      const made =
+        rules.get(world) ??
+        (await inZone(world, (tx) => rulesFor(tx, { dayStarts: "00:00", syncSlack: 0, ...world })));
       rules.set(world, made);
       return made;
     },
@@ -146,6 +151,7 @@ export function openProduct(database: Database): Product {
           timeZone: world.timeZone,
           granularity: "month",
           earliest: world.earliest,
+          dayStarts: "00:00",
         };
         const maps = createKeyMaps(settings);
         const known = offsets.get(world) ?? maps.offsets;

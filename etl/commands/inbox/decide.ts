@@ -14,19 +14,19 @@ import { writeJson, writeLine } from "../../output.ts";
 import { type Context, EXIT, usageError } from "../context.ts";
 import { jsonOption, parseDate } from "../flags.ts";
 import { declareKind } from "../kind.ts";
+import { addFormatOptions, type FormatFlags } from "../load_flags.ts";
 import { withWarehouse } from "../open.ts";
 import { loadWithProgress } from "../show_load.ts";
 import { openPlaces, requireInbox } from "./folder.ts";
 
-interface DecideFlags {
+interface DecideFlags extends FormatFlags {
   readonly json?: boolean;
   readonly as: Decision;
-  readonly decimalComma?: boolean;
   readonly syncedOn?: string;
 }
 
 export function defineDecide(verb: Command, context: Context): void {
-  declareKind(verb, "works")
+  const command = declareKind(verb, "works")
     .description(
       "Decide on a rejected file. After a crash, run it again: it finishes what it began. Exit code 3 when the file is rejected for another reason than its lines.",
     )
@@ -40,8 +40,8 @@ export function defineDecide(verb: Command, context: Context): void {
         .choices(DECISIONS)
         .makeOptionMandatory(),
     )
-    .option("--decimal-comma", "with load: totals may have a decimal comma (12,50); points are, too")
-    .option("--synced-on <date>", "with load: sync date of the file, whatever its name says", parseDate)
+    .option("--synced-on <date>", "with load: sync date of the file, whatever its name says", parseDate);
+  addFormatOptions(command)
     .addOption(jsonOption())
     .addHelpText(
       "after",
@@ -76,7 +76,7 @@ async function decide(context: Context, folder: string, file: string, flags: Dec
 }
 
 function carryOut(context: Context, file: RejectedFile, flags: DecideFlags): Promise<DecisionReport> {
-  const { decimalComma, syncedOn: given } = flags;
+  const { decimalComma, syncSlack, syncedOn: given } = flags;
   switch (flags.as) {
     case "keep":
       return keepRejected(file);
@@ -93,6 +93,7 @@ function carryOut(context: Context, file: RejectedFile, flags: DecideFlags): Pro
               maxRejects: 1,
               syncedOn: given ?? syncedOn,
               decimalComma,
+              syncSlack,
               follow: false,
               listed,
             }),

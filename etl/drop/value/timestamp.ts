@@ -17,23 +17,31 @@ export interface Timestamp {
   readonly second: number;
 }
 
-const TIMESTAMP = /^\d{4}-\d\d-\d\d(?:[T ](\d\d:\d\d)(:\d\d)?(\.\d{1,9})?(?:(Z)|([+-]\d\d)(?::?(\d\d))?)?)?$/;
+const DATE = /(\d{4}-\d\d-\d\d|\d\d\.\d\d\.\d{4})/;
+const TIME = /(\d\d:\d\d)(?:(:\d\d)(\.\d{1,9})?)?/;
+const OFFSET = /(?: ?(?:([Zz]|UTC|GMT)|([+-]\d\d)(?::?(\d\d))?))?/;
+const TIMESTAMP = new RegExp(`^${DATE.source}(?:[T ]${TIME.source}${OFFSET.source})?$`);
 
 /**
  * Reads a timestamp in any form that the drop format allows; undefined for other text, and for a date or time
  * that does not exist.
+ *
+ * @param dayStarts `HH:MM`, the time of a date without one
  */
-export function readTimestamp(text: string): Timestamp | undefined {
+export function readTimestamp(text: string, dayStarts: string): Timestamp | undefined {
   const match = TIMESTAMP.exec(text);
-  if (match === null || (match[3] !== undefined && match[2] === undefined)) return undefined;
-  const time = `${match[1] ?? "00:00"}${match[2] ?? ":00"}`;
-  const day = dayNumber(numberAt(text, 0) * 100 + numberAt(text, 2), numberAt(text, 5), numberAt(text, 8));
+  if (match === null) return undefined;
+  const written = match[1] ?? "";
+  const date =
+    written[2] === "." ? `${written.slice(6)}-${written.slice(3, 5)}-${written.slice(0, 2)}` : written;
+  const time = `${match[2] ?? dayStarts}${match[3] ?? ":00"}`;
+  const day = dayNumber(numberAt(date, 0) * 100 + numberAt(date, 2), numberAt(date, 5), numberAt(date, 8));
   const second = secondOfDay(numberAt(time, 0), numberAt(time, 3), numberAt(time, 6));
-  const offset = match[4] === undefined ? readOffset(match[5], match[6]) : ZULU;
+  const offset = match[5] === undefined ? readOffset(match[6], match[7]) : ZULU;
   if (day === undefined || second === undefined || offset === undefined) return undefined;
-  const fraction = match[3]?.slice(0, 7) ?? "";
+  const fraction = match[4]?.slice(0, 7) ?? "";
   return {
-    text: `${text.slice(0, 10)}T${time}${fraction}${offset.text}`,
+    text: `${date}T${time}${fraction}${offset.text}`,
     kind: offset.kind,
     second: day * 86_400 + second - offset.seconds,
   };

@@ -1,42 +1,152 @@
 /** Totals in euros. The canonical form has no plus, no zeros in front, and two decimals: `-12.50`. */
 
+/** Why a total is not taken. */
+export type BadTotal = "bad_total" | "ambiguous_total" | "sub_cent_total";
+
+export type TotalResult =
+  | { readonly kind: "total"; readonly text: string }
+  | { readonly kind: "bad"; readonly reason: BadTotal };
+
 const PLAIN_TOTAL = /^(?:0|-?[1-9]\d{0,11})\.\d\d$/;
-const TOTAL_WITH_POINT = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?$/;
-const TOTAL_WITH_POINT_OR_COMMA = /^([+-]?)(\d*)(?:[.,](\d*))?(?:[eE]([+-]?\d{1,4}))?$/;
 
 /**
- * A total in whole cents: `-?digits.dd`, no minus before zero. Exact, by its digits alone, in linear time.
+ * Reads a total: a number, with a sign, a currency and blanks around it. Exact, by its digits alone, in linear
+ * time.
  *
  * `bad_total`: no number, or its size is 10^12 or more, as it stands or as the whole cent that it means.
+ * `ambiguous_total`: a number that can be read in two ways, such as `1,234`.
  * `sub_cent_total`: more than 0.000001 away from a whole cent.
+ *
+ * @param decimalComma whether comma and point change places; a point is then taken as the decimal mark, too,
+ *   unless three digits follow it
  */
-export function readTotal(text: string, decimalComma: boolean): string {
-  if (PLAIN_TOTAL.test(text)) return text;
-  const match = (decimalComma ? TOTAL_WITH_POINT_OR_COMMA : TOTAL_WITH_POINT).exec(text);
-  if (match === null) return "bad_total";
-  const whole = match[2] ?? "";
-  const fraction = match[3] ?? "";
-  if (whole === "" && fraction === "") return "bad_total";
-  const digits = stripZeros(whole + fraction);
-  // How many of the digits stand before the point once the number is counted in cents; may be negative.
-  const inCents = digits.length - fraction.length + Number(match[4] ?? 0) + 2;
-  const cents = digits === "" ? "" : wholeCents(digits, inCents);
-  if (cents === "bad_total" || cents === "sub_cent_total") return cents;
-  return writeTotal(match[1] === "-", cents);
+export function readTotal(text: string, decimalComma: boolean): TotalResult {
+  if (PLAIN_TOTAL.test(text)) return { kind: "total", text };
+  const bare = takeOffSigns(text);
+  const number = bare && readNumber(bare.number, decimalComma);
+  if (number === undefined) return BAD;
+  const cents = wholeCents(number);
+  if (cents === "bad_total") return BAD;
+  // `5.-` is a price without cents, or a negative one.
+  const dashed = bare?.minusBehind === true && number.markLast;
+  if (number.ambiguous || dashed) return { kind: "bad", reason: "ambiguous_total" };
+  if (cents === "sub_cent_total") return { kind: "bad", reason: cents };
+  return { kind: "total", text: writeTotal(bare?.negative === true, cents) };
+}
+
+const BAD: TotalResult = { kind: "bad", reason: "bad_total" };
+
+interface Bare {
+  readonly number: string;
+  readonly negative: boolean;
+  readonly minusBehind: boolean;
+}
+
+const BEFORE = ["€", "EUR", "-", "\u2212", "+", "("];
+const BEHIND = ["€", "EUR", "-", "\u2212", ")"];
+const isBlank = (text: string, at: number) => text[at] === " " || text[at] === "\t";
+
+/**
+ * The number without what may stand around it: an apostrophe before all; one sign, currency and blanks, in any
+ * order. Undefined where something stands there twice.
+ */
+function takeOffSigns(text: string): Bare | undefined {
+  let from = text.startsWith("'") ? 1 : 0;
+  let to = text.length;
+  let sign: "plus" | "minus" | "minus behind" | "open brackets" | "brackets" | undefined;
+  let currency = false;
+  for (let before = -1; before !== from; ) {
+    before = from;
+    while (isBlank(text, from)) from++;
+    const found = BEFORE.find((mark) => text.startsWith(mark, from));
+    if (found === undefined) break;
+    from += found.length;
+    if (found === "€" || found === "EUR") {
+      if (currency) return undefined;
+      currency = true;
+    } else {
+      if (sign !== undefined) return undefined;
+      sign = found === "+" ? "plus" : found === "(" ? "open brackets" : "minus";
+    }
+  }
+  for (let before = -1; before !== to; ) {
+    before = to;
+    while (to > from && isBlank(text, to - 1)) to--;
+    const rest = text.slice(from, to);
+    const found = BEHIND.find((mark) => rest.endsWith(mark));
+    if (found === undefined) break;
+    to -= found.length;
+    if (found === "€" || found === "EUR") {
+      if (currency) return undefined;
+      currency = true;
+    } else if (found === ")") {
+      if (sign !== "open brackets") return undefined;
+      sign = "brackets";
+    } else {
+      if (sign !== undefined) return undefined;
+      sign = "minus behind";
+    }
+  }
+  if (sign === "open brackets") return undefined;
+  const negative = sign !== undefined && sign !== "plus";
+  return { number: text.slice(from, to), negative, minusBehind: sign === "minus behind" };
+}
+
+interface Numeral {
+  /** The digits before and behind the decimal mark. */
+  readonly whole: string;
+  readonly fraction: string;
+  readonly exponent: number;
+  /** True when it ends in its decimal mark: `5.`. */
+  readonly markLast: boolean;
+  readonly ambiguous: boolean;
+}
+
+const WITH_POINT = /^(\d*)(?:(\.)(\d*))?(?:[eE]([+-]?\d{1,4}))?$/;
+const WITH_POINT_OR_COMMA = /^(\d*)(?:([.,])(\d*))?(?:[eE]([+-]?\d{1,4}))?$/;
+const GROUPED_BY_COMMA = /^(\d{1,3}(?:,\d{3})+)(?:\.(\d+))?$/;
+const GROUPED_BY_POINT = /^(\d{1,3}(?:\.\d{3})+)(?:,(\d+))?$/;
+
+/** Undefined for what is no number. */
+function readNumber(text: string, decimalComma: boolean): Numeral | undefined {
+  const match = (decimalComma ? WITH_POINT_OR_COMMA : WITH_POINT).exec(text);
+  if (match !== null) {
+    const [, whole = "", mark, fraction = "", exponent = "0"] = match;
+    if (whole === "" && fraction === "") return undefined;
+    return {
+      whole,
+      fraction,
+      exponent: Number(exponent),
+      markLast: mark !== undefined && fraction === "" && match[4] === undefined,
+      // With a decimal comma, `12.500` is twelve thousand five hundred to one program, 12.50 to another.
+      ambiguous: decimalComma && mark === "." && fraction.length === 3,
+    };
+  }
+  const grouped = (decimalComma ? GROUPED_BY_POINT : GROUPED_BY_COMMA).exec(text);
+  if (grouped === null) return undefined;
+  const [, groups = "", fraction = ""] = grouped;
+  const whole = groups.replaceAll(decimalComma ? "." : ",", "");
+  // One group and nothing behind it: `1,234` has a thousands separator or a decimal comma.
+  const ambiguous = fraction === "" && groups.length <= 7;
+  return { whole, fraction, exponent: 0, markLast: false, ambiguous };
 }
 
 /** The greatest total, in cents: 999999999999.99. */
 const MAX_CENTS = "99999999999999";
 
-/** The cents nearest to `0.digits × 10^inCents`. `digits` begins with none that is zero. */
-function wholeCents(digits: string, inCents: number): string {
+/** The nearest cents, as digits. */
+function wholeCents({ whole, fraction, exponent }: Numeral): string {
+  const digits = stripZeros(whole + fraction);
+  if (digits === "") return "";
+  // How many of the digits stand before the point once the number is counted in cents; may be negative.
+  const inCents = digits.length - fraction.length + exponent + 2;
   if (inCents > MAX_CENTS.length) return "bad_total";
-  const whole = digits.slice(0, Math.max(inCents, 0)).padEnd(inCents, "0");
+  const floor = digits.slice(0, Math.max(inCents, 0)).padEnd(inCents, "0");
   const rest = fractionOf(digits, inCents);
   // 0.000001 of a euro is 0.0001 of a cent.
-  if (rest.head === "0000" || (rest.head === "0001" && rest.exact)) return whole;
+  if (rest.head === "0000" || (rest.head === "0001" && rest.exact)) return floor;
   if (rest.head !== "9999") return "sub_cent_total";
-  return whole === MAX_CENTS ? "bad_total" : String(BigInt(whole) + 1n);
+  return floor === MAX_CENTS ? "bad_total" : String(BigInt(floor) + 1n);
 }
 
 /** What stands after the point: its first four digits, and whether they are all of it but zeros. */

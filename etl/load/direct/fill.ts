@@ -129,7 +129,7 @@ function sampleOnce(reader: Reader): void {
   reader.sampled = true;
   const { task, writer, chunk } = reader;
   const look = async () => {
-    if (await chunkSampleIsKnown(task.tx, writer.maps.texts, chunk))
+    if (await chunkSampleIsKnown(task.tx, writer.maps, chunk))
       throw new Surprise("invoices that are there already");
   };
   writer.background.begin(look());

@@ -16,6 +16,8 @@ const DAY_SECONDS = 86_400;
 
 export interface KeyMaps {
   readonly settings: Settings;
+  /** When a day of the warehouse starts, in seconds of the wall clock. */
+  readonly dayStartsAt: number;
   readonly texts: AllTexts;
   /** Of these, the venues' ids. */
   readonly venues: Texts;
@@ -31,8 +33,10 @@ export type OpenPartitions = ReadonlyMap<string, string>;
 
 export function createKeyMaps(settings: Settings): KeyMaps {
   const texts = createTexts();
+  const [hours, minutes] = settings.dayStarts.split(":");
   return {
     settings,
+    dayStartsAt: 3600 * Number(hours) + 60 * Number(minutes),
     texts,
     venues: texts.venue_id,
     venueKeys: [],
@@ -111,7 +115,7 @@ export function createdOn(maps: KeyMaps, chunk: Chunk): ReadonlySet<number> {
   const days = new Set<number>();
   for (let line = 0; line < chunk.lines; line++) {
     const offset = offsetOf(maps, chunk, line);
-    if (offset !== null) days.add(dayOf(chunk, line, offset));
+    if (offset !== null) days.add(dayOf(maps, chunk, line, offset));
   }
   return days;
 }
@@ -136,7 +140,7 @@ export function resolveKeys(maps: KeyMaps, chunk: Chunk, open: OpenPartitions | 
       continue;
     }
     const key = maps.venueKeys[chunk.venue[line] ?? 0] ?? 0;
-    const created = dayOf(chunk, line, offset);
+    const created = dayOf(maps, chunk, line, offset);
     if (key === 0 || (open !== null && !open.has(rangeOf(maps, created).partition))) {
       missing.push(line);
       unprepared++;
@@ -155,9 +159,10 @@ function offsetOf({ offsets }: KeyMaps, chunk: Chunk, line: number): number | nu
   return offsets.get(Math.floor((chunk.second[line] ?? 0) / DAY_SECONDS)) ?? null;
 }
 
-function dayOf(chunk: Chunk, line: number, offset: number): number {
+function dayOf({ dayStartsAt }: KeyMaps, chunk: Chunk, line: number, offset: number): number {
   const second = chunk.second[line] ?? 0;
-  return Math.floor((chunk.wall[line] === 1 ? second : second + offset) / DAY_SECONDS);
+  const wall = chunk.wall[line] === 1 ? second : second + offset;
+  return Math.floor((wall - dayStartsAt) / DAY_SECONDS);
 }
 
 /** The partition of a day. */

@@ -35,7 +35,7 @@ export function isTooOften(lines: number, taken: number): boolean {
 
 export async function insertOdd(writer: Writer, odd: OddLines, layout: CopyLayout): Promise<void> {
   if (odd.rows.length === 0) return;
-  const { tx, loadId, syncedOn, signal } = writer.task;
+  const { tx, settings, loadId, syncedOn, signal } = writer.task;
   const slot = await takeStagingSlot(tx, signal);
   await copyAll(tx, copyStatement(stagingName(slot), layout), odd.rows);
   const staged = await readStagedKeyCounts(tx, slot);
@@ -45,8 +45,8 @@ export async function insertOdd(writer: Writer, odd: OddLines, layout: CopyLayou
     ...writer.repeats.findIds(staged.map(({ id }) => id)),
   ]);
   await addStagedVenues(tx, slot, writer.task);
-  await holdOpen(writer, await readStagedDates(tx, slot));
-  const { inserted, partitions } = await insertNew({ tx, slot, loadId, syncedOn });
+  await holdOpen(writer, await readStagedDates(tx, slot, settings));
+  const { inserted, partitions } = await insertNew({ tx, settings, slot, loadId, syncedOn });
   await emptyStaging(tx, slot);
   writer.inserted += inserted;
   const known = new Map((await listPartitions(tx)).map(({ partition, lower }) => [partition, lower]));

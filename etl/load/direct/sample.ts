@@ -3,7 +3,8 @@ import { sql } from "drizzle-orm";
 import type { Transaction } from "../../../db/client.ts";
 import { COLUMNS, type CopyLayout, ROW } from "../../drop/row.ts";
 import { sampleIsKnown } from "../sample.ts";
-import type { AllTexts, Chunk } from "./chunk.ts";
+import type { Chunk } from "./chunk.ts";
+import type { KeyMaps } from "./keys.ts";
 import { writeLine } from "./pack.ts";
 
 /**
@@ -15,7 +16,11 @@ const SAMPLE_LINES = 500;
 const LAYOUT: CopyLayout = { delimiter: "\t", columns: COLUMNS };
 
 /** Whether the warehouse has any invoice of a sample of the lines. */
-export async function chunkSampleIsKnown(tx: Transaction, texts: AllTexts, chunk: Chunk): Promise<boolean> {
+export async function chunkSampleIsKnown(
+  tx: Transaction,
+  { texts, settings }: KeyMaps,
+  chunk: Chunk,
+): Promise<boolean> {
   const step = Math.max(LINES_PER_SAMPLE, Math.ceil(chunk.lines / SAMPLE_LINES));
   const rows: string[][] = [];
   for (let line = 0; line < chunk.lines; line += step) {
@@ -26,5 +31,6 @@ export async function chunkSampleIsKnown(tx: Transaction, texts: AllTexts, chunk
     return sql`${sql.param(values)}::${sql.raw(ROW[column].type)}[]`;
   });
   const names = COLUMNS.map((column) => sql.identifier(column));
-  return sampleIsKnown(tx, sql`unnest(${sql.join(arrays, sql`, `)}) as sample (${sql.join(names, sql`, `)})`);
+  const sample = sql`unnest(${sql.join(arrays, sql`, `)}) as sample (${sql.join(names, sql`, `)})`;
+  return sampleIsKnown(tx, sample, settings);
 }

@@ -1,5 +1,5 @@
 /** The conformance cases: drops, what loading each must say, line by line, and the totals in the end. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parse } from "csv-parse/sync";
@@ -21,10 +21,13 @@ interface Case {
     readonly timeZone: string;
     readonly granularity: Granularity;
     readonly earliest: string;
+    readonly dayStarts?: string;
   };
   readonly steps: readonly {
     readonly file: string;
     readonly args: readonly string[];
+    /** When the file was last changed: a checkout does not keep it. */
+    readonly mtime?: string;
     readonly expect: {
       readonly outcome: string;
       readonly error?: string;
@@ -37,12 +40,15 @@ interface Case {
 }
 
 /** The flags of a step, as the functions take them. */
-function readFlags(args: readonly string[]): Pick<LoadOptions, "maxRejects" | "syncedOn" | "decimalComma"> {
+function readFlags(
+  args: readonly string[],
+): Pick<LoadOptions, "maxRejects" | "syncedOn" | "syncSlack" | "decimalComma"> {
   const after = (flag: string) => (args.includes(flag) ? args[args.indexOf(flag) + 1] : undefined);
   const share = after("--max-rejects");
   return {
     maxRejects: share === undefined ? undefined : Number(share),
     syncedOn: after("--synced-on"),
+    syncSlack: Number(after("--sync-slack") ?? 0),
     decimalComma: args.includes("--decimal-comma"),
   };
 }
@@ -67,6 +73,7 @@ async function agree(name: string): Promise<void> {
   const { database, settings } = warehouse;
   for (const step of spec.steps) {
     const path = join(folder, "drops", step.file);
+    if (step.mtime !== undefined) utimesSync(path, new Date(step.mtime), new Date(step.mtime));
     const report = await loadDrop({ database, settings, path, ...readFlags(step.args) });
     const { outcome, error, rows, partitions, rejects } = step.expect;
     expect({ file: step.file, outcome: report.outcome, error: report.error?.code }).toEqual({

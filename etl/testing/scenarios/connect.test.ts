@@ -138,6 +138,7 @@ test("a service with dots in its name and anything in its password opens the war
       timeZone: "Europe/Berlin",
       granularity: "week",
       earliest: "2000-01-01",
+      dayStarts: "00:00",
       created: true,
       migrations: expect.arrayContaining([expect.any(String)]),
       roles: false,
