@@ -2,7 +2,7 @@
  * Takes in the drops of an inbox as they appear: loads them, moves them out of it, and refreshes what they
  * touched.
  */
-import { join } from "node:path";
+import { relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Database } from "../db/client.ts";
 import { isRetryable, RollbookError } from "../db/errors.ts";
@@ -20,6 +20,7 @@ import {
   lookAt,
   REJECTED,
 } from "./inbox/list.ts";
+import { safeMirrorFolder } from "./inbox/mirror.ts";
 import { moveDrop } from "./inbox/move.ts";
 import { leaveOpen } from "./inbox/ready.ts";
 import { readReasons } from "./inbox/rejection.ts";
@@ -64,6 +65,8 @@ export interface WatchOptions {
   readonly settings: Settings;
   /** Path of the folder. */
   readonly inbox: string;
+  /** Also the folders below; default false. */
+  readonly recursive?: boolean | undefined;
   /** The longest time between two looks. */
   readonly intervalMs: number;
   /** How long a file must stand still before it is taken. */
@@ -111,6 +114,7 @@ export async function watchInbox(options: WatchOptions): Promise<WatchOutcome> {
     forgetGone(watch, now);
     const settled = settling.observe(now, lookedAt);
     const due = await leaveOpen(
+      watch.inbox,
       settled.filter((file) => isDue(watch, file)),
       teller.tell,
     );
@@ -127,7 +131,7 @@ export async function watchInbox(options: WatchOptions): Promise<WatchOutcome> {
 }
 
 interface Watch extends WatchOptions {
-  /** Files that failed to load or to move, by name. */
+  /** Files that failed to load or to move, by path. */
   readonly stuck: Map<string, Stuck>;
   /** Partitions that were touched and are not refreshed yet. */
   readonly unrefreshed: Set<string>;
@@ -152,9 +156,9 @@ interface Stuck {
   readonly until: number;
 }
 
-async function look({ inbox, teller }: Watch): Promise<readonly InboxFile[]> {
-  const { files, left } = await listDrops(inbox);
-  teller.forgetGone([...files, ...left]);
+async function look({ inbox, recursive, teller }: Watch): Promise<readonly InboxFile[]> {
+  const { files, left } = await listDrops(inbox, { recursive });
+  teller.forgetGone([...files.map(({ path }) => ({ name: relative(inbox, path) })), ...left]);
   for (const one of left) teller.tell(one);
   return files;
 }
@@ -197,16 +201,16 @@ function rememberArchived({ archived }: Watch, file: InboxFile): void {
 }
 
 function forgetGone({ stuck }: Watch, now: readonly InboxFile[]): void {
-  const names = new Set(now.map(({ name }) => name));
-  for (const name of stuck.keys()) if (!names.has(name)) stuck.delete(name);
+  const paths = new Set(now.map(({ path }) => path));
+  for (const path of stuck.keys()) if (!paths.has(path)) stuck.delete(path);
 }
 
 /** A file that failed waits; one that was written anew does not. */
 function isDue({ stuck }: Watch, file: InboxFile): boolean {
-  const earlier = stuck.get(file.name);
+  const earlier = stuck.get(file.path);
   if (earlier === undefined) return true;
   if (isSameFile(earlier.file, file)) return Date.now() >= earlier.until;
-  stuck.delete(file.name);
+  stuck.delete(file.path);
   return true;
 }
 
@@ -223,11 +227,11 @@ async function takeIn(watch: Watch, files: readonly InboxFile[]): Promise<Taken>
     // Another process may have taken it meanwhile.
     if (!(await isUntouched(file))) continue;
     const place = { number: index + 1, of: files.length };
-    const report = stuck.get(file.name)?.report ?? (await watch.load(file, place));
+    const report = stuck.get(file.path)?.report ?? (await watch.load(file, place));
     for (const partition of report.touched) unrefreshed.add(partition);
     if (report.error?.code === "connection") return { rejected, databaseAway: true };
     if (report.outcome === "rejected") rejected = true;
-    if (report.outcome !== "failed" && (await moveOut(watch, file, report))) stuck.delete(file.name);
+    if (report.outcome !== "failed" && (await moveOut(watch, file, report))) stuck.delete(file.path);
     else postpone(watch, file, report);
   }
   return { rejected, databaseAway: !(await refreshTouched(watch)) };
@@ -235,9 +239,9 @@ async function takeIn(watch: Watch, files: readonly InboxFile[]): Promise<Taken>
 
 /** The file is tried again later; where it was loaded or rejected, only the move is. */
 function postpone({ stuck, intervalMs }: Watch, file: InboxFile, report: LoadReport): void {
-  const waitMs = Math.min((stuck.get(file.name)?.waitMs ?? intervalMs) * 2, LONGEST_WAIT_MS);
+  const waitMs = Math.min((stuck.get(file.path)?.waitMs ?? intervalMs) * 2, LONGEST_WAIT_MS);
   const done = report.outcome === "failed" ? undefined : report;
-  stuck.set(file.name, { file, report: done, waitMs, until: Date.now() + waitMs });
+  stuck.set(file.path, { file, report: done, waitMs, until: Date.now() + waitMs });
 }
 
 /** @returns false when the database is away: the partitions are refreshed later then */
@@ -269,7 +273,8 @@ async function moveOut(watch: Watch, file: InboxFile, report: LoadReport): Promi
     const rejected = outcome === "rejected" && loadId !== null ? [loadId] : [];
     const [reason] = (await readReasons(watch, rejected)).values();
     const loadedAs = await findLoadName(watch, report);
-    const movedTo = await moveDrop({ file, folder: join(watch.inbox, folder), loadId, reason, loadedAs });
+    const target = await safeMirrorFolder(watch.inbox, file.path, folder);
+    const movedTo = await moveDrop({ file, folder: target, loadId, reason, loadedAs });
     const moved = movedTo === undefined || folder === REJECTED ? undefined : await lookAt(movedTo);
     // A copy to another file system is a file of its own. Else it is what was loaded, whatever came since.
     if (moved?.inode === file.inode) rememberArchived(watch, { ...file, path: moved.path });

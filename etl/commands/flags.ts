@@ -9,6 +9,9 @@ export const jsonOption = () => new Option("--json", "one JSON object per line, 
 export const syncedOnOption = () =>
   new Option("--synced-on <date>", "sync date of these files, whatever their names say").argParser(parseDate);
 
+export const recursiveOption = () =>
+  new Option("--recursive", "also files in folders below; archive/ and rejected/ get the same folders");
+
 const DEFAULT_SETTLE_SECONDS = 2;
 
 export const settleOption = () =>

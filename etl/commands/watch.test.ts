@@ -183,7 +183,7 @@ test("unfinished and hidden files, folders, links, pipes, and names that are not
     `foldered_2026-01-05.csv: ${link}, ${stays}: links are not followed. Put the file itself here.`,
     `link_2026-01-05.csv: ${link}, ${stays}: links are not followed. Put the file itself here.`,
     `pipe_2026-01-05.csv: a pipe and no file, ${stays}, unopened. Remove it.`,
-    `sub: a folder, ${stays}: only files directly in the inbox are loaded.`,
+    `sub: a folder, ${stays}: only files directly in the inbox are loaded, unless --recursive is set.`,
   ]);
   expect(filesIn(inbox)).toEqual(before);
   for (const name of before.filter((one) => !one.includes("a_")))

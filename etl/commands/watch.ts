@@ -6,7 +6,7 @@ import { describeFinding } from "../terminal/finding.ts";
 import { describeLeft } from "../terminal/left_file.ts";
 import { type WatchEvent, watchInbox } from "../watch.ts";
 import { type Context, EXIT } from "./context.ts";
-import { parseWhole, settleOption, settleTimeMs, syncedOnOption } from "./flags.ts";
+import { parseWhole, recursiveOption, settleOption, settleTimeMs, syncedOnOption } from "./flags.ts";
 import { requireInbox } from "./inbox/folder.ts";
 import { declareKind } from "./kind.ts";
 import { addLoadOptions, type LoadFlags } from "./load_flags.ts";
@@ -18,6 +18,7 @@ interface WatchFlags extends Omit<LoadFlags, "refresh" | "ignoreMissing" | "foll
   readonly interval: number;
   readonly settle?: number;
   readonly once?: boolean;
+  readonly recursive?: boolean;
 }
 
 export function defineWatch(verb: Command, context: Context): void {
@@ -29,6 +30,7 @@ export function defineWatch(verb: Command, context: Context): void {
     .option("--interval <seconds>", "longest time between two looks", parseWhole(1), 2)
     .addOption(settleOption())
     .addOption(syncedOnOption())
+    .addOption(recursiveOption())
     .option("--once", "load what is there, then end");
   addLoadOptions(command)
     .addHelpText("after", "\nExample:\n  rollbook watch inbox --interval 5\n")
@@ -46,6 +48,7 @@ async function watch(context: Context, folder: string, flags: WatchFlags): Promi
       intervalMs: flags.interval * 1000,
       settleMs,
       once: flags.once,
+      recursive: flags.recursive,
       signal: context.signal,
       load: async (file, place) => {
         const known =

@@ -1,5 +1,4 @@
 /** Moves drops out of the inbox by what the ledger knows of them. Only after this is a drop done for good. */
-import { dirname, join } from "node:path";
 import { and, desc, eq, sql } from "drizzle-orm";
 import { type Database, withSession } from "../../db/client.ts";
 import { errorState, RollbookError } from "../../db/errors.ts";
@@ -7,6 +6,7 @@ import { loads, type Settings } from "../../db/schema.ts";
 import { hashDrop } from "../drop/file.ts";
 import { type LoadReport, NO_LINES, type Refusal } from "../load/report.ts";
 import { ARCHIVE, type InboxFile, lookAt, REJECTED, syncDateOf } from "./list.ts";
+import { placeOf, safeMirrorFolder } from "./mirror.ts";
 import { moveDrop } from "./move.ts";
 import { findReason, type Reason, readReasons, removeReason, writeReason } from "./rejection.ts";
 
@@ -31,7 +31,7 @@ export interface ArchiveOptions {
   readonly settings: Settings;
   /** The inbox. */
   readonly folder: string;
-  /** Files in the inbox or in its rejected/: their paths begin with `folder` as it is given. */
+  /** Files in the inbox, in its rejected/ or in folders below: their paths begin with `folder` as it is given. */
   readonly files: readonly string[];
   /** The sync date that all of them were loaded for, in place of those in their names. */
   readonly syncedOn?: string | undefined;
@@ -110,7 +110,7 @@ async function hashFile(options: ArchiveOptions, path: string): Promise<Hashed |
   try {
     const { sha256 } = await hashDrop({ path, signal, listed: file, follow: false });
     // In rejected/ it may have another name, and the reason knows which date it was loaded for.
-    const reason = isIn(folder, path, REJECTED) ? await findReason(path) : undefined;
+    const reason = placeOf(folder, path).place === REJECTED ? await findReason(path) : undefined;
     const fileName = reason?.file ?? file.name;
     const syncedOn = options.syncedOn ?? syncDateOf(fileName) ?? reason?.syncedOn ?? null;
     return { file, key: { fileName, sha256, syncedOn } };
@@ -121,10 +121,6 @@ async function hashFile(options: ArchiveOptions, path: string): Promise<Hashed |
     const isAnother = error instanceof RollbookError && error.code === "file_changed";
     return { ...stays, outcome: isAnother ? "unknown" : "failed", error: describe(error) };
   }
-}
-
-function isIn(inbox: string, path: string, folder: string): boolean {
-  return dirname(path) === join(inbox, folder);
 }
 
 interface Entry {
@@ -187,14 +183,14 @@ async function archiveDrop(
   // The entry may be of the same bytes under another name.
   const reason = kept && { ...kept, file: key.fileName };
   const report = { ...stays, outcome: status, ...(reason?.error && { error: reason.error }) };
-  const wasRejected = isIn(folder, file.path, REJECTED);
+  const wasRejected = placeOf(folder, file.path).place === REJECTED;
   try {
     if (status === "rejected" && wasRejected) {
       const isMissing = (await findReason(file.path)) === undefined;
       if (reason !== undefined && isMissing) await writeReason(file.path, reason);
       return report;
     }
-    const target = join(folder, status === "rejected" ? REJECTED : ARCHIVE);
+    const target = await safeMirrorFolder(folder, file.path, status === "rejected" ? REJECTED : ARCHIVE);
     const loadedAs = status === "loaded" ? entry.fileName : undefined;
     const movedTo = await moveDrop({ file, folder: target, loadId, reason, loadedAs });
     if (movedTo === undefined) return notMoved(file, stays);

@@ -3,7 +3,7 @@
  * file goes back to the inbox, and is loaded again.
  */
 import { createHash } from "node:crypto";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { crc32 } from "node:zlib";
 import { sql } from "drizzle-orm";
 import { type Database, withSession } from "../../db/client.ts";
@@ -12,7 +12,8 @@ import { loads } from "../../db/schema.ts";
 import { hashDrop, readFileBytes } from "../drop/file.ts";
 import type { Refusal } from "../load/report.ts";
 import { describe } from "./archive.ts";
-import { ARCHIVE, type InboxFile, isThere, listInbox, lookAt, syncDateOf } from "./list.ts";
+import { ARCHIVE, type InboxFile, isThere, type ListOptions, listInbox, lookAt, syncDateOf } from "./list.ts";
+import { safeMirrorFolder } from "./mirror.ts";
 import { loadNumberIn, moveDrop } from "./move.ts";
 
 /** An archived file that is not as the ledger has it. */
@@ -58,13 +59,13 @@ const HASHED_AFTER_WRITE_MS = 3 * DAY_MS;
  * @throws RollbookError `file_unreadable` when archive/ cannot be read
  */
 export async function checkArchive(
-  options: CheckOptions & { readonly parts: number },
+  options: CheckOptions & ListOptions & { readonly parts: number },
 ): Promise<{ readonly files: number; readonly hashed: number }> {
   const folder = join(options.inbox, ARCHIVE);
   // It is made with the first file.
-  const files = (await isThere(folder)) ? (await listInbox(folder)).files : [];
+  const files = (await isThere(folder)) ? (await listInbox(folder, options)).files : [];
   const part = Math.floor(Date.now() / DAY_MS) % options.parts;
-  const isTurn = ({ name }: InboxFile) => crc32(name) % options.parts === part;
+  const isTurn = ({ path }: InboxFile) => crc32(relative(folder, path)) % options.parts === part;
   let hashed = 0;
   for (let start = 0; start < files.length; start += FILES_AT_ONCE) {
     hashed += await checkFiles(options, files.slice(start, start + FILES_AT_ONCE), isTurn);
@@ -202,7 +203,8 @@ async function takeBack(options: CheckOptions, { path, name }: InboxFile): Promi
         return await onFinding({ ...notMoved(path), outcome: "unknown" });
       }
       const load = await findOrigin(options, file, candidates);
-      const movedTo = await moveDrop({ file, folder: inbox, loadId: null, name: nameInInbox(file, load) });
+      const folder = await safeMirrorFolder(inbox, path, "");
+      const movedTo = await moveDrop({ file, folder, loadId: null, name: nameInInbox(file, load) });
       if (movedTo === undefined) continue;
       return await onFinding({ file: path, outcome: "returned", loadId: load?.loadId ?? null, movedTo });
     }

@@ -1,8 +1,8 @@
 /** Lists an inbox: what may be a drop, and what stays there. */
 import { isUtf8 } from "node:buffer";
 import type { Dirent } from "node:fs";
-import { lstat, readdir } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { lstat, readdir, realpath } from "node:fs/promises";
+import { basename, join, relative } from "node:path";
 import { errorState, RollbookError } from "../../db/errors.ts";
 import { type FileState, isSameFile } from "../drop/file.ts";
 import { readDropName } from "../drop/name.ts";
@@ -31,7 +31,7 @@ export interface Inbox {
 
 /** A file, or something else, that stays in the inbox until somebody does something about it. */
 export interface LeftFile {
-  /** Its name, with any characters; a name that is not UTF-8 is read as Latin-1. */
+  /** Its name, behind those of the folders below the inbox, with any characters; a name that is not UTF-8 is read as Latin-1. */
   readonly name: string;
   readonly reason:
     | "link"
@@ -48,35 +48,61 @@ export interface LeftFile {
   readonly writer?: string | undefined;
 }
 
+export interface ListOptions {
+  /** Lists the folders below, too, but for hidden ones; default false. Links to folders are not followed. */
+  readonly recursive?: boolean | undefined;
+}
+
 /**
  * Lists a folder. Its archive/ and rejected/, hidden files and unfinished files are left out.
  *
  * @throws RollbookError `file_unreadable` when the folder cannot be read
  */
-export async function listInbox(folder: string): Promise<Inbox> {
+export async function listInbox(folder: string, options: ListOptions = {}): Promise<Inbox> {
   const files: InboxFile[] = [];
   const left: LeftFile[] = [];
-  for (const entry of await readFolder(folder)) {
-    const name = entry.name.toString("utf8");
-    if (UNFINISHED.test(name) || (entry.isDirectory() && (name === ARCHIVE || name === REJECTED))) continue;
-    const isNamable = isUtf8(entry.name);
-    const reason = entry.isFile() ? (isNamable ? undefined : "not_utf8") : kindOf(entry);
-    if (reason !== undefined) {
-      left.push({ name: isNamable ? name : entry.name.toString("latin1"), reason });
-      continue;
+  const folders = [""];
+  for (let below = folders.pop(); below !== undefined; below = folders.pop()) {
+    const entries = below === "" ? await readFolder(folder) : await readSubfolder(folder, below);
+    if (entries === undefined) left.push({ name: below, reason: "unreadable" });
+    for (const entry of entries ?? []) {
+      const name = entry.name.toString("utf8");
+      const isPlace = below === "" && entry.isDirectory() && (name === ARCHIVE || name === REJECTED);
+      if (UNFINISHED.test(name) || isPlace) continue;
+      const isNamable = isUtf8(entry.name);
+      if (isNamable && entry.isDirectory() && options.recursive === true) {
+        folders.push(join(below, name));
+        continue;
+      }
+      const reason = entry.isFile() ? (isNamable ? undefined : "not_utf8") : kindOf(entry);
+      if (reason !== undefined) {
+        left.push({ name: join(below, isNamable ? name : entry.name.toString("latin1")), reason });
+        continue;
+      }
+      const found = await lookAt(join(folder, below, name));
+      if (found !== undefined) files.push(found);
     }
-    const found = await lookAt(join(folder, name));
-    if (found !== undefined) files.push(found);
   }
-  const order = ({ name }: InboxFile) => `${syncDateOf(name) ?? "9999"} ${name}`;
+  const order = ({ name, path }: InboxFile) => `${syncDateOf(name) ?? "9999"} ${name} ${path}`;
   const keyed = files.map((file) => ({ file, key: order(file) }));
   keyed.sort((one, other) => (one.key < other.key ? -1 : 1));
   return { files: keyed.map(({ file }) => file), left };
 }
 
+/** @returns nothing when it is gone or a link by now, undefined when it cannot be read */
+async function readSubfolder(folder: string, below: string): Promise<Dirent<Buffer>[] | undefined> {
+  const path = join(folder, below);
+  // Whoever may write to the inbox could have put a link in its place, or in that of a folder above it.
+  const isInPlace = async () =>
+    (await realpath(path).catch(() => "")) === join(await realpath(folder), below);
+  if (!(await isInPlace())) return [];
+  const entries = await readdir(path, { withFileTypes: true, encoding: "buffer" }).catch(() => undefined);
+  return entries === undefined && !(await isThere(path)) ? [] : entries;
+}
+
 /** The same for drops alone: a file whose name is no drop's is left, too. */
-export async function listDrops(folder: string): Promise<Inbox> {
-  const { files, left } = await listInbox(folder);
+export async function listDrops(folder: string, options: ListOptions = {}): Promise<Inbox> {
+  const { files, left } = await listInbox(folder, options);
   const isDrop = ({ name }: InboxFile) => {
     const drop = readDropName({ fileName: name });
     return drop.kind === "named" || drop.code !== "not_csv";
@@ -84,7 +110,10 @@ export async function listDrops(folder: string): Promise<Inbox> {
   const others = files.filter((file) => !isDrop(file));
   return {
     files: files.filter(isDrop),
-    left: [...left, ...others.map(({ name }) => ({ name, reason: "not_csv" as const }))],
+    left: [
+      ...left,
+      ...others.map(({ path }) => ({ name: relative(folder, path), reason: "not_csv" as const })),
+    ],
   };
 }
 

@@ -1,6 +1,7 @@
 /** Finds the drops of an inbox that are ready to be loaded. */
 import { constants } from "node:fs";
 import { access } from "node:fs/promises";
+import { relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { tellOnce } from "./left.ts";
 import { type InboxFile, isUntouched, type LeftFile, listDrops } from "./list.ts";
@@ -19,6 +20,8 @@ import { findWriters } from "./writers.ts";
  */
 export async function findReadyDrops(options: {
   readonly folder: string;
+  /** Also the folders below; default false. */
+  readonly recursive?: boolean | undefined;
   readonly waitMs: number;
   readonly intervalMs: number;
   readonly settleMs: number;
@@ -31,14 +34,14 @@ export async function findReadyDrops(options: {
   let firstLook: number | undefined;
   for (;;) {
     const lookedAt = performance.now();
-    const { files, left } = await listDrops(folder);
+    const { files, left } = await listDrops(folder, options);
     for (const one of left) tell(one);
     const readable: InboxFile[] = [];
     for (const file of settling.observe(files, lookedAt)) {
       if (await isReadable(file)) readable.push(file);
-      else if (await isUntouched(file)) tell({ name: file.name, reason: "unreadable" });
+      else if (await isUntouched(file)) tell({ name: relative(folder, file.path), reason: "unreadable" });
     }
-    const ready = await leaveOpen(readable, tell);
+    const ready = await leaveOpen(folder, readable, tell);
     firstLook ??= performance.now();
     // What is there at the first look gets the time to settle, however short the wait is.
     const atMost = files.length > 0 ? Math.max(waitMs, settleMs) : waitMs;
@@ -49,12 +52,14 @@ export async function findReadyDrops(options: {
 
 /** The files that no process has open for writing. */
 export async function leaveOpen(
+  folder: string,
   files: readonly InboxFile[],
   tell: (left: LeftFile) => void,
 ): Promise<readonly InboxFile[]> {
   const writers = await findWriters(files);
-  for (const { name, path } of files) {
-    if (writers.has(path)) tell({ name, reason: "open", writer: writers.get(path) });
+  for (const { path } of files) {
+    const writer = writers.get(path);
+    if (writer !== undefined) tell({ name: relative(folder, path), reason: "open", writer });
   }
   return files.filter(({ path }) => !writers.has(path));
 }

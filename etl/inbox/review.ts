@@ -9,6 +9,7 @@ import type { LoadReport, Refusal } from "../load/report.ts";
 import type { Warehouse } from "../warehouse.ts";
 import { findLoadName } from "./archive.ts";
 import { ARCHIVE, type InboxFile, listInbox, lookAt, REJECTED } from "./list.ts";
+import { mirrorFolder, safeMirrorFolder } from "./mirror.ts";
 import { moveDrop } from "./move.ts";
 import {
   findReason,
@@ -27,7 +28,7 @@ export async function listRejected(inbox: string): Promise<readonly RejectedDrop
   const folder = join(inbox, REJECTED);
   // It is made with the first rejected drop.
   if ((await stat(folder).catch(() => undefined)) === undefined) return [];
-  const { files } = await listInbox(folder);
+  const { files } = await listInbox(folder, { recursive: true });
   const drops: RejectedDrop[] = [];
   for (const { name, path, bytes } of files) {
     if (isReason(name)) continue;
@@ -62,7 +63,7 @@ export interface DecisionReport {
 
 export interface RejectedFile {
   readonly inbox: string;
-  /** The drop in the inbox's rejected/: the path begins with `inbox`. */
+  /** The drop in the inbox's rejected/, or in a folder below: the path begins with `inbox`. */
   readonly path: string;
 }
 
@@ -82,7 +83,8 @@ export async function returnRejected({ inbox, path }: RejectedFile): Promise<Dec
   const report = { file: path, decision: "retry" as const, loadId: reason?.loadId ?? null };
   const name = basename(reason?.file ?? path);
   const file = await lookAt(path);
-  const movedTo = file && (await moveDrop({ file, folder: inbox, loadId: null, name }));
+  const folder = await safeMirrorFolder(inbox, path, "");
+  const movedTo = file && (await moveDrop({ file, folder, loadId: null, name }));
   if (movedTo !== undefined) {
     await removeReason(path);
     return { ...report, outcome: "returned", movedTo };
@@ -93,7 +95,7 @@ export async function returnRejected({ inbox, path }: RejectedFile): Promise<Dec
       message: `${path} is being written to, so it stays. Decide again when it is whole.`,
     });
   }
-  for (const place of [join(inbox, name), join(inbox, ARCHIVE, name)]) {
+  for (const place of [join(folder, name), join(mirrorFolder(inbox, path, ARCHIVE), name)]) {
     if ((await lookAt(place)) === undefined) continue;
     await removeReason(path);
     return { ...report, outcome: "already_returned", movedTo: place };
@@ -127,7 +129,8 @@ export async function loadRejected(
   }
   if (outcome === "rejected" || outcome === "failed") return { ...report, ...(error && { error }) };
   const loadedAs = await findLoadName({ ...warehouse, signal }, { outcome, loadId });
-  const movedTo = await moveDrop({ file, folder: join(inbox, ARCHIVE), loadId, loadedAs });
+  const folder = await safeMirrorFolder(inbox, path, ARCHIVE);
+  const movedTo = await moveDrop({ file, folder, loadId, loadedAs });
   if (movedTo === undefined) return report;
   await removeReason(path);
   return { ...report, movedTo };
@@ -163,7 +166,7 @@ async function findLoaded({
   });
   if (loadId === undefined) throw goneError(path);
   await removeReason(path);
-  const archived = await lookAt(join(inbox, ARCHIVE, name));
+  const archived = await lookAt(join(mirrorFolder(inbox, path, ARCHIVE), name));
   return {
     file: path,
     decision: "load",

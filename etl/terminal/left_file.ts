@@ -9,7 +9,7 @@ export function describeLeft({ name: given, reason, writer = "" }: LeftFile): st
     case "link":
       return `${name}: a symbolic link, so it stays where it is: links are not followed. Put the file itself here.`;
     case "folder":
-      return `${name}: a folder, so it stays where it is: only files directly in the inbox are loaded.`;
+      return `${name}: a folder, so it stays where it is: only files directly in the inbox are loaded, unless --recursive is set.`;
     case "pipe":
     case "socket":
     case "device":

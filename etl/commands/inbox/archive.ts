@@ -6,7 +6,7 @@ import { note, writeJson, writeLine } from "../../output.ts";
 import { shorten } from "../../terminal/format.ts";
 import { openProgress } from "../../terminal/progress.ts";
 import { type Context, EXIT, usageError } from "../context.ts";
-import { jsonOption, syncedOnOption } from "../flags.ts";
+import { jsonOption, recursiveOption, syncedOnOption } from "../flags.ts";
 import { declareKind } from "../kind.ts";
 import { withWarehouse } from "../open.ts";
 import { openPlaces, requireInbox } from "./folder.ts";
@@ -14,6 +14,7 @@ import { openPlaces, requireInbox } from "./folder.ts";
 interface Flags {
   readonly json?: boolean;
   readonly syncedOn?: string;
+  readonly recursive?: boolean;
 }
 
 export function defineArchive(verb: Command, context: Context): void {
@@ -24,6 +25,7 @@ export function defineArchive(verb: Command, context: Context): void {
     .argument("<folder>", "the inbox")
     .argument("<file...>", "files in the inbox or in its rejected/; those that are gone are skipped")
     .addOption(syncedOnOption())
+    .addOption(recursiveOption())
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook inbox archive inbox inbox/invoices_2026-10-05.csv\n")
     .action(async (folder: string, files: string[], flags: Flags) =>
@@ -35,16 +37,16 @@ async function archive(
   context: Context,
   folder: string,
   files: readonly string[],
-  { json = false, syncedOn }: Flags,
+  { json = false, syncedOn, recursive }: Flags,
 ): Promise<number> {
   const inbox = await requireInbox(context, folder);
-  const findPlace = await openPlaces(context, inbox);
+  const findPlace = await openPlaces(context, inbox, { recursive });
   const paths: string[] = [];
   for (const file of files) {
     const place = await findPlace(file);
     if (place === undefined) {
       throw usageError(
-        `${printable(file)} lies neither in ${printable(folder)} nor in its ${REJECTED}/. Nothing was moved.`,
+        `${printable(file)} lies neither in ${printable(folder)}${recursive ? " or below" : ""} nor in its ${REJECTED}/. Nothing was moved.`,
       );
     }
     paths.push(place.path);

@@ -4,7 +4,7 @@ import { note, writeJson, writeLine } from "../../output.ts";
 import { describeFinding } from "../../terminal/finding.ts";
 import { countOf, formatCount } from "../../terminal/format.ts";
 import { type Context, EXIT } from "../context.ts";
-import { jsonOption, parseWhole } from "../flags.ts";
+import { jsonOption, parseWhole, recursiveOption } from "../flags.ts";
 import { declareKind } from "../kind.ts";
 import { withWarehouse } from "../open.ts";
 import { requireInbox } from "./folder.ts";
@@ -12,6 +12,7 @@ import { requireInbox } from "./folder.ts";
 interface Flags {
   readonly json?: boolean;
   readonly hashWithin: number;
+  readonly recursive?: boolean;
 }
 
 export function defineCheck(verb: Command, context: Context): void {
@@ -21,12 +22,14 @@ export function defineCheck(verb: Command, context: Context): void {
     )
     .argument("<folder>", "the inbox")
     .option("--hash-within <days>", "hash each file once within so many days; 1: all now", parseWhole(1), 30)
+    .addOption(recursiveOption())
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook inbox check inbox\n")
     .action(async (folder: string, flags: Flags) => context.finish(await check(context, folder, flags)));
 }
 
-async function check(context: Context, folder: string, { json = false, hashWithin }: Flags): Promise<number> {
+async function check(context: Context, folder: string, flags: Flags): Promise<number> {
+  const { json = false, hashWithin, recursive } = flags;
   const inbox = await requireInbox(context, folder);
   const counts: Record<Finding["outcome"], number> = { returned: 0, unknown: 0, failed: 0 };
   const report = await withWarehouse(context, {}, ({ database }) =>
@@ -34,6 +37,7 @@ async function check(context: Context, folder: string, { json = false, hashWithi
       database,
       inbox,
       parts: hashWithin,
+      recursive,
       signal: context.signal,
       onFinding: async (finding) => {
         counts[finding.outcome] += 1;

@@ -1,9 +1,10 @@
 /** The folder that a command line names as inbox, and the files in it. */
 import { constants } from "node:fs";
 import { access, realpath, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, isAbsolute, join, relative, sep } from "node:path";
 import { printable } from "../../escape.ts";
 import { ARCHIVE, REJECTED, refuseLinkedFolder } from "../../inbox/list.ts";
+import { placeOf } from "../../inbox/mirror.ts";
 import { type Context, resolvePath, usageError } from "../context.ts";
 
 /** The path of an inbox that this user may read and move files out of. Those of its folders that are there are folders. */
@@ -22,18 +23,26 @@ export async function requireInbox(context: Context, folder: string): Promise<st
   return inbox;
 }
 
-/** Finds where files lie, directly in the inbox or in its rejected/, and gives their paths as the inbox's begins. */
-export async function openPlaces(context: Context, inbox: string) {
+/**
+ * Finds where files lie: in the inbox itself, with `recursive` in folders below, too, or anywhere in its
+ * rejected/. Gives their paths as the inbox's begins.
+ */
+export async function openPlaces(
+  context: Context,
+  inbox: string,
+  { recursive = false }: { readonly recursive?: boolean | undefined } = {},
+) {
   const real = (path: string) => realpath(path).catch(() => path);
-  const places = new Map<string, "" | typeof REJECTED>([
-    [await real(inbox), ""],
-    [await real(join(inbox, REJECTED)), REJECTED],
-  ]);
+  const realInbox = await real(inbox);
   return async (
     file: string,
   ): Promise<{ readonly folder: "" | typeof REJECTED; readonly path: string } | undefined> => {
-    const path = resolvePath(context, file);
-    const folder = places.get(await real(dirname(path)));
-    return folder === undefined ? undefined : { folder, path: join(inbox, folder, basename(path)) };
+    const given = resolvePath(context, file);
+    const below = relative(realInbox, await real(dirname(given)));
+    if (isAbsolute(below) || below.split(sep)[0] === "..") return undefined;
+    const path = join(inbox, below, basename(given));
+    const { place, folders } = placeOf(inbox, path);
+    if (place === ARCHIVE || (place === "" && folders.length > 0 && !recursive)) return undefined;
+    return { folder: place, path };
   };
 }

@@ -8,7 +8,14 @@ import { describeLeft } from "../../terminal/left_file.ts";
 import { formatTable } from "../../terminal/table.ts";
 import { widthOf } from "../../terminal/width.ts";
 import { type Context, EXIT } from "../context.ts";
-import { jsonOption, parseWhole, settleOption, settleTimeMs, syncedOnOption } from "../flags.ts";
+import {
+  jsonOption,
+  parseWhole,
+  recursiveOption,
+  settleOption,
+  settleTimeMs,
+  syncedOnOption,
+} from "../flags.ts";
 import { declareKind } from "../kind.ts";
 import { requireInbox } from "./folder.ts";
 
@@ -18,6 +25,7 @@ interface ListFlags {
   readonly interval: number;
   readonly settle?: number;
   readonly syncedOn?: string;
+  readonly recursive?: boolean;
   readonly batches: number;
   readonly limit: number;
 }
@@ -32,6 +40,7 @@ export function defineList(verb: Command, context: Context): void {
     .option("--interval <seconds>", "longest time between two looks", parseWhole(1), 2)
     .addOption(settleOption())
     .addOption(syncedOnOption())
+    .addOption(recursiveOption())
     .option("--batches <n>", "at most so many batches", parseWhole(1), 8)
     .option("--limit <n>", "at most so many files, the oldest", parseWhole(1), 2000)
     .addOption(jsonOption())
@@ -43,6 +52,7 @@ async function list(context: Context, folder: string, flags: ListFlags): Promise
   const inbox = await requireInbox(context, folder);
   const ready = await findReadyDrops({
     folder: inbox,
+    recursive: flags.recursive,
     waitMs: flags.wait * 1000,
     intervalMs: flags.interval * 1000,
     settleMs: settleTimeMs(context, flags.settle),
