@@ -2,7 +2,7 @@
  * What a drop is packed in. The first bytes tell: gzip, UTF-16, or plain UTF-8, whatever the file's name says;
  * and what is no CSV file at all. The rules: docs/design.md, "The drop format".
  */
-import { GZIP_BYTES, isGzip } from "./file.ts";
+import { isGzip } from "./file.ts";
 import { inflate, type Source } from "./inflate.ts";
 import { type RefusedEvent, refuseContainer, refuseTruncated } from "./refuse.ts";
 
@@ -13,8 +13,6 @@ const UTF16_LE_MARK = Buffer.from([0xff, 0xfe]);
 const UTF16_BE_MARK = Buffer.from([0xfe, 0xff]);
 /** Source: APPNOTE.TXT of PKWARE: a file in the archive, an empty archive, a part of one that is split. */
 const ZIP = ["PK\u0003\u0004", "PK\u0005\u0006", "PK\u0007\u0008"].map((text) => Buffer.from(text));
-/** Enough to tell which of these a file begins with. */
-const MARK_BYTES = 3;
 /** Half a surrogate pair: with `u`, a regular expression sees a whole one as one character. */
 const HALF_CHARACTER = /[\ud800-\udfff]/u;
 /** A byte that is no part of UTF-8: it stands for half a character. */
@@ -28,68 +26,76 @@ const HEAD_BYTES = 64 * 1024;
  *
  * @param options.namedGzip whether the file's name ends in `.gz`: an empty file of that name is no whole one
  */
-export async function* unpack(options: {
+export async function unpack(options: {
   readonly raw: AsyncIterable<Buffer>;
   readonly namedGzip: boolean;
-}): AsyncGenerator<Buffer | RefusedEvent, void, undefined> {
-  const { head, rest } = await splitHead(options.raw, GZIP_BYTES);
-  if (head.length === 0 && options.namedGzip) {
-    yield refuseTruncated(new Error("the file is empty"));
-    return;
+}): Promise<Source> {
+  const file = await readHead(options.raw);
+  if (file.head.length === 0 && options.namedGzip) {
+    return refuse(file, refuseTruncated(new Error("the file is empty")));
   }
-  yield* judge(decode(isGzip(head) ? inflate(rest) : rest));
+  return decode(isGzip(file.head) ? await readHead(inflate(file.from(0))) : file);
 }
 
-/** The first bytes of a source, at least so many where it has them, and the source with them before it. */
-async function splitHead<T extends Buffer | RefusedEvent>(
-  source: AsyncIterable<T>,
-  bytes: number,
-): Promise<{ readonly head: Buffer; readonly rest: AsyncIterable<T> }> {
+/** A source of which the beginning is known. */
+interface Begun<T> {
+  /** Its first bytes: {@link HEAD_BYTES} after the longest mark, or more, or all of it. */
+  readonly head: Buffer;
+  /** All of it, from an offset on that lies within its first bytes. To be read once. */
+  readonly from: (offset: number) => AsyncIterable<T>;
+  readonly close: () => Promise<void>;
+}
+
+async function readHead<T extends Buffer | RefusedEvent>(source: AsyncIterable<T>): Promise<Begun<T>> {
   const iterator = source[Symbol.asyncIterator]();
   const items: T[] = [];
   let size = 0;
-  let ended = false;
-  while (size < bytes && !ended) {
+  for (let ended = false; !ended && size < HEAD_BYTES + UTF8_MARK.length; ) {
     const next = await iterator.next();
-    if (next.done === true) ended = true;
-    else {
-      items.push(next.value);
-      if (Buffer.isBuffer(next.value)) size += next.value.length;
-      else ended = true;
-    }
+    if (next.done !== true) items.push(next.value);
+    if (next.done !== true && Buffer.isBuffer(next.value)) size += next.value.length;
+    else ended = true;
   }
-  const head = Buffer.concat(items.filter((item) => Buffer.isBuffer(item)));
-  const rest = (async function* () {
+  const buffers = items.filter((item) => Buffer.isBuffer(item));
+  const head = Buffer.concat(buffers);
+  const close = async () => {
+    await iterator.return?.();
+  };
+  async function* from(offset: number) {
     try {
-      yield* items;
+      if (head.length > offset) yield head.subarray(offset) as T;
+      for (const item of items) if (!Buffer.isBuffer(item)) yield item;
       for (let next = await iterator.next(); next.done !== true; next = await iterator.next())
         yield next.value;
     } finally {
-      await iterator.return?.();
+      await close();
     }
+  }
+  return { head, from, close };
+}
+
+async function refuse(begun: Begun<unknown>, refusal: RefusedEvent): Promise<Source> {
+  await begun.close();
+  return (async function* () {
+    yield refusal;
   })();
-  return { head, rest };
 }
 
 function startsWith(bytes: Buffer, mark: Buffer): boolean {
   return bytes.subarray(0, mark.length).equals(mark);
 }
 
-/** UTF-16 as UTF-8; what is UTF-8 passes without its mark. */
-async function* decode(source: Source): AsyncGenerator<Buffer | RefusedEvent, void, undefined> {
-  const { head, rest } = await splitHead(source, MARK_BYTES);
-  if (startsWith(head, UTF16_LE_MARK)) yield* decodeUtf16(rest, false);
-  else if (startsWith(head, UTF16_BE_MARK)) yield* decodeUtf16(rest, true);
-  else yield* startsWith(head, UTF8_MARK) ? skip(rest, UTF8_MARK.length) : rest;
+/** Passes UTF-8 on without its mark, and UTF-16 as UTF-8, unless its beginning shows that it is no CSV file. */
+async function decode(begun: Begun<Buffer | RefusedEvent>): Promise<Source> {
+  const mark = [UTF8_MARK, UTF16_LE_MARK, UTF16_BE_MARK].find((bytes) => startsWith(begun.head, bytes));
+  const offset = mark?.length ?? 0;
+  if (mark === UTF8_MARK || mark === undefined) return judge(begun, offset);
+  return judge(await readHead(decodeUtf16(begun.from(offset), mark === UTF16_BE_MARK)), 0);
 }
 
-async function* skip(source: Source, bytes: number): AsyncGenerator<Buffer | RefusedEvent, void, undefined> {
-  let left = bytes;
-  for await (const item of source) {
-    const cut = Buffer.isBuffer(item) ? item.subarray(left) : item;
-    if (Buffer.isBuffer(item)) left -= Math.min(left, item.length);
-    yield cut;
-  }
+async function judge(begun: Begun<Buffer | RefusedEvent>, offset: number): Promise<Source> {
+  const found = findContainer(begun.head.subarray(offset, offset + HEAD_BYTES));
+  return found === undefined ? begun.from(offset) : refuse(begun, found);
 }
 
 /** Half a surrogate pair, and half a character at the end, become bytes that are no UTF-8. */
@@ -98,7 +104,7 @@ async function* decodeUtf16(
   bigEndian: boolean,
 ): AsyncGenerator<Buffer | RefusedEvent, void, undefined> {
   let held: Buffer = Buffer.alloc(0);
-  for await (const item of skip(source, UTF16_LE_MARK.length)) {
+  for await (const item of source) {
     if (!Buffer.isBuffer(item)) {
       yield item;
       return;
@@ -125,18 +131,6 @@ function encodeUnits(units: Buffer, bigEndian: boolean): Buffer {
   return Buffer.concat(pieces.flatMap((piece, index) => (index === 0 ? [piece] : [NOT_UTF8, piece])));
 }
 
-/** Passes the text on, unless its beginning shows that it is no CSV file. */
-async function* judge(source: Source): AsyncGenerator<Buffer | RefusedEvent, void, undefined> {
-  const { head, rest } = await splitHead(source, HEAD_BYTES);
-  const found = findContainer(head);
-  if (found === undefined) yield* rest;
-  else {
-    yield found;
-    // Begins to read the rest, because only what has begun can be closed: the file, and the inflater.
-    for await (const _ of rest) break;
-  }
-}
-
 function findContainer(head: Buffer): RefusedEvent | undefined {
   if (isGzip(head)) return refuseContainer("a gzip file within a gzip file", "unpack it once");
   if (ZIP.some((signature) => startsWith(head, signature))) {
@@ -144,12 +138,11 @@ function findContainer(head: Buffer): RefusedEvent | undefined {
   }
   if (head.toString("latin1", 0, 5) === "%PDF-")
     return refuseContainer("a PDF", "export the invoices as CSV");
-  const first = head.subarray(0, HEAD_BYTES);
-  if (/^[ \t\r\n]*<(?:!doctype html|html)/i.test(first.toString("latin1"))) {
+  if (/^[ \t\r\n]*<(?:!doctype html|html)/i.test(head.toString("latin1"))) {
     const remedy = "it may be a page that asks to log in, or an error of the server: download the file anew";
     return refuseContainer("an HTML page", remedy);
   }
-  if (first.includes(CR) && !first.includes(LF)) {
+  if (head.includes(CR) && !head.includes(LF)) {
     return refuseContainer("a file whose lines end in CR alone", "save it with LF or CRLF line ends");
   }
   return undefined;

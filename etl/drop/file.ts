@@ -11,12 +11,10 @@ import { errorState, RollbookError } from "../../db/errors.ts";
 export const READ_BYTES = 128 * 1024;
 
 const GZIP = Buffer.from([0x1f, 0x8b]);
-/** How many bytes tell whether a file is compressed. */
-export const GZIP_BYTES = GZIP.length;
 
 /** Whether a file that begins with these bytes is compressed by gzip. */
 export function isGzip(bytes: Buffer): boolean {
-  return bytes.subarray(0, GZIP_BYTES).equals(GZIP);
+  return bytes.subarray(0, GZIP.length).equals(GZIP);
 }
 
 /** What distinguishes a file from another one that was given its name later. */

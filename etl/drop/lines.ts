@@ -214,6 +214,12 @@ function contentEnd(batch: Buffer, lf: number): number {
   return batch[lf - 1] === CR ? lf - 1 : lf;
 }
 
+/** The offset of a byte's next place; infinite where there is none. */
+function nextOf(batch: Buffer, byte: number, from: number): number {
+  const at = batch.indexOf(byte, from);
+  return at < 0 ? Number.POSITIVE_INFINITY : at;
+}
+
 /** Whether a line is the header once more, a byte order mark before it allowed. */
 function isHeaderAgain(header: Buffer, batch: Buffer, from: number, to: number): boolean {
   const start = to - header.length;
@@ -241,7 +247,8 @@ function decideRecords(
   const rows = collectRows(whole);
   const rejects: Reject[] = [];
   let refusal: RefusedEvent | undefined;
-  let quote = whole.indexOf(QUOTE, part.from);
+  // The next quote, once a line asks for it.
+  let quote = -1;
   let at = part.from;
   while (at < whole.length && refusal === undefined) {
     const next = recognise(whole, at, utf8);
@@ -255,8 +262,8 @@ function decideRecords(
     let to = contentEnd(whole, lf);
     let lines = 1;
     let broken = false;
-    if (quote >= 0 && quote < at) quote = whole.indexOf(QUOTE, at);
-    if (quote >= 0 && quote < to) {
+    if (quote < at) quote = nextOf(whole, QUOTE, at);
+    if (quote < to) {
       const end = findRecordEnd(whole, at, delimiter);
       if (end.kind === "open" && !part.last) break;
       if (end.kind === "whole") ({ lf, lines } = end);

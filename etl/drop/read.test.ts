@@ -64,8 +64,10 @@ async function* chunksOf(...chunks: (string | Buffer)[]): AsyncGenerator<Buffer,
   for (const chunk of chunks) yield Buffer.from(chunk);
 }
 
-const readText = (...chunks: (string | Buffer)[]) =>
-  gather(readLines({ source: unpack({ raw: chunksOf(...chunks), namedGzip: false }), rules: RULES }));
+async function readText(...chunks: (string | Buffer)[]): Promise<Reading> {
+  const source = await unpack({ raw: chunksOf(...chunks), namedGzip: false });
+  return gather(readLines({ source, rules: RULES }));
+}
 
 async function readFileOf(content: string | Buffer, gzip = false): Promise<Reading> {
   const path = join(folder, gzip ? "drop.csv.gz" : "drop.csv");

@@ -42,7 +42,7 @@ export async function* readDrop(options: {
     onBytes?.(bytes);
   };
   const raw = watchChunks(readFileBytes({ path, follow, signal }), onChunk);
-  const source = unpack({ raw, namedGzip: /\.gz$/i.test(path) });
+  const source = await unpack({ raw, namedGzip: /\.gz$/i.test(path) });
   for await (const event of readLines({ source, rules })) {
     throwIfAborted(path, signal);
     if (event.kind === "refused") {
