@@ -10,6 +10,7 @@ import { chooseAccount } from "../embedded/account.ts";
 import { placeOf } from "../embedded/place.ts";
 import { loadBinaries, run } from "../embedded/programs.ts";
 import { openEmbeddedServer } from "../embedded/server.ts";
+import { errorState, SQLSTATE } from "../errors.ts";
 import { type Certificate, makeCertificate } from "./certificates.ts";
 import { makeServerHome } from "./home.ts";
 import { until } from "./own_server.ts";
@@ -97,7 +98,12 @@ export async function openTlsServer(): Promise<TlsServer> {
   const presented = (certificate: Certificate) => async () =>
     (await askCertificate(port)) === certificate.certificate.replace(/\s/g, "");
   try {
-    await until("the server answers", async () => isRunning(server) && (await presented(first)()));
+    await until(
+      "the server presents its certificate",
+      async () => isRunning(server) && (await presented(first)()),
+    );
+    // It does so before it takes anybody in.
+    await until("the server takes sessions", async () => isRunning(server) && (await takesSessions(query)));
   } catch (error) {
     await end("SIGQUIT");
     throw error;
@@ -125,6 +131,16 @@ export async function openTlsServer(): Promise<TlsServer> {
       rmSync(home, { recursive: true, force: true });
     },
   };
+}
+
+async function takesSessions(query: TlsServer["query"]): Promise<boolean> {
+  try {
+    await query("select 1");
+    return true;
+  } catch (error) {
+    if (errorState(error) === SQLSTATE.cannotConnectNow) return false;
+    throw error;
+  }
 }
 
 function isRunning(server: ChildProcess): boolean {
