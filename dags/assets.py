@@ -7,7 +7,8 @@ from typing import Final
 from airflow.sdk import Asset
 
 TOTALS: Final = Asset(name="venue_daily_totals", group="rollbook")
-"""New totals. An event's `extra`: `files`, `rows` (counts by outcome), `partitions` (name to invoices and total)."""
+"""New totals. An event's `extra`: `files`, `rows` (counts by outcome), `partitions` (name to invoices and total),
+`quarantined` (loaded drops with rejected lines, each with `file`, `load_id`, `reasons` and `suspicious`)."""
 
 REJECTED_DROPS: Final = Asset(name="rejected_drops", group="rollbook")
-"""Drops were rejected. An event's `extra`: `drops`, each with `file` and `error`."""
+"""Drops were rejected. An event's `extra`: `drops`, each with `file`, `error` and `reasons` (of rejected lines)."""

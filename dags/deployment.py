@@ -22,10 +22,18 @@ COMMAND: Final = CHECKOUT / "dist" / "rollbook.js"
 INBOX: Final = os.environ.get("ROLLBOOK_INBOX", "/data/inbox")
 """The mounted folder that drops are put into; done ones go to its archive/ and rejected/."""
 
+
+def is_on(name: str) -> bool:
+    return os.environ.get(name, "false").lower() in ("1", "true", "yes")
+
+
 MAX_REJECTS: Final = os.environ.get("ROLLBOOK_MAX_REJECTS", "0.01")
 """The greatest share of rejected lines; above it a drop is rejected."""
 
-DECIMAL_COMMA: Final = os.environ.get("ROLLBOOK_DECIMAL_COMMA", "false").lower() in ("1", "true", "yes")
+REFUSE_SUSPICIOUS: Final = is_on("ROLLBOOK_REFUSE_SUSPICIOUS")
+"""Whether a drop is rejected when its rejected lines look like more than single bad lines."""
+
+DECIMAL_COMMA: Final = is_on("ROLLBOOK_DECIMAL_COMMA")
 
 SYNC_SLACK: Final = os.environ.get("ROLLBOOK_SYNC_SLACK", "0")
 """How many days after its sync date a drop may hold."""

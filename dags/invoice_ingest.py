@@ -12,7 +12,16 @@ from airflow.sdk import AssetAlias, Metadata, TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from assets import REJECTED_DROPS, TOTALS
-from deployment import DAG_ARGS, FORMAT_FLAGS, INBOX, LONG_WORK, MAX_REJECTS, SETTLE, WAREHOUSE_POOL
+from deployment import (
+    DAG_ARGS,
+    FORMAT_FLAGS,
+    INBOX,
+    LONG_WORK,
+    MAX_REJECTS,
+    REFUSE_SUSPICIOUS,
+    SETTLE,
+    WAREHOUSE_POOL,
+)
 from node_cli import JsonObject, NodeCliOperator
 
 # An asset among the outlets has an event after each success; through an alias only when there is something to tell.
@@ -40,7 +49,20 @@ def sum_up(reports: list[JsonObject]) -> JsonObject:
             for name in ("read", "inserted", "corrected", "unchanged", "superseded", "rejected")
         },
         "partitions": sorted({name for one in reports for name in one["partitions"]}),
-        "rejected": [{"file": one["file"], "error": one["error"]} for one in rejected[:NAMES_KEPT]],
+        "rejected": [
+            {"file": one["file"], "error": one["error"], "reasons": one["reasons"]}
+            for one in rejected[:NAMES_KEPT]
+        ],
+        "quarantined": [
+            {
+                "file": one["file"],
+                "load_id": one["loadId"],
+                "reasons": one["reasons"],
+                "suspicious": one["suspicious"],
+            }
+            for one in reports
+            if one["outcome"] == "loaded" and one["reasons"]
+        ][:NAMES_KEPT],
     }
 
 
@@ -110,6 +132,7 @@ def invoice_ingest() -> None:
         execution_timeout=timedelta(minutes=15, seconds=SETTLE),
         doc_md="Drops that nobody writes any more, oldest sync date first, in at most 8 batches.",
     )
+    refuse_suspicious = ["--refuse-suspicious"] if REFUSE_SUSPICIOUS else []
     load_drops = NodeCliOperator.partial(
         task_id="load_drops",
         arguments=[
@@ -121,6 +144,7 @@ def invoice_ingest() -> None:
             "--no-follow",
             "--max-rejects",
             MAX_REJECTS,
+            *refuse_suspicious,
             *FORMAT_FLAGS,
         ],
         digest=sum_up,
@@ -177,6 +201,7 @@ def invoice_ingest() -> None:
             extra={
                 "files": add_up(batch["files"] for batch in batches),
                 "rows": add_up(batch["rows"] for batch in batches),
+                "quarantined": [one for batch in batches for one in batch["quarantined"]][:NAMES_KEPT],
                 "partitions": {name: totals.get(name) for name in sorted(touched | totals.keys())},
             },
         )

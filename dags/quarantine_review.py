@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
 
@@ -44,6 +45,18 @@ def to_review(drops: list[JsonObject]) -> list[JsonObject]:
         {"path": drop["path"], "subject": f"Rejected: {name_of(drop)}", "body": explain(drop)}
         for drop in drops[:ASKED_AT_ONCE]
     ]
+
+
+def to_show(open_rejects: list[JsonObject]) -> JsonObject:
+    """Rejected lines of loaded drops that nobody has decided on, with the money at stake as far as it can be read."""
+    return {
+        "lines": sum(one["lines"] for one in open_rejects),
+        "total": str(sum((Decimal(one["total"] or 0) for one in open_rejects), Decimal())),
+        "open": [
+            {name: one[name] for name in ("loadId", "fileName", "reason", "lines", "total", "remedy")}
+            for one in open_rejects[:ASKED_AT_ONCE]
+        ],
+    }
 
 
 def name_of(drop: JsonObject) -> str:
@@ -113,6 +126,9 @@ class DecisionOperator(NodeCliOperator):
 Begins when a drop is rejected, and every morning while there are any that nobody has decided on. Each waits under *Required Actions*
 for one of: load the good lines, try again, keep it out. After a day without an answer nothing is done, and the next run asks again.
 It is a DAG of its own, so the ingest never waits for people.
+
+`list_open_rejects` shows the rejected lines of *loaded* drops that nobody has decided on, with the money at stake: in its log, and as its
+result. Decide with `rollbook rejects retry` or `rollbook rejects dismiss`.
 """,
 )
 def quarantine_review() -> None:
@@ -124,6 +140,13 @@ def quarantine_review() -> None:
         digest=to_review,
         skip_when_empty=True,
         doc_md="Drops in rejected/ that nobody has decided on.",
+    )
+
+    NodeCliOperator(
+        task_id="list_open_rejects",
+        arguments=["rejects", "--open", "--json"],
+        digest=to_show,
+        doc_md="Rejected lines of loaded drops that nobody has decided on, with the money at stake.",
     )
 
     @task_group

@@ -17,6 +17,7 @@ export const LOCK = {
   closePartition: 0x526f6c37,
   verifyPartition: 0x526f6c38,
   takeOutOlder: 0x526f6c39,
+  decideRejects: 0x526f6c3a,
 } as const;
 
 /** The statement of {@link lockUntilEnd}, to be sent along with others. */

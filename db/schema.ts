@@ -5,6 +5,7 @@
  * Dates and instants are strings as PostgreSQL prints them (`YYYY-MM-DD`; ISO with offset), money is a string
  * with two decimals, counts are numbers (they stay below 2^53).
  */
+import { sql } from "drizzle-orm";
 import {
   bigint,
   boolean,
@@ -19,13 +20,17 @@ import {
   timestamp,
   uuid,
 } from "drizzle-orm/pg-core";
+import type { ReasonSummary, Suspicion } from "./reason_summary.ts";
 
 export const GRANULARITIES = ["day", "week", "month", "quarter", "year"] as const;
 /** The range of creation dates that one partition holds. */
 export type Granularity = (typeof GRANULARITIES)[number];
 
-export const LOAD_STATUSES = ["loaded", "rejected", "failed", "repair"] as const;
-/** What became of a load; `repair` is the ledger entry of an adjustment by `verify --repair`. */
+export const LOAD_STATUSES = ["loaded", "rejected", "failed", "repair", "retry"] as const;
+/**
+ * What became of a load; `repair` is the ledger entry of an adjustment by `verify --repair`, `retry` that of rejected lines
+ * which were read again.
+ */
 export type LoadStatus = (typeof LOAD_STATUSES)[number];
 
 export const PARTITION_STATES = ["open", "stale", "detached", "dropped"] as const;
@@ -78,6 +83,10 @@ export const loads = warehouse.table("loads", {
   knownAt: instant("known_at"),
   errorCode: text("error_code"),
   errorMessage: text("error_message"),
+  reasons: jsonb("reasons").$type<readonly ReasonSummary[]>().notNull().default([]),
+  suspicious: text("suspicious").array().$type<readonly Suspicion[]>().notNull().default([]),
+  /** Of a retry: the load whose rejected lines were read again. */
+  retryOf: integer("retry_of"),
 });
 
 export const rejects = warehouse.table(
@@ -90,6 +99,19 @@ export const rejects = warehouse.table(
     raw: bytea("raw").notNull(),
   },
   (table) => [primaryKey({ columns: [table.loadId, table.line] })],
+);
+
+/** Who decided that the rejected lines of a load and reason stay out, when, and why. */
+export const dismissals = warehouse.table(
+  "dismissals",
+  {
+    loadId: integer("load_id").notNull(),
+    reason: text("reason").notNull(),
+    because: text("because").notNull(),
+    dismissedBy: text("dismissed_by").notNull().default(sql`session_user`),
+    dismissedAt: instant("dismissed_at").notNull().default(sql`clock_timestamp()`),
+  },
+  (table) => [primaryKey({ columns: [table.loadId, table.reason] })],
 );
 
 export const invoices = warehouse.table(
@@ -205,11 +227,35 @@ export const loadHistory = reports
     knownAt: instant("known_at"),
     errorCode: text("error_code"),
     errorMessage: text("error_message"),
+    reasons: jsonb("reasons").$type<readonly ReasonSummary[]>().notNull(),
+    suspicious: text("suspicious").array().$type<readonly Suspicion[]>().notNull(),
+    retryOf: integer("retry_of"),
   })
   .existing();
 
 /** A load as the reports show it. */
 export type ReportedLoad = Readonly<typeof loadHistory.$inferSelect>;
+
+export const openRejects = reports
+  .view("open_rejects", {
+    loadId: integer("load_id").notNull(),
+    fileName: text("file_name").notNull(),
+    syncedOn: day("synced_on"),
+    reason: text("reason").notNull(),
+    column: text("column_name"),
+    lines: count("lines"),
+    firstLine: count("first_line"),
+    firstCell: text("first_cell"),
+    /** Of the totals that could be read, in euros. */
+    total: numeric("total", { precision: 24, scale: 2 }),
+    totalsRead: count("totals_read"),
+    remedy: text("remedy"),
+    rejectedAt: instant("rejected_at"),
+  })
+  .existing();
+
+/** Rejected lines of one load and reason that nobody has decided on. */
+export type OpenRejects = Readonly<typeof openRejects.$inferSelect>;
 
 export const partitionFreshness = reports
   .view("partition_freshness", {

@@ -156,10 +156,13 @@ test("load --json tells of each drop what the design says, in this order, and no
   const { code, stdout, stderr } = await run(
     ...["load", "a_2026-01-02.csv", "b_2026-01-03.csv", "a_2026-01-02.csv", "--json", "--max-rejects", "0.1"],
   );
-  expect([code, stderr]).toEqual([0, ""]);
+  expect([code, stderr]).toEqual([
+    0,
+    "warning: b_2026-01-03.csv (load 2) is suspicious: the rejected lines hold more than 1 % of the file's money\n",
+  ]);
   const [first, second, third] = jsonLines(stdout);
   expect(Object.keys(first ?? {})).toEqual(
-    ["file", "outcome", "loadId", "syncedOn", "rows", "partitions", "durationMs"], // no error
+    ["file", "outcome", "loadId", "syncedOn", "rows", "reasons", "suspicious", "partitions", "durationMs"], // no error
   );
   const fill = (counts: object) => ({
     read: 0,
@@ -177,6 +180,8 @@ test("load --json tells of each drop what the design says, in this order, and no
     loadId: expect.any(Number),
     syncedOn: "2026-01-02",
     rows: fill({ read: 4, inserted: 3, superseded: 1 }),
+    reasons: [],
+    suspicious: [],
     partitions: ["2025-12", "2026-01"],
     durationMs,
   });
@@ -186,6 +191,21 @@ test("load --json tells of each drop what the design says, in this order, and no
     loadId: expect.any(Number),
     syncedOn: "2026-01-03",
     rows: fill({ read: 14, inserted: 11, corrected: 1, unchanged: 1, rejected: 1 }),
+    reasons: [
+      {
+        reason: "bad_uuid",
+        column: "invoice_id",
+        count: 1,
+        line: 1,
+        cell: "no-uuid",
+        total: "1.00",
+        totals: 1,
+        createdOn: null,
+        remedy:
+          "if it is a header, name the columns venue_id, invoice_id, datetime_created and total in it, or leave it out",
+      },
+    ],
+    suspicious: ["much_money"],
     partitions: ["2026-01"],
     durationMs,
   });
@@ -195,6 +215,8 @@ test("load --json tells of each drop what the design says, in this order, and no
     loadId: first?.loadId,
     syncedOn: "2026-01-02",
     rows: fill({}),
+    reasons: [],
+    suspicious: [],
     partitions: [],
     durationMs,
   });
@@ -411,7 +433,13 @@ test("status --json is one object; a stale partition and a short lock table are 
   expect([code, stderr]).toEqual([0, ""]);
   const [status, ...more] = jsonLines(stdout);
   expect(more).toEqual([]);
-  expect(Object.keys(status ?? {})).toEqual(["settings", "partitions", "lastLoads", "warnings"]);
+  expect(Object.keys(status ?? {})).toEqual([
+    "settings",
+    "partitions",
+    "lastLoads",
+    "openRejects",
+    "warnings",
+  ]);
   expect(status).toMatchObject({
     settings: { timeZone: "UTC", granularity: "month", earliest: "2000-01-01" },
     lastLoads: [{ fileName: "a_2026-01-02.csv", sha256: expect.stringMatching(/^[0-9a-f]{64}$/), read: 1 }],
@@ -470,7 +498,7 @@ test("loads lists the ledger, newest first, in the warehouse's zone", async () =
 
 test("rejects gives each refused line back, byte by byte", async () => {
   const { folder, run } = await makeWarehouse();
-  expect(await run("rejects")).toMatchObject({ code: 0, stdout: "No rejects.\n" });
+  expect(await run("rejects")).toMatchObject({ code: 0, stdout: "No rejects are open.\n" });
   writeFileSync(
     join(folder, "a_2026-01-02.csv"),
     Buffer.concat([
@@ -503,7 +531,7 @@ test("rejects gives each refused line back, byte by byte", async () => {
       raw: `${"long".repeat(60)},${invoiceId(2)},2026-01-01,1`,
     },
   ]);
-  const table = await run("rejects");
+  const table = await run("rejects", "--load", String(loadId));
   expect(table.stdout).toContain("\\u{1b}[2J");
   expect(table.stdout).toContain("longlong...");
   const unknown = await run("rejects", "--load", "99");
@@ -515,10 +543,10 @@ test("a table of rejects stops at 200 lines, --json gives all", async () => {
   const { folder, run } = await makeWarehouse();
   writeDrop(folder, "a_2026-01-02.csv", Array(250).fill(BAD));
   await run("load", "a_2026-01-02.csv");
-  const table = (await run("rejects")).stdout.trimEnd().split("\n");
+  const table = (await run("rejects", "--load", "1")).stdout.trimEnd().split("\n");
   expect(table).toHaveLength(202);
   expect(table.at(-1)).toBe("... and 50 more lines; --json gives all.");
-  expect(jsonLines((await run("rejects", "--json")).stdout)).toHaveLength(250);
+  expect(jsonLines((await run("rejects", "--load", "1", "--json")).stdout)).toHaveLength(250);
 });
 
 test("verify exits 1 and names what diverges; --repair mends it and proves it", async () => {

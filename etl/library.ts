@@ -17,6 +17,7 @@ import { verifyWarehouse as verify } from "./verify/verify.ts";
 import { type OpenDatabase, openWarehouse as open, openConfigured } from "./warehouse.ts";
 
 export { type ErrorCode, RollbookError } from "../db/errors.ts";
+export type { ReasonSummary, Suspicion } from "../db/reason_summary.ts";
 export type { LineCounts, LoadOutcome, LoadReport } from "./load/report.ts";
 export type { LoadProgress, LoadStep } from "./load/steps.ts";
 
@@ -118,6 +119,8 @@ export interface LoadOptions extends Work {
   readonly syncSlack?: number;
   /** Greatest share of rejected lines, 0 to 1; above it the file is rejected. Default 0.01. */
   readonly maxRejects?: number;
+  /** Rejects the file when its rejected lines look like more than single bad lines; default false. */
+  readonly refuseSuspicious?: boolean;
   /** In totals comma and point change places: `1.234,50`. Default false. */
   readonly decimalComma?: boolean;
   readonly onProgress?: (progress: LoadProgress) => void;

@@ -72,6 +72,7 @@ AIRFLOW_UID=$uid
 
 # All of these may be set; the values are the defaults.
 #ROLLBOOK_MAX_REJECTS=0.01
+#ROLLBOOK_REFUSE_SUSPICIOUS=false
 #ROLLBOOK_DECIMAL_COMMA=false
 #ROLLBOOK_SETTLE=2
 #ROLLBOOK_SYNC_SLACK=0

@@ -44,6 +44,8 @@ const LEDGER_COLUMNS = [
   "known_at",
   "error_code",
   "error_message",
+  "reasons",
+  "suspicious",
 ];
 const CORRECTED_COLUMNS = ["created_at", "total", "load_id", "synced_on"];
 /**
@@ -60,6 +62,8 @@ const TABLES: Readonly<Record<string, Rights>> = {
   venues: forLoader("select", "insert(venue_id)"),
   loads: forLoader("select", "insert", ...updateOf(LEDGER_COLUMNS)),
   rejects: forLoader("select", "insert"),
+  // Who and when are the database's to say.
+  dismissals: forLoader("select", "insert(load_id)", "insert(reason)", "insert(because)"),
   // Delete: if two lines of a drop have one key and are far from each other, the earlier is deleted again.
   invoices: forLoader("select", "insert", "delete", ...updateOf(CORRECTED_COLUMNS)),
   // Select: verify counts the corrections.

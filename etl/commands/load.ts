@@ -94,6 +94,8 @@ async function showUntried(context: Context, files: readonly string[], flags: Lo
         loadId: null,
         syncedOn,
         rows: NO_LINES,
+        reasons: [],
+        suspicious: [],
         partitions: [],
         durationMs: 0,
         error: { code: "connection", message },

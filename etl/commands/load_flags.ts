@@ -5,6 +5,7 @@ import { jsonOption, parseShare, parseWhole } from "./flags.ts";
 export interface LoadFlags extends FormatFlags {
   readonly refresh: boolean;
   readonly maxRejects: number;
+  readonly refuseSuspicious?: boolean;
   readonly syncedOn?: string;
   readonly ignoreMissing?: boolean;
   readonly follow: boolean;
@@ -21,6 +22,10 @@ export function addLoadOptions(command: Command): Command {
     )
       .argParser(parseShare)
       .default(0.01),
+  );
+  command.option(
+    "--refuse-suspicious",
+    "reject a file whose rejected lines look like more than single bad lines: three or more and all of one reason, more than 1 % of the file's money, or lines of one day after the sync date",
   );
   return addFormatOptions(command).addOption(jsonOption());
 }

@@ -4,6 +4,7 @@ import type { FileGuard } from "../drop/file.ts";
 import { printable } from "../escape.ts";
 import { loadDrop } from "../load/load.ts";
 import type { LoadReport } from "../load/report.ts";
+import { describeSuspicions } from "../load/suspicion.ts";
 import { note, writeJson, writeLine } from "../output.ts";
 import { shorten } from "../terminal/format.ts";
 import { loadShare, startDescription } from "../terminal/load_progress.ts";
@@ -37,6 +38,10 @@ export async function showLoad(
     const remedy = "If there should be some, its export may have failed.";
     note(context, `warning: ${printable(report.file)} holds no invoices. ${remedy}`);
   }
+  if (report.outcome === "loaded" && report.suspicious.length > 0) {
+    const why = describeSuspicions(report.suspicious);
+    note(context, `warning: ${printable(report.file)} (load ${report.loadId}) is suspicious: ${why}`);
+  }
   return report;
 }
 
@@ -47,6 +52,7 @@ export async function loadWithProgress(
   file: string,
   flags: FileGuard & {
     readonly maxRejects: number;
+    readonly refuseSuspicious?: boolean | undefined;
     readonly syncedOn?: string | undefined;
     readonly decimalComma?: boolean | undefined;
     readonly syncSlack?: number | undefined;
@@ -65,6 +71,7 @@ export async function loadWithProgress(
     listed: flags.listed,
     syncedOn: flags.syncedOn,
     maxRejects: flags.maxRejects,
+    refuseSuspicious: flags.refuseSuspicious,
     decimalComma: flags.decimalComma,
     syncSlack: flags.syncSlack,
     again: flags.again,

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { printable } from "../escape.ts";
 import { note, writeJson, writeLine } from "../output.ts";
 import { type Freshness, readStatus } from "../reports/status.ts";
-import { countOf, describeDays } from "../terminal/format.ts";
+import { countOf, describeDays, formatEuros } from "../terminal/format.ts";
 import { formatLoads } from "../terminal/loads.ts";
 import { formatPartitions } from "../terminal/partitions.ts";
 import { widthOf } from "../terminal/width.ts";
@@ -71,6 +71,14 @@ async function status(
         ? formatLoads(found.lastLoads, width)
         : "No loads yet. Load a file: rollbook load FILE",
     );
+    const { files, lines, total } = found.openRejects;
+    if (lines > 0) {
+      const stake = `${countOf(lines, "line")} of ${countOf(files, "file")} refused and not decided on`;
+      await writeLine(
+        context,
+        `\n${stake}, ${formatEuros(total)} as far as it can be read: rollbook rejects`,
+      );
+    }
     for (const warning of found.warnings) note(context, `warning: ${warning}`);
     return EXIT.done;
   });

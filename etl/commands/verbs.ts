@@ -62,8 +62,8 @@ export const VERBS: readonly Verb[] = [
   },
   {
     name: "rejects",
-    summary: "the quarantine: refused lines, with reason and raw text",
-    read: async () => (await import("./rejects.ts")).defineRejects,
+    summary: "the quarantine: refused lines that are open, and what to do about them",
+    read: async () => (await import("./rejects/rejects.ts")).defineRejects,
   },
   {
     name: "sql",

@@ -132,6 +132,30 @@ export async function readOffsets(options: {
   return new Map(result.rows.map(({ date, offset, steady }) => [date, steady ? offset : null]));
 }
 
+/** `created_on` of times: in seconds since 1970-01-01, where `walls` reads the wall clock as if it were UTC. */
+export async function readCreatedOn(options: {
+  readonly session: Session;
+  readonly timeZone: string;
+  readonly dayStarts: string;
+  readonly times: readonly { readonly kind: "walls" | "instants"; readonly second: number }[];
+}): Promise<readonly string[]> {
+  const { session, timeZone, dayStarts, times } = options;
+  const seconds = times.map(({ second }) => second);
+  const walls = times.map(({ kind }) => kind === "walls");
+  const result = await session.db.execute<{ date: string }>(sql`
+    select ((instant at time zone ${timeZone}) - ${dayStarts}::interval)::date::text as date
+    from unnest(${sql.param(seconds)}::float8[], ${sql.param(walls)}::boolean[])
+      with ordinality as times (second, wall, position)
+    cross join lateral (
+      select case when wall
+               then (to_timestamp(second) at time zone 'UTC') at time zone ${timeZone}
+               else to_timestamp(second)
+             end as instant
+    ) t
+    order by position`);
+  return result.rows.map(({ date }) => date);
+}
+
 /** The date that the wall clock of the warehouse shows at an instant, whenever its days start. */
 export async function readWallDate(options: {
   readonly session: Session;

@@ -29,6 +29,8 @@ export interface RowsEvent {
   readonly copy: Buffer;
   /** How many lines `copy` holds. */
   readonly rows: number;
+  /** The number of the first line of each of these, where that is asked for. */
+  readonly lines?: readonly number[] | undefined;
   readonly rejects: readonly Reject[];
 }
 
@@ -51,6 +53,7 @@ const TERMINATOR = Buffer.from("\r\n");
 /** How far the drop is read, and how its records are decided once the dialect is known. */
 interface Reading {
   readonly rules: LineRules;
+  readonly numbered: boolean;
   /** Lines read so far, empty ones too. */
   line: number;
   known: Known | undefined;
@@ -68,8 +71,11 @@ interface Known {
 export async function* readLines(options: {
   readonly source: Source;
   readonly rules: LineRules;
+  /** Whether the events have the numbers of the lines; default false. */
+  readonly numbered?: boolean | undefined;
 }): AsyncGenerator<LinesEvent, void, undefined> {
-  const reading: Reading = { rules: options.rules, line: 0, known: undefined };
+  const { rules, numbered = false } = options;
+  const reading: Reading = { rules, numbered, line: 0, known: undefined };
   // The beginning of a line, a record or a head whose end has not come yet, and of these the open line.
   let held: Buffer[] = [];
   let openBytes = 0;
@@ -246,6 +252,7 @@ function decideRecords(
   const utf8 = isUtf8(whole);
   const rows = collectRows(whole);
   const rejects: Reject[] = [];
+  const numbers: number[] | undefined = reading.numbered ? [] : undefined;
   let refusal: RefusedEvent | undefined;
   // The next quote, once a line asks for it.
   let quote = -1;
@@ -255,6 +262,7 @@ function decideRecords(
     if (next >= 0) {
       reading.line++;
       rows.pass(at, next);
+      numbers?.push(reading.line);
       at = next;
       continue;
     }
@@ -277,14 +285,18 @@ function decideRecords(
     } else if (to > at && !(header !== undefined && isHeaderAgain(header, whole, at, to))) {
       const bytes = { batch: whole, from: at, to, utf8, line, lines, broken };
       const decided = validateRecord({ bytes, format });
-      if (typeof decided === "string") rows.write(decided);
-      else if (decided !== undefined) rejects.push(decided);
+      if (typeof decided === "string") {
+        rows.write(decided);
+        numbers?.push(line);
+      } else if (decided !== undefined) rejects.push(decided);
     }
     at = lf + 1;
   }
   const { copy, count } = rows.finish();
   const events: LinesEvent[] = [];
-  if (count > 0 || rejects.length > 0) events.push({ kind: "rows", copy, rows: count, rejects });
+  if (count > 0 || rejects.length > 0) {
+    events.push({ kind: "rows", copy, rows: count, lines: numbers, rejects });
+  }
   if (refusal !== undefined) events.push(refusal);
   return { events, taken: at };
 }

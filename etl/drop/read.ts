@@ -30,10 +30,12 @@ export async function* readDrop(options: {
   /** Whether a symbolic link is followed; default true. */
   readonly follow?: boolean | undefined;
   readonly rules: LineRules;
+  /** Whether the events have the numbers of the lines; default false. */
+  readonly numbered?: boolean;
   readonly signal?: AbortSignal | undefined;
   readonly onBytes?: ((rawBytes: number) => void) | undefined;
 }): AsyncGenerator<ReadEvent, void, undefined> {
-  const { path, follow, rules, signal, onBytes } = options;
+  const { path, follow, rules, numbered, signal, onBytes } = options;
   const hash = createHash("sha256");
   let bytes = 0;
   const onChunk = (chunk: Buffer) => {
@@ -43,7 +45,7 @@ export async function* readDrop(options: {
   };
   const raw = watchChunks(readFileBytes({ path, follow, signal }), onChunk);
   const source = await unpack({ raw, namedGzip: /\.gz$/i.test(path) });
-  for await (const event of readLines({ source, rules })) {
+  for await (const event of readLines({ source, rules, numbered })) {
     throwIfAborted(path, signal);
     if (event.kind === "refused") {
       yield { ...event, message: `${basename(path)}: ${event.message}` };

@@ -102,6 +102,10 @@ test("loaded drops go to archive/, rejected ones to rejected/ with their reason,
     rejectedAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+\+00:00$/),
     error: loaded[1]?.error,
     rows: { read: 3, rejected: 2 },
+    reasons: [
+      expect.objectContaining({ reason: "wrong_column_count", count: 1, line: 3, cell: "café", total: null }),
+      expect.objectContaining({ reason: "bad_uuid", count: 1, line: 2, cell: "no-uuid", total: "1.00" }),
+    ],
     lines: [
       { line: 2, reason: "bad_uuid", column: "invoice_id", raw: BAD },
       { line: 3, reason: "wrong_column_count", column: null, raw: "café" },

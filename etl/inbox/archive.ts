@@ -256,6 +256,8 @@ export async function findLoadOfUndated(
       loadId,
       syncedOn,
       rows: NO_LINES,
+      reasons: [],
+      suspicious: [],
       partitions: [],
       touched,
       durationMs,

@@ -5,6 +5,7 @@ import { rename, unlink, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { inArray, sql } from "drizzle-orm";
 import type { Database } from "../../db/client.ts";
+import type { ReasonSummary } from "../../db/reason_summary.ts";
 import { type Load, loads, rejects, type Settings } from "../../db/schema.ts";
 import { openRegularFile } from "../drop/file.ts";
 import { toJson } from "../escape.ts";
@@ -20,6 +21,8 @@ export interface Reason {
   readonly rejectedAt: string | null;
   readonly error: Refusal | null;
   readonly rows: { readonly read: number; readonly rejected: number } | null;
+  /** What was rejected, by reason. */
+  readonly reasons: readonly ReasonSummary[];
   /** The first of the rejected lines. */
   readonly lines: readonly ReasonLine[];
   /** When somebody decided that it stays rejected. */
@@ -94,6 +97,7 @@ function reasonOf(load: Load, lines: readonly ReasonLine[]): Reason {
     rejectedAt: isoInstant(load.finishedAt),
     error: load.errorCode === null ? null : { code: load.errorCode, message: load.errorMessage ?? "" },
     rows: { read: load.read, rejected: load.rejected },
+    reasons: load.reasons,
     lines,
   };
 }
@@ -107,6 +111,7 @@ export function unknownReason(path: string): Reason {
     rejectedAt: null,
     error: null,
     rows: null,
+    reasons: [],
     lines: [],
   };
 }

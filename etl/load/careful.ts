@@ -1,10 +1,19 @@
 /** The careful way of a load: stage all lines, prepare the warehouse for them, and merge them by key. */
+import type { Transaction } from "../../db/client.ts";
+import type { Suspicion } from "../../db/reason_summary.ts";
 import { refuseChangedFile } from "./changed.ts";
-import { addStagedVenues, countUnderTwoKeys, mergeStaging, readStagedDates } from "./merge.ts";
+import {
+  addStagedVenues,
+  countUnderTwoKeys,
+  mergeStaging,
+  readStagedDates,
+  sumStagedMoney,
+} from "./merge.ts";
 import { openPartitions } from "./prepare.ts";
 import { isTooMany, refuseTooMany } from "./quarantine.ts";
 import { NO_LINES, type Refusal } from "./report.ts";
 import { emptyStaging, type Staged, stageDrop, takeStagingSlot } from "./stage.ts";
+import { findSuspicions, refuseSuspicious } from "./suspicion.ts";
 import type { LoadTask, TaskResult } from "./task.ts";
 
 export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
@@ -14,10 +23,18 @@ export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
   const staged = await stageDrop(task, slot);
   await refuseChangedFile(staged.sha256, task);
   const read = staged.rows + staged.rejected;
+  const { reasons } = staged;
+  const nothing = { ...NO_LINES, read, rejected: staged.rejected };
   const refusal = staged.refusal ?? findTooMany(staged, task);
   if (refusal !== null) {
     await emptyStaging(tx, slot);
-    return { kind: "refused", rows: { ...NO_LINES, read, rejected: staged.rejected }, refusal };
+    return { kind: "refused", rows: nothing, reasons, suspicious: [], refusal };
+  }
+  const suspicious = await findStagedSuspicions(staged, tx, slot);
+  if (task.refuseSuspicious && suspicious.length > 0) {
+    await emptyStaging(tx, slot);
+    const refused = refuseSuspicious(loadId, suspicious, reasons);
+    return { kind: "refused", rows: nothing, reasons, suspicious, refusal: refused };
   }
   stopwatch.enter("prepare");
   await addStagedVenues(tx, slot, task);
@@ -29,10 +46,21 @@ export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
   const { inserted, corrected, unchanged, partitions } = merged;
   const superseded = staged.rows - inserted - corrected - unchanged;
   const rows = { read, inserted, corrected, unchanged, superseded, rejected: staged.rejected };
-  return { kind: "loaded", rows, partitions, idsUnderTwoKeys };
+  return { kind: "loaded", rows, reasons, suspicious, partitions, idsUnderTwoKeys };
 }
 
-function findTooMany({ rows, rejected }: Staged, { maxRejects }: LoadTask): Refusal | null {
+async function findStagedSuspicions(
+  { reasons, rejectedMoney }: Staged,
+  tx: Transaction,
+  slot: number,
+): Promise<readonly Suspicion[]> {
+  // Where no money is rejected, nothing is compared with that of the other lines.
+  const taken = rejectedMoney === 0n ? 0n : await sumStagedMoney(tx, slot);
+  return findSuspicions(reasons, { rejected: rejectedMoney, taken });
+}
+
+function findTooMany({ rows, rejected, reasons }: Staged, { loadId, maxRejects }: LoadTask): Refusal | null {
   const read = rows + rejected;
-  return isTooMany(rejected, read, maxRejects) ? refuseTooMany(rejected, read, maxRejects) : null;
+  if (!isTooMany(rejected, read, maxRejects)) return null;
+  return refuseTooMany({ loadId, rejected, read, reasons }, maxRejects);
 }

@@ -100,12 +100,26 @@ export async function findSent(
 }
 
 function reportFromLedger(load: Load): Attempt {
-  const { loadId, syncedOn, read, inserted, corrected, unchanged, superseded, rejected, partitions } = load;
+  const {
+    loadId,
+    syncedOn,
+    read,
+    inserted,
+    corrected,
+    unchanged,
+    superseded,
+    rejected,
+    reasons,
+    suspicious,
+    partitions,
+  } = load;
   return {
     outcome: load.status === "loaded" ? "loaded" : "rejected",
     loadId,
     syncedOn,
     rows: { read, inserted, corrected, unchanged, superseded, rejected },
+    reasons,
+    suspicious,
     partitions,
     touched: partitions,
     ...(load.errorCode !== null && { error: { code: load.errorCode, message: load.errorMessage ?? "" } }),

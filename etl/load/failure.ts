@@ -30,7 +30,8 @@ export async function recordFailure(
   const { syncedOn: given } = options;
   const name = readDropName({ fileName, syncedOn: given === FILE_DATE ? undefined : given });
   const syncedOn = name.kind === "named" ? name.syncedOn : null;
-  const failed = { outcome: "failed", syncedOn, rows: NO_LINES, partitions: [], touched: [], error } as const;
+  const nothing = { rows: NO_LINES, reasons: [], suspicious: [], partitions: [], touched: [] };
+  const failed = { outcome: "failed", syncedOn, ...nothing, error } as const;
   return withTransaction({ database: options.database }, async (tx): Promise<Attempt> => {
     const sent = syncedOn === null ? undefined : await findSent(tx, past, syncedOn);
     if (sent !== undefined) return sent;

@@ -30,16 +30,18 @@ export async function enterLedger(
 /** Enters what became of a drop, as the last statement of its transaction. */
 export async function enterResult(task: LoadTask, result: TaskResult): Promise<Attempt> {
   const { tx, loadId, syncedOn, stopwatch } = task;
-  const { rows } = result;
+  const { rows, reasons, suspicious } = result;
   if (result.kind === "loaded") {
     const partitions = [...result.partitions];
-    await enterLedger(tx, loadId, { ...rows, partitions, timings: stopwatch.timings() });
+    await enterLedger(tx, loadId, { ...rows, reasons, suspicious, partitions, timings: stopwatch.timings() });
     const { idsUnderTwoKeys } = result;
     return {
       outcome: "loaded",
       loadId,
       syncedOn,
       rows,
+      reasons,
+      suspicious,
       partitions,
       touched: partitions,
       ...(idsUnderTwoKeys > 0 && { idsUnderTwoKeys }),
@@ -51,12 +53,14 @@ export async function enterResult(task: LoadTask, result: TaskResult): Promise<A
     .set({
       status: "rejected",
       ...rows,
+      reasons,
+      suspicious,
       finishedAt: sql`clock_timestamp()`,
       errorCode: code,
       errorMessage: message,
     })
     .where(eq(loads.loadId, loadId));
-  return { ...REJECTED, loadId, syncedOn, rows, error: { code, message } };
+  return { ...REJECTED, loadId, syncedOn, rows, reasons, suspicious, error: { code, message } };
 }
 
 const REJECTED = { outcome: "rejected", partitions: [], touched: [] } as const;
@@ -84,6 +88,8 @@ export async function recordRefusal(
     loadId: row?.loadId ?? null,
     syncedOn: null,
     rows: NO_LINES,
+    reasons: [],
+    suspicious: [],
     error: { code, message },
   };
 }

@@ -44,6 +44,8 @@ export interface LoadOptions extends FileGuard {
   readonly syncSlack?: number | undefined;
   /** Greatest share of rejects among the lines read, 0 to 1; default {@link DEFAULT_MAX_REJECTS}. */
   readonly maxRejects?: number | undefined;
+  /** Refuses the drop when its rejects look like more than single bad lines; default false. */
+  readonly refuseSuspicious?: boolean | undefined;
   /** In totals comma and point change places; default false. */
   readonly decimalComma?: boolean | undefined;
   /**
@@ -158,6 +160,7 @@ async function loadOnce(
     rules,
     stopwatch,
     maxRejects: options.maxRejects ?? DEFAULT_MAX_REJECTS,
+    refuseSuspicious: options.refuseSuspicious ?? false,
     quarantineBytes: options.quarantineBytes ?? QUARANTINE_BYTES,
     chunkLines: options.chunkLines ?? CHUNK_LINES,
   };
@@ -186,6 +189,8 @@ function reportAlreadyLoaded(loadId: number, syncedOn: string, partitions: reado
     loadId,
     syncedOn,
     rows: NO_LINES,
+    reasons: [],
+    suspicious: [],
     partitions: [],
     touched: partitions,
   };

@@ -10,6 +10,7 @@ import { createdOnSql } from "../../db/settings.ts";
 import { VALUES } from "../drop/row.ts";
 import { addVenues, type Preparation, VENUES_PER_INSERT } from "./prepare.ts";
 import { sampleIsKnown } from "./sample.ts";
+import type { Selection } from "./selection.ts";
 import { stagingTable } from "./stage.ts";
 
 /** Some so many lines are looked up beforehand. */
@@ -62,6 +63,14 @@ export async function readStagedKeyCounts(
     from ${stagingTable(slot)}
     group by invoice_id`);
   return result.rows;
+}
+
+/** The sum of the sizes of the staged totals, in cents. */
+export async function sumStagedMoney(tx: Transaction, slot: number): Promise<bigint> {
+  const { rows } = await tx.db.execute<{ cents: string }>(
+    sql`select coalesce(sum(abs(total)) * 100, 0)::numeric(24, 0)::text as cents from ${stagingTable(slot)}`,
+  );
+  return BigInt(rows[0]?.cents ?? 0);
 }
 
 /** Makes the venues that are in staging and not in the dimension. */
@@ -168,19 +177,32 @@ export async function insertNew({
   return readReport(result.rows);
 }
 
-async function mergeByKey({ tx, slot, loadId, syncedOn, settings }: MergeOptions): Promise<MergeReport> {
+/**
+ * Merges those lines in staging that are read again, unless a later line of the drop has their key. They rank as
+ * statements of the load `statedBy`: what a newer drop has stated stays.
+ */
+export async function mergeRetried(
+  options: Omit<MergeOptions, "rows"> & { readonly statedBy: number; readonly selection: Selection },
+): Promise<MergeReport> {
+  return mergeByKey(options);
+}
+
+async function mergeByKey(
+  options: Omit<MergeOptions, "rows"> & { readonly statedBy?: number; readonly selection?: Selection },
+): Promise<MergeReport> {
+  const { tx, slot, loadId, syncedOn, settings, selection, statedBy = loadId } = options;
   const result = await tx.db.execute<MergeRow>(sql`
-    with winners as (${winnersOf(slot, settings)}),
+    with winners as (${selection === undefined ? winnersOf(slot, settings) : retriedWinnersOf(slot, settings, selection)}),
     merged as (
       insert into warehouse.invoices as stored
         (created_on, venue_key, invoice_id, load_id, synced_on, ${values()})
-      select created_on, venue_key, invoice_id, ${loadId}::integer, ${syncedOn}::date, ${values()}
+      select created_on, venue_key, invoice_id, ${statedBy}::integer, ${syncedOn}::date, ${values()}
       from winners
       on conflict (created_on, venue_key, invoice_id) do update
         set ${eachValue((value) => sql`${value} = excluded.${value}`)},
             load_id = excluded.load_id,
             synced_on = excluded.synced_on
-        where (stored.synced_on, stored.load_id) < (excluded.synced_on, excluded.load_id)
+        where (stored.synced_on, stored.load_id) <= (excluded.synced_on, excluded.load_id)
       returning new.created_on, new.venue_key, new.invoice_id, new.total,
                 ${eachValue((value, oldValue) => sql`old.${value} as ${oldValue}`)},
                 old.load_id as old_load_id, old.synced_on as old_synced_on,
@@ -226,6 +248,28 @@ function winnersOf(slot: number, settings: Settings): SQL {
         join warehouse.venues v on v.venue_id = s.venue_id
       ) lines
       order by created_on, venue_key, invoice_id, line desc`;
+}
+
+/** The same of a drop that is in already: those lines that are read again, and that no later line replaces. */
+function retriedWinnersOf(slot: number, settings: Settings, { positions, dismissed }: Selection): SQL {
+  return sql`
+      select created_on, venue_key, invoice_id, ${values()}
+      from (
+        select distinct on (created_on, venue_key, invoice_id) created_on, venue_key, invoice_id, ${values()}, retried
+        from (
+          select ${createdOnSql(sql`s.datetime_created`, settings)} as created_on, v.venue_key, s.invoice_id,
+                 ${stagedValues()}, s.line, r.line is not null as retried
+          from (select *, row_number() over (order by ctid) as line from ${stagingTable(slot)}) s
+          join warehouse.venues v on v.venue_id = s.venue_id
+          left join unnest(${sql.param(positions)}::bigint[]) r (line) on r.line = s.line
+          where not exists (
+            select from unnest(${sql.param(dismissed)}::bigint[]) d (line) where d.line = s.line
+          )
+        ) lines
+        order by created_on, venue_key, invoice_id, line desc
+      ) last
+      where retried
+      order by created_on, venue_key, invoice_id`;
 }
 
 /** A list with an item for each value of an invoice: its column in `invoices`, and in `corrections`. */

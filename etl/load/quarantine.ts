@@ -1,7 +1,9 @@
 /** The quarantine: where rejected lines go, and how many of them a drop may have. */
 import type { Transaction } from "../../db/client.ts";
+import type { ReasonSummary } from "../../db/reason_summary.ts";
 import type { Reject } from "../drop/reject.ts";
 import { openCopy } from "./copy.ts";
+import { describeReason } from "./reasons.ts";
 import type { Refusal } from "./report.ts";
 
 export const DEFAULT_MAX_REJECTS = 0.01;
@@ -28,18 +30,32 @@ export function isTooMany(rejected: number, read: number, maxRejects: number): b
   return BigInt(rejected) * 1_000_000_000n > allowed;
 }
 
-export function refuseTooMany(rejected: number, read: number, maxRejects: number): Refusal {
+/** What was rejected of a drop that is refused for it. */
+interface Rejected {
+  readonly loadId: number;
+  readonly rejected: number;
+  readonly read: number;
+  readonly reasons: readonly ReasonSummary[];
+}
+
+export function refuseTooMany(drop: Rejected, maxRejects: number): Refusal {
+  const { rejected, read } = drop;
   return {
     code: "too_many_rejects",
-    message: `${rejected} of ${read} lines were rejected, more than the share of ${maxRejects} that is allowed. See them with: rollbook rejects; then mend the file, or allow more with --max-rejects.`,
+    message: `${rejected} of ${read} lines were rejected, more than the share of ${maxRejects} that is allowed: ${explainRejects(drop)}. Or let these lines stay out with --max-rejects.`,
   };
 }
 
-export function refuseFull(fileName: string, rejected: number, read: number, bytes: number): Refusal {
+export function refuseFull(drop: Rejected & { readonly fileName: string }, bytes: number): Refusal {
+  const { fileName, rejected, read } = drop;
   return {
     code: "too_many_rejects",
-    message: `${fileName}: reading stopped after ${read} lines, because the ${rejected} that were rejected fill the ${bytes} bytes that one drop may have in quarantine. See them with: rollbook rejects; then mend the file, or divide it.`,
+    message: `${fileName}: reading stopped after ${read} lines, because the ${rejected} that were rejected fill the ${bytes} bytes that one drop may have in quarantine: ${explainRejects(drop)}, or divide it.`,
   };
+}
+
+function explainRejects({ loadId, reasons }: Rejected): string {
+  return `${reasons.map(describeReason).join(". ")}. See them with: rollbook rejects --load ${loadId}; then mend the file`;
 }
 
 /** Text that is sent at a time, in characters. */

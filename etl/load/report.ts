@@ -1,4 +1,5 @@
 /** What is reported of a load. */
+import type { ReasonSummary, Suspicion } from "../../db/reason_summary.ts";
 import type { LoadStep } from "./steps.ts";
 
 /** What became of the lines: `read` is the sum of the other five when the load is loaded. */
@@ -21,6 +22,10 @@ export interface LoadReport {
   readonly loadId: number | null;
   readonly syncedOn: string | null;
   readonly rows: LineCounts;
+  /** What was rejected, by reason. */
+  readonly reasons: readonly ReasonSummary[];
+  /** Why the rejects may be more than single bad lines; empty when nothing speaks for it. */
+  readonly suspicious: readonly Suspicion[];
   /** Partitions in which the count or total of a group changed, oldest first. */
   readonly partitions: readonly string[];
   /** Partitions whose rollup this drop made pending, now or when it was loaded: those to refresh. */

@@ -24,7 +24,7 @@ test("a drop whose rejects fill its quarantine is refused there, whatever share 
   expect(rejected).toBeGreaterThanOrEqual(500);
   expect(rejected).toBeLessThan(1000);
   expect(refused.error?.message).toBe(
-    `bad_2018-07-01.csv: reading stopped after ${read} lines, because the ${rejected} that were rejected fill the 500000 bytes that one drop may have in quarantine. See them with: rollbook rejects; then mend the file, or divide it.`,
+    `bad_2018-07-01.csv: reading stopped after ${read} lines, because the ${rejected} that were rejected fill the 500000 bytes that one drop may have in quarantine: ${rejected} wrong_column_count, first line 3: "${"x".repeat(60)}..."; quote fields that hold the delimiter. See them with: rollbook rejects --load ${refused.loadId}; then mend the file, or divide it.`,
   );
   expect(await warehouse.query("select count(*)::int, max(line)::int from warehouse.rejects")).toEqual([
     { count: rejected, max: read },

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { LOCK } from "../../db/locks.ts";
+import type { ReasonSummary } from "../../db/reason_summary.ts";
 import { STAGING_SLOTS, warehouse } from "../../db/schema.ts";
 import type { RowsEvent } from "../drop/lines.ts";
 import { readDrop } from "../drop/read.ts";
@@ -14,6 +15,7 @@ import type { Reject } from "../drop/reject.ts";
 import { type CopyLayout, copyStatement } from "../drop/row.ts";
 import { type Copy, openCopy } from "./copy.ts";
 import { copyRejects, refuseFull, sizeOfReject } from "./quarantine.ts";
+import { addReject, type Reasons, startReasons, summariseReasons } from "./reasons.ts";
 import type { Refusal } from "./report.ts";
 import type { LoadTask } from "./task.ts";
 
@@ -73,6 +75,10 @@ export interface Staged {
   readonly rows: number;
   /** Lines that are in quarantine now. */
   readonly rejected: number;
+  /** Those, by reason. */
+  readonly reasons: readonly ReasonSummary[];
+  /** Sum of the sizes of their totals, as far as they can be read, in cents. */
+  readonly rejectedMoney: bigint;
   /** Hash of the bytes as they were read this time; null when reading stopped before the end. */
   readonly sha256: Buffer | null;
   /** Why the drop is refused as a whole, if it is. */
@@ -81,15 +87,16 @@ export interface Staged {
 
 /** Reads the drop, and writes its rows to the staging table of the slot and its rejects to the quarantine. */
 export async function stageDrop(task: LoadTask, slot: number): Promise<Staged> {
-  const { path, quarantineBytes, stopwatch } = task;
+  const { path, loadId, quarantineBytes, stopwatch } = task;
   const target = createTarget(task, slot);
   let bytes = 0;
   const onBytes = (read: number) => {
     bytes = read;
   };
   let end: Pick<Staged, "sha256" | "refusal"> | undefined;
+  let isFull = false;
   try {
-    for await (const event of readDrop({ ...task, onBytes })) {
+    for await (const event of readDrop({ ...task, onBytes, numbered: task.selection !== undefined })) {
       if (event.kind === "dialect") target.layout = event.copy;
       else if (event.kind === "refused") end = { sha256: null, refusal: event };
       else if (event.kind === "end") end = { sha256: event.sha256, refusal: null };
@@ -97,8 +104,7 @@ export async function stageDrop(task: LoadTask, slot: number): Promise<Staged> {
       const { rows, rejected } = target;
       stopwatch.progress({ bytes, rows: rows + rejected });
       if (target.quarantined + target.heldBytes > quarantineBytes) {
-        const refusal = refuseFull(basename(path), rejected, rows + rejected, quarantineBytes);
-        end = { sha256: null, refusal };
+        isFull = true;
         break;
       }
     }
@@ -108,8 +114,14 @@ export async function stageDrop(task: LoadTask, slot: number): Promise<Staged> {
     await target.copy?.abandon();
     throw error;
   }
+  const { rows, rejected } = target;
+  const reasons = await summariseReasons(target.reasons, task);
+  if (isFull) {
+    const full = { fileName: basename(path), loadId, rejected, read: rows + rejected, reasons };
+    end = { sha256: null, refusal: refuseFull(full, quarantineBytes) };
+  }
   if (end === undefined) throw new Error("the reader ended without an end event");
-  return { rows: target.rows, rejected: target.rejected, ...end };
+  return { rows, rejected, reasons, rejectedMoney: target.reasons.money, ...end };
 }
 
 /** Where rows and rejects go, and what was written so far. */
@@ -121,6 +133,7 @@ interface Target {
   copy: Copy | undefined;
   rows: number;
   rejected: number;
+  readonly reasons: Reasons;
   /** Rejects that are not written yet, and their size. */
   held: Reject[];
   heldBytes: number;
@@ -130,17 +143,33 @@ interface Target {
 
 function createTarget(task: LoadTask, slot: number): Target {
   const counts = { rows: 0, rejected: 0, heldBytes: 0, quarantined: 0 };
-  return { task, slot, layout: undefined, copy: undefined, held: [], ...counts };
+  return {
+    task,
+    slot,
+    layout: undefined,
+    copy: undefined,
+    reasons: startReasons(task.rules),
+    held: [],
+    ...counts,
+  };
 }
 
-async function writeRows(target: Target, { copy, rows, rejects }: RowsEvent): Promise<void> {
+async function writeRows(target: Target, event: RowsEvent): Promise<void> {
+  const { copy, rows, lines } = event;
+  const { selection } = target.task;
+  for (const line of lines ?? []) selection?.stage(line);
+  const rejects =
+    selection === undefined ? event.rejects : event.rejects.filter(({ line }) => selection.has(line));
   if (rows > 0 && target.layout !== undefined) {
     target.copy ??= openCopy(target.task.tx, copyStatement(stagingName(target.slot), target.layout));
     await target.copy.write(copy);
   }
   target.rows += rows;
   target.rejected += rejects.length;
-  for (const reject of rejects) target.heldBytes += sizeOfReject(reject);
+  for (const reject of rejects) {
+    addReject(target.reasons, reject);
+    target.heldBytes += sizeOfReject(reject);
+  }
   target.held.push(...rejects);
   if (target.heldBytes > MAX_REJECT_BYTES) await writeRejects(target);
 }

@@ -1,8 +1,10 @@
 /** What both ways of loading a drop work on, and what they return. */
 import type { Transaction } from "../../db/client.ts";
+import type { ReasonSummary, Suspicion } from "../../db/reason_summary.ts";
 import type { LineRules } from "../drop/rules.ts";
 import type { Preparation } from "./prepare.ts";
 import type { LineCounts, Refusal } from "./report.ts";
+import type { Selection } from "./selection.ts";
 import type { Stopwatch } from "./steps.ts";
 
 export interface LoadTask extends Preparation {
@@ -20,21 +22,31 @@ export interface LoadTask extends Preparation {
   readonly rules: LineRules;
   /** Greatest share of rejects, 0 to 1. */
   readonly maxRejects: number;
+  /** Whether a drop is refused when its rejects are suspicious. */
+  readonly refuseSuspicious: boolean;
   /** What the drop may put into quarantine, in bytes. */
   readonly quarantineBytes: number;
   /** Lines that the direct way sorts and writes at a time. */
   readonly chunkLines: number;
   readonly stopwatch: Stopwatch;
+  /** The lines that are read again, when the drop is in already. */
+  readonly selection?: Selection;
 }
 
 /** What became of the drop's lines. Of a refused drop nothing is stored but its rejects. */
-export type TaskResult =
+export type TaskResult = {
+  readonly rows: LineCounts;
+  /** What was rejected, by reason. */
+  readonly reasons: readonly ReasonSummary[];
+  /** Why the rejects may be more than single bad lines. */
+  readonly suspicious: readonly Suspicion[];
+} & (
   | {
       readonly kind: "loaded";
-      readonly rows: LineCounts;
       /** Partitions in which the count or total of a group changed, oldest first. */
       readonly partitions: readonly string[];
       /** Invoice ids that the drop holds with several venues or creation dates. */
       readonly idsUnderTwoKeys: number;
     }
-  | { readonly kind: "refused"; readonly rows: LineCounts; readonly refusal: Refusal };
+  | { readonly kind: "refused"; readonly refusal: Refusal }
+);

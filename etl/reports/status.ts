@@ -4,6 +4,7 @@ import { type Database, withSession } from "../../db/client.ts";
 import { describeFirst, listMissingTables } from "../../db/partitions/missing.ts";
 import { partitionFreshness, type ReportedLoad, type Settings } from "../../db/schema.ts";
 import { readLoads } from "./loads.ts";
+import { type OpenSum, sumOpenRejects } from "./open_rejects.ts";
 import { inWarehouseZone, isoInstant } from "./zone.ts";
 
 export type Freshness = Readonly<typeof partitionFreshness.$inferSelect>;
@@ -12,6 +13,8 @@ export interface Status {
   readonly settings: Settings;
   readonly partitions: readonly Freshness[];
   readonly lastLoads: readonly ReportedLoad[];
+  /** Rejected lines that nobody has decided on. */
+  readonly openRejects: OpenSum;
   /** What an operator should act on, in words. */
   readonly warnings: readonly string[];
 }
@@ -37,7 +40,8 @@ export async function readStatus(options: {
     ...(first === undefined ? [] : [describeFirst(first, others)]),
     ...warnOfStates(partitions),
   ];
-  return { settings, partitions, lastLoads, warnings };
+  const openRejects = await sumOpenRejects(options);
+  return { settings, partitions, lastLoads, openRejects, warnings };
 }
 
 /** All partitions, oldest first. */

@@ -1,17 +1,21 @@
 /** What became of a drop: for people in a line, for programs as an object. */
 import { printable } from "../escape.ts";
+import { describeReason } from "../load/reasons.ts";
 import type { LoadReport } from "../load/report.ts";
 import { countOf, formatCount, formatDuration } from "./format.ts";
 import { describePartitions } from "./partitions.ts";
 
 export function jsonReport(report: LoadReport): unknown {
-  const { file, outcome, loadId, syncedOn, rows, partitions, durationMs, error, idsUnderTwoKeys } = report;
+  const { file, outcome, loadId, syncedOn, rows, reasons, suspicious, partitions, durationMs } = report;
+  const { error, idsUnderTwoKeys } = report;
   return {
     file,
     outcome,
     loadId,
     syncedOn,
     rows,
+    reasons,
+    suspicious,
     partitions,
     durationMs,
     ...(error && { error }),
@@ -19,6 +23,7 @@ export function jsonReport(report: LoadReport): unknown {
   };
 }
 
+/** For people: a line, and one below it for each reason to reject lines of a drop that is loaded. */
 export function describeReport(report: LoadReport): string {
   const { rows } = report;
   const file = printable(report.file);
@@ -31,7 +36,8 @@ export function describeReport(report: LoadReport): string {
       const lines = `${countOf(rows.read, "line")}${counts.length > 0 ? `: ${counts.join(", ")}` : ""}`;
       const where = describePartitions(report.partitions);
       const moved = describeMoved(report.idsUnderTwoKeys ?? 0);
-      return `${file}: loaded${number}, ${lines}; ${where}; ${formatDuration(report.durationMs)}${moved}`;
+      const loaded = `${file}: loaded${number}, ${lines}; ${where}; ${formatDuration(report.durationMs)}${moved}`;
+      return [loaded, ...report.reasons.map((reason) => `  ${describeReason(reason)}`)].join("\n");
     }
     case "already_loaded":
       return `${file}: was loaded already${number}, nothing changed`;

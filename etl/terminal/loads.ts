@@ -30,7 +30,7 @@ export function formatLoads(found: readonly ReportedLoad[], width?: number): str
       String(load.loadId),
       shorten(load.fileName),
       load.syncedOn ?? "",
-      load.status,
+      load.suspicious.length > 0 ? `${load.status}, suspicious` : load.status,
       ...counts.map((name) => formatCount(load[name])),
       formatInstant(load.finishedAt),
       load.errorCode ?? "",

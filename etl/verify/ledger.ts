@@ -117,7 +117,7 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
        format('its deltas bring %s invoices, its ledger entry says %s', brought, brings)),
       ('corrections', excused is not true and status is not null and kept_less <> 0,
        format('%s of its corrections are kept, its ledger entry says %s', kept, corrected)),
-      ('lines', status = 'loaded' and read <> inserted + corrected + unchanged + superseded + rejected,
+      ('lines', status in ('loaded', 'retry') and read <> inserted + corrected + unchanged + superseded + rejected,
        format('%s lines read are not %s + %s + %s + %s + %s',
               read, inserted, corrected, unchanged, superseded, rejected)),
       ('quarantine', lines <> rejected and error_code is distinct from ${LOADED_AGAIN},

@@ -8,6 +8,8 @@
 import { sql } from "drizzle-orm";
 import { errorState, SQLSTATE } from "../../../db/errors.ts";
 import { refuseChangedFile } from "../changed.ts";
+import { summariseReasons } from "../reasons.ts";
+import { findSuspicions } from "../suspicion.ts";
 import type { LoadTask, TaskResult } from "../task.ts";
 import { type Chunks, createChunksFor } from "./chunk.ts";
 import { countRead, createReader, readIntoChunks } from "./fill.ts";
@@ -81,5 +83,7 @@ async function readAndInsert(
   const superseded = read - rejected - inserted;
   const rows = { read, inserted, corrected: 0, unchanged: 0, superseded, rejected };
   const names = [...partitions].sort(([, a], [, b]) => (a < b ? -1 : 1)).map(([name]) => name);
-  return { kind: "loaded", rows, partitions: names, idsUnderTwoKeys: underTwoKeys.size };
+  const reasons = await summariseReasons(reader.reasons, task);
+  const suspicious = findSuspicions(reasons, { rejected: reader.reasons.money, taken: reader.money });
+  return { kind: "loaded", rows, reasons, suspicious, partitions: names, idsUnderTwoKeys: underTwoKeys.size };
 }

@@ -4,10 +4,12 @@ import { readDrop } from "../../drop/read.ts";
 import type { Reject } from "../../drop/reject.ts";
 import type { CopyLayout } from "../../drop/row.ts";
 import { isTooMany, sizeOfReject } from "../quarantine.ts";
+import { addReject, type Reasons, startReasons, summariseReasons } from "../reasons.ts";
+import { findSuspicions } from "../suspicion.ts";
 import type { LoadTask } from "../task.ts";
 import type { Chunk, Chunks } from "./chunk.ts";
 import { addOdd, isTooOften, type OddLines } from "./odd.ts";
-import { fillChunk, writeLine } from "./pack.ts";
+import { fillChunk, sizeOfTotal, sumSizes, writeLine } from "./pack.ts";
 import { chunkSampleIsKnown } from "./sample.ts";
 import { Surprise, Unprepared } from "./surprise.ts";
 import { finishChunks, type KeyedChunk, keyChunk, type Occasion, type Writer, writeChunk } from "./write.ts";
@@ -36,6 +38,9 @@ export interface Reader {
   taken: number;
   readonly odd: OddLines;
   rejected: number;
+  readonly reasons: Reasons;
+  /** Sum of the sizes of the totals that are taken, in cents. */
+  money: bigint;
   /** Rejects that were not handed to the writer yet, and their size. */
   rejects: Reject[];
   rejectBytes: number;
@@ -55,6 +60,8 @@ export function createReader(task: LoadTask, writer: Writer, chunks: Chunks): Re
     taken: 0,
     odd: { rows: [], unprepared: 0 },
     rejected: 0,
+    reasons: startReasons(task.rules),
+    money: 0n,
     rejects: [],
     rejectBytes: 0,
     // A survey has read the drop already.
@@ -92,6 +99,7 @@ export async function readIntoChunks(reader: Reader): Promise<Buffer> {
       case "end":
         if (isTooMany(reader.rejected, countRead(reader), task.maxRejects))
           throw new Surprise("too many rejects");
+        if (task.refuseSuspicious && (await isSuspicious(reader))) throw new Surprise("suspicious rejects");
         await handOver(reader, "last");
         await finishChunks(writer);
         return event.sha256;
@@ -100,10 +108,20 @@ export async function readIntoChunks(reader: Reader): Promise<Buffer> {
   throw new Error("the reader ended without an end event");
 }
 
+async function isSuspicious({ task, writer, reasons, money }: Reader): Promise<boolean> {
+  // The server may still be at a chunk.
+  await writer.background.settle();
+  const summaries = await summariseReasons(reasons, task);
+  return findSuspicions(summaries, { rejected: reasons.money, taken: money }).length > 0;
+}
+
 async function takeRows(reader: Reader, { copy: rows, rejects }: RowsEvent): Promise<void> {
   const { task, writer, layout } = reader;
   const { texts } = writer.maps;
-  const onOdd = (row: Buffer) => addOdd(reader.odd, row, reader.taken);
+  const onOdd = (row: Buffer) => {
+    reader.money += sizeOfTotal(row, layout);
+    addOdd(reader.odd, row, reader.taken);
+  };
   for (let from = 0; from < rows.length; ) {
     if (reader.chunk.lines === reader.chunk.taken.length) {
       sampleOnce(reader);
@@ -113,6 +131,7 @@ async function takeRows(reader: Reader, { copy: rows, rejects }: RowsEvent): Pro
     const before = chunk.lines;
     from = fillChunk({ chunk, texts, layout, rows, from, onOdd });
     reader.taken += chunk.lines - before;
+    reader.money += sumSizes(chunk.cents, before, chunk.lines);
   }
   sampleOnce(reader);
   keepRejects(reader, rejects);
@@ -138,7 +157,10 @@ function sampleOnce(reader: Reader): void {
 function keepRejects(reader: Reader, rejects: readonly Reject[]): void {
   reader.rejected += rejects.length;
   reader.rejects.push(...rejects);
-  for (const reject of rejects) reader.rejectBytes += sizeOfReject(reject);
+  for (const reject of rejects) {
+    addReject(reader.reasons, reject);
+    reader.rejectBytes += sizeOfReject(reject);
+  }
   if (reader.rejectBytes > MAX_REJECT_BYTES) throw new Surprise("too many rejects to hold");
 }
 

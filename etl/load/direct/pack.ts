@@ -125,6 +125,37 @@ function readCents(rows: Buffer, from: number, to: number): number {
   return negative ? -cents : cents;
 }
 
+/** Up to here one more total of a line leaves a double exact. */
+const EXACT_CENTS = 2 ** 52;
+
+/** The sum of the sizes of cents, from one index to before another. */
+export function sumSizes(cents: Float64Array, from: number, to: number): bigint {
+  let sum = 0n;
+  let part = 0;
+  for (let index = from; index < to; index++) {
+    part += Math.abs(cents[index] ?? 0);
+    if (part < EXACT_CENTS) continue;
+    sum += BigInt(part);
+    part = 0;
+  }
+  return sum + BigInt(part);
+}
+
+/** The size of the total of a row of COPY text, in cents. */
+export function sizeOfTotal(row: Buffer, { delimiter, columns }: CopyLayout): bigint {
+  const end = delimiter.charCodeAt(0);
+  const index = columns.indexOf("total");
+  let from = 0;
+  for (let at = 0, field = 0; at < row.length; at++) {
+    if (row[at] === BACKSLASH) at++;
+    else if (row[at] === end || row[at] === LF) {
+      if (field++ === index) return BigInt(Math.abs(readCents(row, from, at)));
+      from = at + 1;
+    }
+  }
+  throw new Error("a row without a total");
+}
+
 function digits(rows: Buffer, at: number): number {
   return ((rows[at] ?? 0) - ZERO) * 10 + (rows[at + 1] ?? 0) - ZERO;
 }

@@ -502,6 +502,7 @@ describe("an answer that is lost", () => {
       outcome: "rejected",
       loadId: 1,
       rows: { read: 2, rejected: 2 },
+      reasons: [{ reason: "bad_uuid", column: "invoice_id", count: 2, line: 1, cell: "b", total: null }],
       error: { code: "too_many_rejects" },
     });
     expect(await warehouse.query("select status from warehouse.loads")).toEqual([{ status: "rejected" }]);

@@ -174,7 +174,12 @@ test("every verb of the loader works through the command line, watch among them"
   await works("verify");
   await works("status");
   await works("loads");
-  expect(jsonLines(await works("rejects", "--json"))).toMatchObject([{ line: 2 }]);
+  expect(jsonLines(await works("rejects", "--load", "1", "--json"))).toMatchObject([{ line: 2 }]);
+  expect(jsonLines(await works("rejects", "--json"))).toMatchObject([{ firstLine: 2 }]);
+  expect(await works("rejects", "retry", "--load", "1", drop)).toContain("nothing can be taken in");
+  expect(await works("rejects", "dismiss", "--load", "1", "--because", "a test")).toContain(
+    "1 line dismissed",
+  );
   expect(await works("totals", "--by", "venue,day", "--format", "csv")).toContain("v,2026-03-01,1,1.00");
   await works("totals", "--as-known-on", "2030-01-01");
   await works("explain-total", "--venue", "v");
@@ -206,7 +211,9 @@ test.each(["loader", "reader"] as const)(
       ["refresh"],
       ["watch", place.folder, "--once"],
       ["verify"],
-      ["rejects"],
+      ["rejects", "--load", "1"],
+      ["rejects", "retry", "--load", "1", drop],
+      ["rejects", "dismiss", "--load", "1", "--because", "a test"],
       ["partitions", "ensure", "--from", "2026-01-01", "--to", "2026-02-01"],
     ];
     const refused = async (args: readonly string[], needed: string) => {

@@ -1,34 +1,19 @@
-import type { Command } from "commander";
-import { rawOf } from "../inbox/rejection.ts";
-import { writeJson, writeLine } from "../output.ts";
-import { type QuarantinedLine, readRejects } from "../reports/loads.ts";
-import { countOf, shorten } from "../terminal/format.ts";
-import { formatTable } from "../terminal/table.ts";
-import { widthOf } from "../terminal/width.ts";
-import { type Context, EXIT } from "./context.ts";
-import { jsonOption, parseWhole } from "./flags.ts";
-import { declareKind } from "./kind.ts";
-import { withWarehouse } from "./open.ts";
+/** Every line that a load refused. */
+import { rawOf } from "../../inbox/rejection.ts";
+import { writeJson, writeLine } from "../../output.ts";
+import { type QuarantinedLine, readRejects } from "../../reports/loads.ts";
+import { countOf, shorten } from "../../terminal/format.ts";
+import { formatTable } from "../../terminal/table.ts";
+import { widthOf } from "../../terminal/width.ts";
+import { type Context, EXIT } from "../context.ts";
+import { withWarehouse } from "../open.ts";
 
 /** Lines shown as a table at most. */
 const TABLE_ROWS = 200;
 
-export function defineRejects(verb: Command, context: Context): void {
-  declareKind(verb, "reads")
-    .description(
-      "Lines that a load refused, with line number, reason and raw text; by default those of the newest load that has any.",
-    )
-    .option("--load <id>", "of this load", parseWhole(1))
-    .addOption(jsonOption())
-    .addHelpText("after", "\nExample:\n  rollbook rejects --load 42 --json\n")
-    .action(async (flags: { readonly load?: number; readonly json?: boolean }) =>
-      context.finish(await listRejects(context, flags)),
-    );
-}
-
-async function listRejects(
+export async function listLines(
   context: Context,
-  { load, json = false }: { readonly load?: number; readonly json?: boolean },
+  { load, json = false }: { readonly load: number; readonly json?: boolean | undefined },
 ): Promise<number> {
   return withWarehouse(context, {}, async ({ database }) => {
     const rows: string[][] = [];

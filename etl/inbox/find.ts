@@ -1,0 +1,68 @@
+/** Finds the file of a drop that is loaded: the one with the bytes that the ledger has, whatever its name is now. */
+import { readdir, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { RollbookError } from "../../db/errors.ts";
+import type { Load } from "../../db/schema.ts";
+import { hashDrop } from "../drop/file.ts";
+import { ARCHIVE } from "./list.ts";
+
+/** A file, and whether a symbolic link may lead to it. */
+export interface FoundFile {
+  readonly path: string;
+  readonly follow: boolean;
+}
+
+/**
+ * Finds it in a folder, in the archive/ of that folder, or at a path.
+ *
+ * @param options.place path of a file or a folder
+ * @throws RollbookError `not_found`, or `file_unreadable` for a file that is given and cannot be read
+ */
+export async function findDropFile(options: {
+  readonly drop: Load;
+  readonly place: string;
+  readonly signal?: AbortSignal | undefined;
+}): Promise<FoundFile> {
+  const { drop, place } = options;
+  const found = await stat(place).catch(() => undefined);
+  if (found === undefined) throw notFound(drop, `there is no ${place}`);
+  if (!found.isDirectory()) {
+    if (await holds(options, { path: place, follow: true })) return { path: place, follow: true };
+    throw notFound(drop, `${place} holds other bytes`);
+  }
+  for (const folder of [join(place, ARCHIVE), place]) {
+    for (const path of await listCandidates(folder, drop)) {
+      const file = { path, follow: false };
+      if (await holds(options, file)) return file;
+    }
+  }
+  throw notFound(drop, `neither ${place} nor its ${ARCHIVE}/ has it`);
+}
+
+/** Files of that size; that of the drop's name first. */
+async function listCandidates(folder: string, { fileName, bytes }: Load): Promise<readonly string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  const found: string[] = [];
+  for (const entry of entries) {
+    if (!entry.isFile()) continue;
+    const path = join(folder, entry.name);
+    if ((await stat(path).catch(() => undefined))?.size === bytes) found.push(path);
+  }
+  const isNamed = (path: string) => basename(path) === fileName;
+  return found.toSorted((a, b) => Number(isNamed(b)) - Number(isNamed(a)));
+}
+
+async function holds(
+  { drop, signal }: { readonly drop: Load; readonly signal?: AbortSignal | undefined },
+  file: FoundFile,
+): Promise<boolean> {
+  const { sha256 } = await hashDrop({ ...file, signal });
+  return drop.sha256?.equals(sha256) === true;
+}
+
+function notFound({ loadId, fileName }: Load, where: string): RollbookError {
+  return new RollbookError({
+    code: "not_found",
+    message: `the file of load ${loadId}, ${fileName}, is needed to read its lines again, but ${where}. Name it: rollbook rejects retry --load ${loadId} FILE`,
+  });
+}

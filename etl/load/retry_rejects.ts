@@ -1,0 +1,262 @@
+/**
+ * Reads the rejected lines of a loaded drop again, by today's rules, and takes in what can be read now. What
+ * comes in ranks as what it is: a statement of the drop, with its sync date and the number of its load. So it
+ * changes nothing that a newer drop, or a later line of this one, has stated. The retry has an entry of its own
+ * in the ledger, with its deltas, so that the reports know from when on the lines counted.
+ */
+import { desc, eq, or, sql } from "drizzle-orm";
+import pg from "pg";
+import { ALLOW_WORK_MEM, type Database, type Transaction, withTransaction } from "../../db/client.ts";
+import { streamRows } from "../../db/cursor.ts";
+import { RollbookError } from "../../db/errors.ts";
+import { LOCK, lockUntilEnd } from "../../db/locks.ts";
+import type { ReasonSummary } from "../../db/reason_summary.ts";
+import { withRetries } from "../../db/retry.ts";
+import { dismissals, type Load, loads, openRejects, rejects, type Settings } from "../../db/schema.ts";
+import { readRules } from "../drop/rules.ts";
+import { refuseChangedFile } from "./changed.ts";
+import { CHUNK_LINES } from "./direct/chunk.ts";
+import { enterLedger } from "./ledger.ts";
+import { addStagedVenues, mergeRetried, readStagedDates } from "./merge.ts";
+import { openPartitions } from "./prepare.ts";
+import { QUARANTINE_BYTES } from "./quarantine.ts";
+import { type LineCounts, NO_LINES } from "./report.ts";
+import { createSelection } from "./selection.ts";
+import { emptyStaging, stageDrop, takeStagingSlot } from "./stage.ts";
+import { type LoadProgress, type Stopwatch, startStopwatch } from "./steps.ts";
+import type { LoadTask } from "./task.ts";
+
+export interface RetryOptions {
+  readonly database: Database;
+  readonly settings: Settings;
+  /** The load whose open lines are read again, or an earlier retry of it. */
+  readonly loadId: number;
+  /** Finds the file of the drop; its bytes are compared with the ledger. */
+  readonly findFile: (drop: Load) => Promise<Pick<LoadTask, "path" | "follow">>;
+  /** As for a load. */
+  readonly decimalComma?: boolean | undefined;
+  readonly syncSlack?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+}
+
+export interface RetryReport {
+  /** `nothing_taken`: today's rules refuse all of them as well; nothing has changed. */
+  readonly outcome: "taken_in" | "nothing_taken" | "nothing_open";
+  /** Number of the retry in the ledger; null when nothing was taken in. */
+  readonly loadId: number | null;
+  /** The load whose lines they are. */
+  readonly retryOf: number;
+  readonly fileName: string;
+  /** Of the lines that were open. */
+  readonly rows: LineCounts;
+  /** What stays open, by reason. */
+  readonly reasons: readonly ReasonSummary[];
+  /** Partitions in which the count or total of a group changed: those to refresh. */
+  readonly partitions: readonly string[];
+}
+
+/**
+ * Takes in what can be read now of the open lines of a load, in one transaction.
+ *
+ * @throws RollbookError `not_found` when there is no such load, `usage` when it was not loaded
+ */
+export async function retryRejects(options: RetryOptions): Promise<RetryReport> {
+  const { settings, signal } = options;
+  const opening = [`set local timezone = ${pg.escapeLiteral(settings.timeZone)}`, ALLOW_WORK_MEM];
+  return withRetries({ signal }, () => {
+    const stopwatch = startStopwatch(options.onProgress);
+    return withTransaction({ ...options, opening }, (tx) => retryOnce(tx, options, stopwatch));
+  });
+}
+
+async function retryOnce(tx: Transaction, options: RetryOptions, stopwatch: Stopwatch): Promise<RetryReport> {
+  const family = await lockFamily(tx, options.loadId);
+  const { root, newest } = family;
+  const nothing = { loadId: null, retryOf: root.loadId, fileName: root.fileName, partitions: [] };
+  const open = await tx.db
+    .select({ reason: openRejects.reason })
+    .from(openRejects)
+    .where(eq(openRejects.loadId, newest));
+  if (open.length === 0) return { ...nothing, outcome: "nothing_open", rows: NO_LINES, reasons: [] };
+  const file = await options.findFile(root);
+  const task = await makeTask(tx, options, { root, file, stopwatch });
+  await tx.db.execute(sql`savepoint retry`);
+  const loadId = await enterRetry(tx, root);
+  const result = await takeIn({ ...task, loadId }, root, family);
+  const { rows, reasons, partitions } = result;
+  if (rows.read === rows.rejected) {
+    await tx.db.execute(sql`rollback to savepoint retry`);
+    return { ...nothing, outcome: "nothing_taken", rows, reasons };
+  }
+  await enterLedger(tx, loadId, {
+    ...rows,
+    reasons,
+    partitions: [...partitions],
+    timings: stopwatch.timings(),
+  });
+  return { ...nothing, outcome: "taken_in", loadId, rows, reasons, partitions };
+}
+
+/** A load and what was decided about its rejects. */
+interface Family {
+  /** The load of the drop. */
+  readonly root: Load;
+  /** Its newest retry, or itself: all lines that are open are among its rejects. */
+  readonly newest: number;
+}
+
+/**
+ * Finds a load by its own number or that of a retry. Until the transaction ends nobody else decides about its
+ * rejects.
+ *
+ * @throws RollbookError `not_found`, `usage`
+ */
+export async function lockFamily(tx: Transaction, loadId: number): Promise<Family> {
+  const root = await findRoot(tx, loadId);
+  await lockUntilEnd(tx, LOCK.decideRejects, root.loadId);
+  const [newest] = await tx.db
+    .select({ loadId: loads.loadId })
+    .from(loads)
+    .where(or(eq(loads.loadId, root.loadId), eq(loads.retryOf, root.loadId)))
+    .orderBy(desc(loads.loadId))
+    .limit(1);
+  return { root, newest: newest?.loadId ?? root.loadId };
+}
+
+async function findRoot(tx: Transaction, loadId: number): Promise<Load> {
+  const [load] = await tx.db.select().from(loads).where(eq(loads.loadId, loadId));
+  if (load === undefined) {
+    throw new RollbookError({
+      code: "not_found",
+      message: `there is no load ${loadId}. List what is open with: rollbook rejects`,
+    });
+  }
+  if (load.retryOf !== null) return findRoot(tx, load.retryOf);
+  if (load.status === "loaded") return load;
+  throw new RollbookError({
+    code: "usage",
+    message: `load ${loadId} is ${load.status}, so nothing of its file counts, and none of its lines is open. Load the file again.`,
+  });
+}
+
+async function makeTask(
+  tx: Transaction,
+  options: RetryOptions,
+  {
+    root,
+    file,
+    stopwatch,
+  }: {
+    readonly root: Load;
+    readonly file: Pick<LoadTask, "path" | "follow">;
+    readonly stopwatch: Stopwatch;
+  },
+): Promise<Omit<LoadTask, "loadId">> {
+  const { sha256, bytes, syncedOn } = root;
+  if (sha256 === null || bytes === null || syncedOn === null)
+    throw new Error("a loaded drop has all of them");
+  stopwatch.totalBytes = bytes;
+  return {
+    ...options,
+    tx,
+    ...file,
+    gzip: /\.gz$/i.test(file.path),
+    bytes,
+    sha256,
+    syncedOn,
+    rules: await readRules(tx, { ...options, syncedOn }),
+    maxRejects: 1,
+    refuseSuspicious: false,
+    quarantineBytes: QUARANTINE_BYTES,
+    chunkLines: CHUNK_LINES,
+    stopwatch,
+  };
+}
+
+async function enterRetry(tx: Transaction, root: Load): Promise<number> {
+  const { fileName, sha256, bytes, syncedOn, loadId: retryOf } = root;
+  const startedAt = sql`clock_timestamp()`;
+  const [row] = await tx.db
+    .insert(loads)
+    .values({ fileName, sha256, bytes, syncedOn, status: "retry", retryOf, startedAt })
+    .returning({ loadId: loads.loadId });
+  if (row === undefined) throw new Error("an insert returned no row");
+  return row.loadId;
+}
+
+interface TakenIn {
+  readonly rows: LineCounts;
+  readonly reasons: readonly ReasonSummary[];
+  readonly partitions: readonly string[];
+}
+
+/** Stages the whole drop, because a later line of it wins, and takes in the lines that were open. */
+async function takeIn(task: LoadTask, root: Load, { newest }: Family): Promise<TakenIn> {
+  const { tx, loadId, syncedOn, stopwatch } = task;
+  const selection = createSelection(
+    await listOpenLines(tx, newest),
+    await listDismissedLines(tx, root.loadId),
+  );
+  stopwatch.enter("stage");
+  const slot = await takeStagingSlot(tx, task.signal);
+  const { sha256, refusal, rejected, reasons } = await stageDrop({ ...task, selection }, slot);
+  await refuseChangedFile(sha256, task);
+  if (refusal !== null) throw new RollbookError({ code: "usage", message: refusal.message });
+  const read = selection.positions.length + rejected;
+  const refused = { ...NO_LINES, read, rejected };
+  if (selection.positions.length === 0) return { rows: refused, reasons, partitions: [] };
+  stopwatch.enter("prepare");
+  await addStagedVenues(tx, slot, task);
+  await openPartitions(tx, task, await readStagedDates(tx, slot, task.settings));
+  stopwatch.enter("merge");
+  const merged = await mergeRetried({
+    tx,
+    settings: task.settings,
+    slot,
+    loadId,
+    syncedOn,
+    statedBy: root.loadId,
+    selection,
+  });
+  await emptyStaging(tx, slot);
+  stopwatch.enter("commit");
+  const { inserted, corrected, unchanged, partitions } = merged;
+  const superseded = selection.positions.length - inserted - corrected - unchanged;
+  return { rows: { read, inserted, corrected, unchanged, superseded, rejected }, reasons, partitions };
+}
+
+/** The lines of a load that nobody has decided on, ascending. */
+async function listOpenLines(tx: Transaction, loadId: number): Promise<readonly number[]> {
+  return collectLines(
+    tx,
+    sql`
+      select r.line
+      from ${rejects} r
+      where r.load_id = ${loadId}
+        and not exists (
+          select from ${dismissals} d where d.load_id = r.load_id and d.reason = r.reason
+        )
+      order by r.line`,
+  );
+}
+
+/** The lines of a drop that were dismissed, in its load or in a retry, ascending. */
+async function listDismissedLines(tx: Transaction, root: number): Promise<readonly number[]> {
+  return collectLines(
+    tx,
+    sql`
+      select r.line
+      from ${loads} l
+      join ${dismissals} d on d.load_id = l.load_id
+      join ${rejects} r on r.load_id = d.load_id and r.reason = d.reason
+      where l.load_id = ${root} or l.retry_of = ${root}
+      order by r.line`,
+  );
+}
+
+async function collectLines(tx: Transaction, query: ReturnType<typeof sql>): Promise<readonly number[]> {
+  const lines: number[] = [];
+  for await (const { line } of streamRows<{ line: string }>(tx, query)) lines.push(Number(line));
+  return lines;
+}
