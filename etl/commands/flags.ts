@@ -7,7 +7,10 @@ import { type Context, usageError } from "./context.ts";
 export const jsonOption = () => new Option("--json", "one JSON object per line, for programs");
 
 export const syncedOnOption = () =>
-  new Option("--synced-on <date>", "sync date of these files, whatever their names say").argParser(parseDate);
+  new Option(
+    "--synced-on <date>",
+    "sync date of these files, whatever their names say; mtime: the date of each file's last change",
+  ).argParser(parseSyncDate);
 
 export const recursiveOption = () =>
   new Option("--recursive", "also files in folders below; archive/ and rejected/ get the same folders");
@@ -54,7 +57,7 @@ export function parseDate(text: string): string {
 }
 
 /** An ISO date, or the word for that of the file itself. */
-export function parseSyncDate(text: string): string {
+function parseSyncDate(text: string): string {
   return text === FILE_DATE ? text : parseDate(text);
 }
 

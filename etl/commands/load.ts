@@ -8,7 +8,7 @@ import { startTally, type Tally } from "../load/tally.ts";
 import { note, writeJson, writeLine } from "../output.ts";
 import { countOf } from "../terminal/format.ts";
 import { type Context, EXIT, resolvePath } from "./context.ts";
-import { parseSyncDate } from "./flags.ts";
+import { syncedOnOption } from "./flags.ts";
 import { isGone, noteMissing, presentFiles } from "./given_files.ts";
 import { declareKind } from "./kind.ts";
 import { addLoadOptions, type LoadFlags } from "./load_flags.ts";
@@ -23,11 +23,7 @@ export function defineLoad(verb: Command, context: Context): void {
     )
     .argument("<file...>", ".csv or .csv.gz, with the sync date in the name")
     .option("--no-refresh", "leave the refresh to a later `rollbook refresh`; totals are exact all the same")
-    .option(
-      "--synced-on <date>",
-      "sync date of these files, whatever their names say; mtime: the date of each file's last change",
-      parseSyncDate,
-    )
+    .addOption(syncedOnOption())
     .option("--ignore-missing", "skip files that are not there")
     .option(
       "--no-follow",

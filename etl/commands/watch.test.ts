@@ -9,6 +9,7 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -147,6 +148,32 @@ test("a sync date that is given is that of all files; without one, what is in al
   ]);
   expect(filesIn(join(inbox, "rejected"))).toEqual(["new.csv", "new.csv.reason.json"]);
   expect(await warehouse.query("select from warehouse.invoices")).toHaveLength(1);
+});
+
+test("the date of a file's last change can be its sync date, in watch, archive and decide", async () => {
+  const { warehouse, folder, inbox, once } = await makeInbox();
+  const run = (...args: string[]) => rollbookHere(args, { environment: warehouse.environment, folder });
+  const names = ["one.csv", "two.csv", "bad.csv"];
+  for (const [index, name] of names.entries()) {
+    const path = writeDrop(inbox, name, [GOOD(index), ...(name === "bad.csv" ? ["v1,x,2026-01-01,1"] : [])]);
+    utimesSync(path, new Date("2026-01-05T12:00:00Z"), new Date("2026-01-05T12:00:00Z"));
+  }
+  renameSync(join(inbox, "two.csv"), join(folder, "two.csv"));
+  const { stdout } = await once("--json", "--synced-on", "mtime");
+  expect(jsonLines(stdout)).toMatchObject([
+    { file: join(inbox, "bad.csv"), outcome: "rejected", syncedOn: "2026-01-05" },
+    { file: join(inbox, "one.csv"), outcome: "loaded", syncedOn: "2026-01-05" },
+  ]);
+  renameSync(join(folder, "two.csv"), join(inbox, "two.csv"));
+  await run("load", "--synced-on", "mtime", "inbox/two.csv");
+  expect((await run("inbox", "archive", "inbox", "inbox/two.csv", "--synced-on", "mtime")).stdout).toContain(
+    "two.csv: loaded",
+  );
+  await run("inbox", "decide", "inbox", "inbox/rejected/bad.csv", "--as", "load", "--synced-on", "mtime");
+  expect(filesIn(join(inbox, "archive"))).toEqual(["bad.csv", "one.csv", "two.csv"]);
+  expect(
+    await warehouse.query("select synced_on::text, count(*)::int from warehouse.invoices group by 1"),
+  ).toEqual([{ synced_on: "2026-01-05", count: 3 }]);
 });
 
 test("a file without a line is loaded, and people are warned: it may be an export that failed", async () => {

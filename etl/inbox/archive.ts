@@ -4,6 +4,7 @@ import { type Database, withSession } from "../../db/client.ts";
 import { errorState, RollbookError } from "../../db/errors.ts";
 import { loads, type Settings } from "../../db/schema.ts";
 import { hashDrop } from "../drop/file.ts";
+import { findSyncDate } from "../load/load.ts";
 import { type LoadReport, NO_LINES, type Refusal } from "../load/report.ts";
 import { ARCHIVE, type InboxFile, lookAt, REJECTED, syncDateOf } from "./list.ts";
 import { placeOf, safeMirrorFolder } from "./mirror.ts";
@@ -33,7 +34,7 @@ export interface ArchiveOptions {
   readonly folder: string;
   /** Files in the inbox, in its rejected/ or in folders below: their paths begin with `folder` as it is given. */
   readonly files: readonly string[];
-  /** The sync date that all of them were loaded for, in place of those in their names. */
+  /** The sync date that they were loaded for, in place of those in their names, as a load takes it. */
   readonly syncedOn?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called for each file, in their order. */
@@ -112,7 +113,8 @@ async function hashFile(options: ArchiveOptions, path: string): Promise<Hashed |
     // In rejected/ it may have another name, and the reason knows which date it was loaded for.
     const reason = placeOf(folder, path).place === REJECTED ? await findReason(path) : undefined;
     const fileName = reason?.file ?? file.name;
-    const syncedOn = options.syncedOn ?? syncDateOf(fileName) ?? reason?.syncedOn ?? null;
+    const given = await findSyncDate({ ...options, path });
+    const syncedOn = given ?? syncDateOf(fileName) ?? reason?.syncedOn ?? null;
     return { file, key: { fileName, sha256, syncedOn } };
   } catch (error) {
     if (signal?.aborted) throw error;

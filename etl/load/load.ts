@@ -125,7 +125,9 @@ async function attemptLoad(options: LoadOptions, stopwatch: Stopwatch, past: Pas
 }
 
 /** The sync date that was given for the file, if one was. */
-async function findSyncDate(options: LoadOptions): Promise<string | undefined> {
+export async function findSyncDate(
+  options: Pick<LoadOptions, "database" | "settings" | "path" | "syncedOn" | "signal">,
+): Promise<string | undefined> {
   const { path, syncedOn, settings } = options;
   if (syncedOn !== FILE_DATE) return syncedOn;
   const { mtime: instant } = await stat(path);

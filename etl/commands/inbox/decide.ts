@@ -12,7 +12,7 @@ import {
 } from "../../inbox/review.ts";
 import { writeJson, writeLine } from "../../output.ts";
 import { type Context, EXIT, usageError } from "../context.ts";
-import { jsonOption, parseDate } from "../flags.ts";
+import { jsonOption, syncedOnOption } from "../flags.ts";
 import { declareKind } from "../kind.ts";
 import { addFormatOptions, type FormatFlags } from "../load_flags.ts";
 import { withWarehouse } from "../open.ts";
@@ -40,7 +40,7 @@ export function defineDecide(verb: Command, context: Context): void {
         .choices(DECISIONS)
         .makeOptionMandatory(),
     )
-    .option("--synced-on <date>", "with load: sync date of the file, whatever its name says", parseDate);
+    .addOption(syncedOnOption());
   addFormatOptions(command)
     .addOption(jsonOption())
     .addHelpText(
@@ -54,7 +54,7 @@ export function defineDecide(verb: Command, context: Context): void {
 
 async function decide(context: Context, folder: string, file: string, flags: DecideFlags): Promise<number> {
   if (flags.syncedOn !== undefined && flags.as !== "load") {
-    throw usageError(`--synced-on goes with --as load. Nothing was done.`);
+    throw usageError("--synced-on goes with --as load. Nothing was done.");
   }
   const inbox = await requireInbox(context, folder);
   const place = await (await openPlaces(context, inbox))(file);

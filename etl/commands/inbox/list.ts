@@ -8,14 +8,7 @@ import { describeLeft } from "../../terminal/left_file.ts";
 import { formatTable } from "../../terminal/table.ts";
 import { widthOf } from "../../terminal/width.ts";
 import { type Context, EXIT } from "../context.ts";
-import {
-  jsonOption,
-  parseWhole,
-  recursiveOption,
-  settleOption,
-  settleTimeMs,
-  syncedOnOption,
-} from "../flags.ts";
+import { jsonOption, parseDate, parseWhole, recursiveOption, settleOption, settleTimeMs } from "../flags.ts";
 import { declareKind } from "../kind.ts";
 import { requireInbox } from "./folder.ts";
 
@@ -39,7 +32,7 @@ export function defineList(verb: Command, context: Context): void {
     .option("--wait <seconds>", "while nothing is ready, keep looking for this long", parseWhole(0), 0)
     .option("--interval <seconds>", "longest time between two looks", parseWhole(1), 2)
     .addOption(settleOption())
-    .addOption(syncedOnOption())
+    .option("--synced-on <date>", "sync date of these files, whatever their names say", parseDate)
     .addOption(recursiveOption())
     .option("--batches <n>", "at most so many batches", parseWhole(1), 8)
     .option("--limit <n>", "at most so many files, the oldest", parseWhole(1), 2000)

@@ -1,5 +1,13 @@
 /** Senders that pause, go on, and come back: in the end the totals are right. Each is a process, and so is the watch. */
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+} from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
@@ -63,8 +71,10 @@ async function startWatch(): Promise<Scene> {
   };
 }
 
+/** A file that is about to be moved there has its name already, and is empty. */
 function filesIn(folder: string): readonly string[] {
-  return existsSync(folder) ? readdirSync(folder).sort() : [];
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder).filter((name) => statSync(join(folder, name)).size > 0);
 }
 
 test.runIf(process.platform === "linux")(
