@@ -8,6 +8,7 @@ import { expect, inject, onTestFinished, test } from "vitest";
 import { openDatabase, withSession } from "./client.ts";
 import { RollbookError } from "./errors.ts";
 import { initWarehouse } from "./migrate.ts";
+import { ensurePartitions } from "./partitions/create.ts";
 import { readSettings } from "./settings.ts";
 import { createEmptyDatabase, createTestDatabase, testConnection } from "./testing/database.ts";
 import { migrateAsFarAs } from "./testing/versions.ts";
@@ -77,17 +78,14 @@ test("six processes that make one warehouse at once all succeed, and one of them
   });
 });
 
-test("pools that make one warehouse with different settings at once: one wins, the others are refused", async () => {
+test("of pools that make one warehouse with different settings at once one makes it, and the last decides", async () => {
   const { database } = await createEmptyDatabase();
   const zones = ["Europe/Berlin", "Asia/Tokyo", "America/Lima", "UTC"];
-  const results = await Promise.allSettled(zones.map((timeZone) => initWarehouse({ database, timeZone })));
-  const made = results.filter((result) => result.status === "fulfilled");
-  expect(made).toHaveLength(1);
-  const refused = results
-    .filter((result) => result.status === "rejected")
-    .map((result) => result.reason.code);
-  expect(refused).toEqual(["configuration", "configuration", "configuration"]);
-  expect(await withSession({ database }, readSettings)).toEqual(made[0]?.value.settings);
+  const made = await Promise.all(zones.map((timeZone) => initWarehouse({ database, timeZone })));
+  expect(made.filter(({ created }) => created)).toHaveLength(1);
+  expect(made.filter(({ changed }) => changed)).toHaveLength(3);
+  expect(made.map(({ settings }) => settings.timeZone)).toEqual(zones);
+  expect(zones).toContain((await withSession({ database }, readSettings)).timeZone);
 });
 
 test("a second init changes nothing, with the same settings or with none", async () => {
@@ -103,14 +101,24 @@ test("a second init changes nothing, with the same settings or with none", async
   const before = await database.pool.query(SNAPSHOT);
   for (const again of [{}, wanted, { timeZone: "europe/berlin" }]) {
     const second = await initWarehouse({ database, ...again });
-    expect(second).toEqual({ settings: wanted, applied: [], created: false, roles: false });
+    expect(second).toEqual({ settings: wanted, applied: [], created: false, changed: false, roles: false });
   }
   const after = await database.pool.query(SNAPSHOT);
   expect(after.rows).toEqual(before.rows);
 });
 
-test("settings that differ are refused, each with what it is and what was asked", async () => {
+test("settings may change as long as there are no partitions", async () => {
   const { database } = await createTestDatabase();
+  const wanted = { timeZone: "Europe/Berlin", granularity: "week" } as const;
+  const settings = { ...wanted, earliest: "2000-01-01", dayStarts: "00:00" };
+  expect(await initWarehouse({ database, ...wanted })).toMatchObject({ changed: true, settings });
+  expect(await withSession({ database }, readSettings)).toEqual(settings);
+  expect(await initWarehouse({ database, ...wanted })).toMatchObject({ changed: false, settings });
+});
+
+test("settings that differ are refused once there is a partition, each with what it is and what was asked", async () => {
+  const { database } = await createTestDatabase();
+  await ensurePartitions({ database, granularity: "month", dates: ["2026-01-05"] });
   const error = await errorOf(
     initWarehouse({ database, timeZone: "Europe/Berlin", granularity: "day", earliest: "2000-01-01" }),
   );

@@ -13,10 +13,11 @@ import { checkServerVersion, MIGRATIONS_FOLDER, readJournal, readVersion, refuse
 
 /**
  * Creates or migrates the warehouse, under an advisory lock: any number of processes may do it at once.
- * Settings that are left out are the ones the warehouse has, or the defaults on a new one.
+ * Settings that are left out are the ones the warehouse has, or the defaults on a new one. As long as it has no
+ * partitions they may change.
  *
  * @throws RollbookError `unsupported_server`, `warehouse_newer`, `permission` (no right to create),
- *   `configuration` (an unknown time zone; settings that differ from those the warehouse was made with)
+ *   `configuration` (an unknown time zone; settings that differ from those of a warehouse with partitions)
  */
 export async function initWarehouse(options: {
   readonly database: Database;
@@ -58,6 +59,8 @@ export interface Initialized {
   readonly applied: readonly string[];
   /** Whether there was no warehouse before. */
   readonly created: boolean;
+  /** Whether it had other settings before, and no partitions. */
+  readonly changed: boolean;
   /** Whether the warehouse belongs to the role of its owner, and the other roles have their rights. */
   readonly roles: boolean;
 }

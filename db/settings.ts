@@ -1,10 +1,11 @@
-/** The settings of a warehouse: fixed when it is made, read by every command. */
+/** The settings of a warehouse: fixed once something is loaded, read by every command. */
 import { type SQL, sql } from "drizzle-orm";
-import type { Session } from "./client.ts";
+import { inTransaction, type Session, type Transaction } from "./client.ts";
 import { RollbookError } from "./errors.ts";
+import { LOCK, lockUntilEnd } from "./locks.ts";
 import { explainPermission } from "./roles/permission.ts";
 import { ROLES } from "./roles/rights.ts";
-import { type Granularity, type Settings, settings, warehouseSettings } from "./schema.ts";
+import { type Granularity, partitions, type Settings, settings, warehouseSettings } from "./schema.ts";
 import {
   checkServerVersion,
   type Journal,
@@ -29,9 +30,10 @@ export async function fixSettings(
     earliest?: string | undefined;
     dayStarts?: string | undefined;
   },
-): Promise<{ settings: Settings; created: boolean }> {
+): Promise<{ settings: Settings; created: boolean; changed: boolean }> {
   const timeZone = wanted.timeZone === undefined ? undefined : await findTimeZone(session, wanted.timeZone);
-  const asked = { ...wanted, timeZone };
+  const { granularity, earliest, dayStarts } = wanted;
+  const asked = { timeZone, granularity, earliest, dayStarts };
   const inserted = await session.db
     .insert(settings)
     .values({
@@ -47,13 +49,52 @@ export async function fixSettings(
     (name) => asked[name] !== undefined && asked[name] !== current[name],
   );
   if (differing.length > 0) {
+    const changed = await changeUnused(session, { ...current, ...definedOf(asked) });
+    if (changed !== undefined) return { settings: changed, created: false, changed: true };
     const list = differing.map((name) => `${name} is ${current[name]}, not ${asked[name]}`).join("; ");
     throw new RollbookError({
       code: "configuration",
-      message: `the settings of a warehouse are fixed when it is made: ${list}. Leave them out, or make another warehouse (another database or ROLLBOOK_HOME).`,
+      message: `the settings of a warehouse are fixed once it has partitions: ${list}. Leave them out, or make another warehouse (another database or ROLLBOOK_HOME).`,
     });
   }
-  return { settings: current, created: inserted.length > 0 };
+  return { settings: current, created: inserted.length > 0, changed: false };
+}
+
+function definedOf(asked: Readonly<Record<keyof Settings, string | undefined>>): Partial<Settings> {
+  return Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined));
+}
+
+/**
+ * Changes the settings of a warehouse that has no partitions, and so no invoices. Undefined where it has. A
+ * load that has read the settings of before is rolled back ({@link requireSettings}).
+ */
+async function changeUnused(session: Session, wanted: Settings): Promise<Settings | undefined> {
+  return inTransaction(session, async (tx) => {
+    // Under the lock nobody makes a partition. The statement after it sees all that were made before.
+    await lockUntilEnd(tx, LOCK.ensurePartitions);
+    const changed = await tx.db
+      .update(settings)
+      .set(wanted)
+      .where(sql`not exists (select from ${partitions})`)
+      .returning();
+    return changed.length > 0 ? wanted : undefined;
+  });
+}
+
+/**
+ * Makes sure that the warehouse still has the settings that were read before. To be called once the partitions
+ * are held: from then on they cannot change.
+ *
+ * @throws RollbookError `configuration`
+ */
+export async function requireSettings(tx: Transaction, read: Settings): Promise<void> {
+  const current = await selectSettings(tx);
+  const names = Object.keys(current) as (keyof Settings)[];
+  if (names.every((name) => current[name] === read[name])) return;
+  throw new RollbookError({
+    code: "configuration",
+    message: "the settings of the warehouse were changed by another init meanwhile. Run the command again.",
+  });
 }
 
 async function findTimeZone(session: Session, name: string): Promise<string> {

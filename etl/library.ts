@@ -90,8 +90,8 @@ async function openFound(
   if (create === undefined) return open(options);
   const database = await openConfigured(options);
   try {
-    const { settings } = await initWarehouse({ ...create, ...database, signal: options.signal });
-    return { ...database, settings };
+    const { settings, created } = await initWarehouse({ ...create, ...database, signal: options.signal });
+    return { ...database, settings, created };
   } catch (error) {
     await database.close();
     throw error;

@@ -56,6 +56,8 @@ export async function openConfigured(options: OpenOptions): Promise<OpenDatabase
 
 export interface Warehouse extends OpenDatabase {
   readonly settings: Settings;
+  /** Whether it was made just now. */
+  readonly created: boolean;
 }
 
 /**
@@ -83,11 +85,14 @@ export async function openWarehouse(
   const open = await openConfigured(options);
   try {
     const { database } = open;
-    const settings =
-      config.kind === "embedded" && create
-        ? (await initWarehouse({ database, signal })).settings
-        : await withSession({ database, signal }, (session) => readSettings(session, { reportsOnly }));
-    return { ...open, settings };
+    if (config.kind === "embedded" && create) {
+      const { settings, created } = await initWarehouse({ database, signal });
+      return { ...open, settings, created };
+    }
+    const settings = await withSession({ database, signal }, (session) =>
+      readSettings(session, { reportsOnly }),
+    );
+    return { ...open, settings, created: false };
   } catch (error) {
     await open.close();
     throw error;

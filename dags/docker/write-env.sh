@@ -65,7 +65,7 @@ AIRFLOW_ADMIN_PASSWORD=$admin_password
 AIRFLOW_UID=$uid
 
 # Where and when invoices' days begin (04:00: sales until then count for the day before), and how partitions are cut (day, week, month,
-# quarter, year). They cannot be changed once the warehouse is made.
+# quarter, year). They cannot be changed once something is loaded.
 #ROLLBOOK_TIME_ZONE=Europe/Berlin
 #ROLLBOOK_DAY_STARTS=04:00
 #ROLLBOOK_GRANULARITY=month

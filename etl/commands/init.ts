@@ -22,7 +22,7 @@ interface InitFlags {
 export function defineInit(verb: Command, context: Context): void {
   declareKind(verb, "works")
     .description(
-      "Create the warehouse, or migrate it to this version. Its settings are fixed when it is made; running it again is safe.",
+      "Create the warehouse, or migrate it to this version. Its settings are fixed once something is loaded; running it again is safe.",
     )
     .option("--time-zone <name>", "time zone in which an instant becomes a creation date (default: UTC)")
     .addOption(
@@ -48,20 +48,22 @@ export function defineInit(verb: Command, context: Context): void {
 async function init(context: Context, flags: InitFlags): Promise<number> {
   return withDatabase(context, async ({ database }) => {
     const { json = false, ...wanted } = flags;
-    const { settings, applied, created, roles } = await initWarehouse({
+    const { settings, applied, created, changed, roles } = await initWarehouse({
       database,
       ...wanted,
       signal: context.signal,
     });
     await warnAboutLocks(context, database);
     if (json) {
-      await writeJson(context, { ...settings, created, migrations: applied, roles });
+      await writeJson(context, { ...settings, created, changed, migrations: applied, roles });
     } else {
       const done = created
         ? "made"
-        : applied.length > 0
-          ? `migrated (${applied.join(", ")})`
-          : "is up to date";
+        : changed
+          ? "has other settings now"
+          : applied.length > 0
+            ? `migrated (${applied.join(", ")})`
+            : "is up to date";
       await writeLine(
         context,
         `The warehouse ${done}: time zone ${settings.timeZone}, ${describeDays(settings)}one partition per ${settings.granularity}, invoices from ${settings.earliest} on.`,

@@ -21,6 +21,13 @@ export async function withWarehouse<T>(
   work: (warehouse: Warehouse) => Promise<T>,
 ): Promise<T> {
   const warehouse = await opening(context, (where) => openWarehouse({ ...where, ...options }));
+  if (warehouse.created) {
+    const { timeZone, granularity, earliest } = warehouse.settings;
+    note(
+      context,
+      `made a warehouse with the defaults: time zone ${timeZone}, one partition per ${granularity}, invoices from ${earliest} on. Until something is loaded, rollbook init --time-zone ... changes them.`,
+    );
+  }
   return closing(context, warehouse, () => work(warehouse));
 }
 

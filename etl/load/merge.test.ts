@@ -2,6 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { initWarehouse } from "../../db/migrate.ts";
 import { createTestDatabase, type TestWarehouse, testConnection } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
 import { disagreements, startWorker, type Worker } from "../testing/warehouse.ts";
@@ -139,5 +140,26 @@ test.each([false, true])(
       ),
     ).toEqual([{ load_id: 2, old_load_id: 1, old_total: "5.00", old_time: true }]);
     expect(await disagreements(warehouse)).toEqual([]);
+  },
+);
+
+test.each([false, true])(
+  "a load whose settings were changed after it had read them is rolled back, and the next one is right (careful: %s)",
+  async (careful) => {
+    const warehouse = await createTestDatabase();
+    const { database, settings: read } = warehouse;
+    const { settings } = await initWarehouse({ database, timeZone: "Asia/Tokyo", dayStarts: "04:00" });
+    const path = join(makeFolder(), "drop_2026-02-03.csv");
+    writeFileSync(path, "v,00000000-0000-4000-8000-000000000001,2026-02-02T18:59:59Z,1.00\n");
+    expect(await loadDrop({ database, settings: read, path, careful })).toMatchObject({
+      outcome: "failed",
+      error: { code: "configuration" },
+    });
+    expect(await warehouse.query("select from warehouse.invoices")).toEqual([]);
+    expect(await loadDrop({ database, settings, path, careful })).toMatchObject({ outcome: "loaded" });
+    // In Tokyo it is 03:59:59 of the 3rd, and a day starts at four.
+    expect(await warehouse.query("select created_on::text from warehouse.invoices")).toEqual([
+      { created_on: "2026-02-02" },
+    ]);
   },
 );

@@ -6,6 +6,7 @@ import { holdPartitions } from "../../db/partitions/catalog.ts";
 import { ensurePartitions } from "../../db/partitions/create.ts";
 import { partitionOf } from "../../db/partitions/ranges.ts";
 import { type Settings, venues } from "../../db/schema.ts";
+import { requireSettings } from "../../db/settings.ts";
 
 export interface Preparation {
   /** Venues and partitions are made on another connection of it. */
@@ -41,7 +42,7 @@ export async function addVenues(options: Preparation, ids: readonly string[]): P
  * transaction ends.
  *
  * @throws RollbookError `partitions_changed` when one was closed after its lines were read: the next attempt
- *   rejects them
+ *   rejects them; `configuration` when the settings changed after they were read
  */
 export async function openPartitions(
   tx: Transaction,
@@ -55,7 +56,9 @@ export async function openPartitions(
     await ensurePartitions({ database, granularity: settings.granularity, dates, signal });
     held = await holdPartitions(tx, [...names]);
   }
-  if (held.length === names.size && held.every((p) => p.state === "open" || p.state === "stale")) return;
+  if (held.length === names.size && held.every((p) => p.state === "open" || p.state === "stale")) {
+    return requireSettings(tx, settings);
+  }
   throw new RollbookError({
     code: "partitions_changed",
     message:

@@ -140,6 +140,7 @@ test("a service with dots in its name and anything in its password opens the war
       earliest: "2000-01-01",
       dayStarts: "00:00",
       created: true,
+      changed: false,
       migrations: expect.arrayContaining([expect.any(String)]),
       roles: false,
     },
