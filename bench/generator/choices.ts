@@ -33,6 +33,13 @@ export function createRandom(seed: number, role: number): Random {
   };
 }
 
+export function shuffle<T>(random: Random, items: readonly T[]): T[] {
+  const left = [...items];
+  const shuffled: T[] = [];
+  while (left.length > 0) shuffled.push(...left.splice(random.below(left.length), 1));
+  return shuffled;
+}
+
 /** Each item as often as its weight says. */
 export function weighted<T>(entries: readonly (readonly [weight: number, item: T])[]): readonly T[] {
   return entries.flatMap(([weight, item]) => Array.from({ length: weight }, () => item));

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { type ReadLine, readDrop } from "../../etl/testing/models/format.ts";
 import type { World } from "../../etl/testing/models/line.ts";
-import { euros } from "../../etl/testing/models/values.ts";
+import { euros } from "../../etl/testing/models/money.ts";
 import { createWarehouseModel } from "../../etl/testing/models/warehouse.ts";
 
 export interface GeneratedDrop {
@@ -25,7 +25,9 @@ export interface Row {
 
 const WORLD: Omit<World, "syncedOn"> = {
   timeZone: "UTC",
+  dayStarts: "00:00",
   earliest: "2000-01-01",
+  syncSlack: 0,
   closed: [],
   decimalComma: false,
 };

@@ -134,7 +134,7 @@ function progressOf(done: FuzzProgress, { lines, files }: Flags): Parameters<Pro
 }
 
 function summarize(report: FuzzReport, seconds: number): string {
-  const { lines, files, fileLines, taken, recognised, keyed, reasons, refusals, difference } = report;
+  const { lines, files, fileLines, names, taken, recognised, keyed, reasons, refusals, difference } = report;
   const counts = (of: Readonly<Record<string, number>>) =>
     Object.entries(of)
       .toSorted(([, a], [, b]) => b - a)
@@ -142,6 +142,7 @@ function summarize(report: FuzzReport, seconds: number): string {
       .join(", ") || "none";
   const summary = [
     `${lines} lines and ${files} files with ${fileLines} lines, from seed ${report.seed}, in ${seconds} s`,
+    `names: ${names}`,
     `taken: ${taken}, of these ${recognised} as they are by the fast path, ${keyed} keyed by the direct way`,
     `rejected: ${counts(reasons)}`,
     `files refused: ${counts(refusals)}`,
@@ -158,8 +159,12 @@ function describe(found: FoundDifference): string {
     ...Object.entries(found.said).map(
       ([who, said]) => `${who}: ${typeof said === "string" ? said : JSON.stringify(said)}`,
     ),
-    `smallest drop: ${JSON.stringify(found.shrunk)}`,
-    `as text: ${JSON.stringify(Buffer.from(found.shrunk.base64, "base64").toString("latin1"))}`,
+    ...(found.shrunk === undefined
+      ? []
+      : [
+          `smallest drop: ${JSON.stringify(found.shrunk)}`,
+          `as text: ${JSON.stringify(Buffer.from(found.shrunk.base64, "base64").toString("latin1"))}`,
+        ]),
     `again: npm run fuzz -- --from ${found.seed} ${again}`,
   ].join("\n");
 }

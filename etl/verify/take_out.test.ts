@@ -17,7 +17,7 @@ import { jsonLines, rollbookHere, startRollbook } from "../testing/cli.ts";
 import { findDivergences, type Invoice, load, writeInvoices } from "../testing/invoices.ts";
 import { invoiceId } from "../testing/lines.ts";
 import { readDrop } from "../testing/models/format.ts";
-import { euros } from "../testing/models/values.ts";
+import { euros } from "../testing/models/money.ts";
 import { createWarehouseModel, type WarehouseModel } from "../testing/models/warehouse.ts";
 import { disagreements, startWorker, totalsOf, type Worker } from "../testing/warehouse.ts";
 import type { TakenOut } from "./take_out.ts";
@@ -523,6 +523,7 @@ test("random drops with moved ids, and repairs in between, come to what a model 
             ...settings,
             timeZone: "UTC",
             syncedOn,
+            syncSlack: 0,
             closed: [],
             decimalComma: false,
           });

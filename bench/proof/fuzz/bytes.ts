@@ -6,7 +6,7 @@ import { type Random, weighted } from "../../generator/choices.ts";
  * sequences, right and wrong.
  */
 const BYTES: readonly number[] = [
-  ...Buffer.from(',,;\t""  \\\r\0\u0001\u001f\u007f-+:.TZe0129afFg{}_'),
+  ...Buffer.from(',,;\t|""  \\\r\0\u0001\u001f\u007f-+:.TZzeE0129afFg{}()\'_'),
   ...[0x80, 0xbf, 0xc0, 0xc1, 0xc2, 0xc3, 0xe0, 0xe2, 0xed, 0xef, 0xf0, 0xf4, 0xf5, 0xff],
 ];
 
@@ -39,6 +39,13 @@ const SEQUENCES = [
   "0a0a",
   "2222",
   "222c22",
+  "220a22",
+  "2c220a",
+  "0a22",
+  "e282ac",
+  "e28892",
+  "fffe",
+  "feff",
   "00",
 ].map((hex) => Buffer.from(hex, "hex"));
 

@@ -1,6 +1,6 @@
 /** Values of the four columns: most of them right, many at the edge of a rule, some beyond it. */
 import type { Column, World } from "../../../etl/testing/models/line.ts";
-import { digits, list, type Random, replaceAt } from "../../generator/choices.ts";
+import { digits, list, type Random, replaceAt, shuffle } from "../../generator/choices.ts";
 import { edgesOf, oddTime, plainTime } from "./moments.ts";
 
 /** Makes cells for the drops of one world. */
@@ -162,11 +162,14 @@ const ODD_TOTALS =
 12.3399990·12.3399989999·12.339998·0.000001·0.0000010000001·-0.000001·0.009999·0.0099989·0.005·
 0.004999999·19.990000000000002·0.30000000000000004·1234.5600000000001·-0.0000001·1e-6·1e-7·1.1e-6·10e-7·
 11e-7·0.1e-5·100000000000000000000e-18·0000000000000000000001.00·
-1.000000000000000000000000000000000000000000000001`);
+1.000000000000000000000000000000000000000000000001·5.-·5. -·5,-·€5.−·5. €-·-5.-·(5.-)·.-·,-·5.e1-·1,234·
+1.234·1,234.·1.234,·1,234,567·1.234.567·1,234.50·1.234,50·1,234.5e1·1,234e1·1.500e1·12.500·12,500·.500·,500·
+1234.500·1000000000000.500·1.234e12·1,000,000,000,000·999,999,999,999.99·999.999.999.999,99·5+·()·(·(5·5)·
+((5))·(5)-·-(5)·(+5)·€·EUR·'·''5·-'5·5'·E5UR·5€00·eur 5·5\u00a0€·$5·5–·5 .00·5. 00·5e 1·1 234.50·1'234.50`);
 
 function oddTotal(random: Random): string {
   const sign = random.pick(["", "", "", "-", "+"]);
-  switch (random.below(6)) {
+  switch (random.below(10)) {
     case 0:
     case 1:
       return random.pick(ODD_TOTALS);
@@ -206,7 +209,62 @@ function oddTotal(random: Random): string {
       const first = random.pick(["9", "0", "1"]);
       return `${sign}${first}${digits(random, random.between(10, 12)).replace(/./g, "9")}${fraction}`;
     }
+    case 5:
+    case 6:
+      return dress(random, someNumber(random));
+    case 7:
+      return random.once(2) ? grouped(random) : dress(random, grouped(random));
+    case 8:
+      // Thousands, or thousandths?
+      return `${sign}${digits(random, random.between(1, 3))}${random.pick([",", "."])}${digits(random, 3)}`;
     default:
       return sign + plainTotal(random);
   }
 }
+
+/** With digits behind a mark or without, by point or comma. */
+function someNumber(random: Random): string {
+  const mark = random.pick([".", ".", ","]);
+  const number = digits(random, random.between(1, 4));
+  const behind = random.pick([2, 2, 2, 3, 0, 1, 4]);
+  const written = random.once(4) ? number : `${number}${mark}${digits(random, behind)}`;
+  return random.once(12) ? `${written}${random.pick(["e1", "E-1", "e+2", "e0005"])}` : written;
+}
+
+/** With marks between thousands, most of them where they belong. */
+function grouped(random: Random): string {
+  const [thousands, decimal] = random.pick([
+    [",", "."],
+    [",", "."],
+    [".", ","],
+    [".", ","],
+    [",", ","],
+    ["'", "."],
+  ]);
+  const sizes = Array.from({ length: random.pick([1, 1, 1, 2, 2, 3, 4]) }, () =>
+    random.once(25) ? random.pick([0, 2, 4]) : 3,
+  );
+  const first = digits(random, random.once(25) ? random.pick([0, 4]) : random.between(1, 3));
+  const whole = [first, ...sizes.map((size) => digits(random, size))].join(thousands);
+  const fraction = random.once(2) ? "" : `${decimal}${digits(random, random.pick([2, 2, 2, 1, 3, 0]))}`;
+  return whole + fraction + (random.once(25) ? "e1" : "");
+}
+
+/** Sign, currency, apostrophe and blanks around a number, now and then one too many. */
+function dress(random: Random, number: string): string {
+  const [before, after]: [string[], string[]] = [[], []];
+  const place = (token: string) => (random.once(2) ? before : after).push(token);
+  if (random.once(2)) place(random.pick(["€", "EUR"]));
+  const sign = random.pick(["", "-", "-", "\u2212", "()", "()", "+"]);
+  if (sign === "()") {
+    before.push("(");
+    after.push(")");
+  } else if (sign === "+") before.push(sign);
+  else if (sign !== "") place(sign);
+  if (random.once(10)) place(random.pick(TOO_MANY));
+  const tokens = [...shuffle(random, before), number, ...shuffle(random, after)];
+  const blank = () => random.pick(["", "", "", " ", "\t", "  "]);
+  return (random.once(5) ? "'" : "") + tokens.map((token) => token + blank()).join("");
+}
+
+const TOO_MANY = ["-", "\u2212", "+", "(", ")", "€", "EUR", "eur", "$", "'", "\u00a0", "–", "."];

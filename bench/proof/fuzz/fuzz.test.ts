@@ -35,13 +35,19 @@ test("product and model agree on mutated lines and files of fixed seeds", { time
   const more = [
     "bad_timestamp",
     "bad_total",
+    "ambiguous_total",
     "sub_cent_total",
     "created_before_earliest",
     "created_after_sync",
   ];
   expect(Object.keys(report.reasons).sort()).toEqual([...reasons, ...more, "partition_closed"].sort());
   expect(Math.min(...Object.values(report.reasons))).toBeGreaterThan(500);
-  expect(Object.keys(report.refusals).sort()).toEqual(["bad_header", "line_too_long", "truncated"]);
+  expect(Object.keys(report.refusals).sort()).toEqual([
+    "bad_container",
+    "bad_header",
+    "line_too_long",
+    "truncated",
+  ]);
   expect(report.recognised).toBeGreaterThan(report.taken / 4);
   expect(report.taken - report.recognised).toBeGreaterThan(report.taken / 4);
   expect(report.keyed).toBeGreaterThan(report.taken / 2);
@@ -64,7 +70,7 @@ test("a seed makes the same drop every time, and another one another", () => {
 const UUID = "a2b4c6d8-1111-4111-8111-00000000000f";
 const [world] = WORLDS;
 if (world === undefined) throw new Error("no world");
-const dropOf = (text: string): MadeDrop => ({ world, bytes: Buffer.from(text), gzip: false, cuts: [] });
+const dropOf = (text: string): MadeDrop => ({ world, bytes: Buffer.from(text), isNamedGz: false, cuts: [] });
 const GOOD = `v,${UUID},2018-06-01T12:00:00Z,1.00`;
 
 test("what the product says otherwise than the model is found and made small", {

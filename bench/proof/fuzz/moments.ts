@@ -12,11 +12,14 @@ import { digits, list, type Random, replaceAt } from "../../generator/choices.ts
  */
 export function edgesOf(world: World): readonly number[] {
   const zone = ZONES[world.timeZone];
+  const [hour = 0, minute = 0] = world.dayStarts.split(":").map(Number);
   const afterSync = dayOfDate(world.syncedOn) + 1;
-  const days = [dayOfDate(world.earliest), afterSync, ...world.closed.flat().map(dayOfDate)];
+  const bounds = [dayOfDate(world.earliest), afterSync, ...world.closed.flat().map(dayOfDate)];
+  const days = world.syncSlack === 0 ? bounds : [...bounds, afterSync + world.syncSlack];
   const midnights = days.map((day) => day * 86_400 - offsetAt(zone, day * 86_400));
+  const starts = midnights.map((midnight) => midnight + hour * 3600 + minute * 60);
   const changes = zone.changes.map(([second]) => second).filter((second) => isNear(second, world));
-  return [...midnights, ...midnights, ...changes];
+  return [...midnights, ...starts, ...changes];
 }
 
 /** Within the dates that are taken, and some days around them. */
@@ -75,7 +78,11 @@ function wallOffset(random: Random, world: World, second: number): number {
 }
 
 const BAD_TIMES =
-  list(`· ·now·epoch·infinity·-infinity·today·2018-06-01T·2018-06-01 ·2018-06-01T12·2018-06-01T12:·
+  list(`· ·01.06.2018Z·1.6.2018·01.06.18·32.01.2018·29.02.2018·01.13.2018·01.06.0000·01-06-2018·01.06-2018·
+2018.06.01·2018_06_01·01.06.2018t12:00·01.06.2018  12:00·01.06.2018, 12:00·01.06.2018 24:00·01.06.2018+02·
+2018-06-01T12:00:00  Z·2018-06-01T12:00:00\tZ·2018-06-01T12:00:00 utc·2018-06-01T12:00:00Utc·
+2018-06-01T12:00:00 CEST·2018-06-01T12:00:00UTC+2·2018-06-01T12:00:00 +2·2018-06-01T12:00:00 + 02·
+2018-06-01T12:00:00ZZ·2018-06-01T12:00 GMTT·2018-06-01T12:00:00.Z·2018-06-01T12:00 ·2018-06-01 UTC·now·epoch·infinity·-infinity·today·2018-06-01T·2018-06-01 ·2018-06-01T12·2018-06-01T12:·
 2018-06-01T12:00:·2018-06-01T1200·2018-06-01T12:00:00.·2018-06-01T12:00:00,5·2018-06-01T12:00.5·
 2018-06-01T12:00:00.1234567890·2018-06-01t12:00:00·2018-06-01T12:00:00z·2018-06-01  12:00:00·
 2018-06-01\t12:00:00·2018-06-01T12:00:00 Z·2018-06-01T12:00:00 +02·2018-06-01T12:00:00+2·
@@ -96,7 +103,7 @@ export function oddTime(random: Random, world: World, edges: readonly number[]):
   const kind = random.below(6);
   if (kind < 2) {
     offset = 0;
-    mark = "Z";
+    mark = random.pick(["Z", "Z", "Z", "z", "UTC", "GMT"]);
   } else if (kind < 5) {
     const minutes = random.once(3)
       ? random.between(-959, 959)
@@ -104,12 +111,14 @@ export function oddTime(random: Random, world: World, edges: readonly number[]):
     offset = minutes * 60;
     mark = writeOffset(random, minutes);
   }
+  if (mark !== "" && random.once(4)) mark = ` ${mark}`;
   const clock = clockText(second + offset);
-  if (random.once(12)) return clock.slice(0, 10);
+  const date = random.once(3) ? clock.slice(0, 10).split("-").reverse().join(".") : clock.slice(0, 10);
+  if (random.once(12)) return date;
   let time = clock.slice(11);
   if (random.once(4)) time = time.slice(0, 5);
   else if (random.once(3)) time += `.${digits(random, random.pick([1, 1, 3, 5, 6, 7, 8, 9, 10]))}`;
-  const text = clock.slice(0, 10) + random.pick(["T", "T", " "]) + time + mark;
+  const text = date + random.pick(["T", "T", " "]) + time + mark;
   return random.once(20)
     ? replaceAt(
         text,

@@ -1,18 +1,19 @@
 /** Drops from seeds: batches of mutated lines under a sound header, and files that are odd as a whole. */
 import { isUtf8 } from "node:buffer";
-import { constants, deflateRawSync, gzipSync } from "node:zlib";
 import type { Column, World } from "../../../etl/testing/models/line.ts";
 import { WORLDS } from "../../../etl/testing/models/worlds.ts";
-import { createRandom, type Random } from "../../generator/choices.ts";
+import { createRandom, list, type Random, shuffle } from "../../generator/choices.ts";
 import { mutate } from "./bytes.ts";
-import { type Cells, createCells } from "./cells.ts";
+import { createCells } from "./cells.ts";
+import { contain, pack, someCuts } from "./containers.ts";
 
 /** A drop as the reader gets it. */
 export interface MadeDrop {
   readonly world: World;
   /** The file's bytes. */
   readonly bytes: Buffer;
-  readonly gzip: boolean;
+  /** Whether its name ends in `.gz`. */
+  readonly isNamedGz: boolean;
   /** Where the chunks of the file's bytes are cut, ascending. */
   readonly cuts: readonly number[];
 }
@@ -30,16 +31,18 @@ const ROLE = { lines: 1, file: 2 } as const;
 export function makeLines(seed: number): MadeDrop {
   const random = createRandom(seed, ROLE.lines);
   const world = random.pick(WORLDS);
-  const delimiter = random.pick([",", ",", ";", "\t"] as const);
-  const names: string[] = shuffle(random, random.once(8) ? [...COLUMNS, "note"] : COLUMNS);
+  const delimiter = random.pick([",", ",", ";", "\t", "|"] as const);
+  const names: string[] = shuffle(random, random.once(3) ? [...COLUMNS, "note"] : COLUMNS);
   const ended = random.pick(["\n", "\n", "\r\n"]);
   // Where all of a batch is UTF-8, other scripts go the fast way, too.
   const clean = random.once(2);
   const makeLine = lineMaker(random, { world, delimiter, names });
-  const pieces: Buffer[] = [Buffer.from(names.join(delimiter) + ended)];
-  let other = pieces[0] ?? Buffer.alloc(0);
+  const header: Buffer = Buffer.from(names.join(delimiter));
+  const pieces: Buffer[] = random.once(6) ? [Buffer.from(`sep=${delimiter}\n`)] : [];
+  pieces.push(header, Buffer.from(ended));
+  let other = header;
   for (let made = 0; made < BATCH_LINES; made++) {
-    const line = makeLine();
+    const line = random.once(400) ? headerAgain(random, header) : makeLine();
     const mutated = random.once(4) ? mutate(random, line, other) : line;
     pieces.push(
       clean && !isUtf8(mutated) ? line : mutated,
@@ -48,7 +51,14 @@ export function makeLines(seed: number): MadeDrop {
     other = line;
   }
   const bytes = Buffer.concat(pieces);
-  return { world, bytes, gzip: false, cuts: random.once(3) ? someCuts(random, bytes.length, 20) : [] };
+  const cuts = random.once(3) ? someCuts(random, bytes.length, 20) : [];
+  return { world, bytes, isNamedGz: false, cuts };
+}
+
+/** As it is after files were joined, or nearly so. */
+function headerAgain(random: Random, header: Buffer): Buffer {
+  const mark = random.pick(["", "", "", "\ufeff", "\ufeff", "\ufeff\ufeff", " "]);
+  return Buffer.concat([Buffer.from(mark), header, Buffer.from(random.once(12) ? " " : "")]);
 }
 
 const TERMINATORS = {
@@ -65,23 +75,57 @@ function lineMaker(
 ): () => Buffer {
   const cells = createCells(random, world);
   return () => {
+    if (random.once(80)) return Buffer.from(blankRecord(random, names, delimiter));
     const style = random.below(8);
     const odd = random.below(names.length);
     const values = names.map((name, index) => {
-      if (!isColumn(name)) return random.pick(["", "n", '"a,b;c\t"', "é", '"""', "x"]);
+      if (!isColumn(name)) return random.pick(NOTES);
       // All plain, one odd, each odd or not, all odd.
       const isOdd = style < 3 ? false : style < 6 ? index === odd : style < 7 ? random.once(2) : true;
-      return writeCell(random, cells, name, isOdd);
+      return isOdd ? writeOdd(random, cells.odd(name), delimiter) : writePlain(random, cells.plain(name));
     });
-    if (random.once(60)) values.push(random.pick(["", "x", " "]));
+    if (random.once(40)) values.push(random.pick(["", "", "", '""', "x", " ", '"\n"']));
     if (random.once(60)) values.splice(random.below(values.length), 1);
-    return Buffer.from(values.join(delimiter));
+    const line = values.join(delimiter);
+    return Buffer.from(line.includes("\n") && random.once(40) ? stretch(random, line) : line);
   };
 }
 
-function writeCell(random: Random, cells: Cells, column: Column, isOdd: boolean): string {
-  if (isOdd) return cells.odd(column);
-  const value = cells.plain(column);
+/** What stands in columns that are ignored. */
+const SOUND_NOTES = list(`·n·"a,b;c\t|"·é·x·"a\nb"·"a\r\nb"·"\n"·"\n\n"·"a ""b""\n"·"\n"""`);
+const NOTES = [
+  ...[...SOUND_NOTES, ...SOUND_NOTES],
+  ...list(`"""·"a\n·b"·"a\rb"·"a\r\r\nb"·"a\0\nb"·"a\nb"c·"a\n"," "\n"`),
+];
+
+/** All cells of the four columns blank, or nearly so. */
+function blankRecord(random: Random, names: readonly string[], delimiter: string): string {
+  const values = names.map((name) => {
+    if (!isColumn(name)) return random.pick(NOTES);
+    return random.once(60)
+      ? random.pick(["0", "\u00a0", '"\n"'])
+      : random.pick(["", "", " ", "\t", '""', '" "']);
+  });
+  if (random.once(4)) values.push(random.once(8) ? " " : "");
+  return values.join(delimiter);
+}
+
+/** Makes a record of several lines about as long as one may be, in lines or in bytes. */
+function stretch(random: Random, line: string): string {
+  const at = line.indexOf("\n");
+  const more = random.once(3)
+    ? "x".repeat(Math.max(0, 65_536 + random.pick([-1, 0, 0, 1, 2]) - Buffer.byteLength(line)))
+    : "\n".repeat(100 + random.pick([-1, 0, 0, 1, 5]) - line.split("\n").length);
+  return line.slice(0, at) + more + line.slice(at);
+}
+
+/** Mostly in quotes where it holds the delimiter, so that amounts with thousands reach their rule. */
+function writeOdd(random: Random, value: string, delimiter: string): string {
+  return value.includes(delimiter) && !value.includes('"') && !random.once(8) ? `"${value}"` : value;
+}
+
+function writePlain(random: Random, value: string): string {
+  if (random.once(300)) return random.pick([`"${value}\n"`, `"\r\n${value}"`, `"${value}\r"`]);
   return random.once(30) ? `"${value}"` : value;
 }
 
@@ -89,26 +133,14 @@ function isColumn(name: string): name is Column {
   return (COLUMNS as readonly string[]).includes(name);
 }
 
-function shuffle<T>(random: Random, items: readonly T[]): T[] {
-  const left = [...items];
-  const shuffled: T[] = [];
-  while (left.length > 0) shuffled.push(...left.splice(random.below(left.length), 1));
-  return shuffled;
-}
-
-function someCuts(random: Random, length: number, most: number): number[] {
-  const cuts = Array.from({ length: random.below(most + 1) }, () => random.below(length + 1));
-  return cuts.sort((a, b) => a - b);
-}
-
-/** A whole file: header, delimiter, ends, marks, packing and chunks of any kind. */
+/** A whole file: container, header, delimiter, ends, marks, packing and chunks of any kind. */
 export function makeFile(seed: number): MadeDrop {
   const random = createRandom(seed, ROLE.file);
   const world = random.pick(WORLDS);
-  const text = makeText(random, world);
-  const gzip = random.once(3);
-  const bytes = gzip ? pack(random, text) : text;
-  return { world, bytes, gzip, cuts: chunkCuts(random, bytes.length) };
+  const contained = contain(random, makeText(random, world));
+  const bytes = random.once(3) ? pack(random, contained) : contained;
+  const isNamedGz = random.once(3);
+  return { world, bytes, isNamedGz, cuts: chunkCuts(random, bytes.length) };
 }
 
 function makeText(random: Random, world: World): Buffer {
@@ -130,13 +162,21 @@ function makeText(random: Random, world: World): Buffer {
     ["\n", "\r\n", "\r\r\n", "\n\n", "\n\r\n", "\r\n \n"],
   ]);
   while (random.once(4)) pieces.push(Buffer.from(random.pick(ends)));
-  if (hasHeader) {
-    let header: Buffer = Buffer.from(names.map((name) => dressName(random, name)).join(delimiter));
-    if (random.once(12)) header = mutate(random, header, makeLine());
-    pieces.push(header, Buffer.from(random.pick(ends)));
+  if (random.once(6)) {
+    const named = random.once(5) ? random.pick([",", ";", "\t", "|", ":", ""]) : delimiter;
+    const line = `${random.pick(["sep", "sep", "SEP", "Sep", '"sep', " sep"])}=${named}`;
+    pieces.push(Buffer.from(line + (random.once(8) ? " " : "")), Buffer.from(random.pick(ends)));
   }
+  if (random.once(4)) {
+    const count = random.once(5) ? random.between(17, 21) : random.between(1, 3);
+    for (let left = count; left > 0; left--)
+      pieces.push(titleLine(random, delimiter), Buffer.from(random.pick(ends)));
+  }
+  let header: Buffer = Buffer.from(names.map((name) => dressName(random, name)).join(delimiter));
+  if (random.once(12)) header = mutate(random, header, makeLine());
+  if (hasHeader) pieces.push(header, Buffer.from(random.pick(ends)));
   for (let left = random.once(10) ? 0 : random.below(random.once(10) ? 800 : 60); left > 0; left--) {
-    const line = makeLine();
+    const line = hasHeader && random.once(30) ? headerAgain(random, header) : makeLine();
     pieces.push(random.once(6) ? mutate(random, line, line) : line, Buffer.from(random.pick(ends)));
   }
   if (random.once(60)) {
@@ -152,6 +192,28 @@ function makeText(random: Random, world: World): Buffer {
 }
 
 const MARK = Buffer.from("\ufeff");
+
+/** What stands above a header: no delimiter fits it, or all is blank. */
+function titleLine(random: Random, delimiter: string): Buffer {
+  const blank = [random.pick(["", " ", '""']), "", "", ""].join(delimiter);
+  const title = random.pick([
+    ...[
+      "Umsatz",
+      "Umsatz, Juli",
+      "a;b;c",
+      "x|y",
+      '"x',
+      '"x\ny"',
+      "  ",
+      "a,b,c,d,e",
+      blank,
+      blank,
+      `${blank}${delimiter}`,
+    ],
+    ...(random.once(10) ? ["total", `Total${delimiter}x`, "a;b;c;d", "a,b,c,d", "sep=;"] : []),
+  ]);
+  return random.once(20) ? Buffer.concat([Buffer.from(title), Buffer.of(0xff)]) : Buffer.from(title);
+}
 
 /** Around the longest line that is read. */
 function longLine(random: Random, delimiter: string): Buffer {
@@ -189,69 +251,6 @@ function dressName(random: Random, name: string): string {
     default:
       return name;
   }
-}
-
-/**
- * As gzip: one member or several, written in several ways; cut, followed by something, or with bits turned
- * over.
- */
-function pack(random: Random, text: Buffer): Buffer {
-  const cuts = random.once(2) ? [] : someCuts(random, text.length, 4);
-  const parts = [0, ...cuts].map((from, index) => text.subarray(from, cuts[index] ?? text.length));
-  const whole = Buffer.concat(parts.map((part) => member(random, part)));
-  switch (random.below(12)) {
-    case 0:
-      return whole.subarray(0, random.below(whole.length + 1));
-    case 1:
-      return whole.subarray(0, Math.max(0, whole.length - random.between(1, 12)));
-    case 2:
-      return Buffer.concat([
-        whole,
-        random.pick([
-          Buffer.alloc(1),
-          Buffer.alloc(700),
-          Buffer.from("x"),
-          Buffer.from([0x1f]),
-          Buffer.from([0x1f, 0x8b]),
-          whole.subarray(0, 15),
-        ]),
-      ]);
-    case 3: {
-      const damaged = Buffer.from(whole);
-      const at = random.below(damaged.length);
-      damaged[at] = (damaged[at] ?? 0) ^ (1 << random.below(8));
-      return damaged;
-    }
-    case 4:
-      return random.once(3) ? mutate(random, whole, whole) : whole;
-    case 5:
-      return random.once(5) ? text : whole;
-    default:
-      return whole;
-  }
-}
-
-function member(random: Random, part: Buffer): Buffer {
-  const level = random.pick([0, 1, 6, 9]);
-  const strategy = random.pick([
-    constants.Z_DEFAULT_STRATEGY,
-    constants.Z_FIXED,
-    constants.Z_HUFFMAN_ONLY,
-    constants.Z_RLE,
-  ]);
-  if (!random.once(4)) return gzipSync(part, { level, strategy });
-  // A header with all that it may have.
-  const flags = random.below(16) & 0x1d;
-  const pieces = [Buffer.from([0x1f, 0x8b, 8, flags, 1, 2, 3, 4, 0, 255])];
-  if (flags & 4) pieces.push(Buffer.from([3, 0, 1, 2, 3]));
-  if (flags & 8) pieces.push(Buffer.from("name.csv\0"));
-  if (flags & 16) pieces.push(Buffer.from("a comment\0"));
-  const plain = gzipSync(part, { level, strategy });
-  return Buffer.concat([
-    ...pieces,
-    deflateRawSync(part, { level, strategy }),
-    plain.subarray(plain.length - 8),
-  ]);
 }
 
 /** In one piece, byte by byte, in equal pieces, or anywhere. */

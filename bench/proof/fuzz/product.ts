@@ -3,12 +3,14 @@
  * way's columns.
  */
 import { isUtf8 } from "node:buffer";
+import { type SQL, sql } from "drizzle-orm";
 import pg from "pg";
 import { type Database, type Transaction, withTransaction } from "../../../db/client.ts";
 import { toDate } from "../../../db/dates.ts";
 import type { Settings } from "../../../db/schema.ts";
+import { createdOnSql } from "../../../db/settings.ts";
+import { unpack } from "../../../etl/drop/container.ts";
 import { DEFAULT_DIALECT, type Dialect } from "../../../etl/drop/dialect.ts";
-import { inflate } from "../../../etl/drop/inflate.ts";
 import { readLines } from "../../../etl/drop/lines.ts";
 import { createRecogniser, NOT_CANONICAL } from "../../../etl/drop/recognise.ts";
 import type { RefusedEvent } from "../../../etl/drop/refuse.ts";
@@ -37,8 +39,7 @@ export interface Reading {
 }
 
 export async function readByProduct(drop: MadeDrop, rules: LineRules): Promise<Reading> {
-  const raw = chunksOf(drop);
-  const source = drop.gzip ? inflate(raw) : raw;
+  const source = await unpack({ raw: chunksOf(drop), namedGzip: drop.isNamedGz });
   let [dialect, copy, rows, refusal]: [Dialect, CopyLayout, number, RefusedEvent | undefined] = [
     DEFAULT_DIALECT,
     { delimiter: ",", columns: [] },
@@ -72,22 +73,23 @@ async function* chunksOf({ bytes, cuts }: MadeDrop): AsyncGenerator<Buffer, void
 export interface Paths {
   /** Whether the fast path knows the line. */
   readonly recognise: (line: ReadLine) => boolean;
-  /** Its row by the careful path, or its reject. */
+  /** Its row by the careful path, or its reject; undefined where it counts for nothing. */
   readonly decideCarefully: (line: ReadLine) => string | Reject | undefined;
 }
 
-/** `bytes`: those that the lines are of. */
-export function pathsOf(bytes: Buffer, dialect: Dialect, rules: LineRules): Paths {
+/** `text`: what the lines are of. */
+export function pathsOf(text: Buffer, dialect: Dialect, rules: LineRules): Paths {
   const format: LineFormat = lineFormat({ dialect, rules });
   const recogniser = createRecogniser({ format });
-  const batch = Buffer.concat([bytes, Buffer.from("\n")]);
+  // As the reader ends the last line: a CR before it is no part of the end.
+  const batch = Buffer.concat([text, Buffer.from("\r\n")]);
   return {
     recognise: ({ from, bytes: line }) => recogniser(batch, from, isUtf8(line)) !== NOT_CANONICAL,
-    decideCarefully: ({ from, bytes: line, number }) =>
-      validateRecord({
-        bytes: { batch, from, to: from + line.length, utf8: false, line: number, lines: 1, broken: false },
-        format,
-      }),
+    decideCarefully: ({ from, bytes: line, number }) => {
+      const place = { batch, from, to: from + line.length, line: number };
+      // The fast path knows no record of several lines.
+      return validateRecord({ bytes: { ...place, utf8: false, lines: 1, broken: false }, format });
+    },
   };
 }
 
@@ -139,9 +141,7 @@ export function openProduct(database: Database): Product {
     withTransaction({ database, opening: [`set local timezone = ${pg.escapeLiteral(timeZone)}`] }, work);
   return {
     rulesOf: async (world) => {
-      const made =
-        rules.get(world) ??
-        (await inZone(world, (tx) => rulesFor(tx, { dayStarts: "00:00", syncSlack: 0, ...world })));
+      const made = rules.get(world) ?? (await inZone(world, (tx) => rulesFor(tx, world)));
       rules.set(world, made);
       return made;
     },
@@ -151,14 +151,16 @@ export function openProduct(database: Database): Product {
           timeZone: world.timeZone,
           granularity: "month",
           earliest: world.earliest,
-          dayStarts: "00:00",
+          dayStarts: world.dayStarts,
         };
+        const createdOn = createdOnSql(sql.raw("datetime_created"), settings);
         const maps = createKeyMaps(settings);
         const known = offsets.get(world) ?? maps.offsets;
         offsets.set(world, known);
         return {
-          stored: await readBack(tx, layout, pieces),
-          otherwise: otherwise.length === 0 ? [] : await readBack(tx, layout, otherwise),
+          stored: await readBack(tx, layout, { pieces, createdOn }),
+          otherwise:
+            otherwise.length === 0 ? [] : await readBack(tx, layout, { pieces: otherwise, createdOn }),
           direct: await readDirectly(tx, layout, pieces, { chunks, maps: { ...maps, offsets: known } }),
         };
       }),
@@ -169,17 +171,16 @@ export function openProduct(database: Database): Product {
 async function readBack(
   tx: Transaction,
   layout: CopyLayout,
-  pieces: readonly (Buffer | string)[],
+  { pieces, createdOn }: { readonly pieces: readonly (Buffer | string)[]; readonly createdOn: SQL },
 ): Promise<readonly string[]> {
   await tx.client.query(`truncate ${STAGING}`);
   await copyAll(tx, copyStatement(STAGING, layout), pieces);
   // As one text: a row for each would take longer than all else.
-  const { rows } = await tx.client.query<{ all: string | null }>(
-    `select string_agg(concat_ws(E'\\x01', venue_id, invoice_id,
-                                 (extract(epoch from datetime_created) * 1000000)::bigint,
-                                 datetime_created::date, total), E'\\n' order by ctid) as all
-     from ${STAGING}`,
-  );
+  const { rows } = await tx.db.execute<{ all: string | null }>(sql`
+    select string_agg(concat_ws(E'\\x01', venue_id, invoice_id,
+                                (extract(epoch from datetime_created) * 1000000)::bigint,
+                                ${createdOn}, total), E'\\n' order by ctid) as all
+    from ${sql.raw(STAGING)}`);
   return rows[0]?.all?.split("\n") ?? [];
 }
 

@@ -1,7 +1,8 @@
 /** A run of the fuzzer: batches of lines, then files, until all agree or one differs. */
 import type { Database } from "../../../db/client.ts";
-import { type Agreement, compareDrop, type Difference } from "./agree.ts";
+import { type Agreement, compareDrop, compareName, type Difference } from "./agree.ts";
 import { type MadeDrop, makeFile, makeLines } from "./mutants.ts";
+import { makeNames } from "./names.ts";
 import { openProduct } from "./product.ts";
 import { shrinkDrop } from "./shrink.ts";
 
@@ -19,6 +20,8 @@ export interface FuzzReport {
   readonly files: number;
   /** Lines decided in files. */
   readonly fileLines: number;
+  /** Names of files that were read. */
+  readonly names: number;
   readonly taken: number;
   readonly recognised: number;
   readonly keyed: number;
@@ -30,25 +33,25 @@ export interface FuzzReport {
 }
 
 export interface FoundDifference extends Difference {
-  readonly kind: "lines" | "file";
+  readonly kind: "lines" | "file" | "names";
   /** Makes the drop again: `--from SEED`, with one line or one file. */
   readonly seed: number;
-  /** The drop as it was made. */
-  readonly original: ShownDrop;
+  /** The drop as it was made, where it is not about a name. */
+  readonly original?: ShownDrop;
   /** The smallest one found that shows a difference; `what`, `line` and `said` are its. */
-  readonly shrunk: ShownDrop;
+  readonly shrunk?: ShownDrop;
 }
 
 export interface ShownDrop {
   readonly world: MadeDrop["world"];
-  readonly gzip: boolean;
+  readonly isNamedGz: boolean;
   readonly cuts: readonly number[];
   readonly base64: string;
 }
 
 /**
- * Compares at least `lines` mutated lines, in batches, and `files` mutated files, made from the seeds `from`,
- * `from + 1` and so forth, and stops at the first difference.
+ * Compares at least `lines` mutated lines, in batches, and `files` mutated files with some names each, made
+ * from the seeds `from`, `from + 1` and so forth, and stops at the first difference.
  *
  * `database`: one with a warehouse in it, of which staging alone is used.
  */
@@ -62,7 +65,7 @@ export async function runFuzz(options: {
 }): Promise<FuzzReport> {
   const { database, from, signal, onProgress } = options;
   const product = openProduct(database);
-  const seen = { lines: 0, files: 0, fileLines: 0, taken: 0, recognised: 0, keyed: 0 };
+  const seen = { lines: 0, files: 0, fileLines: 0, names: 0, taken: 0, recognised: 0, keyed: 0 };
   const reasons: Record<string, number> = {};
   const refusals: Record<string, number> = {};
   const note = (agreement: Agreement) => {
@@ -104,6 +107,11 @@ export async function runFuzz(options: {
       onProgress?.({ lines: seen.lines, files: seen.files, seed });
     }
     for (let seed = from; seen.files < options.files && signal?.aborted !== true; seed++) {
+      for (const name of makeNames(seed)) {
+        const difference = compareName(name);
+        if (difference !== undefined) throw new Found({ kind: "names", seed, ...difference });
+        seen.names++;
+      }
       const { lines, refusal } = await compare("file", seed, makeFile(seed));
       seen.files++;
       seen.fileLines += lines;
@@ -127,6 +135,6 @@ class Found extends Error {
   }
 }
 
-function show({ world, gzip, cuts, bytes }: MadeDrop): ShownDrop {
-  return { world, gzip, cuts, base64: bytes.toString("base64") };
+function show({ world, isNamedGz, cuts, bytes }: MadeDrop): ShownDrop {
+  return { world, isNamedGz, cuts, base64: bytes.toString("base64") };
 }

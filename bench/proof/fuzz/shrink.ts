@@ -2,6 +2,7 @@
  * Makes a drop that shows a difference small: fewer lines, then fewer bytes, as long as it still shows one.
  */
 
+import { isGzip } from "../../../etl/testing/models/container.ts";
 import { unpack } from "../../../etl/testing/models/gzip.ts";
 import type { MadeDrop } from "./mutants.ts";
 
@@ -20,7 +21,8 @@ export async function shrinkDrop(
     best = tried;
     return true;
   };
-  if (drop.gzip) await accept({ ...drop, gzip: false, bytes: unpack(drop.bytes).bytes });
+  await accept({ ...drop, isNamedGz: false });
+  if (isGzip(drop.bytes, false)) await accept({ ...best, bytes: unpack(drop.bytes).bytes });
   await accept({ ...best, cuts: [] });
   await leaveOut(linesOf(best.bytes), (pieces) => accept({ ...best, bytes: Buffer.concat(pieces) }));
   await leaveOut([...best.bytes], (bytes) => accept({ ...best, bytes: Buffer.from(bytes) }));

@@ -1,5 +1,5 @@
 /** Compares what was observed with the model. */
-import { euros } from "../../../etl/testing/models/values.ts";
+import { euros } from "../../../etl/testing/models/money.ts";
 import type {
   Applied,
   GroupTotal,

@@ -1,7 +1,7 @@
 /** Writes a simulated drop as a file. */
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
-import { euros } from "../../../etl/testing/models/values.ts";
+import { euros } from "../../../etl/testing/models/money.ts";
 import { type BadLine, type Content, type Drop, FIRST_DAY, type Line, NAMES, VENUES } from "./history.ts";
 
 const DAY_MS = 86_400_000;

@@ -80,8 +80,10 @@ export function readLines(
 ): readonly ReadLine[] | undefined {
   const { sha256, syncedOn, closed = [] } = drop;
   const text = texts.get(sha256 ?? "");
+  if (text === undefined) return undefined;
   const { earliest } = stage.warehouse.settings;
-  return text && readDrop(text, { timeZone, earliest, syncedOn, closed, decimalComma: false }).lines;
+  const given = { timeZone, dayStarts: "00:00", earliest, syncedOn, syncSlack: 0, closed };
+  return readDrop(text, { ...given, decimalComma: false }).lines;
 }
 
 export function hashOf(bytes: Buffer): string {

@@ -16,7 +16,7 @@ function secondsOf(timeZone: ZoneName): number[] {
   // The simulation is in a zone that the fuzzer leaves out.
   const ranges = worlds.length > 0 ? worlds : [{ earliest: "2000-01-01", syncedOn: "2030-01-01" }];
   const seconds = ranges.flatMap(({ earliest, syncedOn }) => {
-    const [first, last] = [dayOfDate(earliest) - 4, dayOfDate(syncedOn) + 4];
+    const [first, last] = [dayOfDate(earliest) - 4, dayOfDate(syncedOn) + 12];
     const days = Array.from({ length: last - first + 1 }, (_, index) => (first + index) * DAY);
     const changes = ZONES[timeZone].changes
       .map(([second]) => second)

@@ -1,17 +1,22 @@
 /**
- * Part of the format model: the rules of the drop format (docs/design.md, "The drop format") for one line. It
- * is written from that text alone, slow and plain, and shares no code with the product. Where the product
+ * Part of the format model: the rules of the drop format (docs/design.md, "The drop format") for one record.
+ * It is written from that text alone, slow and plain, and shares no code with the product. Where the product
  * decides otherwise, one of the two has a bug.
  */
 import { dateOf, dayOfDate, offsetAt, offsetOfWall, ZONES, type ZoneName } from "./clocks.ts";
-import { readTime, readTotal, readUuid } from "./values.ts";
+import { readTotal } from "./money.ts";
+import { readTime, readUuid, type Time } from "./values.ts";
 
-/** What the lines of a drop are held against. */
+/** What the records of a drop are held against. */
 export interface World {
   readonly timeZone: ZoneName;
+  /** When a business day begins, `HH:MM` on the wall clock. */
+  readonly dayStarts: string;
   /** The first date of the warehouse, and the sync date. */
   readonly earliest: string;
   readonly syncedOn: string;
+  /** How many days after the sync date are taken, too. */
+  readonly syncSlack: number;
   /** Ranges of dates, the second not included, whose partitions take no rows. */
   readonly closed: readonly (readonly [from: string, to: string])[];
   readonly decimalComma: boolean;
@@ -19,14 +24,16 @@ export interface World {
 
 export type Column = "venue_id" | "invoice_id" | "datetime_created" | "total";
 
-/** Where the columns stand among the cells of a line. */
+/** Where the columns stand among the cells of a record. */
 export interface Layout {
-  readonly delimiter: "," | ";" | "\t";
+  readonly delimiter: Delimiter;
   readonly cells: number;
   readonly positions: Readonly<Record<Column, number>>;
 }
 
-/** What a line that is taken says. */
+export type Delimiter = "," | ";" | "\t" | "|";
+
+/** What a record that is taken says. */
 export interface Invoice {
   readonly venue: string;
   /** Lower case, four hyphens. */
@@ -41,14 +48,30 @@ export type Decision =
   | { readonly kind: "taken"; readonly invoice: Invoice }
   | { readonly kind: "rejected"; readonly reason: string; readonly column: Column | null };
 
-/** Decides a line that is not empty; `line`: its bytes without its terminator. */
-export function decideLine(line: Uint8Array, layout: Layout, world: World): Decision {
-  const text = decode(line);
-  if (text === undefined || hasControls(line)) return rejected("bad_encoding", null);
+/**
+ * Decides a record; `record`: its bytes without its end, line breaks inside quotes and all. Returns undefined
+ * of one that counts for nothing.
+ */
+export function decideRecord(record: Uint8Array, layout: Layout, world: World): Decision | undefined {
+  const text = decode(record);
+  if (text === undefined || hasControls(record)) return rejected("bad_encoding", null);
   const cells = splitCells(text, layout.delimiter);
   if (cells === undefined) return rejected("broken_quotes", null);
-  if (cells.length !== layout.cells) return rejected("wrong_column_count", null);
-  const { positions } = layout;
+  const places = Object.values(layout.positions);
+  const mayBreak = (index: number) => index < layout.cells && !places.includes(index);
+  if (cells.some((cell, index) => cell.includes("\n") && !mayBreak(index)))
+    return rejected("bad_encoding", null);
+  if (!fits(cells, layout.cells)) return rejected("wrong_column_count", null);
+  if (places.every((place) => trim(cells[place] ?? "") === "")) return undefined;
+  return decideCells(cells, layout, world);
+}
+
+/** So many cells, or one more that is empty. */
+export function fits(cells: readonly string[], count: number): boolean {
+  return cells.length === count || (cells.length === count + 1 && cells[count] === "");
+}
+
+function decideCells(cells: readonly string[], { positions }: Layout, world: World): Decision {
   const venue = cells[positions.venue_id] ?? "";
   if (trim(venue) === "") return rejected("missing_venue", "venue_id");
   if (countCharacters(venue) > 200) return rejected("venue_too_long", "venue_id");
@@ -56,20 +79,30 @@ export function decideLine(line: Uint8Array, layout: Layout, world: World): Deci
   if (uuid === undefined) return rejected("bad_uuid", "invoice_id");
   const time = readTime(trim(cells[positions.datetime_created] ?? ""));
   if (time === undefined) return rejected("bad_timestamp", "datetime_created");
-  const total = readTotal(trim(cells[positions.total] ?? ""), world.decimalComma);
-  if (typeof total === "string") return rejected(total, "total");
+  const cents = readTotal(trim(cells[positions.total] ?? ""), world.decimalComma);
+  if (typeof cents === "string") return rejected(cents, "total");
 
-  const zone = ZONES[world.timeZone];
-  const second = time.wall - (time.offset ?? offsetOfWall(zone, time.wall));
-  const day = Math.floor((second + offsetAt(zone, second)) / 86_400);
+  const { second, day } = placeTime(time, world);
   if (day < dayOfDate(world.earliest)) return rejected("created_before_earliest", "datetime_created");
-  if (day > dayOfDate(world.syncedOn)) return rejected("created_after_sync", "datetime_created");
+  if (day > dayOfDate(world.syncedOn) + world.syncSlack)
+    return rejected("created_after_sync", "datetime_created");
   for (const [from, to] of world.closed) {
     if (day >= dayOfDate(from) && day < dayOfDate(to))
       return rejected("partition_closed", "datetime_created");
   }
   const instant = BigInt(second) * 1_000_000n + BigInt(time.micros);
-  return { kind: "taken", invoice: { venue, uuid, instant, createdOn: dateOf(day), cents: total } };
+  return { kind: "taken", invoice: { venue, uuid, instant, createdOn: dateOf(day), cents } };
+}
+
+/** The second since 1970-01-01, UTC, and the business day, counted from 1970-01-01. */
+function placeTime(time: Time, { timeZone, dayStarts }: World) {
+  const zone = ZONES[timeZone];
+  const start = Number(dayStarts.slice(0, 2)) * 3600 + Number(dayStarts.slice(3)) * 60;
+  // A date without a time is that business day: the beginning of it.
+  const said = time.isDate ? time.wall + start : time.wall;
+  const second = said - (time.offset ?? offsetOfWall(zone, said));
+  const wall = second + offsetAt(zone, second);
+  return { second, day: Math.floor((wall - start) / 86_400) };
 }
 
 function rejected(reason: string, column: Column | null): Decision {
@@ -106,18 +139,19 @@ export function decode(bytes: Uint8Array): string | undefined {
 }
 
 /**
- * U+0000 to U+001F other than tab, and U+007F. In UTF-8 each is the byte of that number, and no other
- * character holds such a byte.
+ * U+0000 to U+001F other than tab and what makes line breaks, and U+007F. In UTF-8 each is the byte of that
+ * number, and no other character holds such a byte. A carriage return alone is no line break.
  */
 function hasControls(bytes: Uint8Array): boolean {
   for (let at = 0; at < bytes.length; at++) {
     const byte = bytes[at] ?? 0;
-    if ((byte < 0x20 && byte !== 0x09) || byte === 0x7f) return true;
+    const isBreak = byte === 0x0a || (byte === 0x0d && bytes[at + 1] === 0x0a);
+    if ((byte < 0x20 && byte !== 0x09 && !isBreak) || byte === 0x7f) return true;
   }
   return false;
 }
 
-/** The cells of a line, quotes taken off; undefined when its quotes are broken. */
+/** The cells of a line or record, quotes taken off; undefined when its quotes are broken. */
 export function splitCells(text: string, delimiter: string): string[] | undefined {
   const cells: string[] = [];
   let at = 0;

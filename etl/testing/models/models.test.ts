@@ -6,7 +6,7 @@ test("the models import each other and zlib, and nothing of the product", () => 
   const folder = import.meta.dirname;
   const names = readdirSync(folder).filter((name) => !name.endsWith(".test.ts"));
   const imported = names.flatMap((name) =>
-    [...readFileSync(join(folder, name), "utf8").matchAll(/\b(?:from|import)\s*\(?\s*"([^"]+)"/g)].map(
+    [...readFileSync(join(folder, name), "utf8").matchAll(/\b(?:from\s+|import\s*\(?\s*)"([^"]+)"/g)].map(
       ([, from]) => from ?? "",
     ),
   );

@@ -1,10 +1,10 @@
 /**
  * Warehouses and sync dates that drops are made for: clocks with gaps and overlaps at the bounds, closed
- * ranges, decimal commas.
+ * ranges, decimal commas, business days that begin at night, days beyond the sync date.
  */
 import type { World } from "./line.ts";
 
-const PLAIN = { closed: [], decimalComma: false } as const;
+const PLAIN = { dayStarts: "00:00", syncSlack: 0, closed: [], decimalComma: false } as const;
 
 export const WORLDS: readonly World[] = [
   {
@@ -14,22 +14,42 @@ export const WORLDS: readonly World[] = [
     syncedOn: "2018-07-01",
     closed: [["2018-02-01", "2018-03-01"]],
   },
-  { timeZone: "UTC", earliest: "0004-02-29", syncedOn: "2099-12-31", closed: [], decimalComma: true },
+  { ...PLAIN, timeZone: "UTC", earliest: "0004-02-29", syncedOn: "2099-12-31", decimalComma: true },
+  { ...PLAIN, timeZone: "UTC", dayStarts: "04:00", earliest: "2000-01-01", syncedOn: "2018-07-01" },
   { ...PLAIN, timeZone: "Europe/Berlin", earliest: "2000-01-01", syncedOn: "2018-07-01" },
   // Both bounds are days on which the clock changes.
   {
+    ...PLAIN,
     timeZone: "Europe/Berlin",
     earliest: "2018-03-25",
     syncedOn: "2018-10-28",
-    closed: [],
     decimalComma: true,
   },
+  // Business days begin in the hour that the clock lacks, or has twice.
+  {
+    ...PLAIN,
+    timeZone: "Europe/Berlin",
+    dayStarts: "02:30",
+    earliest: "2018-03-25",
+    syncedOn: "2018-10-28",
+    closed: [["2018-06-01", "2018-07-01"]],
+  },
+  { ...PLAIN, timeZone: "Europe/Berlin", dayStarts: "03:00", earliest: "2017-10-29", syncedOn: "2018-03-25" },
   {
     ...PLAIN,
     timeZone: "America/New_York",
     earliest: "2008-01-01",
     syncedOn: "2026-11-01",
     closed: [["2026-03-01", "2026-04-01"]],
+  },
+  {
+    ...PLAIN,
+    timeZone: "America/New_York",
+    dayStarts: "23:59",
+    earliest: "2025-11-02",
+    syncedOn: "2026-03-08",
+    syncSlack: 1,
+    decimalComma: true,
   },
   // The clock lacks 2011-12-30: as the first date, as the sync date, and as the day after it.
   { ...PLAIN, timeZone: "Pacific/Apia", earliest: "2011-12-30", syncedOn: "2012-04-01" },
@@ -40,6 +60,14 @@ export const WORLDS: readonly World[] = [
     earliest: "2011-09-24",
     syncedOn: "2011-12-29",
     closed: [["2011-11-01", "2011-12-01"]],
+  },
+  {
+    ...PLAIN,
+    timeZone: "Pacific/Apia",
+    dayStarts: "05:30",
+    earliest: "2011-09-24",
+    syncedOn: "2011-12-29",
+    syncSlack: 1,
   },
   // Midnights that never come and midnights that come twice.
   {
@@ -56,6 +84,13 @@ export const WORLDS: readonly World[] = [
     syncedOn: "2018-11-03",
     closed: [["2017-02-19", "2017-10-15"]],
   },
+  {
+    ...PLAIN,
+    timeZone: "America/Sao_Paulo",
+    dayStarts: "00:30",
+    earliest: "2016-10-16",
+    syncedOn: "2018-11-04",
+  },
   // Dates that come for a minute, go, and come again.
   { ...PLAIN, timeZone: "America/St_Johns", earliest: "2009-11-01", syncedOn: "2010-11-06" },
   {
@@ -63,6 +98,7 @@ export const WORLDS: readonly World[] = [
     timeZone: "America/St_Johns",
     earliest: "2009-03-09",
     syncedOn: "2010-10-31",
+    syncSlack: 7,
     closed: [
       ["2009-11-01", "2009-11-02"],
       ["2010-03-14", "2010-03-15"],
@@ -70,12 +106,19 @@ export const WORLDS: readonly World[] = [
   },
   { ...PLAIN, timeZone: "Australia/Lord_Howe", earliest: "2009-10-04", syncedOn: "2018-04-01" },
   {
+    ...PLAIN,
+    timeZone: "Australia/Lord_Howe",
+    dayStarts: "01:45",
+    earliest: "2017-10-01",
+    syncedOn: "2018-04-01",
+  },
+  {
+    ...PLAIN,
     timeZone: "Asia/Kathmandu",
     earliest: "2010-01-01",
     syncedOn: "2018-07-01",
-    closed: [],
     decimalComma: true,
   },
   { ...PLAIN, timeZone: "Africa/Monrovia", earliest: "1972-01-07", syncedOn: "1972-01-20" },
-  { ...PLAIN, timeZone: "Africa/Monrovia", earliest: "1960-01-01", syncedOn: "1972-01-06" },
+  { ...PLAIN, timeZone: "Africa/Monrovia", earliest: "1960-01-01", syncedOn: "1972-01-06", syncSlack: 1 },
 ];

@@ -18,7 +18,7 @@ import { type Change, explainTotal, type Total } from "../../reports/totals.ts";
 import type { Divergence } from "../../verify/divergence.ts";
 import { verifyWarehouse } from "../../verify/verify.ts";
 import { readDrop } from "../models/format.ts";
-import { euros } from "../models/values.ts";
+import { euros } from "../models/money.ts";
 import { createWarehouseModel, type WarehouseModel } from "../models/warehouse.ts";
 import { disagreements, startWorker, totalsOf, type Worker } from "../warehouse.ts";
 
@@ -175,7 +175,7 @@ async function liveThrough(seed: number): Promise<void> {
   const drops = makeDrops(random, makeFolder());
   const queue = random.shuffle([...drops, ...drops.filter(() => random.chance(0.3))]);
   const model = createWarehouseModel();
-  const world = { ...settings, closed: [], decimalComma: false };
+  const world = { ...settings, dayStarts: "00:00", syncSlack: 0, closed: [], decimalComma: false };
   const moments: { at: string; totals: unknown }[] = [];
   const inOrder: { drop: Drop; loadId: number }[] = [];
   while (queue.length > 0) {
