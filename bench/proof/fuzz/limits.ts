@@ -106,8 +106,60 @@ export function hostileDrops({ small }: { readonly small: boolean }): readonly H
     {
       name: `${times} lines of 1 MB that begin with a quote without end`,
       args: ALLOW_ALL,
-      pieces: () => repeat(Buffer.from(`"${'""'.repeat(500_000)}\n`), times),
-      expected: { outcome: "loaded", read: times, rejected: times },
+      pieces: function* () {
+        yield good;
+        yield* repeat(Buffer.from(`"${'""'.repeat(500_000)}\n`), times);
+      },
+      expected: { outcome: "loaded", read: times + 1, rejected: times },
+    },
+    {
+      name: `${times} times 1,000 lines, a quote without end before each 100`,
+      args: ALLOW_ALL,
+      pieces: function* () {
+        yield good;
+        yield* repeat(Buffer.from(`"${GOOD}${GOOD.repeat(99)}`.repeat(10)), times);
+        yield good;
+      },
+      expected: { outcome: "loaded", read: 2 + 1000 * times, rejected: 10 * times },
+    },
+    {
+      name: `${times} MB in records of 64 KiB and 100 lines`,
+      pieces: function* () {
+        yield Buffer.from("venue_id,invoice_id,datetime_created,total,note\n");
+        const note = `${"x".repeat(500)}\n`.repeat(99);
+        yield* repeat(Buffer.from(`${GOOD.trim()},"${note}"\n`), 20 * times);
+      },
+      expected: { outcome: "loaded", read: 20 * times, rejected: 0 },
+    },
+    {
+      name: "19 lines of 1 MB before the first that a delimiter fits",
+      args: ALLOW_ALL,
+      pieces: function* () {
+        yield* repeat(Buffer.from(`${"x".repeat(MB)}\n`), 19);
+        yield good;
+      },
+      expected: { outcome: "loaded", read: 20, rejected: 19 },
+    },
+    {
+      name: `UTF-16, ${times} MB of one character`,
+      pieces: function* () {
+        yield Buffer.from([0xff, 0xfe]);
+        yield* repeat(Buffer.alloc(MB, "x\0"), times);
+      },
+      expected: { outcome: "rejected", code: "line_too_long", read: 0, rejected: 0 },
+    },
+    {
+      name: `UTF-16, ${10 * times},000 lines`,
+      pieces: function* () {
+        yield Buffer.from([0xff, 0xfe]);
+        yield* repeat(Buffer.from(GOOD.repeat(1000), "utf16le"), 10 * times);
+      },
+      expected: { outcome: "loaded", read: 10_000 * times, rejected: 0 },
+    },
+    {
+      name: `${times} MB of CR alone`,
+      pieces: () => repeat(Buffer.alloc(MB, "\r"), times),
+      expected: { outcome: "rejected", code: "bad_container", read: 0, rejected: 0 },
     },
     {
       name: `gzip: zeros, ${size(10, 0.1)} GB`,
@@ -125,8 +177,11 @@ export function hostileDrops({ small }: { readonly small: boolean }): readonly H
       name: `${times} lines of 1,000,000 delimiters`,
       memory: MUCH_MEMORY,
       args: ALLOW_ALL,
-      pieces: () => repeat(Buffer.from(`${",".repeat(wide)}\n`), times),
-      expected: { outcome: "loaded", read: times, rejected: times },
+      pieces: function* () {
+        yield good;
+        yield* repeat(Buffer.from(`${",".repeat(wide)}\n`), times);
+      },
+      expected: { outcome: "loaded", read: times + 1, rejected: times },
     },
     {
       name: "a first line of 1,000,000 delimiters, quotes among them",
@@ -174,7 +229,10 @@ export function hostileDrops({ small }: { readonly small: boolean }): readonly H
       memory: MUCH_MEMORY,
       gzip: true,
       args: ALLOW_ALL,
-      pieces: () => members("x\n", 2e9),
+      pieces: function* () {
+        yield gzipSync(good);
+        yield* members("x\n", 2e9);
+      },
       expected: { outcome: "rejected", code: "too_many_rejects" },
     },
   ];
