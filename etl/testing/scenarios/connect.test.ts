@@ -148,9 +148,16 @@ test("a service with dots in its name and anything in its password opens the war
   const again = await rollbookHere(["init"], { environment, folder });
   expect(again).toMatchObject({ code: 0, stderr: "" });
   expect(again.stdout).toContain("is up to date");
-  const differing = await rollbookHere(["init", "--granularity", "day"], { environment, folder });
+  const other = await rollbookHere(["init", "--granularity", "day"], { environment, folder });
+  expect(other).toMatchObject({ code: 0, stderr: "" });
+  expect(other.stdout).toContain(
+    "The warehouse has other settings now: time zone Europe/Berlin, one partition per day",
+  );
+  const ensure = ["partitions", "ensure", "--from", "2026-01-05", "--to", "2026-01-06"];
+  expect((await rollbookHere(ensure, { environment, folder })).code).toBe(0);
+  const differing = await rollbookHere(["init", "--granularity", "week"], { environment, folder });
   expect(differing.code).toBe(2);
-  expect(differing.stderr).toContain("granularity is week, not day");
+  expect(differing.stderr).toContain("granularity is day, not week");
   const unknownZone = await rollbookHere(["init", "--time-zone", "Mars/Olympus"], { environment, folder });
   expect(unknownZone.code).toBe(2);
   expect(unknownZone.stderr).toContain("Europe/Berlin");
@@ -194,6 +201,9 @@ test("embedded: a query on a new home exits 2 and makes nothing, a load makes th
   writeDrop(folder, "a_2026-01-02.csv", [LINE]);
   const loaded = await rollbook(["load", "a_2026-01-02.csv", "--json"], { environment, folder });
   expect(loaded.code).toBe(0);
+  expect(loaded.stderr).toContain(
+    "made a warehouse with the defaults: time zone UTC, one partition per month",
+  );
   expect(jsonLines(loaded.stdout)).toMatchObject([{ outcome: "loaded", partitions: ["2026-01"] }]);
   expect(existsSync(join(folder, "ware house/data/postmaster.pid"))).toBe(false);
   // Of another server: none of it is for the embedded one.
