@@ -11,10 +11,15 @@ import { dateOf } from "./content.ts";
 import type { Act } from "./history.ts";
 import type { Stage } from "./jobs.ts";
 
-/** Verifies while everything goes on; what is not as it should be, identities apart. */
+/**
+ * Verifies while everything goes on; what is not as it should be, identities apart.
+ *
+ * @param repair takes the older statements of invoices under several keys out, too
+ */
 export async function runVerify(
   { warehouse }: Stage,
   identity: boolean,
+  repair?: "newest",
 ): Promise<{ readonly divergences: readonly Divergence[]; readonly split: readonly string[] }> {
   const divergences: Divergence[] = [];
   const split: string[] = [];
@@ -23,6 +28,7 @@ export async function runVerify(
     database,
     settings,
     identity,
+    repair,
     onDivergence: (found) => {
       if (found.kind === "identity") split.push(found.invoiceId);
       else divergences.push(found);

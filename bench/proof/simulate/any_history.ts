@@ -126,6 +126,7 @@ const act: fc.Arbitrary<Act> = fc.oneof(
     }),
   },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("verify" as const), identity: fc.boolean() }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("take out" as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("init" as const) }) },
   {
     weight: 2,

@@ -1,7 +1,15 @@
 /** Compares what loads and readers did with the ledger and the model. */
 import type { World } from "../../../etl/testing/models/line.ts";
 import { type Applied, rejectsOf } from "../../../etl/testing/models/warehouse.ts";
-import { compareLoad, Difference, expectSame, expectTrue, partitionAt, totalTexts } from "./compare.ts";
+import {
+  compareLoad,
+  correctionText,
+  Difference,
+  expectSame,
+  expectTrue,
+  partitionAt,
+  totalTexts,
+} from "./compare.ts";
 import type { LoadEnd } from "./jobs.ts";
 import {
   type Disturbance,
@@ -15,29 +23,46 @@ import {
 import type { Observation, ObservedLoad, Read } from "./observe.ts";
 
 /**
- * Takes the loads that are new in the ledger into the model, and compares each with what it must have done.
+ * Takes the loads and repairs that are new in the ledger into the model, and compares each with what it must
+ * have done.
  */
 export function takeIn(life: Life, observed: Observation, move: Move | undefined): void {
   const { model, tally } = life;
-  const loaded = observed.loads.filter(({ status }) => status === "loaded");
+  const known = observed.loads.filter(({ known_at }) => known_at !== null);
+  const loaded = known.filter(({ status }) => status === "loaded");
   const before = model.applied().map(({ loadId }) => loadId);
   expectSame(
     "the loads that were in before",
-    loaded.slice(0, before.length).map(({ load_id }) => String(load_id)),
+    known.slice(0, before.length).map(({ load_id }) => String(load_id)),
     before.map(String),
   );
   const identities = loaded.map(({ sha256, synced_on }) => `${sha256} ${synced_on}`);
   expectTrue("a drop is loaded twice", new Set(identities).size === identities.length);
-  for (const load of loaded.slice(before.length)) {
-    const applied = apply(life, observed, load, move);
+  for (const load of known.slice(before.length)) {
+    const applied =
+      load.status === "repair" ? takeOut(life, observed, load) : apply(life, observed, load, move);
     compareLoad(observed, load, applied);
     tally.add("lines", applied.counts.read);
   }
-  life.knownAt = loaded.map(({ known_at }) => known_at ?? "");
+  life.knownAt = known.map(({ known_at }) => known_at ?? "");
   expectTrue(
     "known_at does not increase",
     life.knownAt.every((at, index) => at > (life.knownAt[index - 1] ?? "")),
   );
+}
+
+/**
+ * Which statements a repair took out, its corrections tell: they depend on what the loads beside it had
+ * committed. The model takes out no others than those for which it knows a newer one.
+ */
+function takeOut(
+  { model, tally }: Life,
+  { corrections }: Observation,
+  { load_id: loadId }: ObservedLoad,
+): Applied {
+  const kept = new Set(corrections);
+  tally.count("outcomes", "older statements taken out");
+  return model.takeOutOlder(loadId, (older) => kept.has(correctionText(loadId, older)));
 }
 
 function apply(life: Life, observed: Observation, load: ObservedLoad, move: Move | undefined): Applied {

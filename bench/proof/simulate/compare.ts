@@ -69,6 +69,11 @@ function invoiceText(row: InvoiceRow): string {
   return [createdOn, venue, uuid, createdAt, euros(cents), loadId, syncedOn].join(" | ");
 }
 
+/** What is kept of a row that a load overwrote, or a repair took out. */
+export function correctionText(loadId: number, old: InvoiceRow): string {
+  return `${loadId} | ${invoiceText(old)}`;
+}
+
 /** Compares all tables and views with the model. */
 export function compareAll(observed: Observation, model: WarehouseModel): void {
   const stateAt = (createdOn: string) => partitionAt(observed.partitions, createdOn)?.state;
@@ -87,7 +92,7 @@ export function compareAll(observed: Observation, model: WarehouseModel): void {
   expectSame(
     "corrections",
     observed.corrections,
-    loads.flatMap(({ loadId, corrections }) => corrections.map((old) => `${loadId} | ${invoiceText(old)}`)),
+    loads.flatMap(({ loadId, corrections }) => corrections.map((old) => correctionText(loadId, old))),
   );
   expectSame(
     "deltas",

@@ -116,6 +116,8 @@ export type Act =
       readonly fault: RefreshFault | null;
     }
   | { readonly do: "verify"; readonly identity: boolean }
+  /** The older statements of invoices under several keys are taken out. */
+  | { readonly do: "take out" }
   | { readonly do: "init" }
   | { readonly do: "ensure"; readonly day: number }
   /** Which of the partitions that are there; at most one act of a step moves one. */

@@ -116,7 +116,7 @@ export async function observe(warehouse: SimulatedWarehouse): Promise<Observatio
   return row as unknown as Observation;
 }
 
-/** What a reader sees in one statement: the loads that are in, and the totals. */
+/** What a reader sees in one statement: the loads and repairs that are in, and the totals. */
 export interface Read {
   readonly loads: readonly number[];
   readonly reports: readonly string[];
@@ -125,7 +125,7 @@ export interface Read {
 export const READ = `
   select
     (select coalesce(json_agg(load_id order by known_at), '[]')
-     from reports.load_history where status = 'loaded') as loads,
+     from reports.load_history where known_at is not null) as loads,
     (select coalesce(json_agg(concat_ws(' | ', created_on, venue_id, invoices, total)), '[]')
      from reports.venue_daily_totals) as reports`;
 

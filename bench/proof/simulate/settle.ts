@@ -48,6 +48,8 @@ export async function settle(life: Life): Promise<void> {
   );
   expectTrue(`${queue?.rows} changes are pending after a refresh`, queue?.rows === 0);
   await checkProof(life, observed);
+  await takeOutAll(life, observed);
+  await checkProof(life, observed);
   await checkPast(life);
 }
 
@@ -68,6 +70,21 @@ async function checkProof(life: Life, { partitions }: Observation): Promise<void
   expectTrue(`verify found ${JSON.stringify(divergences)}`, divergences.length === 0);
   const hasInvoices = (createdOn: string) => partitionAt(partitions, createdOn)?.state !== "dropped";
   expectSame("invoice ids under several keys", split, life.model.split(hasInvoices));
+}
+
+/** Alone, a repair takes out every older statement that is in the live tables. */
+async function takeOutAll(life: Life, { partitions }: Observation): Promise<void> {
+  const { stage, model } = life;
+  await runVerify(stage, true, "newest");
+  const observed = await observe(stage.warehouse);
+  takeIn(life, observed, undefined);
+  compareAll(observed, model);
+  const hasInvoices = (createdOn: string) => partitionAt(partitions, createdOn)?.state !== "dropped";
+  expectSame(
+    "older statements that were left",
+    model.older(hasInvoices).map(({ uuid, createdOn, venue }) => `${uuid} ${createdOn} ${venue}`),
+    [],
+  );
 }
 
 /** The reports as known at earlier moments are what they were then. */

@@ -112,6 +112,12 @@ async function carryOut(
       );
       return tolerate(verifying, crashed);
     }
+    case "take out": {
+      const repairing = runVerify(stage, true, "newest").then(({ divergences }) =>
+        expectTrue(`verify found ${JSON.stringify(divergences)}`, divergences.length === 0),
+      );
+      return tolerate(repairing, crashed || raising || failing);
+    }
     case "init":
       return tolerate(runInit(stage), crashed);
     case "ensure":
@@ -190,7 +196,7 @@ async function turnClockBack(life: Life, minutes: number): Promise<void> {
   const { warehouse, onFault } = life.stage;
   const changed = await warehouse.query<{ known_at: string }>(
     `update warehouse.loads set known_at = known_at + $1 * interval '1 minute'
-     where load_id = (select load_id from warehouse.loads where status = 'loaded' order by known_at desc limit 1)
+     where load_id = (select load_id from warehouse.loads where known_at is not null order by known_at desc limit 1)
      returning to_json(known_at) #>> '{}' as known_at`,
     [minutes],
   );

@@ -106,9 +106,10 @@ test("of an invoice id under several keys all but the newest statement leave, an
   model.apply({ loadId: 1, syncedOn: "2026-03-04" }, [on("2026-03-01", 1n)]);
   model.apply({ loadId: 2, syncedOn: "2026-03-03" }, [on("2026-03-02", 2n)]);
   model.apply({ loadId: 3, syncedOn: "2026-03-04" }, [on("2026-03-03", 4n)]);
-  expect(model.takeOutOlder(4, (createdOn) => createdOn > "2026-03-01").corrections).toMatchObject([
+  expect(model.takeOutOlder(4, ({ createdOn }) => createdOn > "2026-03-01").corrections).toMatchObject([
     { createdOn: "2026-03-02", cents: 2, loadId: 2 },
   ]);
+  expect(model.older((createdOn) => createdOn > "2026-03-01")).toEqual([]);
   const { deltas, counts: found } = model.takeOutOlder(5, () => true);
   expect(deltas).toEqual([{ venue: "v", createdOn: "2026-03-01", invoices: -1, cents: -1 }]);
   expect(found).toEqual({ ...counts(0, 0, 0, 0), corrected: 1 });

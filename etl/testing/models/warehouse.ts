@@ -52,10 +52,12 @@ export interface WarehouseModel {
     lines: readonly ReadLine[],
   ) => Applied;
   /**
-   * Takes out, of each invoice id that stands under several keys in the dates that count, all keys but those
-   * of its newest statement.
+   * The invoices for which there is a newer statement under another key, of the ids that stand under several
+   * in the dates that count.
    */
-  readonly takeOutOlder: (loadId: number, counts: (createdOn: string) => boolean) => Applied;
+  readonly older: (counts: (createdOn: string) => boolean) => readonly InvoiceRow[];
+  /** Takes out those of them that go, whichever dates they have. */
+  readonly takeOutOlder: (loadId: number, goes: (older: InvoiceRow) => boolean) => Applied;
   /** All loads, in the order in which they were taken in. */
   readonly applied: () => readonly Applied[];
   readonly invoices: () => readonly InvoiceRow[];
@@ -106,6 +108,21 @@ export function createWarehouseModel(): WarehouseModel {
       const said = standing.of(invoice);
       return said === undefined ? [] : [row(invoice, said)];
     }).flat();
+  const older = (counts: (createdOn: string) => boolean) => {
+    const keysOf = new Map<string, { readonly invoice: number; readonly before: Statement }[]>();
+    for (let invoice = 0; invoice < invoices.count(); invoice++) {
+      const { uuid, createdOn } = invoices.of(invoice);
+      const before = standing.of(invoice);
+      if (before === undefined || !counts(createdOn)) continue;
+      keysOf.set(uuid, [...(keysOf.get(uuid) ?? []), { invoice, before }]);
+    }
+    return [...keysOf.values()].flatMap((keys) => {
+      const newest = keys.map(({ before }) => before).reduce((a, b) => (isNewer(b, a) ? b : a));
+      return keys
+        .filter(({ before }) => isNewer(newest, before))
+        .map((said) => ({ ...said, after: undefined }));
+    });
+  };
   return {
     apply: ({ loadId, syncedOn }, lines) => {
       const said = { invoices: [] as number[], cents: [] as number[], createdAt: [] as number[] };
@@ -132,21 +149,9 @@ export function createWarehouseModel(): WarehouseModel {
       loads.push(applied);
       return applied;
     },
-    takeOutOlder: (loadId, counts) => {
-      const keysOf = new Map<string, number[]>();
-      for (let invoice = 0; invoice < invoices.count(); invoice++) {
-        const { uuid, createdOn } = invoices.of(invoice);
-        if (standing.of(invoice) === undefined || !counts(createdOn)) continue;
-        keysOf.set(uuid, [...(keysOf.get(uuid) ?? []), invoice]);
-      }
-      const changes: Change[] = [];
-      for (const keys of keysOf.values()) {
-        const said = keys.map((invoice) => ({ invoice, before: standing.of(invoice) as Statement }));
-        const newest = said.map(({ before }) => before).reduce((a, b) => (isNewer(b, a) ? b : a));
-        for (const { invoice, before } of said) {
-          if (isNewer(newest, before)) changes.push({ invoice, before, after: undefined });
-        }
-      }
+    older: (counts) => older(counts).map(({ invoice, before }) => row(invoice, before)),
+    takeOutOlder: (loadId, goes) => {
+      const changes = older(() => true).filter(({ invoice, before }) => goes(row(invoice, before)));
       for (const { invoice } of changes) standing.takeOut(invoice);
       const applied = {
         loadId,
