@@ -94,8 +94,8 @@ export type WatchOutcome = "done" | "rejected" | "failed";
 
 /**
  * Watches an inbox. A file is loaded when it has stood still for the settle time and no process has it open
- * for writing, the oldest sync date first.
- * A file that fails is tried again, ever more rarely, and does not hold up the others.
+ * for writing, the oldest sync date first. A file that fails is tried again, ever more rarely, and does not
+ * hold up the others.
  *
  * @returns with `once`, what became of the files; without it, the watch never ends by itself
  * @throws RollbookError `file_unreadable` when the inbox cannot be read; the signal's reason when it aborts

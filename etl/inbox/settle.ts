@@ -41,8 +41,8 @@ export function followSettling(settleMs: number): Settling {
       return files.filter(({ path }) => standing.get(path)?.settled);
     },
     nextMs: () => {
-      const waiting = [...standing.values()].filter(({ settled }) => !settled);
-      const first = Math.min(...waiting.map(({ since }) => since));
+      let first = Number.POSITIVE_INFINITY;
+      for (const { since, settled } of standing.values()) if (!settled) first = Math.min(first, since);
       return Math.max(1, first + settleMs - performance.now());
     },
   };
