@@ -123,7 +123,7 @@ def invoice_ingest() -> None:
     )
     list_ready_drops = NodeCliOperator(
         task_id="list_ready_drops",
-        arguments=["inbox", "list", "--json", "--wait", "600", "--settle", str(SETTLE)],
+        arguments=["inbox", "list", "--json", "--settle", str(SETTLE), "--wait", "600"],
         operands=[INBOX],
         connection_id=None,
         digest=to_load,
