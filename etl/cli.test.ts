@@ -336,6 +336,12 @@ test("--synced-on, --decimal-comma and --max-rejects decide as they say", async 
   writeDrop(folder, "half_2026-01-06.csv", [GOOD(3), BAD]);
   expect((await run("load", "half_2026-01-06.csv", "--max-rejects", "0.49")).code).toBe(3);
   expect((await run("load", "half_2026-01-06.csv", "--max-rejects", ".5")).code).toBe(0);
+  writeDrop(folder, "small_2026-01-06.csv", [GOOD(4), BAD, BAD, BAD]);
+  const refused = await run("load", "small_2026-01-06.csv", "--max-rejects", "0.01+2");
+  expect(refused.code).toBe(3);
+  expect(refused.stdout).toContain("more than the share of 0.01 and more than 2 that is allowed");
+  expect((await run("load", "small_2026-01-06.csv", "--max-rejects", "0.01+3")).code).toBe(0);
+  expect((await run("load", "small_2026-01-06.csv", "--max-rejects", "0.01+")).code).toBe(2);
 });
 
 test("with --no-refresh the views are exact at once, and a refresh takes in what is pending", async () => {

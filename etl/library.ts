@@ -119,6 +119,8 @@ export interface LoadOptions extends Work {
   readonly syncSlack?: number;
   /** Greatest share of rejected lines, 0 to 1; above it the file is rejected. Default 0.01. */
   readonly maxRejects?: number;
+  /** So many rejected lines are allowed whatever their share; default 0. */
+  readonly maxRejectedLines?: number;
   /** Rejects the file when its rejected lines look like more than single bad lines; default false. */
   readonly refuseSuspicious?: boolean;
   /** In totals comma and point change places: `1.234,50`. Default false. */

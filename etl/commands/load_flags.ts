@@ -1,10 +1,12 @@
 /** Flags of the verbs that load. */
 import { type Command, Option } from "commander";
-import { jsonOption, parseShare, parseWhole } from "./flags.ts";
+import { DEFAULT_REJECT_LIMIT } from "../load/quarantine.ts";
+import type { RejectLimit } from "../load/task.ts";
+import { jsonOption, parseRejectLimit, parseWhole } from "./flags.ts";
 
 export interface LoadFlags extends FormatFlags {
   readonly refresh: boolean;
-  readonly maxRejects: number;
+  readonly maxRejects: RejectLimit;
   readonly refuseSuspicious?: boolean;
   readonly syncedOn?: string;
   readonly ignoreMissing?: boolean;
@@ -17,11 +19,11 @@ export interface LoadFlags extends FormatFlags {
 export function addLoadOptions(command: Command): Command {
   command.addOption(
     new Option(
-      "--max-rejects <share>",
-      "greatest share of rejected lines, 0 to 1; above it the file is rejected",
+      "--max-rejects <share[+lines]>",
+      "greatest share of rejected lines, 0 to 1; above it the file is rejected. With 0.01+3 three lines are allowed in any case",
     )
-      .argParser(parseShare)
-      .default(0.01),
+      .argParser(parseRejectLimit)
+      .default(DEFAULT_REJECT_LIMIT, String(DEFAULT_REJECT_LIMIT.share)),
   );
   command.option(
     "--refuse-suspicious",

@@ -5,6 +5,7 @@ import { printable } from "../escape.ts";
 import { loadDrop } from "../load/load.ts";
 import type { LoadReport } from "../load/report.ts";
 import { describeSuspicions } from "../load/suspicion.ts";
+import type { RejectLimit } from "../load/task.ts";
 import { note, writeJson, writeLine } from "../output.ts";
 import { shorten } from "../terminal/format.ts";
 import { loadShare, startDescription } from "../terminal/load_progress.ts";
@@ -51,7 +52,7 @@ export async function loadWithProgress(
   warehouse: Pick<Warehouse, "database" | "settings">,
   file: string,
   flags: FileGuard & {
-    readonly maxRejects: number;
+    readonly maxRejects: RejectLimit;
     readonly refuseSuspicious?: boolean | undefined;
     readonly syncedOn?: string | undefined;
     readonly decimalComma?: boolean | undefined;
@@ -70,7 +71,8 @@ export async function loadWithProgress(
     follow: flags.follow,
     listed: flags.listed,
     syncedOn: flags.syncedOn,
-    maxRejects: flags.maxRejects,
+    maxRejects: flags.maxRejects.share,
+    maxRejectedLines: flags.maxRejects.lines,
     refuseSuspicious: flags.refuseSuspicious,
     decimalComma: flags.decimalComma,
     syncSlack: flags.syncSlack,

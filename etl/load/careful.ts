@@ -59,8 +59,8 @@ async function findStagedSuspicions(
   return findSuspicions(reasons, { rejected: rejectedMoney, taken });
 }
 
-function findTooMany({ rows, rejected, reasons }: Staged, { loadId, maxRejects }: LoadTask): Refusal | null {
+function findTooMany({ rows, rejected, reasons }: Staged, { loadId, rejectLimit }: LoadTask): Refusal | null {
   const read = rows + rejected;
-  if (!isTooMany(rejected, read, maxRejects)) return null;
-  return refuseTooMany({ loadId, rejected, read, reasons }, maxRejects);
+  if (!isTooMany(rejected, read, rejectLimit)) return null;
+  return refuseTooMany({ loadId, rejected, read, reasons }, rejectLimit);
 }

@@ -25,7 +25,7 @@ import { CHUNK_LINES } from "./direct/chunk.ts";
 import { insertDirectly } from "./direct/direct.ts";
 import { recordFailure } from "./failure.ts";
 import { enterResult, recordRefusal } from "./ledger.ts";
-import { DEFAULT_MAX_REJECTS, QUARANTINE_BYTES } from "./quarantine.ts";
+import { DEFAULT_REJECT_LIMIT, QUARANTINE_BYTES } from "./quarantine.ts";
 import { type Attempt, type LoadReport, NO_LINES } from "./report.ts";
 import { type LoadProgress, type Stopwatch, startStopwatch } from "./steps.ts";
 import type { LoadTask, TaskResult } from "./task.ts";
@@ -42,8 +42,10 @@ export interface LoadOptions extends FileGuard {
   readonly syncedOn?: string | undefined;
   /** How many days after the sync date are taken, too; default 0. */
   readonly syncSlack?: number | undefined;
-  /** Greatest share of rejects among the lines read, 0 to 1; default {@link DEFAULT_MAX_REJECTS}. */
+  /** Greatest share of rejects among the lines read, 0 to 1; default 0.01. */
   readonly maxRejects?: number | undefined;
+  /** So many rejects are allowed whatever their share; default 0. */
+  readonly maxRejectedLines?: number | undefined;
   /** Refuses the drop when its rejects look like more than single bad lines; default false. */
   readonly refuseSuspicious?: boolean | undefined;
   /** In totals comma and point change places; default false. */
@@ -161,7 +163,10 @@ async function loadOnce(
     loadId,
     rules,
     stopwatch,
-    maxRejects: options.maxRejects ?? DEFAULT_MAX_REJECTS,
+    rejectLimit: {
+      share: options.maxRejects ?? DEFAULT_REJECT_LIMIT.share,
+      lines: options.maxRejectedLines ?? DEFAULT_REJECT_LIMIT.lines,
+    },
     refuseSuspicious: options.refuseSuspicious ?? false,
     quarantineBytes: options.quarantineBytes ?? QUARANTINE_BYTES,
     chunkLines: options.chunkLines ?? CHUNK_LINES,

@@ -5,8 +5,9 @@ import type { Reject } from "../drop/reject.ts";
 import { openCopy } from "./copy.ts";
 import { describeReason } from "./reasons.ts";
 import type { Refusal } from "./report.ts";
+import type { RejectLimit } from "./task.ts";
 
-export const DEFAULT_MAX_REJECTS = 0.01;
+export const DEFAULT_REJECT_LIMIT: RejectLimit = { share: 0.01, lines: 0 };
 
 /**
  * The most that one drop puts into quarantine, counted by {@link sizeOfReject}: some four million lines of
@@ -23,11 +24,11 @@ export function sizeOfReject({ raw }: Reject): number {
   return raw.length + REJECT_OVERHEAD;
 }
 
-/** Whether so many rejects among the lines read are more than the share that is allowed. */
-export function isTooMany(rejected: number, read: number, maxRejects: number): boolean {
+/** Whether so many rejects among the lines read are more than is allowed. */
+export function isTooMany(rejected: number, read: number, { share, lines }: RejectLimit): boolean {
   // In whole billionths, because 0.29 * 100 is less than 29.
-  const allowed = BigInt(Math.round(maxRejects * 1e9)) * BigInt(read);
-  return BigInt(rejected) * 1_000_000_000n > allowed;
+  const allowed = BigInt(Math.round(share * 1e9)) * BigInt(read);
+  return rejected > lines && BigInt(rejected) * 1_000_000_000n > allowed;
 }
 
 /** What was rejected of a drop that is refused for it. */
@@ -38,11 +39,12 @@ interface Rejected {
   readonly reasons: readonly ReasonSummary[];
 }
 
-export function refuseTooMany(drop: Rejected, maxRejects: number): Refusal {
+export function refuseTooMany(drop: Rejected, { share, lines }: RejectLimit): Refusal {
   const { rejected, read } = drop;
+  const few = lines > 0 ? ` and more than ${lines}` : "";
   return {
     code: "too_many_rejects",
-    message: `${rejected} of ${read} lines were rejected, more than the share of ${maxRejects} that is allowed: ${explainRejects(drop)}. Or let these lines stay out with --max-rejects.`,
+    message: `${rejected} of ${read} lines were rejected, more than the share of ${share}${few} that is allowed: ${explainRejects(drop)}. Or let these lines stay out with --max-rejects.`,
   };
 }
 

@@ -166,7 +166,7 @@ async function makeTask(
     sha256,
     syncedOn,
     rules: await readRules(tx, { ...options, syncedOn }),
-    maxRejects: 1,
+    rejectLimit: { share: 1, lines: 0 },
     refuseSuspicious: false,
     quarantineBytes: QUARANTINE_BYTES,
     chunkLines: CHUNK_LINES,

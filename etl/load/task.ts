@@ -7,6 +7,13 @@ import type { LineCounts, Refusal } from "./report.ts";
 import type { Selection } from "./selection.ts";
 import type { Stopwatch } from "./steps.ts";
 
+/** How many lines of a drop may be rejected: so many in any case, and a share of those read. */
+export interface RejectLimit {
+  /** 0 to 1. */
+  readonly share: number;
+  readonly lines: number;
+}
+
 export interface LoadTask extends Preparation {
   /** The open transaction, which has claimed the drop. */
   readonly tx: Transaction;
@@ -20,8 +27,7 @@ export interface LoadTask extends Preparation {
   readonly sha256: Buffer;
   readonly syncedOn: string;
   readonly rules: LineRules;
-  /** Greatest share of rejects, 0 to 1. */
-  readonly maxRejects: number;
+  readonly rejectLimit: RejectLimit;
   /** Whether a drop is refused when its rejects are suspicious. */
   readonly refuseSuspicious: boolean;
   /** What the drop may put into quarantine, in bytes. */

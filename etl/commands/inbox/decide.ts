@@ -90,7 +90,7 @@ function carryOut(context: Context, file: RejectedFile, flags: DecideFlags): Pro
           signal: context.signal,
           load: (listed, syncedOn) =>
             loadWithProgress(context, warehouse, listed.path, {
-              maxRejects: 1,
+              maxRejects: { share: 1, lines: 0 },
               syncedOn: given ?? syncedOn,
               decimalComma,
               syncSlack,

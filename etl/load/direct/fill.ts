@@ -97,7 +97,7 @@ export async function readIntoChunks(reader: Reader): Promise<Buffer> {
       case "refused":
         throw new Surprise(event.code);
       case "end":
-        if (isTooMany(reader.rejected, countRead(reader), task.maxRejects))
+        if (isTooMany(reader.rejected, countRead(reader), task.rejectLimit))
           throw new Surprise("too many rejects");
         if (task.refuseSuspicious && (await isSuspicious(reader))) throw new Surprise("suspicious rejects");
         await handOver(reader, "last");

@@ -89,7 +89,7 @@ async function surveyDays(
       case "refused":
         return undefined;
       case "end":
-        if (isTooMany(rejected, read, task.maxRejects)) return undefined;
+        if (isTooMany(rejected, read, task.rejectLimit)) return undefined;
         return (await note(chunk)) ? days : undefined;
     }
   }

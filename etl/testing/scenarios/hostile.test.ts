@@ -380,7 +380,7 @@ describe("names of files", () => {
         endWithParent: () => {},
       };
       await loadWithProgress(context, { ...warehouse, database }, name, {
-        maxRejects: 0,
+        maxRejects: { share: 0, lines: 0 },
       });
       const shown = String(stderr.read());
       expect(shown).toContain(printable(name).slice(0, 12));
