@@ -47,6 +47,8 @@ const LF = 0x0a;
 const CR = 0x0d;
 const QUOTE = 0x22;
 const BYTE_ORDER_MARK = Buffer.from("\ufeff");
+/** More than the lines that show the dialect can take, unless millions of empty ones are among them. */
+const MAX_HEAD_BYTES = 24 * MAX_LINE_BYTES;
 /** Enough to end any line, also one that ends in a CR of its own. */
 const TERMINATOR = Buffer.from("\r\n");
 
@@ -57,6 +59,19 @@ interface Reading {
   /** Lines read so far, empty ones too. */
   line: number;
   known: Known | undefined;
+  /** What is known of the head of the drop while its dialect is not. */
+  readonly begun: BegunHead;
+}
+
+/** How far the head of a drop was looked at: its bytes come again with each batch, until it is decided. */
+interface BegunHead {
+  seen: Detection;
+  /** Where the next line begins, and how many lines are before it. */
+  at: number;
+  line: number;
+  /** Where the first record may begin, and how many lines are before it. */
+  from: number;
+  linesBefore: number;
 }
 
 interface Known {
@@ -75,7 +90,8 @@ export async function* readLines(options: {
   readonly numbered?: boolean | undefined;
 }): AsyncGenerator<LinesEvent, void, undefined> {
   const { rules, numbered = false } = options;
-  const reading: Reading = { rules, numbered, line: 0, known: undefined };
+  const begun = { seen: NOTHING_DETECTED, at: 0, line: 0, from: 0, linesBefore: 0 };
+  const reading: Reading = { rules, numbered, line: 0, known: undefined, begun };
   // The beginning of a line, a record or a head whose end has not come yet, and of these the open line.
   let held: Buffer[] = [];
   let openBytes = 0;
@@ -118,8 +134,8 @@ function refuseOpenLine(reading: Reading, before: Buffer): LinesEvent[] {
     const { events } = decideBatch(reading, before, true);
     return [...events, refuseLongLine(reading.line + 1)];
   }
-  const lines = before.reduce((count, byte) => (byte === LF ? count + 1 : count), 0);
-  return withDialect(reading, refuseLongLine(lines + 1));
+  // All lines before it were looked at for the head.
+  return withDialect(reading, refuseLongLine(reading.begun.line + 1));
 }
 
 /** What a batch came to. The bytes after `taken` are needed again, before those of the next batch. */
@@ -137,7 +153,7 @@ function decideBatch(reading: Reading, batch: Buffer, last: boolean): Decided {
   if (batch.length === 0) return { events: [], taken: 0 };
   if (reading.known !== undefined) return decideRecords(reading, batch, { from: 0, to: batch.length, last });
   const head = readHead(reading, batch, last);
-  if (head === "undecided") return { events: [], taken: 0 };
+  if (head === "undecided") return { events: [], taken: leaveEmptyLines(reading.begun) };
   if (head.kind === "refused") return { events: withDialect(reading, head), taken: batch.length };
   const { dialect, header, from } = head;
   const events: LinesEvent[] = [
@@ -165,37 +181,51 @@ interface Head {
 
 /** Reads delimiter and header from the first lines of a drop; "undecided" where more lines are needed. */
 function readHead(reading: Reading, batch: Buffer, last: boolean): Head | RefusedEvent | "undecided" {
-  let seen: Detection = NOTHING_DETECTED;
-  let line = 0;
-  let from = 0;
-  let linesBefore = 0;
-  for (let at = 0, next = 0; at < batch.length; at = next) {
-    const lf = batch.indexOf(LF, at);
+  const { begun } = reading;
+  while (begun.at < batch.length) {
+    const { at } = begun;
+    const lf = batch[at] === LF ? at : batch.indexOf(LF, at);
     const to = contentEnd(batch, lf);
-    next = lf + 1;
-    line++;
+    const next = lf + 1;
+    const line = ++begun.line;
+    begun.at = next;
     if (to - at > MAX_LINE_BYTES) return refuseLongLine(line);
     if (to === at) continue;
-    const result = detectDialect(batch.toString("latin1", at, to), seen);
+    const result = detectDialect(batch.toString("latin1", at, to), begun.seen);
     if (result.kind === "refused") return { ...result, message: `line ${line}: ${result.message}`, line };
     if (result.kind === "dialect") {
       const { dialect } = result;
       const header = dialect.header ? { from: at, to, next } : undefined;
-      return { kind: "head", dialect, from, line: linesBefore, header };
+      return { kind: "head", dialect, from: begun.from, line: begun.linesBefore, header };
     }
-    seen = result;
+    begun.seen = result;
     if (result.isSeparator) {
-      from = next;
-      linesBefore = line;
+      begun.from = next;
+      begun.linesBefore = line;
     }
   }
-  if (!last) return "undecided";
+  const { seen, line, from, linesBefore } = begun;
+  if (!last) return batch.length > MAX_HEAD_BYTES ? refuseLongHead(line) : "undecided";
   reading.line = line;
   if (seen.lines === 0)
     return { kind: "head", dialect: DEFAULT_DIALECT, from: batch.length, line, header: undefined };
   const result = dialectWithoutHeader(seen.delimiter);
   if (result.kind === "refused") return result;
   return { kind: "head", dialect: result.dialect, from, line: linesBefore, header: undefined };
+}
+
+/** Lets go of empty lines before all others, so that a file of nothing else takes no memory. */
+function leaveEmptyLines(begun: BegunHead): number {
+  const taken = begun.seen.lines === 0 ? begun.at : 0;
+  if (taken > 0) Object.assign(begun, { at: 0, linesBefore: begun.line });
+  return taken;
+}
+
+function refuseLongHead(line: number): RefusedEvent {
+  const message =
+    `the first ${line} lines, nearly all of them empty, show neither header nor record: ` +
+    "is this a file of invoices?";
+  return { kind: "refused", code: "bad_header", message, line };
 }
 
 /** The refusal, after the dialect if that was not sent yet. */

@@ -141,6 +141,14 @@ export function hostileDrops({ small }: { readonly small: boolean }): readonly H
       expected: { outcome: "loaded", read: 20, rejected: 19 },
     },
     {
+      name: "a title and 40 million empty lines",
+      pieces: function* () {
+        yield Buffer.from("Umsatz\n");
+        yield* repeat(Buffer.alloc(MB, "\n"), 40);
+      },
+      expected: { outcome: "rejected", code: "bad_header", read: 0, rejected: 0 },
+    },
+    {
       name: `UTF-16, ${times} MB of one character`,
       pieces: function* () {
         yield Buffer.from([0xff, 0xfe]);
