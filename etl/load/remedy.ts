@@ -63,7 +63,8 @@ const REASON_REMEDIES: Readonly<Partial<Record<RejectReason, string>>> = {
   bad_total: "write totals as 1234.50 or -1234.50",
   ambiguous_total: "it can be read in two ways: write it without thousands, such as 1234.00",
   sub_cent_total: "totals are whole cents",
-  partition_closed: "its partition is detached or dropped: rollbook partitions list",
+  partition_closed:
+    "its partition is detached or dropped; if it comes back (rollbook partitions attach): rollbook rejects retry",
 };
 
 /** What to do about the lines of one reason; null where nothing can be said. */

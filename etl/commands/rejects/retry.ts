@@ -58,9 +58,10 @@ function describeRetry(report: RetryReport): string {
   if (outcome === "nothing_open") return `${drop}: nothing is open`;
   const open = report.reasons.map((reason) => `  ${describeReason(reason)}`);
   if (outcome === "nothing_taken") {
-    return [`${drop}: nothing can be taken in, ${countOf(rows.rejected, "line")} stay open:`, ...open].join(
-      "\n",
-    );
+    return [
+      `${drop}: nothing can be taken in, open as before: ${countOf(rows.rejected, "line")}`,
+      ...open,
+    ].join("\n");
   }
   const counts = (["inserted", "corrected", "unchanged", "superseded", "rejected"] as const)
     .filter((name) => rows[name] > 0)

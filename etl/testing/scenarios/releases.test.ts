@@ -32,7 +32,7 @@ test.each(RELEASES)(
     expect({ applied, created, settings }).toEqual({
       applied: missing,
       created: false,
-      settings: release.settings,
+      settings: { ...release.settings, dayStarts: "00:00" },
     });
 
     const warehouse = await openRestored(database, {});
@@ -43,6 +43,10 @@ test.each(RELEASES)(
            (select count(*)::int from warehouse.corrections) as corrections,
            (select count(*)::int from warehouse.venue_day_pending) as pending`);
     expect(counts).toEqual([release.counts]);
+    const open = await warehouse.query(`
+      select (select coalesce(sum(lines), 0)::int from reports.open_rejects) as open,
+             (select count(*)::int from warehouse.rejects join warehouse.loads using (load_id) where status = 'loaded') as kept`);
+    expect(open[0]?.open).toBe(open[0]?.kept);
     expect(await findDivergences(warehouse, { identity: true })).toEqual([]);
     await expectFitting(warehouse);
 

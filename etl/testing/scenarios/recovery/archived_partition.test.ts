@@ -77,11 +77,12 @@ test("a partition in an archive comes back exactly, and the lines that came mean
   expect(await findDivergences(warehouse, { identity: true })).toEqual([]);
   expect(before["warehouse.venues"]).toBe((await digest(warehouse))["warehouse.venues"]);
 
-  // The lines that were rejected: their drop again. Those that are in do not change.
-  const again = await run("load", "--again", "--json", "--max-rejects", "1", late.path);
+  // The lines that were rejected are read again. Those that are in do not change.
+  const loadId = String(report?.loadId);
+  const again = await run("rejects", "retry", "--load", loadId, "--json", late.path);
   expect(jsonLines(again.stdout)[0]).toMatchObject({
-    outcome: "loaded",
-    rows: { read: late.lines.length, rejected: 0 },
+    outcome: "taken_in",
+    rows: { read: rejected, rejected: 0 },
   });
   expect(await totalsOf(warehouse)).toEqual(expectedTotals([...drops, late]));
   expect(await disagreements(warehouse)).toEqual([]);
