@@ -21,6 +21,7 @@ const APPLY = "etl/refresh/apply.ts";
 const REBUILD = "etl/refresh/rebuild.ts";
 const LOAD = "etl/load/load.ts";
 const HISTORY = "etl/testing/scenarios/history.test.ts";
+const RETRYING = "etl/load/retry_rejects.test.ts";
 const MERGING = "etl/load/merge.test.ts";
 const CRASH = "etl/testing/scenarios/crash.test.ts";
 
@@ -80,9 +81,23 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "of two lines with one key the earlier wins",
     file: MERGE,
-    find: "order by created_on, venue_key, invoice_id, line desc",
-    replace: "order by created_on, venue_key, invoice_id, line",
+    find: "order by created_on, venue_key, invoice_id, line desc`",
+    replace: "order by created_on, venue_key, invoice_id, line`",
     tests: [MERGING, HISTORY],
+  },
+  {
+    name: "a line that is read again replaces a later line of its drop",
+    file: MERGE,
+    find: "order by created_on, venue_key, invoice_id, line desc\n      ) last",
+    replace: "order by created_on, venue_key, invoice_id, retried desc, line desc\n      ) last",
+    tests: [RETRYING],
+  },
+  {
+    name: "a line that is read again ranks by the number of the retry",
+    file: MERGE,
+    find: "select created_on, venue_key, invoice_id, ${statedBy}::integer",
+    replace: "select created_on, venue_key, invoice_id, ${loadId}::integer",
+    tests: [RETRYING],
   },
   {
     name: "corrections are not put into the queue of the refresh",
@@ -169,10 +184,11 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "staging keeps the rows of a load",
     file: "etl/load/careful.ts",
-    find: `  const merged = await mergeStaging({ tx, slot, rows: staged.rows, loadId, syncedOn });
+    find: `  const merged = await mergeStaging({ tx, settings, slot, rows: staged.rows, loadId, syncedOn });
   await emptyStaging(tx, slot);
 `,
-    replace: "  const merged = await mergeStaging({ tx, slot, rows: staged.rows, loadId, syncedOn });\n",
+    replace:
+      "  const merged = await mergeStaging({ tx, settings, slot, rows: staged.rows, loadId, syncedOn });\n",
     tests: [CRASH],
   },
   {
