@@ -20,7 +20,7 @@ from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 from drops import HOSTILE_NAMES, Till, read_totals
 
 from node_cli import NodeCliOperator, shorten
-from quarantine_review import to_review
+from quarantine_review import to_review, to_show
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -137,10 +137,16 @@ def test_drops_become_exact_totals_and_leave_the_inbox(
         for name in event["partitions"]
     }
     assert "2026-09" in event["partitions"]
-    assert {Path(drop["file"]).name for drop in last_event("rejected_drops")["drops"]} == {
-        "bad_2026-10-05.csv",
-        "undated.csv",
-    }
+    assert event["quarantined"] == []
+    rejected_drops = {Path(drop["file"]).name: drop for drop in last_event("rejected_drops")["drops"]}
+    assert sorted(rejected_drops) == ["bad_2026-10-05.csv", "undated.csv"]
+    (told,) = rejected_drops["bad_2026-10-05.csv"]["reasons"]
+    assert (told["reason"], told["count"], told["cell"], told["total"]) == (
+        "bad_uuid",
+        9,
+        "not-a-uuid",
+        "9.00",
+    )
 
     # The same drops once more: the same tables, and nothing is overwritten in the archive.
     before = {table: sql(statement) for table, statement in SNAPSHOT.items()}
@@ -224,6 +230,25 @@ def test_hostile_names_go_through_a_whole_run_and_a_decision(
     names_shown = sorted(shorten(name, 200) for name in bad)
     assert sorted(map_labels("review.decide")) == [f"Keep it out: {name}" for name in names_shown]
     assert sorted(map_labels("review.ask")) == [f"Rejected: {name}" for name in names_shown]
+
+
+def test_rejected_lines_of_a_loaded_drop_are_told_and_stay_open(
+    load_dag: Callable[[str], DAG], inbox: Path, rollbook: Rollbook
+) -> None:
+    name = "open_2026-10-05.csv"
+    Till(seed=61, prefix="open").write(inbox / name, date(2026, 10, 5), rows=400, bad_lines=3)
+
+    assert run(load_dag("invoice_ingest"))[0] == "success"
+
+    (told,) = last_event("venue_daily_totals")["quarantined"]
+    assert told["suspicious"] == ["one_reason"]
+    assert [(one["reason"], one["count"], one["total"]) for one in told["reasons"]] == [
+        ("bad_uuid", 3, "3.00")
+    ]
+    shown = to_show(rollbook("rejects"))
+    ours = [one for one in shown["open"] if one["fileName"] == name]
+    assert [(one["loadId"], one["lines"], one["total"]) for one in ours] == [(told["load_id"], 3, "3.00")]
+    assert shown["lines"] >= 3
 
 
 def map_labels(task: str) -> list[str]:
