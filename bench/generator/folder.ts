@@ -5,7 +5,7 @@ import { errorState, RollbookError } from "../../db/errors.ts";
 import { dropPages, PAGE_BYTES } from "./drop_lines.ts";
 import { createInvoices, type Invoices } from "./invoice.ts";
 import { createLineStyle, euros, type LineStyle } from "./line.ts";
-import { MANIFEST, type Manifest, type ManifestFile, readManifest, TOTALS } from "./manifest.ts";
+import { MANIFEST, type Manifest, type ManifestFile, readManifest, TOTALS, VERSION } from "./manifest.ts";
 import type { BadReason } from "./odd_lines.ts";
 import { createRecipe, type GenerateOptions } from "./options.ts";
 import { type FilePlan, type Plan, planDrops } from "./plan.ts";
@@ -32,7 +32,7 @@ export async function generateDrops(options: GenerateOptions): Promise<Manifest>
   const totals = await writeFileWhole({ path: join(options.out, TOTALS), pages: truth.pages(), gzip: false });
   const { invoices, cents, groups } = truth.summary();
   const manifest: Manifest = {
-    version: 1,
+    version: VERSION,
     recipes,
     maxRejects: files.reduce((most, file) => Math.max(most, neededShare(file)), 0.01),
     files,

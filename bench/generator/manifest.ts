@@ -8,10 +8,13 @@ import type { Recipe } from "./options.ts";
 export const MANIFEST = "manifest.json";
 export const TOTALS = "totals.csv";
 
+/** 2: bad lines are bad by version 2 of the drop format, too. */
+export const VERSION = 2;
+
 /** What was generated, and what a warehouse must say after loading it. Written last, when all is there. */
 export interface Manifest {
   /** Of this shape and of the numbers: the same recipe gives the same bytes only within a version. */
-  readonly version: 1;
+  readonly version: typeof VERSION;
   /** The options of these drops, after those of the drops they come after. */
   readonly recipes: readonly Recipe[];
   /** The least `--max-rejects` with which every file loads. */
@@ -59,10 +62,10 @@ export async function readManifest(folder: string): Promise<Manifest> {
     });
   }
   const manifest = JSON.parse(text) as Manifest;
-  if (manifest.version !== 1) {
+  if (manifest.version !== VERSION) {
     throw new RollbookError({
       code: "configuration",
-      message: `${path} is of version ${manifest.version}, not 1; generate its drops again`,
+      message: `${path} is of version ${manifest.version}, not ${VERSION}; generate its drops again`,
     });
   }
   return manifest;

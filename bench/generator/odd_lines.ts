@@ -63,7 +63,8 @@ const BAD = {
     (row) => join({ ...row, total: `${row.total}\x00` }),
   ],
   broken_quotes: [
-    (row) => join({ ...row, venue: `"${row.venue}` }),
+    // None that is left open: the next quote might close it, some lines below.
+    (row) => join({ ...row, venue: `${row.venue}"` }),
     (row) => join({ ...row, venue: `"${row.venue}"x` }),
     (row) => join({ ...row, total: `${row.total}"` }),
   ],
@@ -89,15 +90,16 @@ const BAD = {
     (row) => join({ ...row, created: "yesterday" }),
     (row) => join({ ...row, created: `${row.created.slice(0, 4)}-02-30${row.created.slice(10)}` }),
     (row) => join({ ...row, created: `${row.created.slice(0, 11)}24:00:00` }),
-    (row) => join({ ...row, created: row.created.split("T")[0]?.split("-").reverse().join(".") ?? "" }),
+    (row) => join({ ...row, created: row.created.split("T")[0]?.split("-").reverse().join("/") ?? "" }),
   ],
   bad_total: [
     (row) => join({ ...row, total: "" }),
     (row) => join({ ...row, total: "NaN" }),
     (row) => join({ ...row, total: `1_${row.total.replace("-", "")}` }),
-    (row) => join({ ...row, total: `${row.total} EUR` }),
+    (row) => join({ ...row, total: `${row.total} USD` }),
     (row) => join({ ...row, total: "1e12" }),
   ],
+  ambiguous_total: [(row) => join({ ...row, total: '"1,234"' }), (row) => join({ ...row, total: "12.-" })],
   sub_cent_total: [
     (row) => join({ ...row, total: `${row.total}5` }),
     (row) => join({ ...row, total: "0.001" }),
