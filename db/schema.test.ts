@@ -83,7 +83,7 @@ test("the enumerations of schema.ts are the checks of the migrations", async () 
     from pg_constraint p
     join pg_class c on c.oid = p.conrelid
     join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'warehouse'
-    join pg_attribute a on a.attrelid = c.oid and a.attnum = any (p.conkey)
+    join pg_attribute a on a.attrelid = c.oid and array[a.attnum] = p.conkey
     where p.contype = 'c' and a.attname in ('granularity', 'status', 'state')`);
   const allowed = Object.fromEntries(
     rows.map(({ name, definition }) => [
