@@ -172,7 +172,7 @@ test("--once takes in what is in the inbox under the settings of .env, says what
   const failed = await runAirflow(folder, ["--once"], {}, checkout).ended;
   expect(failed.code, failed.output).toBe(1);
   expect(failed.output).toContain("invoice_ingest FAILED at load_drops");
-  expect(failed.output).toContain("'--max-rejects <share>' argument '2' is invalid");
+  expect(failed.output).toContain("'--max-rejects <share[+lines]>' argument '2' is invalid");
   expect(failed.output).toContain("more_2026-10-06.csv: still in the inbox");
   expect(findMarked(mark)).toEqual([]);
 });
