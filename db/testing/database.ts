@@ -31,7 +31,7 @@ export function testConnection(database: string): pg.ClientConfig {
  * Makes a database with a new warehouse in it, a clone of a migrated template, and drops it when the test has
  * finished.
  *
- * @param options settings of the warehouse; default UTC, month, 2000-01-01
+ * @param options settings of the warehouse; default UTC, month, 2000-01-01, days that start at midnight
  * @param options.roles whether it belongs to the role of its owner, and the other roles have their rights;
  *   default false
  */
@@ -40,6 +40,7 @@ export async function createTestDatabase(
     readonly timeZone?: string;
     readonly granularity?: Granularity;
     readonly earliest?: string;
+    readonly dayStarts?: string;
     readonly connections?: number;
     readonly roles?: boolean;
   } = {},

@@ -40,7 +40,7 @@ export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
   await addStagedVenues(tx, slot, task);
   await openPartitions(tx, task, await readStagedDates(tx, slot, settings));
   stopwatch.enter("merge");
-  const idsUnderTwoKeys = await countUnderTwoKeys(tx, slot);
+  const idsUnderTwoKeys = await countUnderTwoKeys(tx, slot, settings);
   const merged = await mergeStaging({ tx, settings, slot, rows: staged.rows, loadId, syncedOn });
   await emptyStaging(tx, slot);
   const { inserted, corrected, unchanged, partitions } = merged;

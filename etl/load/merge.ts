@@ -38,8 +38,9 @@ export async function readStagedDates(
 }
 
 /** How many invoice ids are staged with several venues or creation dates. */
-export async function countUnderTwoKeys(tx: Transaction, slot: number): Promise<number> {
+export async function countUnderTwoKeys(tx: Transaction, slot: number, settings: Settings): Promise<number> {
   const staging = stagingTable(slot);
+  const createdOn = createdOnSql(sql`datetime_created`, settings);
   // In two steps: of the ids that come once, as nearly all do, the server keeps no more than a count.
   const result = await tx.db.execute<{ ids: string }>(sql`
     select count(*) as ids
@@ -47,7 +48,7 @@ export async function countUnderTwoKeys(tx: Transaction, slot: number): Promise<
       select from ${staging}
       where invoice_id in (select invoice_id from ${staging} group by invoice_id having count(*) > 1)
       group by invoice_id
-      having count(distinct (venue_id, datetime_created::date)) > 1
+      having count(distinct (venue_id, ${createdOn})) > 1
     ) moved`);
   return Number(result.rows[0]?.ids ?? 0);
 }
@@ -56,10 +57,12 @@ export async function countUnderTwoKeys(tx: Transaction, slot: number): Promise<
 export async function readStagedKeyCounts(
   tx: Transaction,
   slot: number,
+  settings: Settings,
 ): Promise<readonly { readonly id: string; readonly keys: number }[]> {
+  const createdOn = createdOnSql(sql`datetime_created`, settings);
   const result = await tx.db.execute<{ id: string; keys: number }>(sql`
     select replace(invoice_id::text, '-', '') as id,
-           count(distinct (venue_id, datetime_created::date))::integer as keys
+           count(distinct (venue_id, ${createdOn}))::integer as keys
     from ${stagingTable(slot)}
     group by invoice_id`);
   return result.rows;

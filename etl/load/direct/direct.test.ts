@@ -250,6 +250,25 @@ describe.each([{ chunkLines: 30 }, { chunkLines: 1000 }])(
       expect(plain).not.toHaveProperty("idsUnderTwoKeys");
     });
 
+    test("ids under two keys are told apart by business days", async () => {
+      const pair = await makePair({ timeZone: "Europe/Berlin", dayStarts: "04:00" });
+      const at = (line: string, time: string) => line.replace(/\d{4}-\d\d-\d\dT[^,]*/, time);
+      const [one = "", two = "", three = ""] = plainLines(3);
+      const lines = [
+        at(one, "2026-03-05T03:59:59"),
+        at(one, "2026-03-05T04:00:00"),
+        // These are of one day.
+        at(two, "2026-03-05T23:00:00"),
+        at(two, "2026-03-06T01:00:00"),
+        // On this day the clock changes.
+        at(three, "2026-03-29T03:30:00"),
+        at(three, "2026-03-29T05:00:00"),
+      ];
+      const report = await loadBoth(pair, "night_2026-03-31.csv", lines, { chunkLines });
+      expect(report.idsUnderTwoKeys).toBe(2);
+      expect(report.rows).toMatchObject({ inserted: 5, superseded: 1 });
+    });
+
     test("new venues and partitions", async () => {
       const pair = await makePair();
       await loadBoth(pair, "before_2026-03-06.csv", plainLines(100));

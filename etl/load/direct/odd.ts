@@ -38,7 +38,7 @@ export async function insertOdd(writer: Writer, odd: OddLines, layout: CopyLayou
   const { tx, settings, loadId, syncedOn, signal } = writer.task;
   const slot = await takeStagingSlot(tx, signal);
   await copyAll(tx, copyStatement(stagingName(slot), layout), odd.rows);
-  const staged = await readStagedKeyCounts(tx, slot);
+  const staged = await readStagedKeyCounts(tx, slot, settings);
   // No odd line has the key of another line: it would meet a conflict below.
   noteUnderTwoKeys(writer, [
     ...staged.filter(({ keys }) => keys > 1).map(({ id }) => id),
