@@ -87,3 +87,21 @@ test("a direct connection needs no second one to be told from a pooler, and has 
     await single.pool.end();
   }
 });
+
+test("a session is ended by no timeout of the server's", async () => {
+  const warehouse = await createTestDatabase();
+  const [own] = await warehouse.query<{ name: string }>("select current_database() as name");
+  const timeouts = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
+  for (const timeout of timeouts) {
+    await warehouse.query(`alter database ${own?.name} set ${timeout} = '1s'`);
+  }
+  const database = openDatabase({ connection: testConnection(own?.name ?? ""), max: 1 });
+  onTestFinished(() => database.pool.end());
+  await withSession({ database }, async ({ client }) => {
+    const { rows } = await client.query(
+      "select setting from pg_settings where name = any ($1) order by name",
+      [timeouts],
+    );
+    expect(rows).toEqual([{ setting: "0" }, { setting: "0" }, { setting: "0" }]);
+  });
+});

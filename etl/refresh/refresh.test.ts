@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import { openDatabase } from "../../db/client.ts";
+import { openDatabase, withSession } from "../../db/client.ts";
 import { LOCK } from "../../db/locks.ts";
 import { ensurePartitions } from "../../db/partitions/create.ts";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
@@ -7,8 +7,10 @@ import { makeFolder } from "../../db/testing/folder.ts";
 import { findDivergences, type Invoice, load, writeInvoices } from "../testing/invoices.ts";
 import { invoiceId } from "../testing/lines.ts";
 import { disagreements, startWorker, totalsOf, type Worker } from "../testing/warehouse.ts";
+import { refreshPartition } from "./partition.ts";
 import { refreshPartitions } from "./refresh.ts";
 import { STRATEGIES, type Strategy } from "./strategy.ts";
+import { findTargets } from "./targets.ts";
 
 const FIRST: readonly Invoice[] = [
   ["a", 1, "2026-01-05", "10.00"],
@@ -116,6 +118,22 @@ test("auto rebuilds where so much is pending that a rebuild is cheaper, and says
   expect(await refresh(warehouse)).toMatchObject([
     { method: "rebuild", reason: "400 changes against 400 invoices", predictedMs: 1, changes: 400 },
   ]);
+});
+
+test("a partition that became stale after its refresh was planned is rebuilt", async () => {
+  const warehouse = await makePending();
+  const { database } = warehouse;
+  const [target] = await withSession(warehouse, (session) =>
+    findTargets(session, { partitions: ["2026-01"], strategy: "auto" }),
+  );
+  if (target === undefined) throw new Error("no partition 2026-01");
+  await warehouse.query("update warehouse.venue_day_rollup set total = total + 1");
+  await warehouse.query("update warehouse.partitions set state = 'stale'");
+  const options = { database, target, strategy: "auto", explicit: false, signal: undefined } as const;
+  expect(await refreshPartition(options)).toMatchObject({
+    method: "rebuild",
+    reason: "the partition is stale",
+  });
 });
 
 test("auto rebuilds a stale partition, and says so; one that was named and needs nothing is reported, too", async () => {

@@ -338,7 +338,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: "db/client.ts",
     find: '  statement_timeout: "0",\n',
     replace: "",
-    tests: ["etl/testing/scenarios/connect.test.ts"],
+    tests: ["db/client.test.ts"],
     simulate: false,
   },
   {
