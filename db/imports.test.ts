@@ -93,6 +93,7 @@ const FLOORS: readonly (readonly string[])[] = [
     "etl/sql/",
   ],
   ["etl/output.ts", "etl/drop/", "etl/reports/"],
+  ["etl/sources/"],
   ["etl/load/"],
   ["etl/refresh/", "etl/inbox/"],
   ["etl/verify/", "etl/terminal/", "etl/watch.ts"],
