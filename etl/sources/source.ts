@@ -10,6 +10,9 @@ export interface Source {
   readonly sha256: Buffer;
   /** Globs on the path below the inbox, with `/`. */
   readonly files: readonly string[];
+  /** Where these begin in its file, from 1. */
+  readonly filesLine: number;
+  /** Where `venueFromPath` is given, its venue is not the file's until that has been asked: chooseSource does. */
   readonly form: Form;
   /** Finds the venue in the path below the inbox: its group `venue_id`, or its only group. */
   readonly venueFromPath?: { readonly pattern: RegExp; readonly line: number } | undefined;
