@@ -45,18 +45,20 @@ def sum_up(reports: list[JsonObject]) -> JsonObject:
     return {
         "files": {outcome: count(reports, outcome) for outcome in ("loaded", "already_loaded", "rejected")},
         "rows": {
-            name: sum(one["rows"][name] for one in reports)
-            for name in ("read", "inserted", "corrected", "unchanged", "superseded", "rejected")
+            # Of a drop that no source reads the last two are left out: they are 0.
+            name: sum(one["rows"].get(name, 0) for one in reports)
+            for name in ("read", "inserted", "corrected", "unchanged", "superseded", "rejected", "summed", "skipped")
         },
         "partitions": sorted({name for one in reports for name in one["partitions"]}),
         "rejected": [
-            {"file": one["file"], "error": one["error"], "reasons": one["reasons"]}
+            {"file": one["file"], **source_of(one), "error": one["error"], "reasons": one["reasons"]}
             for one in rejected[:NAMES_KEPT]
         ],
         "quarantined": [
             {
                 "file": one["file"],
                 "load_id": one["loadId"],
+                **source_of(one),
                 "reasons": one["reasons"],
                 "suspicious": one["suspicious"],
             }
@@ -64,6 +66,12 @@ def sum_up(reports: list[JsonObject]) -> JsonObject:
             if one["outcome"] == "loaded" and one["reasons"]
         ][:NAMES_KEPT],
     }
+
+
+def source_of(report: JsonObject) -> JsonObject:
+    """Which source read the drop, by name; nothing where none did."""
+    source = report.get("source")
+    return {} if source is None else {"source": source["name"]}
 
 
 def count(reports: Iterable[JsonObject], outcome: str) -> int:

@@ -70,6 +70,7 @@ def explain(drop: JsonObject) -> str:
     lines = drop.get("lines") or []
     facts = [
         f"**{error['code']}**: {code(error['message'])}",
+        *([f"read by source {code(drop['source']['name'])}"] if drop.get("source") else []),
         f"{rows['read']} lines read, {rows['rejected']} of them rejected" + ("; the first:" if lines else ""),
         *(
             f"line {one['line']}, {one['reason']}: {code((one.get('raw') or 'not UTF-8')[:SHOWN_OF_A_LINE])}"

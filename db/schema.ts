@@ -87,6 +87,13 @@ export const loads = warehouse.table("loads", {
   suspicious: text("suspicious").array().$type<readonly Suspicion[]>().notNull().default([]),
   /** Of a retry: the load whose rejected lines were read again. */
   retryOf: integer("retry_of"),
+  /** Name of the source that says how the drop is read, and the digest of its text; null: it is one of the drop format. */
+  source: text("source"),
+  sourceSha256: bytea("source_sha256"),
+  /** Records that the source leaves out: they are not among those read. */
+  skipped: count("skipped").default(0),
+  /** Lines that were added to another line of their invoice. */
+  summed: count("summed").default(0),
 });
 
 export const rejects = warehouse.table(
@@ -230,6 +237,11 @@ export const loadHistory = reports
     reasons: jsonb("reasons").$type<readonly ReasonSummary[]>().notNull(),
     suspicious: text("suspicious").array().$type<readonly Suspicion[]>().notNull(),
     retryOf: integer("retry_of"),
+    source: text("source"),
+    /** In hexadecimal. */
+    sourceSha256: text("source_sha256"),
+    skipped: count("skipped"),
+    summed: count("summed"),
   })
   .existing();
 

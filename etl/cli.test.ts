@@ -162,7 +162,18 @@ test("load --json tells of each drop what the design says, in this order, and no
   ]);
   const [first, second, third] = jsonLines(stdout);
   expect(Object.keys(first ?? {})).toEqual(
-    ["file", "outcome", "loadId", "syncedOn", "rows", "reasons", "suspicious", "partitions", "durationMs"], // no error
+    [
+      "file",
+      "outcome",
+      "loadId",
+      "syncedOn",
+      "source",
+      "rows",
+      "reasons",
+      "suspicious",
+      "partitions",
+      "durationMs",
+    ], // no error
   );
   const fill = (counts: object) => ({
     read: 0,
@@ -179,6 +190,7 @@ test("load --json tells of each drop what the design says, in this order, and no
     outcome: "loaded",
     loadId: expect.any(Number),
     syncedOn: "2026-01-02",
+    source: null,
     rows: fill({ read: 4, inserted: 3, superseded: 1 }),
     reasons: [],
     suspicious: [],
@@ -190,6 +202,7 @@ test("load --json tells of each drop what the design says, in this order, and no
     outcome: "loaded",
     loadId: expect.any(Number),
     syncedOn: "2026-01-03",
+    source: null,
     rows: fill({ read: 14, inserted: 11, corrected: 1, unchanged: 1, rejected: 1 }),
     reasons: [
       {
@@ -214,6 +227,7 @@ test("load --json tells of each drop what the design says, in this order, and no
     outcome: "already_loaded",
     loadId: first?.loadId,
     syncedOn: "2026-01-02",
+    source: null,
     rows: fill({}),
     reasons: [],
     suspicious: [],

@@ -46,6 +46,8 @@ const LEDGER_COLUMNS = [
   "error_message",
   "reasons",
   "suspicious",
+  "skipped",
+  "summed",
 ];
 const CORRECTED_COLUMNS = ["created_at", "total", "load_id", "synced_on"];
 /**

@@ -89,6 +89,7 @@ async function showUntried(context: Context, files: readonly string[], flags: Lo
         outcome: "failed",
         loadId: null,
         syncedOn,
+        source: null,
         rows: NO_LINES,
         reasons: [],
         suspicious: [],

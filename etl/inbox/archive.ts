@@ -5,7 +5,7 @@ import { errorState, RollbookError } from "../../db/errors.ts";
 import { loads, type Settings } from "../../db/schema.ts";
 import { hashDrop } from "../drop/file.ts";
 import { findSyncDate } from "../load/load.ts";
-import { type LoadReport, NO_LINES, type Refusal } from "../load/report.ts";
+import { enteredSource, type LoadReport, NO_LINES, type Refusal } from "../load/report.ts";
 import { ARCHIVE, type InboxFile, lookAt, REJECTED, syncDateOf } from "./list.ts";
 import { placeOf, safeMirrorFolder } from "./mirror.ts";
 import { moveDrop } from "./move.ts";
@@ -257,6 +257,7 @@ export async function findLoadOfUndated(
       outcome,
       loadId,
       syncedOn,
+      source: enteredSource(load),
       rows: NO_LINES,
       reasons: [],
       suspicious: [],

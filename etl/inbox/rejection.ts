@@ -9,7 +9,7 @@ import type { ReasonSummary } from "../../db/reason_summary.ts";
 import { type Load, loads, rejects, type Settings } from "../../db/schema.ts";
 import { openRegularFile } from "../drop/file.ts";
 import { toJson } from "../escape.ts";
-import type { Refusal } from "../load/report.ts";
+import { enteredSource, type ReadBy, type Refusal } from "../load/report.ts";
 import { inWarehouseZone, isoInstant } from "../reports/zone.ts";
 
 export interface Reason {
@@ -17,6 +17,8 @@ export interface Reason {
   readonly file: string;
   readonly loadId: number | null;
   readonly syncedOn: string | null;
+  /** The source that read it; null where none did. */
+  readonly source: ReadBy | null;
   /** An instant in the warehouse's zone. */
   readonly rejectedAt: string | null;
   readonly error: Refusal | null;
@@ -94,6 +96,7 @@ function reasonOf(load: Load, lines: readonly ReasonLine[]): Reason {
     file: load.fileName,
     loadId: load.loadId,
     syncedOn: load.syncedOn,
+    source: enteredSource(load),
     rejectedAt: isoInstant(load.finishedAt),
     error: load.errorCode === null ? null : { code: load.errorCode, message: load.errorMessage ?? "" },
     rows: { read: load.read, rejected: load.rejected },
@@ -108,6 +111,7 @@ export function unknownReason(path: string): Reason {
     file: basename(path),
     loadId: null,
     syncedOn: null,
+    source: null,
     rejectedAt: null,
     error: null,
     rows: null,

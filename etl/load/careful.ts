@@ -45,7 +45,7 @@ export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
   await emptyStaging(tx, slot);
   const { inserted, corrected, unchanged, partitions } = merged;
   const superseded = staged.rows - inserted - corrected - unchanged;
-  const rows = { read, inserted, corrected, unchanged, superseded, rejected: staged.rejected };
+  const rows = { ...nothing, inserted, corrected, unchanged, superseded };
   return { kind: "loaded", rows, reasons, suspicious, partitions, idsUnderTwoKeys };
 }
 

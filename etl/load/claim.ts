@@ -2,7 +2,8 @@
 import { and, eq, inArray, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { type Load, loads } from "../../db/schema.ts";
-import type { Attempt } from "./report.ts";
+import type { FileSource } from "../sources/source.ts";
+import { type Attempt, enteredSource, type ReadBy } from "./report.ts";
 
 /** A drop. Its content and its sync date identify it. */
 export interface Drop {
@@ -10,11 +11,18 @@ export interface Drop {
   readonly sha256: Buffer;
   readonly bytes: number;
   readonly syncedOn: string;
+  readonly source?: Pick<FileSource, "name" | "sha256"> | undefined;
 }
 
 export type Claim =
   | { readonly kind: "claimed"; readonly loadId: number }
-  | { readonly kind: "already_loaded"; readonly loadId: number; readonly partitions: readonly string[] };
+  | {
+      readonly kind: "already_loaded";
+      readonly loadId: number;
+      /** The source that read it then. */
+      readonly source: ReadBy | null;
+      readonly partitions: readonly string[];
+    };
 
 /** Error code in the ledger entry of a load whose data was lost, and whose drop was loaded again. */
 export const LOADED_AGAIN = "loaded_again";
@@ -40,30 +48,44 @@ export async function releaseClaim(tx: Transaction, { sha256, syncedOn }: Drop):
  * (then the second loads it).
  */
 export async function claimLoad(tx: Transaction, drop: Drop): Promise<Claim> {
-  const { fileName, sha256, bytes, syncedOn } = drop;
+  const { fileName, sha256, bytes, syncedOn, source } = drop;
   for (;;) {
     // Looked up first, because an insert that meets a conflict uses up a number all the same.
-    const { rows } = await tx.db.execute<{ load_id: number; partitions: string[]; claimed: boolean }>(sql`
+    const { rows } = await tx.db.execute<Claimed>(sql`
       with present as (
-        select load_id, partitions
+        select load_id, partitions, source, source_sha256
         from warehouse.loads
         where sha256 = ${sha256} and synced_on = ${syncedOn} and status = 'loaded'
       ),
       claimed as (
-        insert into warehouse.loads (file_name, sha256, bytes, synced_on, status)
-        select ${fileName}, ${sha256}, ${bytes}, ${syncedOn}::date, 'loaded'
+        insert into warehouse.loads (file_name, sha256, bytes, synced_on, status, source, source_sha256)
+        select ${fileName}, ${sha256}, ${bytes}, ${syncedOn}::date, 'loaded', ${source?.name ?? null}::text, ${source?.sha256 ?? null}::bytea
         where not exists (select from present)
         on conflict (sha256, synced_on) where status = 'loaded' do nothing
-        returning load_id, partitions
+        returning load_id, partitions, source, source_sha256
       )
-      select load_id, partitions, false as claimed from present
+      select *, false as claimed from present
       union all
-      select load_id, partitions, true from claimed`);
+      select *, true from claimed`);
     const [row] = rows;
     if (row?.claimed === true) return { kind: "claimed", loadId: row.load_id };
-    if (row !== undefined) return { kind: "already_loaded", loadId: row.load_id, partitions: row.partitions };
+    if (row !== undefined) {
+      const { load_id: loadId, source: name, source_sha256: sourceSha256, partitions } = row;
+      const entered = enteredSource({ source: name, sourceSha256 });
+      return { kind: "already_loaded", loadId, source: entered, partitions };
+    }
     // It was loaded in the meantime. This statement's snapshot does not show it; that of the next one will.
   }
+}
+
+/** A row of it. */
+interface Claimed {
+  readonly [column: string]: unknown;
+  readonly load_id: number;
+  readonly partitions: readonly string[];
+  readonly source: string | null;
+  readonly source_sha256: Buffer | null;
+  readonly claimed: boolean;
 }
 
 /** What the attempts at one load so far leave for the next one. */
@@ -109,6 +131,8 @@ function reportFromLedger(load: Load): Attempt {
     unchanged,
     superseded,
     rejected,
+    skipped,
+    summed,
     reasons,
     suspicious,
     partitions,
@@ -117,7 +141,8 @@ function reportFromLedger(load: Load): Attempt {
     outcome: load.status === "loaded" ? "loaded" : "rejected",
     loadId,
     syncedOn,
-    rows: { read, inserted, corrected, unchanged, superseded, rejected },
+    source: enteredSource(load),
+    rows: { read, inserted, corrected, unchanged, superseded, rejected, skipped, summed },
     reasons,
     suspicious,
     partitions,

@@ -15,23 +15,30 @@ import {
 import { explainMissing } from "../../db/partitions/missing.ts";
 import { loads } from "../../db/schema.ts";
 import { FILE_DATE, readDropName } from "../drop/name.ts";
+import type { FileSource } from "../sources/source.ts";
 import { findSent, type PastAttempts } from "./claim.ts";
-import { type Attempt, NO_LINES, type Refusal } from "./report.ts";
+import { columnsOfSource } from "./ledger.ts";
+import { type Attempt, NO_LINES, type Refusal, readBy } from "./report.ts";
 
 /** Describes the failure, and enters it in the ledger. */
 export async function recordFailure(
-  options: { readonly database: Database; readonly path: string; readonly syncedOn?: string | undefined },
+  options: {
+    readonly database: Database;
+    readonly path: string;
+    readonly syncedOn?: string | undefined;
+    readonly source?: FileSource | undefined;
+  },
   past: PastAttempts,
   failure: { readonly error: unknown; readonly durationMs: number },
 ): Promise<Attempt> {
   const explained = await explainMissing(failure.error, options.database);
   const error = describeFailure(explained, options.path, past);
   const fileName = basename(options.path);
-  const { syncedOn: given } = options;
+  const { syncedOn: given, source } = options;
   const name = readDropName({ fileName, syncedOn: given === FILE_DATE ? undefined : given });
   const syncedOn = name.kind === "named" ? name.syncedOn : null;
   const nothing = { rows: NO_LINES, reasons: [], suspicious: [], partitions: [], touched: [] };
-  const failed = { outcome: "failed", syncedOn, ...nothing, error } as const;
+  const failed = { outcome: "failed", syncedOn, source: readBy(source), ...nothing, error } as const;
   return withTransaction({ database: options.database }, async (tx): Promise<Attempt> => {
     const sent = syncedOn === null ? undefined : await findSent(tx, past, syncedOn);
     if (sent !== undefined) return sent;
@@ -41,6 +48,7 @@ export async function recordFailure(
         fileName,
         ...past.content,
         syncedOn,
+        ...columnsOfSource(source),
         status: "failed",
         startedAt: sql`clock_timestamp() - ${failure.durationMs} * interval '1 millisecond'`,
         finishedAt: sql`clock_timestamp()`,

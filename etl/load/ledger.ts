@@ -2,8 +2,9 @@
 import { eq, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { LOCK, lockUntilEnd } from "../../db/locks.ts";
-import { loads } from "../../db/schema.ts";
-import { type Attempt, NO_LINES, type Refusal } from "./report.ts";
+import { type Load, loads } from "../../db/schema.ts";
+import type { Drop } from "./claim.ts";
+import { type Attempt, NO_LINES, type Refusal, readBy } from "./report.ts";
 import type { LoadTask, TaskResult } from "./task.ts";
 
 /**
@@ -30,6 +31,7 @@ export async function enterLedger(
 /** Enters what became of a drop, as the last statement of its transaction. */
 export async function enterResult(task: LoadTask, result: TaskResult): Promise<Attempt> {
   const { tx, loadId, syncedOn, stopwatch } = task;
+  const source = readBy(task.source);
   const { rows, reasons, suspicious } = result;
   if (result.kind === "loaded") {
     const partitions = [...result.partitions];
@@ -39,6 +41,7 @@ export async function enterResult(task: LoadTask, result: TaskResult): Promise<A
       outcome: "loaded",
       loadId,
       syncedOn,
+      source,
       rows,
       reasons,
       suspicious,
@@ -60,15 +63,20 @@ export async function enterResult(task: LoadTask, result: TaskResult): Promise<A
       errorMessage: message,
     })
     .where(eq(loads.loadId, loadId));
-  return { ...REJECTED, loadId, syncedOn, rows, reasons, suspicious, error: { code, message } };
+  return { ...REJECTED, loadId, syncedOn, source, rows, reasons, suspicious, error: { code, message } };
 }
 
 const REJECTED = { outcome: "rejected", partitions: [], touched: [] } as const;
 
+/** As the ledger has it. */
+export function columnsOfSource(source: Drop["source"]): Pick<Load, "source" | "sourceSha256"> {
+  return { source: source?.name ?? null, sourceSha256: source?.sha256 ?? null };
+}
+
 /** Enters a drop that cannot be loaded because of its name. */
 export async function recordRefusal(
   tx: Transaction,
-  drop: { readonly fileName: string; readonly sha256: Buffer; readonly bytes: number },
+  drop: Omit<Drop, "syncedOn">,
   refusal: Refusal,
 ): Promise<Attempt> {
   const { code, message } = refusal;
@@ -76,6 +84,7 @@ export async function recordRefusal(
     .insert(loads)
     .values({
       ...drop,
+      ...columnsOfSource(drop.source),
       status: "rejected",
       startedAt: sql`clock_timestamp()`,
       finishedAt: sql`clock_timestamp()`,
@@ -87,6 +96,7 @@ export async function recordRefusal(
     ...REJECTED,
     loadId: row?.loadId ?? null,
     syncedOn: null,
+    source: readBy(drop.source),
     rows: NO_LINES,
     reasons: [],
     suspicious: [],

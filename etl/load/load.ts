@@ -19,8 +19,9 @@ import { readWallDate } from "../drop/calendar.ts";
 import { type FileGuard, hashDrop } from "../drop/file.ts";
 import { FILE_DATE, readDropName } from "../drop/name.ts";
 import { readRules } from "../drop/rules.ts";
+import type { FileSource } from "../sources/source.ts";
 import { mergeCarefully } from "./careful.ts";
-import { claimLoad, type Drop, findSent, type PastAttempts, releaseClaim } from "./claim.ts";
+import { type Claim, claimLoad, type Drop, findSent, type PastAttempts, releaseClaim } from "./claim.ts";
 import { CHUNK_LINES } from "./direct/chunk.ts";
 import { insertDirectly } from "./direct/direct.ts";
 import { recordFailure } from "./failure.ts";
@@ -40,6 +41,8 @@ export interface LoadOptions extends FileGuard {
    * last change in the warehouse's time zone.
    */
   readonly syncedOn?: string | undefined;
+  /** What says how the file is read, and of what date; undefined: it is a file of the drop format. */
+  readonly source?: FileSource | undefined;
   /** How many days after the sync date are taken, too; default 0. */
   readonly syncSlack?: number | undefined;
   /** Greatest share of rejects among the lines read, 0 to 1; default 0.01. */
@@ -97,11 +100,12 @@ export async function loadDrop(options: LoadOptions): Promise<LoadReport> {
 }
 
 async function attemptLoad(options: LoadOptions, stopwatch: Stopwatch, past: PastAttempts): Promise<Attempt> {
-  const fileName = basename(options.path);
+  const { path, source } = options;
+  const fileName = basename(path);
   const name = readDropName({ fileName, syncedOn: await findSyncDate(options) });
   stopwatch.enter("hash");
   const content = await hashDrop({
-    path: options.path,
+    path,
     follow: options.follow,
     listed: options.listed,
     signal: options.signal,
@@ -110,14 +114,14 @@ async function attemptLoad(options: LoadOptions, stopwatch: Stopwatch, past: Pas
   past.content = content;
   stopwatch.totalBytes = content.bytes;
   if (name.kind === "refused") {
-    return withTransaction(options, (tx) => recordRefusal(tx, { fileName, ...content }, name));
+    return withTransaction(options, (tx) => recordRefusal(tx, { fileName, ...content, source }, name));
   }
   const { syncedOn } = name;
   const opening = [`set local timezone = ${pg.escapeLiteral(options.settings.timeZone)}`, ALLOW_WORK_MEM];
   const attempt = await withTransaction({ ...options, opening }, async (tx) => {
     const sent = await findSent(tx, past, syncedOn);
     if (sent !== undefined) return sent;
-    const drop = { fileName, ...content, syncedOn };
+    const drop = { fileName, ...content, syncedOn, source };
     const done = await loadOnce(tx, options, { stopwatch, past, drop });
     if (done.loadId !== null && done.outcome !== "already_loaded") past.sent.push(done.loadId);
     return done;
@@ -153,7 +157,7 @@ async function loadOnce(
   if (claim.kind === "already_loaded") {
     // When this attempt began, the server may still have been at the commit of the one before.
     const sent = await findSent(tx, past, drop.syncedOn);
-    return sent ?? reportAlreadyLoaded(loadId, drop.syncedOn, claim.partitions);
+    return sent ?? reportAlreadyLoaded(claim, drop.syncedOn);
   }
   const rules = await readRules(tx, { ...options, syncedOn: drop.syncedOn });
   const task: LoadTask = {
@@ -190,11 +194,15 @@ async function tryDirectly(task: LoadTask, past: PastAttempts): Promise<TaskResu
   }
 }
 
-function reportAlreadyLoaded(loadId: number, syncedOn: string, partitions: readonly string[]): Attempt {
+function reportAlreadyLoaded(
+  { loadId, source, partitions }: Extract<Claim, { kind: "already_loaded" }>,
+  syncedOn: string,
+): Attempt {
   return {
     outcome: "already_loaded",
     loadId,
     syncedOn,
+    source,
     rows: NO_LINES,
     reasons: [],
     suspicious: [],

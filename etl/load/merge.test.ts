@@ -66,6 +66,8 @@ test.each([
       corrected: 1,
       unchanged: 0,
       superseded: 0,
+      skipped: 0,
+      summed: 0,
       rejected: 0,
     });
     expect(await stored(warehouse)).toEqual(rows);

@@ -1,8 +1,10 @@
 /** What is reported of a load. */
 import type { ReasonSummary, Suspicion } from "../../db/reason_summary.ts";
+import type { Load } from "../../db/schema.ts";
+import type { FileSource } from "../sources/source.ts";
 import type { LoadStep } from "./steps.ts";
 
-/** What became of the lines: `read` is the sum of the other five when the load is loaded. */
+/** What became of the lines: when the load is loaded, `read` is the sum of the others but `skipped`. */
 export interface LineCounts {
   readonly read: number;
   readonly inserted: number;
@@ -10,6 +12,32 @@ export interface LineCounts {
   readonly unchanged: number;
   readonly superseded: number;
   readonly rejected: number;
+  /** Records that the source leaves out: they are not among those read. */
+  readonly skipped: number;
+  /** Lines that were added to another line of their invoice. */
+  readonly summed: number;
+}
+
+/** The source that read a drop, as it was then. */
+export interface ReadBy {
+  /** Of its file, without the ending. */
+  readonly name: string;
+  /** Of its text, in hexadecimal. */
+  readonly sha256: string;
+}
+
+export function readBy(source: Pick<FileSource, "name" | "sha256"> | undefined): ReadBy | null {
+  return source === undefined ? null : { name: source.name, sha256: source.sha256.toString("hex") };
+}
+
+/** The same of an entry of the ledger. */
+export function enteredSource({
+  source,
+  sourceSha256,
+}: Pick<Load, "source" | "sourceSha256">): ReadBy | null {
+  return readBy(
+    source === null || sourceSha256 === null ? undefined : { name: source, sha256: sourceSha256 },
+  );
 }
 
 export type LoadOutcome = "loaded" | "already_loaded" | "rejected" | "failed";
@@ -21,6 +49,8 @@ export interface LoadReport {
   /** Its number in the ledger; null when not even that could be written. */
   readonly loadId: number | null;
   readonly syncedOn: string | null;
+  /** What says how the drop is read; null: it is one of the drop format. */
+  readonly source: ReadBy | null;
   readonly rows: LineCounts;
   /** What was rejected, by reason. */
   readonly reasons: readonly ReasonSummary[];
@@ -48,6 +78,8 @@ export const NO_LINES: LineCounts = {
   unchanged: 0,
   superseded: 0,
   rejected: 0,
+  skipped: 0,
+  summed: 0,
 };
 
 /** Why a drop is refused as a whole. */

@@ -67,7 +67,16 @@ test("open lines come in as statements of their drop, with a ledger entry of the
   expect(report).toMatchObject({
     outcome: "taken_in",
     retryOf: loadId,
-    rows: { read: 3, inserted: 2, corrected: 0, unchanged: 0, superseded: 0, rejected: 1 },
+    rows: {
+      read: 3,
+      inserted: 2,
+      corrected: 0,
+      unchanged: 0,
+      superseded: 0,
+      rejected: 1,
+      skipped: 0,
+      summed: 0,
+    },
     reasons: [{ reason: "bad_total", count: 1, line: 3, cell: "x" }],
     partitions: ["2026-01"],
   });

@@ -223,7 +223,7 @@ async function takeIn(task: LoadTask, root: Load, { newest }: Family): Promise<T
   stopwatch.enter("commit");
   const { inserted, corrected, unchanged, partitions } = merged;
   const superseded = selection.positions.length - inserted - corrected - unchanged;
-  return { rows: { read, inserted, corrected, unchanged, superseded, rejected }, reasons, partitions };
+  return { rows: { ...refused, inserted, corrected, unchanged, superseded }, reasons, partitions };
 }
 
 /** The lines of a load that nobody has decided on, ascending. */

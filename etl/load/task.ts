@@ -1,7 +1,9 @@
 /** What both ways of loading a drop work on, and what they return. */
 import type { Transaction } from "../../db/client.ts";
 import type { ReasonSummary, Suspicion } from "../../db/reason_summary.ts";
+import type { Form } from "../drop/form.ts";
 import type { LineRules } from "../drop/rules.ts";
+import type { FileSource } from "../sources/source.ts";
 import type { Preparation } from "./prepare.ts";
 import type { LineCounts, Refusal } from "./report.ts";
 import type { Selection } from "./selection.ts";
@@ -26,6 +28,10 @@ export interface LoadTask extends Preparation {
   readonly bytes: number;
   readonly sha256: Buffer;
   readonly syncedOn: string;
+  /** What says how the drop is read; undefined: it is one of the drop format. */
+  readonly source?: Pick<FileSource, "name" | "sha256"> | undefined;
+  /** How it is read, then. */
+  readonly form?: Form | undefined;
   readonly rules: LineRules;
   readonly rejectLimit: RejectLimit;
   /** Whether a drop is refused when its rejects are suspicious. */

@@ -1,19 +1,22 @@
 /** What became of a drop: for people in a line, for programs as an object. */
 import { printable } from "../escape.ts";
 import { describeReason } from "../load/reasons.ts";
-import type { LoadReport } from "../load/report.ts";
+import type { LineCounts, LoadReport } from "../load/report.ts";
 import { countOf, formatCount, formatDuration } from "./format.ts";
 import { describePartitions } from "./partitions.ts";
 
+/** Only a source skips or adds up lines, so only where there is one these counts are among the others. */
 export function jsonReport(report: LoadReport): unknown {
-  const { file, outcome, loadId, syncedOn, rows, reasons, suspicious, partitions, durationMs } = report;
+  const { file, outcome, loadId, syncedOn, source, reasons, suspicious, partitions, durationMs } = report;
+  const { skipped, summed, ...rows } = report.rows;
   const { error, idsUnderTwoKeys } = report;
   return {
     file,
     outcome,
     loadId,
     syncedOn,
-    rows,
+    source,
+    rows: source === null ? rows : { ...rows, skipped, summed },
     reasons,
     suspicious,
     partitions,
@@ -25,15 +28,12 @@ export function jsonReport(report: LoadReport): unknown {
 
 /** For people: a line, and one below it for each reason to reject lines of a drop that is loaded. */
 export function describeReport(report: LoadReport): string {
-  const { rows } = report;
+  const { rows, source } = report;
   const file = printable(report.file);
   const number = report.loadId === null ? "" : ` (load ${report.loadId})`;
   switch (report.outcome) {
     case "loaded": {
-      const counts = (["inserted", "corrected", "unchanged", "superseded", "rejected"] as const)
-        .filter((name) => rows[name] > 0)
-        .map((name) => `${formatCount(rows[name])} ${name}`);
-      const lines = `${countOf(rows.read, "line")}${counts.length > 0 ? `: ${counts.join(", ")}` : ""}`;
+      const lines = `${describeCounts(rows)}${describeSource(report)}`;
       const where = describePartitions(report.partitions);
       const moved = describeMoved(report.idsUnderTwoKeys ?? 0);
       const loaded = `${file}: loaded${number}, ${lines}; ${where}; ${formatDuration(report.durationMs)}${moved}`;
@@ -41,9 +41,25 @@ export function describeReport(report: LoadReport): string {
     }
     case "already_loaded":
       return `${file}: was loaded already${number}, nothing changed`;
-    default:
-      return `${file}: ${report.outcome}${number}: ${report.error?.code}: ${printable(report.error?.message ?? "")}`;
+    default: {
+      const by = source === null ? "" : `, read by source ${printable(source.name)}`;
+      return `${file}: ${report.outcome}${number}${by}: ${report.error?.code}: ${printable(report.error?.message ?? "")}`;
+    }
   }
+}
+
+/** How many lines were read, and what became of them. */
+export function describeCounts(rows: LineCounts): string {
+  const counts = (["inserted", "corrected", "unchanged", "superseded", "rejected", "summed"] as const)
+    .filter((name) => rows[name] > 0)
+    .map((name) => `${formatCount(rows[name])} ${name}`);
+  return `${countOf(rows.read, "line")}${counts.length > 0 ? `: ${counts.join(", ")}` : ""}`;
+}
+
+function describeSource({ source, rows }: LoadReport): string {
+  if (source === null) return "";
+  const skipped = rows.skipped === 0 ? "read" : `${formatCount(rows.skipped)} skipped`;
+  return `, ${skipped} by source ${printable(source.name)}`;
 }
 
 function describeMoved(ids: number): string {

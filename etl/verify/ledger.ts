@@ -91,7 +91,7 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
     ),
     compared as (
       select load_id, l.status, l.error_code,
-             l.read, l.inserted, l.corrected, l.unchanged, l.superseded, l.rejected,
+             l.read, l.inserted, l.corrected, l.unchanged, l.superseded, l.rejected, l.summed,
              coalesce(c.invoices, 0) as brought, coalesce(r.lines, 0) as lines,
              coalesce(o.invoices, 0) as kept,
              e.brings, e.brings - coalesce(c.invoices, 0) - coalesce(a.invoices, 0) as brought_less,
@@ -117,9 +117,9 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
        format('its deltas bring %s invoices, its ledger entry says %s', brought, brings)),
       ('corrections', excused is not true and status is not null and kept_less <> 0,
        format('%s of its corrections are kept, its ledger entry says %s', kept, corrected)),
-      ('lines', status in ('loaded', 'retry') and read <> inserted + corrected + unchanged + superseded + rejected,
-       format('%s lines read are not %s + %s + %s + %s + %s',
-              read, inserted, corrected, unchanged, superseded, rejected)),
+      ('lines', status in ('loaded', 'retry') and read <> inserted + corrected + unchanged + superseded + rejected + summed,
+       format('%s lines read are not %s + %s + %s + %s + %s + %s',
+              read, inserted, corrected, unchanged, superseded, rejected, summed)),
       ('quarantine', lines <> rejected and error_code is distinct from ${LOADED_AGAIN},
        format('%s lines are in quarantine, its ledger entry says %s', lines, rejected))
     ) as checks (kind, failed, message)

@@ -267,7 +267,7 @@ const TAMPERINGS: Readonly<Record<string, readonly Tampering[]>> = {
     },
   ],
   ledger: [
-    ...["read", "inserted", "corrected", "unchanged", "superseded", "rejected"].map((column) => ({
+    ...["read", "inserted", "corrected", "unchanged", "superseded", "rejected", "summed"].map((column) => ({
       by: `the count ${column}`,
       sql: `update warehouse.loads set ${column} = ${column} + 1 where load_id = 2`,
       others: [{ kind: "load", loadId: 2 }],

@@ -81,7 +81,8 @@ export function createTally(
       counts.loaded += 1;
       counts.rows += rows.read;
       time(drop.large ? "commit of a large drop" : "commit of a drop", commitMs);
-      const sum = rows.inserted + rows.corrected + rows.unchanged + rows.superseded + rows.rejected;
+      const sum =
+        rows.inserted + rows.corrected + rows.unchanged + rows.superseded + rows.rejected + rows.summed;
       if (rows.read !== drop.lines || sum !== drop.lines || rows.rejected !== drop.bad)
         onDifference(
           `${name} has ${drop.lines} lines, ${drop.bad} of them bad; its load says ${JSON.stringify(rows)}`,

@@ -14,6 +14,8 @@ export interface ObservedLoad {
   readonly unchanged: number;
   readonly superseded: number;
   readonly rejected: number;
+  readonly skipped: number;
+  readonly summed: number;
   readonly partitions: readonly string[];
   readonly error_code: string | null;
 }
@@ -45,7 +47,7 @@ export interface Observation {
 
 const LOADS = `
   select load_id, file_name, encode(sha256, 'hex') as sha256, synced_on, status, known_at,
-         read, inserted, corrected, unchanged, superseded, rejected, partitions, error_code
+         read, inserted, corrected, unchanged, superseded, rejected, skipped, summed, partitions, error_code
   from warehouse.loads
   order by known_at nulls last, load_id`;
 

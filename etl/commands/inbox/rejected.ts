@@ -34,11 +34,12 @@ async function rejected(context: Context, folder: string, { json = false }: Flag
       await writeJson(context, drop);
       continue;
     }
-    const { path, bytes, loadId, error, rows, lines } = drop;
+    const { path, bytes, loadId, source, error, rows, lines } = drop;
     const number = loadId === null ? "" : `, load ${loadId}`;
+    const by = source === null ? "" : `, source ${source.name}`;
     const counts =
       rows === null ? "" : `, ${formatCount(rows.rejected)} of ${countOf(rows.read, "line")} rejected`;
-    await writeLine(context, `${printable(path)}: ${formatBytes(bytes)}${number}${counts}`);
+    await writeLine(context, `${printable(path)}: ${formatBytes(bytes)}${number}${printable(by)}${counts}`);
     await writeLine(
       context,
       `  ${printable(error === null ? "no reason was kept" : `${error.code}: ${error.message}`)}`,

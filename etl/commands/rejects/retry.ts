@@ -4,7 +4,8 @@ import { findDropFile } from "../../inbox/find.ts";
 import { describeReason } from "../../load/reasons.ts";
 import { type RetryReport, retryRejects } from "../../load/retry_rejects.ts";
 import { writeJson, writeLine } from "../../output.ts";
-import { countOf, formatCount } from "../../terminal/format.ts";
+import { countOf } from "../../terminal/format.ts";
+import { describeCounts } from "../../terminal/load_report.ts";
 import { describePartitions } from "../../terminal/partitions.ts";
 import { type Context, EXIT, resolvePath } from "../context.ts";
 import { jsonOption, parseWhole } from "../flags.ts";
@@ -63,10 +64,7 @@ function describeRetry(report: RetryReport): string {
       ...open,
     ].join("\n");
   }
-  const counts = (["inserted", "corrected", "unchanged", "superseded", "rejected"] as const)
-    .filter((name) => rows[name] > 0)
-    .map((name) => `${formatCount(rows[name])} ${name}`);
   const where = describePartitions(partitions);
-  const taken = `${drop}: read again (load ${loadId}), ${countOf(rows.read, "line")}: ${counts.join(", ")}; ${where}`;
+  const taken = `${drop}: read again (load ${loadId}), ${describeCounts(rows)}; ${where}`;
   return [taken, ...open].join("\n");
 }

@@ -57,7 +57,7 @@ async function stateOf(warehouse: TestWarehouse): Promise<unknown> {
       order by load_id, venue_id, invoice_id`),
     rejects: await warehouse.query("select * from warehouse.rejects order by load_id, line"),
     loads: await warehouse.query(`
-      select load_id, status, read, inserted, corrected, unchanged, superseded, rejected, partitions, error_code,
+      select load_id, status, read, inserted, corrected, unchanged, superseded, rejected, skipped, summed, partitions, error_code,
              error_message, reasons
       from warehouse.loads order by load_id`),
     venues: await warehouse.query("select venue_id from warehouse.venues order by 1"),

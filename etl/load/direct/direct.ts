@@ -9,6 +9,7 @@ import { sql } from "drizzle-orm";
 import { errorState, SQLSTATE } from "../../../db/errors.ts";
 import { refuseChangedFile } from "../changed.ts";
 import { summariseReasons } from "../reasons.ts";
+import { NO_LINES } from "../report.ts";
 import { findSuspicions } from "../suspicion.ts";
 import type { LoadTask, TaskResult } from "../task.ts";
 import { type Chunks, createChunksFor } from "./chunk.ts";
@@ -81,7 +82,7 @@ async function readAndInsert(
   const { rejected } = reader;
   const read = countRead(reader);
   const superseded = read - rejected - inserted;
-  const rows = { read, inserted, corrected: 0, unchanged: 0, superseded, rejected };
+  const rows = { ...NO_LINES, read, inserted, superseded, rejected };
   const names = [...partitions].sort(([, a], [, b]) => (a < b ? -1 : 1)).map(([name]) => name);
   const reasons = await summariseReasons(reader.reasons, task);
   const suspicious = findSuspicions(reasons, { rejected: reader.reasons.money, taken: reader.money });

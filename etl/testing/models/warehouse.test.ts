@@ -29,6 +29,8 @@ const counts = (
   corrected,
   unchanged,
   superseded,
+  skipped: 0,
+  summed: 0,
   rejected,
 });
 

@@ -38,7 +38,13 @@ export interface RejectedLine {
 /** What one load must have done. */
 export interface Applied {
   readonly loadId: number;
-  readonly counts: Counts & { readonly read: number; readonly rejected: number };
+  readonly counts: Counts & {
+    readonly read: number;
+    readonly rejected: number;
+    /** 0, as the next: no source reads what the model takes. */
+    readonly skipped: number;
+    readonly summed: number;
+  };
   readonly rejects: readonly RejectedLine[];
   readonly deltas: readonly GroupTotal[];
   /** The rows that it overwrote, as they were. */
@@ -140,7 +146,7 @@ export function createWarehouseModel(): WarehouseModel {
       const rejects = rejectsOf(lines);
       const applied = {
         loadId,
-        counts: { read: lines.length, ...counts, rejected: rejects.length },
+        counts: { read: lines.length, ...counts, rejected: rejects.length, skipped: 0, summed: 0 },
         rejects,
         deltas: sum(changes),
         corrections: corrected(changes),
@@ -162,6 +168,8 @@ export function createWarehouseModel(): WarehouseModel {
           unchanged: 0,
           superseded: 0,
           rejected: 0,
+          skipped: 0,
+          summed: 0,
         },
         rejects: [],
         deltas: sum(changes),

@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 import type { Granularity } from "../../../db/schema.ts";
 import { createTestDatabase, type TestWarehouse } from "../../../db/testing/database.ts";
 import { type LoadOptions, loadDrop } from "../../load/load.ts";
-import type { LineCounts } from "../../load/report.ts";
+import { type LineCounts, NO_LINES } from "../../load/report.ts";
 import { refreshPartitions } from "../../refresh/refresh.ts";
 import { readRejects } from "../../reports/loads.ts";
 import { type Grouping, readTotals, type Total, type TotalsFilter } from "../../reports/totals.ts";
@@ -31,7 +31,8 @@ interface Case {
     readonly expect: {
       readonly outcome: string;
       readonly error?: string;
-      readonly rows?: LineCounts;
+      /** No source reads them. */
+      readonly rows?: Omit<LineCounts, "skipped" | "summed">;
       readonly partitions?: readonly string[];
       readonly rejects?: readonly (readonly [number, string])[];
     };
@@ -81,7 +82,7 @@ async function agree(name: string): Promise<void> {
       outcome,
       error,
     });
-    if (rows !== undefined) expect(report.rows, step.file).toEqual(rows);
+    if (rows !== undefined) expect(report.rows, step.file).toEqual({ ...NO_LINES, ...rows });
     if (partitions !== undefined) expect(report.partitions, step.file).toEqual(partitions);
     if (rejects !== undefined)
       expect(await rejectsOf(warehouse, report.loadId ?? 0), step.file).toEqual(rejects);

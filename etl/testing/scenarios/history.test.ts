@@ -186,9 +186,9 @@ async function liveThrough(seed: number): Promise<void> {
       if (drop === undefined) throw new Error("more reports than drops");
       const { rows, outcome, loadId } = report;
       expect(["loaded", "already_loaded"], JSON.stringify(report)).toContain(outcome);
-      expect(rows.inserted + rows.corrected + rows.unchanged + rows.superseded + rows.rejected).toBe(
-        rows.read,
-      );
+      expect(
+        rows.inserted + rows.corrected + rows.unchanged + rows.superseded + rows.rejected + rows.summed,
+      ).toBe(rows.read);
       if (outcome !== "loaded" || loadId === null) continue;
       expect(rows.read).toBe(drop.lines.length);
       const { syncedOn, path } = drop;
