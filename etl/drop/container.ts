@@ -2,9 +2,11 @@
  * What a drop is packed in. The first bytes tell: gzip, UTF-16, or plain UTF-8, whatever the file's name says;
  * and what is no CSV file at all. The rules: docs/design.md, "The drop format".
  */
+import { checkUtf8, decodeBytes } from "./encoding.ts";
 import { isGzip } from "./file.ts";
-import { inflate, type Source } from "./inflate.ts";
-import { type RefusedEvent, refuseContainer, refuseTruncated } from "./refuse.ts";
+import type { Encoding } from "./form.ts";
+import { inflate, type Unpacked } from "./inflate.ts";
+import { type RefusedEvent, refuseContainer, refuseEncoding, refuseTruncated } from "./refuse.ts";
 
 const LF = 0x0a;
 const CR = 0x0d;
@@ -24,17 +26,21 @@ const HEAD_BYTES = 64 * 1024;
  * The text of a drop, as UTF-8 without a byte order mark. The last item is a refusal where the container is
  * damaged, or is none that can be read.
  *
+ * Text that is not in the encoding that is given is refused.
+ *
  * @param options.namedGzip whether the file's name ends in `.gz`: an empty file of that name is no whole one
  */
 export async function unpack(options: {
   readonly raw: AsyncIterable<Buffer>;
   readonly namedGzip: boolean;
-}): Promise<Source> {
+  /** What the text is written in; default: UTF-8, or UTF-16 with a mark. */
+  readonly encoding?: Encoding | undefined;
+}): Promise<Unpacked> {
   const file = await readHead(options.raw);
   if (file.head.length === 0 && options.namedGzip) {
     return refuse(file, refuseTruncated(new Error("the file is empty")));
   }
-  return decode(isGzip(file.head) ? await readHead(inflate(file.from(0))) : file);
+  return decode(isGzip(file.head) ? await readHead(inflate(file.from(0))) : file, options.encoding);
 }
 
 /** A source of which the beginning is known. */
@@ -74,7 +80,7 @@ async function readHead<T extends Buffer | RefusedEvent>(source: AsyncIterable<T
   return { head, from, close };
 }
 
-async function refuse(begun: Begun<unknown>, refusal: RefusedEvent): Promise<Source> {
+async function refuse(begun: Begun<unknown>, refusal: RefusedEvent): Promise<Unpacked> {
   await begun.close();
   return (async function* () {
     yield refusal;
@@ -85,22 +91,51 @@ function startsWith(bytes: Buffer, mark: Buffer): boolean {
   return bytes.subarray(0, mark.length).equals(mark);
 }
 
-/** Passes UTF-8 on without its mark, and UTF-16 as UTF-8, unless its beginning shows that it is no CSV file. */
-async function decode(begun: Begun<Buffer | RefusedEvent>): Promise<Source> {
-  const mark = [UTF8_MARK, UTF16_LE_MARK, UTF16_BE_MARK].find((bytes) => startsWith(begun.head, bytes));
-  const offset = mark?.length ?? 0;
-  if (mark === UTF8_MARK || mark === undefined) return judge(begun, offset);
-  return judge(await readHead(decodeUtf16(begun.from(offset), mark === UTF16_BE_MARK)), 0);
+const MARKS: readonly { readonly mark: Buffer; readonly encoding: Exclude<Encoding, "utf-16"> }[] = [
+  { mark: UTF8_MARK, encoding: "utf-8" },
+  { mark: UTF16_LE_MARK, encoding: "utf-16le" },
+  { mark: UTF16_BE_MARK, encoding: "utf-16be" },
+];
+
+/** Passes text on as UTF-8 without its mark, unless its beginning shows that it is no CSV file. */
+async function decode(begun: Begun<Buffer | RefusedEvent>, wanted: Encoding | undefined): Promise<Unpacked> {
+  const marked = MARKS.find(({ mark }) => startsWith(begun.head, mark));
+  const misfit = wanted && findMisfit(wanted, marked?.encoding, begun.head.length === 0);
+  if (misfit !== undefined) return refuse(begun, refuseEncoding(misfit));
+  const offset = marked?.mark.length ?? 0;
+  const encoding = marked?.encoding ?? wanted ?? "utf-8";
+  switch (encoding) {
+    case "utf-16":
+    case "utf-16le":
+    case "utf-16be":
+      return judge(await readHead(decodeUtf16(begun.from(offset), encoding === "utf-16be")), 0);
+    case "utf-8":
+      if (wanted === undefined) return judge(begun, offset);
+      return judge(await readHead(checkUtf8(begun.from(offset))), 0);
+    default:
+      return judge(await readHead(decodeBytes(begun.from(offset), encoding)), 0);
+  }
 }
 
-async function judge(begun: Begun<Buffer | RefusedEvent>, offset: number): Promise<Source> {
+/** Why a byte order mark, or that there is none, does not go with an encoding. */
+function findMisfit(wanted: Encoding, marked: Encoding | undefined, isEmpty: boolean): string | undefined {
+  const says = `the source says ${wanted}`;
+  if (marked === undefined) {
+    const lacks = "it has no byte order mark: say utf-16le or utf-16be";
+    return wanted === "utf-16" && !isEmpty ? `${says}, but ${lacks}` : undefined;
+  }
+  if (wanted === marked || (wanted === "utf-16" && marked !== "utf-8")) return undefined;
+  return `${says}, but it begins with the byte order mark of ${marked}`;
+}
+
+async function judge(begun: Begun<Buffer | RefusedEvent>, offset: number): Promise<Unpacked> {
   const found = findContainer(begun.head.subarray(offset, offset + HEAD_BYTES));
   return found === undefined ? begun.from(offset) : refuse(begun, found);
 }
 
 /** Half a surrogate pair, and half a character at the end, become bytes that are no UTF-8. */
 async function* decodeUtf16(
-  source: Source,
+  source: Unpacked,
   bigEndian: boolean,
 ): AsyncGenerator<Buffer | RefusedEvent, void, undefined> {
   let held: Buffer = Buffer.alloc(0);

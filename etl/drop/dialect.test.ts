@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { splitRecord } from "./cells.ts";
 import {
   copyLayout,
   DEFAULT_DIALECT,
@@ -8,7 +9,6 @@ import {
   dialectWithoutHeader,
   HEAD_LINES,
   NOTHING_DETECTED,
-  splitRecord,
 } from "./dialect.ts";
 import { COLUMNS } from "./row.ts";
 import { trimBlanks } from "./value/text.ts";

@@ -1,14 +1,10 @@
 /**
- * How a drop is written: its delimiter, whether a line names the columns, and where these are. Also how a
- * record is split into cells. The rules: docs/design.md, "The drop format".
+ * How a drop is written: its delimiter, whether a line names the columns, and where these are. The rules: docs/design.md, "The drop format".
  */
-import { CsvError, parse } from "csv-parse/sync";
+import { DELIMITERS, type Delimiter, hasWidth, splitRecord } from "./cells.ts";
+import type { Fields } from "./fields.ts";
 import { COLUMNS, type Column, type CopyLayout } from "./row.ts";
 import { trimBlanks } from "./value/text.ts";
-
-/** The delimiters, in the order in which they are tried. */
-const DELIMITERS = [",", ";", "\t", "|"] as const;
-export type Delimiter = (typeof DELIMITERS)[number];
 
 export interface Dialect {
   readonly delimiter: Delimiter;
@@ -16,8 +12,9 @@ export interface Dialect {
   readonly header: boolean;
   /** How many cells each record has. */
   readonly cells: number;
-  /** The index of each column's cell, from 0. */
+  /** The index of each column's cell, from 0; of files whose rows are made otherwise, `fields` says how. */
   readonly positions: Readonly<Record<Column, number>>;
+  readonly fields?: Fields | undefined;
 }
 
 /** The dialect of a file without lines. */
@@ -53,10 +50,8 @@ export const NOTHING_DETECTED: Detection = { lines: 0, delimiter: undefined };
  */
 export function detectDialect(line: string, before: Detection): DialectResult {
   const lines = before.lines + 1;
-  const separator = before.lines === 0 ? /^sep=([,;\t|])$/i.exec(line)?.[1] : undefined;
-  if (separator !== undefined) {
-    return { kind: "undecided", isSeparator: true, lines, delimiter: separator as Delimiter };
-  }
+  const separator = before.lines === 0 ? readSeparator(line) : undefined;
+  if (separator !== undefined) return { kind: "undecided", isSeparator: true, lines, delimiter: separator };
   const candidates = before.delimiter === undefined ? DELIMITERS : [before.delimiter];
   const readings = candidates.map((delimiter) => readNames(line, delimiter));
   const fitting = readings.find(({ fits }) => fits);
@@ -66,6 +61,11 @@ export function detectDialect(line: string, before: Detection): DialectResult {
   const isRecord = fitting?.names.some((name) => name !== "") === true;
   if (isRecord || lines === HEAD_LINES) return dialectWithoutHeader(delimiter);
   return { kind: "undecided", isSeparator: false, lines, delimiter };
+}
+
+/** The delimiter that a line `sep=X` names; undefined for any other line. */
+export function readSeparator(line: string): Delimiter | undefined {
+  return /^sep=([,;\t|])$/i.exec(line)?.[1] as Delimiter | undefined;
 }
 
 /** The dialect of a drop whose lines, as far as they are looked at, hold no header. */
@@ -79,28 +79,19 @@ export function dialectWithoutHeader(
   return { kind: "refused", code: "bad_header", message };
 }
 
+/** Whether the lines of a file can go to COPY as they are: it has the columns of a row, and no others. */
+export function keepsLines({ cells, fields }: Dialect): boolean {
+  return cells === COLUMNS.length && fields === undefined;
+}
+
 /**
  * How the rows of a drop go to COPY. When the file has these columns and no others, its own delimiter and
  * order are kept, so that canonical lines pass as they are. Otherwise every row is written anew.
  */
 export function copyLayout(dialect: Dialect): CopyLayout {
-  if (dialect.cells !== COLUMNS.length) return { delimiter: ",", columns: COLUMNS };
+  if (!keepsLines(dialect)) return { delimiter: ",", columns: COLUMNS };
   const columns = [...COLUMNS].sort((a, b) => dialect.positions[a] - dialect.positions[b]);
   return { delimiter: dialect.delimiter, columns };
-}
-
-/**
- * Splits a record into its cells, quotes taken off; undefined when its quotes are broken.
- *
- * A field that begins with a quote must be closed, with nothing after it. Any other field may hold no quote
- * (RFC 4180, and csv-parse without its relaxations).
- *
- * @param limit cells beyond this number may be left out of the result
- */
-export function splitRecord(text: string, delimiter: Delimiter, limit?: number): string[] | undefined {
-  if (!text.includes('"')) return text.split(delimiter, limit);
-  const cells = text.split(delimiter);
-  return unquoteAll(cells) ? cells : parseQuoted(text, delimiter);
 }
 
 function withoutHeader(delimiter: Delimiter): Dialect {
@@ -112,21 +103,21 @@ function withoutHeader(delimiter: Delimiter): Dialect {
   };
 }
 
-/** The cells of a line, without blanks around them and in lower case; none when its quotes are broken. */
+/** The names of columns as they are compared: without blanks around them, in lower case. */
+export function nameOf(cell: string): string {
+  return trimBlanks(cell).toLowerCase();
+}
+
+/** The cells of a line, as names; none when its quotes are broken. */
 function readNames(line: string, delimiter: Delimiter) {
   const cells = splitRecord(line, delimiter) ?? [];
-  const names = cells.map((cell) => trimBlanks(cell).toLowerCase());
+  const names = cells.map(nameOf);
   const fits = hasWidth(cells, COLUMNS.length) || COLUMNS.every((column) => names.includes(column));
   return { delimiter, names, fits };
 }
 
 function isColumn(name: string): boolean {
   return (COLUMNS as readonly string[]).includes(name);
-}
-
-/** Whether a record has so many cells, or one more at its end that is empty. */
-export function hasWidth(cells: readonly string[], width: number): boolean {
-  return cells.length === width || (cells.length === width + 1 && cells[width] === "");
 }
 
 function readHeader(
@@ -142,7 +133,7 @@ function readHeader(
   return { kind: "dialect", dialect };
 }
 
-function positionsIn(names: readonly string[]): Dialect["positions"] {
+export function positionsIn(names: readonly string[]): Dialect["positions"] {
   const positions = COLUMNS.map((column) => [column, names.indexOf(column)] as const);
   return Object.fromEntries(positions) as Record<Column, number>;
 }
@@ -156,38 +147,4 @@ function explainHeader(missing: readonly Column[], repeated: readonly Column[]):
     `the header ${faults.join(" and ")}: name each of ${COLUMNS.join(", ")} once, ` +
     "divided by commas, semicolons, tabs or |, or leave the header out"
   );
-}
-
-/**
- * Takes off the quotes in place, when each cell either has none or is one quoted field without quotes inside.
- * False means that the line needs the parser. This is ten times as fast as the parser, and nearly all quoted
- * drops are like this.
- */
-function unquoteAll(cells: string[]): boolean {
-  for (const [index, cell] of cells.entries()) {
-    const quote = cell.indexOf('"');
-    if (quote < 0) continue;
-    const last = cell.length - 1;
-    if (quote !== 0 || cell.indexOf('"', 1) !== last) return false;
-    cells[index] = cell.slice(1, last);
-  }
-  return true;
-}
-
-/**
- * Parses one record by csv-parse, which throws at the first broken quote. To collect its errors would take
- * quadratic time.
- */
-function parseQuoted(text: string, delimiter: Delimiter): string[] | undefined {
-  try {
-    const records: string[][] = parse(text, {
-      delimiter,
-      record_delimiter: "\n",
-      relax_column_count: true,
-    });
-    return records[0];
-  } catch (error) {
-    if (error instanceof CsvError) return undefined;
-    throw error;
-  }
 }

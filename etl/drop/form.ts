@@ -2,7 +2,8 @@
  * How a file is written whose columns are not those of the drop format: which of its cells make a row, and how
  * they are read. A source says so (etl/sources/). The rules: docs/sources.md.
  */
-import type { Delimiter } from "./dialect.ts";
+import type { Delimiter } from "./cells.ts";
+import type { Notation } from "./value/total.ts";
 
 export const ENCODINGS = ["utf-8", "windows-1252", "iso-8859-15", "utf-16", "utf-16le", "utf-16be"] as const;
 /** `utf-16`: with a byte order mark. */
@@ -32,17 +33,8 @@ export interface TimeForm {
   readonly zone?: string | undefined;
 }
 
-/** How totals are written. */
-export interface Notation {
-  /** Undefined: as the load says (`--decimal-comma`), else a point. */
-  readonly decimal?: "." | "," | undefined;
-  /** What stands between groups of three digits; undefined: as the drop format has it. */
-  readonly thousands?: string | undefined;
-  /** Whole cents instead of euros. */
-  readonly cents?: boolean | undefined;
-}
-
-export interface TotalForm extends Notation {
+/** How totals are written; what is left out is as the load says (`--decimal-comma`), or the drop format. */
+export interface TotalForm extends Partial<Notation> {
   /** Their sum is the total. Where there are several, a blank cell counts as 0. */
   readonly columns: readonly ColumnRef[];
 }

@@ -5,7 +5,7 @@ import { READ_BYTES } from "./file.ts";
 import { INFLATION_LIMIT, type RefusedEvent, refuseInflation, refuseTruncated } from "./refuse.ts";
 
 /** Decompressed bytes; the last item may be a refusal instead. */
-export type Source = AsyncIterable<Buffer | RefusedEvent>;
+export type Unpacked = AsyncIterable<Buffer | RefusedEvent>;
 
 /**
  * Inflates a gzip stream, which may have several members. If the stream is cut or damaged, all that could be

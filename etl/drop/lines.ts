@@ -10,14 +10,16 @@ import {
   dialectWithoutHeader,
   NOTHING_DETECTED,
 } from "./dialect.ts";
-import type { Source } from "./inflate.ts";
+import type { Form } from "./form.ts";
+import { findColumns } from "./form_columns.ts";
+import type { Unpacked } from "./inflate.ts";
 import { createRecogniser, type Recogniser } from "./recognise.ts";
 import { findRecordEnd } from "./records.ts";
 import { MAX_LINE_BYTES, type RefusedEvent, refuseLongLine } from "./refuse.ts";
 import type { Reject } from "./reject.ts";
 import type { CopyLayout } from "./row.ts";
 import type { LineRules } from "./rules.ts";
-import { type LineFormat, lineFormat, validateRecord } from "./validate.ts";
+import { LEFT_OUT, type LineFormat, lineFormat, validateRecord } from "./validate.ts";
 
 /** Rows and rejects of some 128 KiB of input, each in the order of the file. */
 export interface RowsEvent {
@@ -32,6 +34,8 @@ export interface RowsEvent {
   /** The number of the first line of each of these, where that is asked for. */
   readonly lines?: readonly number[] | undefined;
   readonly rejects: readonly Reject[];
+  /** How many records the source leaves out. */
+  readonly skipped: number;
 }
 
 export interface DialectEvent {
@@ -55,6 +59,7 @@ const TERMINATOR = Buffer.from("\r\n");
 /** How far the drop is read, and how its records are decided once the dialect is known. */
 interface Reading {
   readonly rules: LineRules;
+  readonly form: Form | undefined;
   readonly numbered: boolean;
   /** Lines read so far, empty ones too. */
   line: number;
@@ -84,18 +89,21 @@ interface Known {
 
 /** Decides the records of a drop. The chunks of its text may begin and end anywhere. */
 export async function* readLines(options: {
-  readonly source: Source;
+  readonly text: Unpacked;
   readonly rules: LineRules;
+  /** How the file is written; default: as the drop format has it. */
+  readonly form?: Form | undefined;
   /** Whether the events have the numbers of the lines; default false. */
   readonly numbered?: boolean | undefined;
 }): AsyncGenerator<LinesEvent, void, undefined> {
-  const { rules, numbered = false } = options;
+  const { form, numbered = false } = options;
+  const rules = { ...options.rules, decimalComma: usesComma(options.rules, form) };
   const begun = { seen: NOTHING_DETECTED, at: 0, line: 0, from: 0, linesBefore: 0 };
-  const reading: Reading = { rules, numbered, line: 0, known: undefined, begun };
+  const reading: Reading = { rules, form, numbered, line: 0, known: undefined, begun };
   // The beginning of a line, a record or a head whose end has not come yet, and of these the open line.
   let held: Buffer[] = [];
   let openBytes = 0;
-  for await (const chunk of options.source) {
+  for await (const chunk of options.text) {
     if (!Buffer.isBuffer(chunk)) {
       yield* withDialect(reading, chunk);
       return;
@@ -126,6 +134,11 @@ export async function* readLines(options: {
     yield* decideBatch(reading, batch, true).events;
   }
   if (reading.known === undefined) yield useDialect(reading, DEFAULT_DIALECT);
+}
+
+/** Whether in totals comma and point change places: a source knows better than the load. */
+export function usesComma(rules: Pick<LineRules, "decimalComma">, form: Form | undefined): boolean {
+  return form?.total.decimal === undefined ? rules.decimalComma : form.total.decimal === ",";
 }
 
 /** The refusal for a line that is too long, after what is held before it. */
@@ -181,7 +194,7 @@ interface Head {
 
 /** Reads delimiter and header from the first lines of a drop; "undecided" where more lines are needed. */
 function readHead(reading: Reading, batch: Buffer, last: boolean): Head | RefusedEvent | "undecided" {
-  const { begun } = reading;
+  const { begun, form } = reading;
   while (begun.at < batch.length) {
     const { at } = begun;
     const lf = batch[at] === LF ? at : batch.indexOf(LF, at);
@@ -190,13 +203,19 @@ function readHead(reading: Reading, batch: Buffer, last: boolean): Head | Refuse
     const line = ++begun.line;
     begun.at = next;
     if (to - at > MAX_LINE_BYTES) return refuseLongLine(line);
-    if (to === at) continue;
-    const result = detectDialect(batch.toString("latin1", at, to), begun.seen);
+    if (to === at || line <= (form?.skip ?? 0)) continue;
+    const result =
+      form === undefined
+        ? detectDialect(batch.toString("latin1", at, to), begun.seen)
+        : findColumns(batch.toString("utf8", at, to), form, begun.seen);
     if (result.kind === "refused") return { ...result, message: `line ${line}: ${result.message}`, line };
     if (result.kind === "dialect") {
       const { dialect } = result;
       const header = dialect.header ? { from: at, to, next } : undefined;
-      return { kind: "head", dialect, from: begun.from, line: begun.linesBefore, header };
+      // A form says which line is the header, so lines before it are no records.
+      const first =
+        form === undefined ? { from: begun.from, line: begun.linesBefore } : { from: at, line: line - 1 };
+      return { kind: "head", dialect, ...first, header };
     }
     begun.seen = result;
     if (result.isSeparator) {
@@ -207,7 +226,7 @@ function readHead(reading: Reading, batch: Buffer, last: boolean): Head | Refuse
   const { seen, line, from, linesBefore } = begun;
   if (!last) return batch.length > MAX_HEAD_BYTES ? refuseLongHead(line) : "undecided";
   reading.line = line;
-  if (seen.lines === 0)
+  if (seen.lines === 0 || form !== undefined)
     return { kind: "head", dialect: DEFAULT_DIALECT, from: batch.length, line, header: undefined };
   const result = dialectWithoutHeader(seen.delimiter);
   if (result.kind === "refused") return result;
@@ -282,6 +301,7 @@ function decideRecords(
   const utf8 = isUtf8(whole);
   const rows = collectRows(whole);
   const rejects: Reject[] = [];
+  let skipped = 0;
   const numbers: number[] | undefined = reading.numbered ? [] : undefined;
   let refusal: RefusedEvent | undefined;
   // The next quote, once a line asks for it.
@@ -318,14 +338,15 @@ function decideRecords(
       if (typeof decided === "string") {
         rows.write(decided);
         numbers?.push(line);
-      } else if (decided !== undefined) rejects.push(decided);
+      } else if (decided === LEFT_OUT) skipped++;
+      else if (decided !== undefined) rejects.push(decided);
     }
     at = lf + 1;
   }
   const { copy, count } = rows.finish();
   const events: LinesEvent[] = [];
-  if (count > 0 || rejects.length > 0) {
-    events.push({ kind: "rows", copy, rows: count, lines: numbers, rejects });
+  if (count > 0 || rejects.length > 0 || skipped > 0) {
+    events.push({ kind: "rows", copy, rows: count, lines: numbers, rejects, skipped });
   }
   if (refusal !== undefined) events.push(refusal);
   return { events, taken: at };

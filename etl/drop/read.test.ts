@@ -9,7 +9,7 @@ import { rulesOf } from "../testing/line_rules.ts";
 import { unpack } from "./container.ts";
 import { DEFAULT_DIALECT } from "./dialect.ts";
 import { READ_BYTES } from "./file.ts";
-import { inflate, type Source } from "./inflate.ts";
+import { inflate, type Unpacked } from "./inflate.ts";
 import { readLines } from "./lines.ts";
 import { readDropName } from "./name.ts";
 import { type ReadEvent, readDrop } from "./read.ts";
@@ -65,8 +65,8 @@ async function* chunksOf(...chunks: (string | Buffer)[]): AsyncGenerator<Buffer,
 }
 
 async function readText(...chunks: (string | Buffer)[]): Promise<Reading> {
-  const source = await unpack({ raw: chunksOf(...chunks), namedGzip: false });
-  return gather(readLines({ source, rules: RULES }));
+  const text = await unpack({ raw: chunksOf(...chunks), namedGzip: false });
+  return gather(readLines({ text, rules: RULES }));
 }
 
 async function readFileOf(content: string | Buffer, gzip = false): Promise<Reading> {
@@ -220,7 +220,7 @@ test("a file of a header alone is a drop of no rows", async () => {
 test("canonical lines pass as they are, without a copy; others are written anew between them, in order", async () => {
   const blank = ROW.replace("T", " ");
   const chunk = Buffer.from(`${ROW}\n${ROW}\n`);
-  for await (const event of readLines({ source: chunksOf(chunk), rules: RULES })) {
+  for await (const event of readLines({ text: chunksOf(chunk), rules: RULES })) {
     if (event.kind === "rows") expect(event.copy.toString()).toBe(chunk.toString());
   }
   const mixed = ["a", "b,", "c", "\\d", "e", "", "f"].map((venue, index) => {
@@ -272,7 +272,7 @@ describe("a line of more than 1 MiB", () => {
         yield Buffer.alloc(READ_BYTES, "x");
       }
     }
-    const reading = await gather(readLines({ source: endless(), rules: RULES }));
+    const reading = await gather(readLines({ text: endless(), rules: RULES }));
     expect(reading.refusal).toMatchObject({ code: "line_too_long", line: 1 });
     expect(chunks).toBe(9);
   });
@@ -676,11 +676,11 @@ describe("reading stops", () => {
   });
 
   test("with the error that its source throws", async () => {
-    async function* broken(): Source {
+    async function* broken(): Unpacked {
       yield Buffer.from(`${ROW}\n`);
       throw new Error("the disk is gone");
     }
-    await expect(gather(readLines({ source: broken(), rules: RULES }))).rejects.toThrow("the disk is gone");
+    await expect(gather(readLines({ text: broken(), rules: RULES }))).rejects.toThrow("the disk is gone");
   });
 });
 

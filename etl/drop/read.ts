@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { basename } from "node:path";
 import { unpack } from "./container.ts";
 import { readFileBytes, throwIfAborted } from "./file.ts";
+import type { Form } from "./form.ts";
 import { type LinesEvent, readLines } from "./lines.ts";
 import type { LineRules } from "./rules.ts";
 
@@ -30,12 +31,14 @@ export async function* readDrop(options: {
   /** Whether a symbolic link is followed; default true. */
   readonly follow?: boolean | undefined;
   readonly rules: LineRules;
+  /** How the file is written; default: as the drop format has it. */
+  readonly form?: Form | undefined;
   /** Whether the events have the numbers of the lines; default false. */
   readonly numbered?: boolean;
   readonly signal?: AbortSignal | undefined;
   readonly onBytes?: ((rawBytes: number) => void) | undefined;
 }): AsyncGenerator<ReadEvent, void, undefined> {
-  const { path, follow, rules, numbered, signal, onBytes } = options;
+  const { path, follow, rules, form, numbered, signal, onBytes } = options;
   const hash = createHash("sha256");
   let bytes = 0;
   const onChunk = (chunk: Buffer) => {
@@ -44,8 +47,8 @@ export async function* readDrop(options: {
     onBytes?.(bytes);
   };
   const raw = watchChunks(readFileBytes({ path, follow, signal }), onChunk);
-  const source = await unpack({ raw, namedGzip: /\.gz$/i.test(path) });
-  for await (const event of readLines({ source, rules, numbered })) {
+  const text = await unpack({ raw, namedGzip: /\.gz$/i.test(path), encoding: form?.encoding });
+  for await (const event of readLines({ text, rules, form, numbered })) {
     throwIfAborted(path, signal);
     if (event.kind === "refused") {
       yield { ...event, message: `${basename(path)}: ${event.message}` };

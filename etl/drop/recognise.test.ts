@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { rulesOf } from "../testing/line_rules.ts";
-import { type Delimiter, detectDialect, NOTHING_DETECTED } from "./dialect.ts";
+import type { Delimiter } from "./cells.ts";
+import { detectDialect, NOTHING_DETECTED } from "./dialect.ts";
 import { createRecogniser, NOT_CANONICAL } from "./recognise.ts";
 import { COLUMNS, type Column } from "./row.ts";
 import type { LineRules } from "./rules.ts";

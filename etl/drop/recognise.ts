@@ -6,7 +6,8 @@
  * and ends with LF or CRLF. Its time has no fraction and no offset but `Z`, and its date is one that is
  * taken.
  */
-import { COLUMNS, ROW } from "./row.ts";
+import { keepsLines } from "./dialect.ts";
+import { ROW } from "./row.ts";
 import { createSpanCheck, type OpenSpans } from "./spans.ts";
 import type { LineFormat } from "./validate.ts";
 import { plainBytes, scanText } from "./value/text.ts";
@@ -30,12 +31,12 @@ const CR = 0x0d;
 const UPPER_Z = 0x5a;
 
 /**
- * Makes a scanner for the lines of one drop. In a file with further columns no line is canonical: each row is
+ * Makes a scanner for the lines of one drop. In a file with other columns no line is canonical: each row is
  * written anew.
  */
 export function createRecogniser(options: { readonly format: LineFormat }): Recogniser {
   const { dialect, copy, open } = options.format;
-  if (dialect.cells !== COLUMNS.length) return () => NOT_CANONICAL;
+  if (!keepsLines(dialect)) return () => NOT_CANONICAL;
   const delimiter = dialect.delimiter.charCodeAt(0);
   const plain = plainBytes(delimiter);
   const scanTime = createTimeScanner(open);

@@ -1,6 +1,12 @@
 /** Why a file is not taken as a whole. */
 
-export type RefusalCode = "bad_container" | "bad_header" | "truncated" | "line_too_long" | "inflates_too_far";
+export type RefusalCode =
+  | "bad_container"
+  | "bad_encoding"
+  | "bad_header"
+  | "truncated"
+  | "line_too_long"
+  | "inflates_too_far";
 
 export interface RefusedEvent {
   readonly kind: "refused";
@@ -26,6 +32,12 @@ export function refuseLongLine(line: number): RefusedEvent {
 /** `what`: what the file is instead of a drop. */
 export function refuseContainer(what: string, remedy: string): RefusedEvent {
   return { kind: "refused", code: "bad_container", message: `it is ${what}, not a CSV file: ${remedy}` };
+}
+
+/** `fault`: what is not in the encoding that the source says, and in which line, where it is in one. */
+export function refuseEncoding(fault: string, line?: number): RefusedEvent {
+  const message = `${fault}. Mend the source's encoding, or save the file anew`;
+  return { kind: "refused", code: "bad_encoding", message, ...(line !== undefined && { line }) };
 }
 
 /** `error`: what the inflater says; null when bytes follow the end of the stream. */

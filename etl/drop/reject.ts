@@ -1,5 +1,6 @@
 /** Why single lines are not taken. Each goes to the quarantine with its reason. */
 import type { Column } from "./row.ts";
+import type { Timestamp } from "./value/timestamp.ts";
 
 /** Why a line is rejected; of several reasons that apply, the first in this order. */
 export const REJECT_REASONS = [
@@ -32,6 +33,8 @@ export interface Reject {
   readonly cell: string | null;
   /** The line's total, `-12.50`, where it could be read. */
   readonly total: string | null;
+  /** When the invoice was created, where that could be read. */
+  readonly created: Pick<Timestamp, "kind" | "second"> | null;
   /** The record's bytes without its terminator: a copy of their own. */
   readonly raw: Buffer;
 }

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { rulesOf } from "../testing/line_rules.ts";
 import type { DateThreshold } from "./calendar.ts";
-import { type Delimiter, detectDialect, NOTHING_DETECTED } from "./dialect.ts";
+import type { Delimiter } from "./cells.ts";
+import { detectDialect, NOTHING_DETECTED } from "./dialect.ts";
 import { REJECT_REASONS } from "./reject.ts";
 import { COLUMNS } from "./row.ts";
 import type { LineRules } from "./rules.ts";
@@ -29,7 +30,7 @@ function decide(line: string | Buffer, rules: LineRules = RULES, header = HEADER
 
 /** A total in its canonical form, or why it is none. */
 function totalOf(text: string, decimalComma: boolean): string {
-  const result = readTotal(text, decimalComma);
+  const result = readTotal(text, { decimal: decimalComma ? "," : "." });
   return result.kind === "total" ? result.text : result.reason;
 }
 

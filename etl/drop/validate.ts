@@ -3,15 +3,16 @@
  * row of COPY text, or rejected for the first reason that applies, or, where it is blank, counts for nothing.
  */
 import { isUtf8 } from "node:buffer";
-import { copyLayout, type Dialect, hasWidth, splitRecord } from "./dialect.ts";
+import { hasWidth, splitRecord } from "./cells.ts";
+import { copyLayout, type Dialect } from "./dialect.ts";
+import { createFieldReaders, type FieldReaders } from "./fields.ts";
 import { CELL_LENGTH, type Reject, type RejectReason } from "./reject.ts";
 import { COLUMNS, type Column, type CopyLayout, ROW, writeRow } from "./row.ts";
 import type { LineRules } from "./rules.ts";
 import { checkCreated, findOpenSpans, type OpenSpans } from "./spans.ts";
+import { PART_SEPARATOR } from "./value/name_based_uuid.ts";
 import { checkText, trimBlanks } from "./value/text.ts";
-import { readTimestamp, type Timestamp } from "./value/timestamp.ts";
-import { readTotal } from "./value/total.ts";
-import { readUuid } from "./value/uuid.ts";
+import type { Timestamp } from "./value/timestamp.ts";
 
 const LF = 0x0a;
 const CR = 0x0d;
@@ -22,11 +23,13 @@ export interface LineFormat {
   readonly copy: CopyLayout;
   readonly rules: LineRules;
   readonly open: OpenSpans;
+  readonly readers: FieldReaders;
 }
 
 export function lineFormat(options: { readonly dialect: Dialect; readonly rules: LineRules }): LineFormat {
   const { dialect, rules } = options;
-  return { dialect, copy: copyLayout(dialect), rules, open: findOpenSpans(rules) };
+  const readers = createFieldReaders({ ...dialect, fields: dialect.fields, rules });
+  return { dialect, copy: copyLayout(dialect), rules, open: findOpenSpans(rules), readers };
 }
 
 /** The bytes of a record within a batch, without its terminator. */
@@ -44,38 +47,42 @@ export interface RecordBytes {
   readonly broken: boolean;
 }
 
+/** What a record comes to that the source leaves out. */
+export const LEFT_OUT = Symbol("left out");
+
 /**
  * Decides one record that is not empty: its row as COPY text (with an LF, in the layout of the format), or the
- * reject; undefined when its four columns are blank.
+ * reject; undefined when all cells that are read are blank.
  */
 export function validateRecord(options: {
   readonly bytes: RecordBytes;
   readonly format: LineFormat;
-}): string | Reject | undefined {
+}): string | Reject | typeof LEFT_OUT | undefined {
   const { bytes, format } = options;
-  const { rules } = format;
+  const { rules, readers } = format;
   const text = decodeRecord(bytes);
   if (text === undefined) return reject(bytes, "bad_encoding");
   if (bytes.broken) return reject(bytes, "broken_quotes");
-  const { delimiter, cells: width, positions } = format.dialect;
+  const { delimiter, cells: width } = format.dialect;
   // One cell more than may be there is enough to tell that there are too many.
   const cells = splitRecord(text, delimiter, width + 2);
   if (cells === undefined) return reject(bytes, "broken_quotes");
-  if (bytes.lines > 1 && breaksLines(cells, format.dialect)) return reject(bytes, "bad_encoding");
+  if (readers.leavesOut(cells)) return LEFT_OUT;
+  if (bytes.lines > 1 && breaksLines(cells, format)) return reject(bytes, "bad_encoding");
   if (!hasWidth(cells, width)) return reject(bytes, "wrong_column_count");
-  const cellOf = (column: Column) => cells[positions[column]] ?? "";
   const values: Values = { texts: { ...NO_TEXTS }, created: undefined };
   const rejectFor = (reason: RejectReason, column: Column) => {
-    if (COLUMNS.every((name) => trimBlanks(cellOf(name)) === "")) return undefined;
-    const total = readTotal(trimBlanks(cellOf("total")), rules.decimalComma);
+    if ([...readers.named].every((at) => trimBlanks(cells[at] ?? "") === "")) return undefined;
+    const total = readers.total(trimBlanks(readers.textOf(cells, "total")));
     return reject(bytes, reason, {
       column,
-      cell: cellOf(column).slice(0, CELL_LENGTH),
+      cell: readers.textOf(cells, column).replaceAll(PART_SEPARATOR, " ").slice(0, CELL_LENGTH),
       total: total.kind === "total" ? total.text : null,
+      created: values.created ?? null,
     });
   };
   for (const column of COLUMNS) {
-    const reason = readCell(values, column, cellOf(column), rules);
+    const reason = readCell(values, column, readers.textOf(cells, column), readers);
     if (reason !== undefined) return rejectFor(reason, column);
   }
   const { texts, created } = values;
@@ -83,10 +90,11 @@ export function validateRecord(options: {
   return reason === undefined ? writeRow(format.copy, texts) : rejectFor(reason, "datetime_created");
 }
 
-/** Whether a line break stands where none may: in one of the four columns, or in a cell too many. */
-function breaksLines(cells: readonly string[], { cells: width, positions }: Dialect): boolean {
-  const named = new Set(Object.values(positions));
-  return cells.some((cell, index) => (named.has(index) || index >= width) && cell.includes("\n"));
+/** Whether a line break stands where none may: in one of the cells that are read, or in a cell too many. */
+function breaksLines(cells: readonly string[], { readers, dialect }: LineFormat): boolean {
+  return cells.some(
+    (cell, index) => (readers.named.has(index) || index >= dialect.cells) && cell.includes("\n"),
+  );
 }
 
 /** What was read of a record so far. */
@@ -99,7 +107,12 @@ interface Values {
 const NO_TEXTS = Object.fromEntries(COLUMNS.map((column) => [column, ""])) as Record<Column, string>;
 
 /** Reads one cell into the values; returns the reason when the record is to be rejected for it. */
-function readCell(values: Values, column: Column, cell: string, rules: LineRules): RejectReason | undefined {
+function readCell(
+  values: Values,
+  column: Column,
+  cell: string,
+  readers: FieldReaders,
+): RejectReason | undefined {
   const { texts } = values;
   const rule = ROW[column];
   switch (rule.type) {
@@ -108,20 +121,20 @@ function readCell(values: Values, column: Column, cell: string, rules: LineRules
       return checkText(cell, rule);
     }
     case "uuid": {
-      const uuid = readUuid(trimBlanks(cell));
+      const uuid = readers.uuid(trimBlanks(cell));
       if (uuid === undefined) return "bad_uuid";
       texts[column] = uuid;
       return undefined;
     }
     case "timestamp with time zone": {
-      const timestamp = readTimestamp(trimBlanks(cell), rules.dayStarts);
+      const timestamp = readers.time(trimBlanks(cell));
       if (timestamp === undefined) return "bad_timestamp";
       values.created = timestamp;
       texts[column] = timestamp.text;
       return undefined;
     }
     case "numeric(14,2)": {
-      const total = readTotal(trimBlanks(cell), rules.decimalComma);
+      const total = readers.total(trimBlanks(cell));
       if (total.kind === "bad") return total.reason;
       texts[column] = total.text;
       return undefined;
@@ -129,10 +142,12 @@ function readCell(values: Values, column: Column, cell: string, rules: LineRules
   }
 }
 
+const NOWHERE = { column: null, cell: null, total: null, created: null };
+
 function reject(
   bytes: RecordBytes,
   reason: RejectReason,
-  at: Pick<Reject, "column" | "cell" | "total"> = { column: null, cell: null, total: null },
+  at: Pick<Reject, "column" | "cell" | "total" | "created"> = NOWHERE,
 ): Reject {
   // A copy: rejects outlive the batch, and a slice would keep all of it in memory.
   const raw = Buffer.from(bytes.batch.subarray(bytes.from, bytes.to));

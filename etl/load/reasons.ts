@@ -3,17 +3,13 @@ import { toDay } from "../../db/dates.ts";
 import type { ReasonSummary } from "../../db/reason_summary.ts";
 import { readCreatedOn } from "../drop/calendar.ts";
 import { CELL_LENGTH, REJECT_REASONS, type Reject, type RejectReason } from "../drop/reject.ts";
-import type { LineRules } from "../drop/rules.ts";
-import { trimBlanks } from "../drop/value/text.ts";
-import { readTimestamp, type Timestamp } from "../drop/value/timestamp.ts";
+import type { Timestamp } from "../drop/value/timestamp.ts";
 import { printable } from "../escape.ts";
 import { findRemedy, type Look, lookOf } from "./remedy.ts";
 import type { LoadTask } from "./task.ts";
 
 /** Counts rejects as they are read, in constant memory. */
 export interface Reasons {
-  /** `HH:MM`, the time of a date without one. */
-  readonly dayStarts: string;
   readonly byReason: Map<RejectReason, Counted>;
   /** Sum of the sizes of the totals that could be read, in cents. */
   money: bigint;
@@ -31,8 +27,8 @@ interface Counted {
   readonly times: Map<Timestamp["kind"], { earliest: number; latest: number }>;
 }
 
-export function startReasons({ dayStarts }: LineRules): Reasons {
-  return { dayStarts, byReason: new Map(), money: 0n };
+export function startReasons(): Reasons {
+  return { byReason: new Map(), money: 0n };
 }
 
 export function addReject(reasons: Reasons, reject: Reject): void {
@@ -45,7 +41,7 @@ export function addReject(reasons: Reasons, reject: Reject): void {
   counted.count++;
   const look = lookOf(reject);
   if (look !== undefined) counted.looks.set(look, (counted.looks.get(look) ?? 0) + 1);
-  if (reason === "created_after_sync") addTime(counted, reject, reasons.dayStarts);
+  if (reason === "created_after_sync") addTime(counted, reject);
   if (total === null) return;
   const cents = BigInt(total.replace(".", ""));
   counted.cents += cents;
@@ -53,10 +49,9 @@ export function addReject(reasons: Reasons, reject: Reject): void {
   reasons.money += cents < 0n ? -cents : cents;
 }
 
-function addTime({ times }: Counted, { cell }: Reject, dayStarts: string): void {
-  const time = readTimestamp(trimBlanks(cell ?? ""), dayStarts);
-  if (time === undefined) return;
-  const { kind, second } = time;
+function addTime({ times }: Counted, { created }: Reject): void {
+  if (created === null) return;
+  const { kind, second } = created;
   const known = times.get(kind);
   if (known === undefined) times.set(kind, { earliest: second, latest: second });
   else {

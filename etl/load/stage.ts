@@ -148,7 +148,7 @@ function createTarget(task: LoadTask, slot: number): Target {
     slot,
     layout: undefined,
     copy: undefined,
-    reasons: startReasons(task.rules),
+    reasons: startReasons(),
     held: [],
     ...counts,
   };

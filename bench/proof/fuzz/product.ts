@@ -18,7 +18,7 @@ import type { Reject } from "../../../etl/drop/reject.ts";
 import { type CopyLayout, copyStatement } from "../../../etl/drop/row.ts";
 import type { LineRules } from "../../../etl/drop/rules.ts";
 import { rulesFor } from "../../../etl/drop/rules.ts";
-import { type LineFormat, lineFormat, validateRecord } from "../../../etl/drop/validate.ts";
+import { LEFT_OUT, type LineFormat, lineFormat, validateRecord } from "../../../etl/drop/validate.ts";
 import { copyAll } from "../../../etl/load/copy.ts";
 import { type Chunk, type Chunks, createChunks } from "../../../etl/load/direct/chunk.ts";
 import { createKeyMaps, findOffsets, type KeyMaps, resolveKeys } from "../../../etl/load/direct/keys.ts";
@@ -39,7 +39,7 @@ export interface Reading {
 }
 
 export async function readByProduct(drop: MadeDrop, rules: LineRules): Promise<Reading> {
-  const source = await unpack({ raw: chunksOf(drop), namedGzip: drop.isNamedGz });
+  const text = await unpack({ raw: chunksOf(drop), namedGzip: drop.isNamedGz });
   let [dialect, copy, rows, refusal]: [Dialect, CopyLayout, number, RefusedEvent | undefined] = [
     DEFAULT_DIALECT,
     { delimiter: ",", columns: [] },
@@ -48,7 +48,7 @@ export async function readByProduct(drop: MadeDrop, rules: LineRules): Promise<R
   ];
   const pieces: Buffer[] = [];
   const rejects: Reject[] = [];
-  for await (const event of readLines({ source, rules })) {
+  for await (const event of readLines({ text, rules })) {
     if (event.kind === "dialect") ({ dialect, copy } = event);
     else if (event.kind === "refused") refusal = event;
     else {
@@ -88,7 +88,10 @@ export function pathsOf(text: Buffer, dialect: Dialect, rules: LineRules): Paths
     decideCarefully: ({ from, bytes: line, number }) => {
       const place = { batch, from, to: from + line.length, line: number };
       // The fast path knows no record of several lines.
-      return validateRecord({ bytes: { ...place, utf8: false, lines: 1, broken: false }, format });
+      const bytes = { ...place, utf8: false, lines: 1, broken: false };
+      const decided = validateRecord({ bytes, format });
+      if (decided === LEFT_OUT) throw new Error("a line was left out, and no source says so");
+      return decided;
     },
   };
 }

@@ -1,5 +1,20 @@
 /** Totals in euros. The canonical form has no plus, no zeros in front, and two decimals: `-12.50`. */
 
+/** How numbers are written. */
+export interface Notation {
+  /** With a comma, a point is taken as the decimal mark, too, unless three digits follow it. */
+  readonly decimal: "." | ",";
+  /** What stands between groups of three digits, where that is known; default: the other of comma and point. */
+  readonly thousands?: string | undefined;
+  /** Whether they are cents; default false. */
+  readonly cents?: boolean | undefined;
+}
+
+/** The notation of the drop format. */
+export const POINT_NOTATION: Notation = { decimal: "." };
+/** The same with `--decimal-comma`. */
+export const COMMA_NOTATION: Notation = { decimal: "," };
+
 /** Why a total is not taken. */
 export type BadTotal = "bad_total" | "ambiguous_total" | "sub_cent_total";
 
@@ -16,16 +31,15 @@ const PLAIN_TOTAL = /^(?:0|-?[1-9]\d{0,11})\.\d\d$/;
  * `bad_total`: no number, or its size is 10^12 or more, as it stands or as the whole cent that it means.
  * `ambiguous_total`: a number that can be read in two ways, such as `1,234`.
  * `sub_cent_total`: more than 0.000001 away from a whole cent.
- *
- * @param decimalComma whether comma and point change places; a point is then taken as the decimal mark, too,
- *   unless three digits follow it
  */
-export function readTotal(text: string, decimalComma: boolean): TotalResult {
-  if (PLAIN_TOTAL.test(text)) return { kind: "total", text };
+export function readTotal(text: string, notation: Notation): TotalResult {
+  const { thousands, cents: isCents } = notation;
+  if (thousands === undefined && isCents !== true && PLAIN_TOTAL.test(text)) return { kind: "total", text };
   const bare = takeOffSigns(text);
-  const number = bare && readNumber(bare.number, decimalComma);
+  const number =
+    bare && (thousands === undefined ? readNumber : readGrouped)(bare.number, { ...notation, thousands });
   if (number === undefined) return BAD;
-  const cents = wholeCents(number);
+  const cents = wholeCents(isCents === true ? { ...number, exponent: number.exponent - 2 } : number);
   if (cents === "bad_total") return BAD;
   // `5.-` is a price without cents, or a negative one.
   const dashed = bare?.minusBehind === true && number.markLast;
@@ -108,7 +122,8 @@ const GROUPED_BY_COMMA = /^(\d{1,3}(?:,\d{3})+)(?:\.(\d+))?$/;
 const GROUPED_BY_POINT = /^(\d{1,3}(?:\.\d{3})+)(?:,(\d+))?$/;
 
 /** Undefined for what is no number. */
-function readNumber(text: string, decimalComma: boolean): Numeral | undefined {
+function readNumber(text: string, { decimal }: Notation): Numeral | undefined {
+  const decimalComma = decimal === ",";
   const match = (decimalComma ? WITH_POINT_OR_COMMA : WITH_POINT).exec(text);
   if (match !== null) {
     const [, whole = "", mark, fraction = "", exponent = "0"] = match;
@@ -129,6 +144,26 @@ function readNumber(text: string, decimalComma: boolean): Numeral | undefined {
   // One group and nothing behind it: `1,234` has a thousands separator or a decimal comma.
   const ambiguous = fraction === "" && groups.length <= 7;
   return { whole, fraction, exponent: 0, markLast: false, ambiguous };
+}
+
+/** A number of which the separator of thousands is known, so nothing in it can be read in two ways. */
+function readGrouped(text: string, { decimal, thousands = "" }: Notation): Numeral | undefined {
+  const mark = text.indexOf(decimal);
+  const groups = mark < 0 ? text : text.slice(0, mark);
+  const [first = "", ...others] = groups.split(thousands);
+  const isGrouped =
+    others.length === 0 || (/^\d{1,3}$/.test(first) && others.every((group) => /^\d{3}$/.test(group)));
+  if (!isGrouped) return undefined;
+  const plain = `${first}${others.join("")}${mark < 0 ? "" : `.${text.slice(mark + 1)}`}`;
+  const match = WITH_POINT.exec(plain);
+  if (match === null) return undefined;
+  const [, whole = "", point, fraction = "", exponent = "0"] = match;
+  if (whole === "" && fraction === "") return undefined;
+  // As without a known separator: no exponent, and no bare mark, behind groups.
+  if (others.length > 0 && (match[4] !== undefined || (point !== undefined && fraction === "")))
+    return undefined;
+  const markLast = point !== undefined && fraction === "" && match[4] === undefined;
+  return { whole, fraction, exponent: Number(exponent), markLast, ambiguous: false };
 }
 
 /** The greatest total, in cents: 999999999999.99. */
@@ -162,6 +197,13 @@ function stripZeros(digits: string): string {
   let from = 0;
   while (digits.charCodeAt(from) === 0x30) from++;
   return from === 0 ? digits : digits.slice(from);
+}
+
+/** The sum of totals in their canonical form; undefined when it is 10^12 or more in size. */
+export function sumTotals(texts: readonly string[]): string | undefined {
+  const sum = texts.reduce((cents, text) => cents + BigInt(text.replace(".", "")), 0n);
+  const size = String(sum < 0n ? -sum : sum);
+  return size.length > MAX_CENTS.length ? undefined : writeTotal(sum < 0n, size);
 }
 
 function writeTotal(negative: boolean, cents: string): string {

@@ -60,7 +60,7 @@ export function createReader(task: LoadTask, writer: Writer, chunks: Chunks): Re
     taken: 0,
     odd: { rows: [], unprepared: 0 },
     rejected: 0,
-    reasons: startReasons(task.rules),
+    reasons: startReasons(),
     money: 0n,
     rejects: [],
     rejectBytes: 0,

@@ -1,0 +1,116 @@
+/** Text in the encoding that a source names, as UTF-8. */
+import { isAscii, isUtf8 } from "node:buffer";
+import { RollbookError } from "../../db/errors.ts";
+import type { Encoding } from "./form.ts";
+import type { Unpacked } from "./inflate.ts";
+import { type RefusedEvent, refuseEncoding } from "./refuse.ts";
+
+const LF = 0x0a;
+
+/** Encodings of one byte a character. */
+type ByteEncoding = Extract<Encoding, "windows-1252" | "iso-8859-15">;
+
+/**
+ * Bytes that no text in the encoding has. Source: WHATWG Encoding Standard, index windows-1252, where they stand
+ * for control characters; ISO 8859-15 has no more than control characters from 0x80 to 0x9f.
+ */
+const UNUSED: Readonly<Record<ByteEncoding, readonly number[]>> = {
+  "windows-1252": [0x81, 0x8d, 0x8f, 0x90, 0x9d],
+  "iso-8859-15": Array.from({ length: 0x20 }, (_, index) => 0x80 + index),
+};
+
+/** Decodes text of one byte a character. At a byte that the encoding does not use it ends, and is refused. */
+export async function* decodeBytes(
+  source: Unpacked,
+  encoding: ByteEncoding,
+): AsyncGenerator<Buffer | RefusedEvent, void, undefined> {
+  const decoder = createDecoder(encoding);
+  const isUnused = Uint8Array.from({ length: 256 }, (_, byte) => (UNUSED[encoding].includes(byte) ? 1 : 0));
+  let lines = 0;
+  for await (const chunk of source) {
+    if (!Buffer.isBuffer(chunk)) {
+      yield chunk;
+      return;
+    }
+    if (isAscii(chunk)) yield chunk;
+    else {
+      let at = 0;
+      while (at < chunk.length && isUnused[chunk[at] ?? 0] === 0) at++;
+      if (at < chunk.length) {
+        yield refuseByte(chunk, at, lines, encoding);
+        return;
+      }
+      yield Buffer.from(decoder.decode(chunk));
+    }
+    lines += countLines(chunk, chunk.length);
+  }
+}
+
+/** Passes text on as long as it is UTF-8. */
+export async function* checkUtf8(source: Unpacked): AsyncGenerator<Buffer | RefusedEvent, void, undefined> {
+  let held: Buffer = Buffer.alloc(0);
+  let lines = 0;
+  for await (const item of source) {
+    if (!Buffer.isBuffer(item)) {
+      yield item;
+      return;
+    }
+    const bytes = held.length === 0 ? item : Buffer.concat([held, item]);
+    const whole = bytes.length - openBytes(bytes);
+    const chunk = bytes.subarray(0, whole);
+    held = bytes.subarray(whole);
+    if (!isUtf8(chunk)) {
+      yield refuseByte(chunk, firstFault(chunk), lines, "utf-8");
+      return;
+    }
+    if (chunk.length > 0) yield chunk;
+    lines += countLines(chunk, chunk.length);
+  }
+  if (held.length > 0) yield refuseByte(held, 0, lines, "utf-8");
+}
+
+/** How many bytes at the end begin a character that they do not end. */
+function openBytes(bytes: Buffer): number {
+  for (let back = 1; back <= 3 && back <= bytes.length; back++) {
+    const byte = bytes[bytes.length - back] ?? 0;
+    if (byte >= 0xc0) return back < (byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2) ? back : 0;
+    if (byte < 0x80) return 0;
+  }
+  return 0;
+}
+
+/** Where bytes that are not UTF-8 have their first fault. */
+function firstFault(bytes: Buffer): number {
+  const text = bytes.toString("utf8");
+  let at = 0;
+  for (let index = text.indexOf("\ufffd"); index >= 0; index = text.indexOf("\ufffd", index + 1)) {
+    at = Buffer.byteLength(text.slice(0, index));
+    // The character itself may stand in the file.
+    if (!bytes.subarray(at, at + 3).equals(Buffer.from("\ufffd"))) return at;
+  }
+  return at;
+}
+
+function refuseByte(chunk: Buffer, at: number, linesBefore: number, encoding: Encoding): RefusedEvent {
+  const line = linesBefore + countLines(chunk, at) + 1;
+  const byte = `0x${(chunk[at] ?? 0).toString(16).padStart(2, "0")}`;
+  return refuseEncoding(`line ${line}: byte ${byte} is not ${encoding}, which the source says`, line);
+}
+
+function countLines(bytes: Buffer, before: number): number {
+  let count = 0;
+  for (let at = bytes.indexOf(LF); at >= 0 && at < before; at = bytes.indexOf(LF, at + 1)) count++;
+  return count;
+}
+
+function createDecoder(encoding: ByteEncoding): InstanceType<typeof TextDecoder> {
+  const decoder = new TextDecoder(encoding);
+  // Some releases of Node.js 22 to 25 read windows-1252 as ISO 8859-1 (nodejs/node #56542, #60888).
+  if (encoding === "windows-1252" && decoder.decode(Uint8Array.of(0x80)) !== "€") {
+    throw new RollbookError({
+      code: "configuration",
+      message: `Node.js ${process.version} reads windows-1252 wrongly: use another release of Node.js`,
+    });
+  }
+  return decoder;
+}

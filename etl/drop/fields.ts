@@ -1,0 +1,129 @@
+/**
+ * How the cells of a record make a row. In the drop format each column has a cell of its own, in the forms that
+ * the format allows. A form (form.ts) may take a column from several cells, or from none, and read it otherwise.
+ */
+import type { Condition } from "./form.ts";
+import { COLUMNS, type Column } from "./row.ts";
+import type { LineRules } from "./rules.ts";
+import { makeUuid, PART_SEPARATOR } from "./value/name_based_uuid.ts";
+import { trimBlanks } from "./value/text.ts";
+import type { TimeReader } from "./value/time_reader.ts";
+import { readTimestamp } from "./value/timestamp.ts";
+import {
+  COMMA_NOTATION,
+  type Notation,
+  POINT_NOTATION,
+  readTotal,
+  sumTotals,
+  type TotalResult,
+} from "./value/total.ts";
+import { readUuid } from "./value/uuid.ts";
+
+/** What a form says, with the columns found in a file: indexes of cells, from 0. */
+export interface Fields {
+  readonly venueId: readonly number[];
+  /** In place of a cell. */
+  readonly venueConstant: string | undefined;
+  readonly invoiceId: readonly number[];
+  /** Whether the invoice's id is made of its cells. */
+  readonly makesUuid: boolean;
+  readonly created: readonly number[];
+  readonly readTime: (rules: LineRules) => TimeReader;
+  readonly total: readonly number[];
+  readonly notation: Partial<Notation>;
+  readonly conditions: readonly (Omit<Condition, "column"> & { readonly at: number })[];
+}
+
+/** Reads the columns of the records of one drop. */
+export interface FieldReaders {
+  /** What a record has of a column: the text of its cell, or of its cells, with a separator between them. */
+  readonly textOf: (cells: readonly string[], column: Column) => string;
+  /** The indexes of the cells that are read. */
+  readonly named: ReadonlySet<number>;
+  readonly uuid: (text: string) => string | undefined;
+  readonly time: TimeReader;
+  readonly total: (text: string) => TotalResult;
+  /** Whether a record counts for nothing, because of the values that it has. */
+  readonly leavesOut: (cells: readonly string[]) => boolean;
+}
+
+/** @param positions the cell of each column, where there are no `fields` */
+export function createFieldReaders(options: {
+  readonly positions: Readonly<Record<Column, number>>;
+  readonly fields: Fields | undefined;
+  readonly rules: LineRules;
+}): FieldReaders {
+  const { positions, fields, rules } = options;
+  const notation = rules.decimalComma ? COMMA_NOTATION : POINT_NOTATION;
+  if (fields === undefined) {
+    return {
+      textOf: (cells, column) => cells[positions[column]] ?? "",
+      named: new Set(Object.values(positions)),
+      uuid: readUuid,
+      time: (text) => readTimestamp(text, rules.dayStarts),
+      total: (text) => readTotal(text, notation),
+      leavesOut: () => false,
+    };
+  }
+  const { venueId, invoiceId, created, total, venueConstant, conditions } = fields;
+  const cellsOf = { venue_id: venueId, invoice_id: invoiceId, datetime_created: created, total };
+  const separators = {
+    venue_id: "",
+    invoice_id: PART_SEPARATOR,
+    datetime_created: " ",
+    total: PART_SEPARATOR,
+  };
+  return {
+    textOf: (cells, column) => {
+      if (column === "venue_id" && venueConstant !== undefined) return venueConstant;
+      const [first = -1, ...others] = cellsOf[column];
+      const text = cells[first] ?? "";
+      if (others.length === 0) return text;
+      const parts = cellsOf[column].map((at) => trimBlanks(cells[at] ?? ""));
+      return parts.every((part) => part === "") ? "" : parts.join(separators[column]);
+    },
+    named: new Set(COLUMNS.flatMap((column) => cellsOf[column])),
+    uuid: fields.makesUuid ? createUuidMaker() : readUuid,
+    time: fields.readTime(rules),
+    total: createSum({ ...notation, ...definedOf(fields.notation) }),
+    leavesOut: (cells) =>
+      conditions.some(
+        ({ at, values, effect }) => values.includes(trimBlanks(cells[at] ?? "")) === (effect === "skip"),
+      ),
+  };
+}
+
+function definedOf({ decimal, thousands, cents }: Partial<Notation>): Partial<Notation> {
+  return { ...(decimal && { decimal }), ...(thousands && { thousands }), ...(cents && { cents }) };
+}
+
+/** Rows of one invoice nearly always follow each other, so the last id is kept. */
+function createUuidMaker(): (name: string) => string | undefined {
+  let last: { readonly name: string | undefined; readonly uuid: string } = { name: undefined, uuid: "" };
+  return (name) => {
+    if (name !== last.name && hasBlankPart(name)) return undefined;
+    if (name !== last.name) last = { name, uuid: makeUuid(name) };
+    return last.uuid;
+  };
+}
+
+/** A receipt without its number would get the id of all others without one. */
+function hasBlankPart(name: string): boolean {
+  return name.split(PART_SEPARATOR).includes("");
+}
+
+/** Adds the totals of several cells; a blank one counts as 0. */
+function createSum(notation: Notation): (text: string) => TotalResult {
+  return (text) => {
+    if (!text.includes(PART_SEPARATOR)) return readTotal(text, notation);
+    const texts: string[] = [];
+    for (const part of text.split(PART_SEPARATOR)) {
+      if (part === "") continue;
+      const result = readTotal(part, notation);
+      if (result.kind === "bad") return result;
+      texts.push(result.text);
+    }
+    const sum = sumTotals(texts);
+    return sum === undefined ? { kind: "bad", reason: "bad_total" } : { kind: "total", text: sum };
+  };
+}

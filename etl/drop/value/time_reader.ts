@@ -1,0 +1,101 @@
+/** Reads times that are not written as the drop format has it. */
+import { DateTime } from "luxon";
+import { readTimestamp, type TimeKind, type Timestamp } from "./timestamp.ts";
+import { createWallClock } from "./zone.ts";
+
+/** Undefined for text that is no such time, and for a date or time that does not exist. */
+export type TimeReader = (text: string) => Timestamp | undefined;
+
+/**
+ * @param options.format Luxon's tokens; undefined: the forms of the drop format
+ * @param options.epoch the text is a number, since 1970-01-01 UTC
+ * @param options.zone of wall-clock times; undefined: the warehouse's. A date without a time is that business
+ *   day, in whatever zone.
+ * @param options.dayStarts `HH:MM`, the time of a date without one
+ */
+export function createTimeReader(options: {
+  readonly format?: string | undefined;
+  readonly epoch?: "seconds" | "milliseconds" | undefined;
+  readonly zone?: string | undefined;
+  readonly dayStarts: string;
+}): TimeReader {
+  const { format, epoch, zone, dayStarts } = options;
+  if (epoch !== undefined) return (text) => readEpoch(text, epoch);
+  const read =
+    format === undefined
+      ? (text: string) => withTime(readTimestamp(text, dayStarts), text.length > DATE_LENGTH)
+      : createFormatReader(format, dayStarts);
+  const clock = zone === undefined ? undefined : createWallClock(zone);
+  return (text) => {
+    const found = read(text);
+    if (found === undefined || clock === undefined || !found.timed) return found?.time;
+    const { kind, second, text: written } = found.time;
+    if (kind === "instants") return found.time;
+    return makeTimestamp(clock(second), "instants", fractionIn(written));
+  };
+}
+
+/** Of `YYYY-MM-DD` and `DD.MM.YYYY`. */
+const DATE_LENGTH = 10;
+
+interface Read {
+  readonly time: Timestamp;
+  /** Whether there is a time, and not only a date. */
+  readonly timed: boolean;
+}
+
+function withTime(time: Timestamp | undefined, timed: boolean): Read | undefined {
+  return time && { time, timed };
+}
+
+const fractionIn = (text: string): string => /\.\d+/.exec(text)?.[0] ?? "";
+
+/** The years that the drop format has. */
+const FIRST_SECOND = Date.parse("0001-01-01T00:00:00Z") / 1000;
+const LAST_SECOND = Date.parse("9999-12-31T23:59:59Z") / 1000;
+
+/** @param fraction of the second, with its point; empty for none */
+function makeTimestamp(second: number, kind: TimeKind, fraction: string): Timestamp | undefined {
+  if (second < FIRST_SECOND || second > LAST_SECOND) return undefined;
+  const text = new Date(second * 1000).toISOString().slice(0, -".000Z".length);
+  return { text: `${text}${fraction}${kind === "instants" ? "Z" : ""}`, kind, second };
+}
+
+const EPOCH = /^(-?\d{1,15})(?:\.(\d{1,9}))?$/;
+
+function readEpoch(text: string, unit: "seconds" | "milliseconds"): Timestamp | undefined {
+  const [, digits, behind = ""] = EPOCH.exec(text) ?? [];
+  if (digits === undefined) return undefined;
+  const whole = BigInt(digits) * (unit === "seconds" ? 1_000_000n : 1000n);
+  const rest = BigInt(behind.padEnd(6, "0").slice(0, unit === "seconds" ? 6 : 3));
+  const micros = whole + (digits.startsWith("-") ? -rest : rest);
+  const within = ((micros % 1_000_000n) + 1_000_000n) % 1_000_000n;
+  const second = Number((micros - within) / 1_000_000n);
+  const fraction = within === 0n ? "" : `.${String(within).padStart(6, "0")}`;
+  return makeTimestamp(second, "instants", fraction);
+}
+
+/** Luxon's tokens of hours and minutes, of offsets, and what stands between apostrophes. */
+const TIME_TOKEN = /[Hh]/;
+const OFFSET_TOKEN = /[zZ]/;
+const LITERAL = /'[^']*'/g;
+
+function createFormatReader(format: string, dayStarts: string): (text: string) => Read | undefined {
+  const options = { locale: "en-US" };
+  const tokens = DateTime.expandFormat(format, options).replaceAll(LITERAL, "");
+  const [timed, hasOffset] = [TIME_TOKEN.test(tokens), OFFSET_TOKEN.test(tokens)];
+  const parser = DateTime.buildFormatParser(format, options);
+  return (text) => {
+    const found = DateTime.fromFormatParser(text, parser, { ...options, zone: "utc" });
+    if (!found.isValid) return undefined;
+    if (!timed && !hasOffset) return withTime(readTimestamp(found.toISODate() ?? "", dayStarts), false);
+    const { milliseconds, second } = splitMillis(found.toMillis());
+    const fraction = milliseconds === 0 ? "" : `.${String(milliseconds).padStart(3, "0")}`;
+    return withTime(makeTimestamp(second, hasOffset ? "instants" : "walls", fraction), true);
+  };
+}
+
+function splitMillis(millis: number): { readonly second: number; readonly milliseconds: number } {
+  const second = Math.floor(millis / 1000);
+  return { second, milliseconds: millis - second * 1000 };
+}
