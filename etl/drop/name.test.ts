@@ -89,3 +89,12 @@ test.each([
     code: "not_csv",
   });
 });
+
+test("a file that a source reads may have any ending, and needs a sync date all the same", () => {
+  const anyEnding = true;
+  expect(readDropName({ fileName: "2018-07-09.txt", anyEnding })).toEqual({
+    kind: "named",
+    syncedOn: "2018-07-09",
+  });
+  expect(readDropName({ fileName: "sales.txt", anyEnding })).toMatchObject({ code: "no_sync_date" });
+});

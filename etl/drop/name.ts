@@ -19,9 +19,11 @@ export type DropName =
 export function readDropName(options: {
   readonly fileName: string;
   readonly syncedOn?: string | undefined;
+  /** Takes a name with any ending: a source reads the file. Default false. */
+  readonly anyEnding?: boolean | undefined;
 }): DropName {
   const name = basename(options.fileName);
-  if (!/\.csv(\.gz)?$/i.test(name)) {
+  if (options.anyEnding !== true && !/\.csv(\.gz)?$/i.test(name)) {
     const message = `${name}: not a drop: its name must end in .csv or .csv.gz`;
     return { kind: "refused", code: "not_csv", message };
   }

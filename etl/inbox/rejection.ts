@@ -9,7 +9,8 @@ import type { ReasonSummary } from "../../db/reason_summary.ts";
 import { type Load, loads, rejects, type Settings } from "../../db/schema.ts";
 import { openRegularFile } from "../drop/file.ts";
 import { toJson } from "../escape.ts";
-import { enteredSource, type ReadBy, type Refusal } from "../load/report.ts";
+import { enteredSource } from "../load/read_by.ts";
+import type { ReadBy, Refusal } from "../load/report.ts";
 import { inWarehouseZone, isoInstant } from "../reports/zone.ts";
 
 export interface Reason {

@@ -59,8 +59,8 @@ async function findStagedSuspicions(
   return findSuspicions(reasons, { rejected: rejectedMoney, taken });
 }
 
-function findTooMany({ rows, rejected, reasons }: Staged, { loadId, rejectLimit }: LoadTask): Refusal | null {
+function findTooMany({ rows, rejected, reasons }: Staged, task: LoadTask): Refusal | null {
   const read = rows + rejected;
-  if (!isTooMany(rejected, read, rejectLimit)) return null;
-  return refuseTooMany({ loadId, rejected, read, reasons }, rejectLimit);
+  if (!isTooMany(rejected, read, task.rejectLimit)) return null;
+  return refuseTooMany({ rejected, read, reasons }, task);
 }

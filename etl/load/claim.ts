@@ -3,7 +3,8 @@ import { and, eq, inArray, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { type Load, loads } from "../../db/schema.ts";
 import type { FileSource } from "../sources/source.ts";
-import { type Attempt, enteredSource, type ReadBy } from "./report.ts";
+import { enteredSource } from "./read_by.ts";
+import type { Attempt, ReadBy } from "./report.ts";
 
 /** A drop. Its content and its sync date identify it. */
 export interface Drop {
@@ -11,7 +12,7 @@ export interface Drop {
   readonly sha256: Buffer;
   readonly bytes: number;
   readonly syncedOn: string;
-  readonly source?: Pick<FileSource, "name" | "sha256"> | undefined;
+  readonly source?: FileSource | undefined;
 }
 
 export type Claim =

@@ -17,8 +17,8 @@ import { loads } from "../../db/schema.ts";
 import { FILE_DATE, readDropName } from "../drop/name.ts";
 import type { FileSource } from "../sources/source.ts";
 import { findSent, type PastAttempts } from "./claim.ts";
-import { columnsOfSource } from "./ledger.ts";
-import { type Attempt, NO_LINES, type Refusal, readBy } from "./report.ts";
+import { columnsOfSource, readBy } from "./read_by.ts";
+import { type Attempt, NO_LINES, type Refusal } from "./report.ts";
 
 /** Describes the failure, and enters it in the ledger. */
 export async function recordFailure(
@@ -34,8 +34,13 @@ export async function recordFailure(
   const explained = await explainMissing(failure.error, options.database);
   const error = describeFailure(explained, options.path, past);
   const fileName = basename(options.path);
-  const { syncedOn: given, source } = options;
-  const name = readDropName({ fileName, syncedOn: given === FILE_DATE ? undefined : given });
+  const { source } = options;
+  const given = options.syncedOn ?? source?.syncedOn;
+  const name = readDropName({
+    fileName,
+    syncedOn: given === FILE_DATE ? undefined : given,
+    anyEnding: source !== undefined,
+  });
   const syncedOn = name.kind === "named" ? name.syncedOn : null;
   const nothing = { rows: NO_LINES, reasons: [], suspicious: [], partitions: [], touched: [] };
   const failed = { outcome: "failed", syncedOn, source: readBy(source), ...nothing, error } as const;

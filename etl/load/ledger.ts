@@ -2,9 +2,10 @@
 import { eq, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { LOCK, lockUntilEnd } from "../../db/locks.ts";
-import { type Load, loads } from "../../db/schema.ts";
+import { loads } from "../../db/schema.ts";
 import type { Drop } from "./claim.ts";
-import { type Attempt, NO_LINES, type Refusal, readBy } from "./report.ts";
+import { columnsOfSource, readBy } from "./read_by.ts";
+import { type Attempt, NO_LINES, type Refusal } from "./report.ts";
 import type { LoadTask, TaskResult } from "./task.ts";
 
 /**
@@ -67,11 +68,6 @@ export async function enterResult(task: LoadTask, result: TaskResult): Promise<A
 }
 
 const REJECTED = { outcome: "rejected", partitions: [], touched: [] } as const;
-
-/** As the ledger has it. */
-export function columnsOfSource(source: Drop["source"]): Pick<Load, "source" | "sourceSha256"> {
-  return { source: source?.name ?? null, sourceSha256: source?.sha256 ?? null };
-}
 
 /** Enters a drop that cannot be loaded because of its name. */
 export async function recordRefusal(

@@ -29,7 +29,7 @@ import { enterResult, recordRefusal } from "./ledger.ts";
 import { DEFAULT_REJECT_LIMIT, QUARANTINE_BYTES } from "./quarantine.ts";
 import { type Attempt, type LoadReport, NO_LINES } from "./report.ts";
 import { type LoadProgress, type Stopwatch, startStopwatch } from "./steps.ts";
-import type { LoadTask, TaskResult } from "./task.ts";
+import type { LoadTask, RejectLimit, TaskResult } from "./task.ts";
 
 export interface LoadOptions extends FileGuard {
   /** A load takes two connections of its pool at a time. */
@@ -43,9 +43,9 @@ export interface LoadOptions extends FileGuard {
   readonly syncedOn?: string | undefined;
   /** What says how the file is read, and of what date; undefined: it is a file of the drop format. */
   readonly source?: FileSource | undefined;
-  /** How many days after the sync date are taken, too; default 0. */
+  /** How many days after the sync date are taken, too, where the source does not say; default 0. */
   readonly syncSlack?: number | undefined;
-  /** Greatest share of rejects among the lines read, 0 to 1; default 0.01. */
+  /** Greatest share of rejects among the lines read, 0 to 1, where the source does not say; default 0.01. */
   readonly maxRejects?: number | undefined;
   /** So many rejects are allowed whatever their share; default 0. */
   readonly maxRejectedLines?: number | undefined;
@@ -102,7 +102,11 @@ export async function loadDrop(options: LoadOptions): Promise<LoadReport> {
 async function attemptLoad(options: LoadOptions, stopwatch: Stopwatch, past: PastAttempts): Promise<Attempt> {
   const { path, source } = options;
   const fileName = basename(path);
-  const name = readDropName({ fileName, syncedOn: await findSyncDate(options) });
+  const name = readDropName({
+    fileName,
+    syncedOn: await findSyncDate(options),
+    anyEnding: source !== undefined,
+  });
   stopwatch.enter("hash");
   const content = await hashDrop({
     path,
@@ -130,11 +134,12 @@ async function attemptLoad(options: LoadOptions, stopwatch: Stopwatch, past: Pas
   return attempt;
 }
 
-/** The sync date that was given for the file, if one was. */
+/** The sync date that somebody gives for the file, or its source, if one does. */
 export async function findSyncDate(
-  options: Pick<LoadOptions, "database" | "settings" | "path" | "syncedOn" | "signal">,
+  options: Pick<LoadOptions, "database" | "settings" | "path" | "syncedOn" | "source" | "signal">,
 ): Promise<string | undefined> {
-  const { path, syncedOn, settings } = options;
+  const { path, settings } = options;
+  const syncedOn = options.syncedOn ?? options.source?.syncedOn;
   if (syncedOn !== FILE_DATE) return syncedOn;
   const { mtime: instant } = await stat(path);
   return withSession(options, (session) => readWallDate({ session, timeZone: settings.timeZone, instant }));
@@ -159,7 +164,8 @@ async function loadOnce(
     const sent = await findSent(tx, past, drop.syncedOn);
     return sent ?? reportAlreadyLoaded(claim, drop.syncedOn);
   }
-  const rules = await readRules(tx, { ...options, syncedOn: drop.syncedOn });
+  const syncSlack = options.source?.syncSlack ?? options.syncSlack;
+  const rules = await readRules(tx, { ...options, syncSlack, syncedOn: drop.syncedOn });
   const task: LoadTask = {
     ...options,
     ...drop,
@@ -167,18 +173,24 @@ async function loadOnce(
     loadId,
     rules,
     stopwatch,
-    rejectLimit: {
-      share: options.maxRejects ?? DEFAULT_REJECT_LIMIT.share,
-      lines: options.maxRejectedLines ?? DEFAULT_REJECT_LIMIT.lines,
-    },
+    form: options.source?.form,
+    rejectLimit: limitRejects(options),
     refuseSuspicious: options.refuseSuspicious ?? false,
     quarantineBytes: options.quarantineBytes ?? QUARANTINE_BYTES,
     chunkLines: options.chunkLines ?? CHUNK_LINES,
   };
-  const direct = options.careful !== true && !past.failedDirectly;
+  // Rows are added up in staging.
+  const direct = options.careful !== true && !past.failedDirectly && task.form?.sumRows !== true;
   const result = (direct ? await tryDirectly(task, past) : undefined) ?? (await mergeCarefully(task));
   stopwatch.enter("commit");
   return enterResult(task, result);
+}
+
+/** A drop whose rows are added up has none: an invoice without one of its rows would have a wrong total. */
+function limitRejects({ source, maxRejects, maxRejectedLines }: LoadOptions): RejectLimit {
+  if (source?.form.sumRows === true) return { share: 0, lines: 0 };
+  const { share, lines } = DEFAULT_REJECT_LIMIT;
+  return source?.maxRejects ?? { share: maxRejects ?? share, lines: maxRejectedLines ?? lines };
 }
 
 /**

@@ -5,7 +5,7 @@ import type { Reject } from "../drop/reject.ts";
 import { openCopy } from "./copy.ts";
 import { describeReason } from "./reasons.ts";
 import type { Refusal } from "./report.ts";
-import type { RejectLimit } from "./task.ts";
+import type { LoadTask, RejectLimit } from "./task.ts";
 
 export const DEFAULT_REJECT_LIMIT: RejectLimit = { share: 0.01, lines: 0 };
 
@@ -39,13 +39,19 @@ interface Rejected {
   readonly reasons: readonly ReasonSummary[];
 }
 
-export function refuseTooMany(drop: Rejected, { share, lines }: RejectLimit): Refusal {
+export function refuseTooMany(
+  drop: Omit<Rejected, "loadId">,
+  { loadId, rejectLimit, source }: Pick<LoadTask, "loadId" | "rejectLimit" | "source">,
+): Refusal {
   const { rejected, read } = drop;
+  const { share, lines } = rejectLimit;
   const few = lines > 0 ? ` and more than ${lines}` : "";
-  return {
-    code: "too_many_rejects",
-    message: `${rejected} of ${read} lines were rejected, more than the share of ${share}${few} that is allowed: ${explainRejects(drop)}. Or let these lines stay out with --max-rejects.`,
-  };
+  const why = explainRejects({ ...drop, loadId });
+  const message =
+    source?.form.sumRows === true
+      ? `${rejected} of ${read} lines were rejected, and none may be, because source ${source.name} adds up rows (sum_rows): an invoice without one of its rows would have a wrong total. ${why}.`
+      : `${rejected} of ${read} lines were rejected, more than the share of ${share}${few} that is allowed: ${why}. Or let these lines stay out with ${source?.maxRejects === undefined ? "--max-rejects" : `max_rejects in source ${source.name}`}.`;
+  return { code: "too_many_rejects", message };
 }
 
 export function refuseFull(drop: Rejected & { readonly fileName: string }, bytes: number): Refusal {

@@ -1,7 +1,5 @@
 /** What is reported of a load. */
 import type { ReasonSummary, Suspicion } from "../../db/reason_summary.ts";
-import type { Load } from "../../db/schema.ts";
-import type { FileSource } from "../sources/source.ts";
 import type { LoadStep } from "./steps.ts";
 
 /** What became of the lines: when the load is loaded, `read` is the sum of the others but `skipped`. */
@@ -24,20 +22,6 @@ export interface ReadBy {
   readonly name: string;
   /** Of its text, in hexadecimal. */
   readonly sha256: string;
-}
-
-export function readBy(source: Pick<FileSource, "name" | "sha256"> | undefined): ReadBy | null {
-  return source === undefined ? null : { name: source.name, sha256: source.sha256.toString("hex") };
-}
-
-/** The same of an entry of the ledger. */
-export function enteredSource({
-  source,
-  sourceSha256,
-}: Pick<Load, "source" | "sourceSha256">): ReadBy | null {
-  return readBy(
-    source === null || sourceSha256 === null ? undefined : { name: source, sha256: sourceSha256 },
-  );
 }
 
 export type LoadOutcome = "loaded" | "already_loaded" | "rejected" | "failed";

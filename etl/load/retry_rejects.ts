@@ -20,6 +20,7 @@ import { enterLedger } from "./ledger.ts";
 import { addStagedVenues, mergeRetried, readStagedDates } from "./merge.ts";
 import { openPartitions } from "./prepare.ts";
 import { QUARANTINE_BYTES } from "./quarantine.ts";
+import { columnsOfSource } from "./read_by.ts";
 import { type LineCounts, NO_LINES } from "./report.ts";
 import { createSelection } from "./selection.ts";
 import { emptyStaging, stageDrop, takeStagingSlot } from "./stage.ts";
@@ -31,8 +32,8 @@ export interface RetryOptions {
   readonly settings: Settings;
   /** The load whose open lines are read again, or an earlier retry of it. */
   readonly loadId: number;
-  /** Finds the file of the drop; its bytes are compared with the ledger. */
-  readonly findFile: (drop: Load) => Promise<Pick<LoadTask, "path" | "follow">>;
+  /** Finds the file of the drop, and what says today how it is read; its bytes are compared with the ledger. */
+  readonly findFile: (drop: Load) => Promise<Pick<LoadTask, "path" | "follow" | "source">>;
   /** As for a load. */
   readonly decimalComma?: boolean | undefined;
   readonly syncSlack?: number | undefined;
@@ -80,9 +81,10 @@ async function retryOnce(tx: Transaction, options: RetryOptions, stopwatch: Stop
     .where(eq(openRejects.loadId, newest));
   if (open.length === 0) return { ...nothing, outcome: "nothing_open", rows: NO_LINES, reasons: [] };
   const file = await options.findFile(root);
+  refuseSums(root, file.source);
   const task = await makeTask(tx, options, { root, file, stopwatch });
   await tx.db.execute(sql`savepoint retry`);
-  const loadId = await enterRetry(tx, root);
+  const loadId = await enterRetry(tx, root, file.source);
   const result = await takeIn({ ...task, loadId }, root, family);
   const { rows, reasons, partitions } = result;
   if (rows.read === rows.rejected) {
@@ -149,7 +151,7 @@ async function makeTask(
     stopwatch,
   }: {
     readonly root: Load;
-    readonly file: Pick<LoadTask, "path" | "follow">;
+    readonly file: Pick<LoadTask, "path" | "follow" | "source">;
     readonly stopwatch: Stopwatch;
   },
 ): Promise<Omit<LoadTask, "loadId">> {
@@ -165,7 +167,12 @@ async function makeTask(
     bytes,
     sha256,
     syncedOn,
-    rules: await readRules(tx, { ...options, syncedOn }),
+    form: file.source?.form,
+    rules: await readRules(tx, {
+      ...options,
+      syncSlack: file.source?.syncSlack ?? options.syncSlack,
+      syncedOn,
+    }),
     rejectLimit: { share: 1, lines: 0 },
     refuseSuspicious: false,
     quarantineBytes: QUARANTINE_BYTES,
@@ -174,12 +181,30 @@ async function makeTask(
   };
 }
 
-async function enterRetry(tx: Transaction, root: Load): Promise<number> {
+/** Of rows that are added up some may be in already, and each of those would have to be known by itself. */
+function refuseSums({ loadId, fileName }: Load, source: LoadTask["source"]): void {
+  if (source?.form.sumRows !== true) return;
+  throw new RollbookError({
+    code: "usage",
+    message: `${fileName}: source ${source.name} adds up rows (sum_rows), so lines that were refused cannot come in by themselves. Let the sender send them again in a newer file, and dismiss these: rollbook rejects dismiss --load ${loadId}`,
+  });
+}
+
+async function enterRetry(tx: Transaction, root: Load, source: LoadTask["source"]): Promise<number> {
   const { fileName, sha256, bytes, syncedOn, loadId: retryOf } = root;
   const startedAt = sql`clock_timestamp()`;
   const [row] = await tx.db
     .insert(loads)
-    .values({ fileName, sha256, bytes, syncedOn, status: "retry", retryOf, startedAt })
+    .values({
+      fileName,
+      sha256,
+      bytes,
+      syncedOn,
+      ...columnsOfSource(source),
+      status: "retry",
+      retryOf,
+      startedAt,
+    })
     .returning({ loadId: loads.loadId });
   if (row === undefined) throw new Error("an insert returned no row");
   return row.loadId;

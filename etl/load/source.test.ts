@@ -1,9 +1,11 @@
 /** What a load does with a source: the ledger keeps which one it was, and it decides about dates and limits. */
 import { createHash } from "node:crypto";
+import { utimesSync } from "node:fs";
 import { expect, test } from "vitest";
 import { createTestDatabase } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
 import type { Form } from "../drop/form.ts";
+import { FILE_DATE } from "../drop/name.ts";
 import type { FileSource } from "../sources/source.ts";
 import { invoiceId, writeDrop } from "../testing/lines.ts";
 import { loadDrop } from "./load.ts";
@@ -73,4 +75,76 @@ test("a drop that is rejected or fails has its source in the ledger, too; one wi
   await expect(
     warehouse.query("insert into warehouse.loads (file_name, status, source) values ('x', 'failed', 'till')"),
   ).rejects.toThrow("loads_source_check");
+});
+
+test("the sync date that somebody gives comes before that of the source, and that before the name's", async () => {
+  const warehouse = await createTestDatabase();
+  const folder = makeFolder();
+  const source = sourceOf("one", { syncedOn: "2026-01-03" });
+  const load = async (name: string, options: { source?: FileSource; syncedOn?: string }) => {
+    const path = writeDrop(folder, name, [line(1)]);
+    utimesSync(path, new Date("2026-01-05T12:00:00Z"), new Date("2026-01-05T12:00:00Z"));
+    return (await loadDrop({ ...warehouse, path, ...options })).syncedOn;
+  };
+  expect(await load("a_2026-01-02.csv", {})).toBe("2026-01-02");
+  expect(await load("a_2026-01-02.csv", { source: sourceOf("one") })).toBe("2026-01-02");
+  expect(await load("a_2026-01-02.csv", { source })).toBe("2026-01-03");
+  expect(await load("a_2026-01-02.csv", { source, syncedOn: "2026-01-04" })).toBe("2026-01-04");
+  expect(await load("a_2026-01-02.csv", { source: { ...source, syncedOn: FILE_DATE } })).toBe("2026-01-05");
+});
+
+test("a file that a source reads may have any ending", async () => {
+  const warehouse = await createTestDatabase();
+  const path = writeDrop(makeFolder(), "a_2026-01-02.TXT", [line(1)]);
+  expect(await loadDrop({ ...warehouse, path })).toMatchObject({
+    outcome: "rejected",
+    error: { code: "not_csv" },
+  });
+  expect(await loadDrop({ ...warehouse, path, source: sourceOf("one") })).toMatchObject({
+    outcome: "loaded",
+  });
+});
+
+test("what a source says of late lines and rejects counts, and not what the load says", async () => {
+  const warehouse = await createTestDatabase();
+  const folder = makeFolder();
+  const late = writeDrop(folder, "late_2026-01-02.csv", [line(1, "2026-01-03")]);
+  expect(await loadDrop({ ...warehouse, path: late, source: sourceOf("one") })).toMatchObject({
+    outcome: "rejected",
+    error: { message: expect.stringContaining("with --max-rejects.") },
+  });
+  expect(
+    await loadDrop({ ...warehouse, path: late, source: sourceOf("one", { syncSlack: 1 }) }),
+  ).toMatchObject({
+    rows: { inserted: 1 },
+  });
+  const bad = writeDrop(folder, "bad_2026-01-02.csv", [line(2), "x,x,x,x"]);
+  const lines = (lines: number) => sourceOf("one", { maxRejects: { share: 0, lines } });
+  expect(await loadDrop({ ...warehouse, path: bad, source: lines(0), maxRejects: 1 })).toMatchObject({
+    outcome: "rejected",
+    error: { message: expect.stringContaining("with max_rejects in source till.") },
+  });
+  expect(await loadDrop({ ...warehouse, path: bad, source: lines(1), maxRejects: 0 })).toMatchObject({
+    outcome: "loaded",
+    rows: { inserted: 1, rejected: 1 },
+  });
+});
+
+test("of a drop whose rows are added up no line may be rejected, whatever the load allows", async () => {
+  const warehouse = await createTestDatabase();
+  const path = writeDrop(makeFolder(), "a_2026-01-02.csv", [
+    ...Array.from({ length: 200 }, (_, n) => line(n)),
+    "x",
+  ]);
+  const source = sourceOf("one", { form: { ...FORM, sumRows: true }, maxRejects: { share: 1, lines: 9 } });
+  const report = await loadDrop({ ...warehouse, path, source, maxRejects: 1, maxRejectedLines: 9 });
+  expect(report).toMatchObject({
+    outcome: "rejected",
+    error: {
+      code: "too_many_rejects",
+      message: expect.stringContaining("source till adds up rows (sum_rows)"),
+    },
+  });
+  expect(report.error?.message).not.toContain("--max-rejects");
+  expect(await warehouse.query("select from warehouse.invoices")).toEqual([]);
 });

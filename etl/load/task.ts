@@ -29,7 +29,7 @@ export interface LoadTask extends Preparation {
   readonly sha256: Buffer;
   readonly syncedOn: string;
   /** What says how the drop is read; undefined: it is one of the drop format. */
-  readonly source?: Pick<FileSource, "name" | "sha256"> | undefined;
+  readonly source?: FileSource | undefined;
   /** How it is read, then. */
   readonly form?: Form | undefined;
   readonly rules: LineRules;
