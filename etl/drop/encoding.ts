@@ -24,7 +24,7 @@ export async function* decodeBytes(
   source: Unpacked,
   encoding: ByteEncoding,
 ): AsyncGenerator<Buffer | RefusedEvent, void, undefined> {
-  const decoder = createDecoder(encoding);
+  const decode = createDecoder(encoding);
   const isUnused = Uint8Array.from({ length: 256 }, (_, byte) => (UNUSED[encoding].includes(byte) ? 1 : 0));
   let lines = 0;
   for await (const chunk of source) {
@@ -40,7 +40,7 @@ export async function* decodeBytes(
         yield refuseByte(chunk, at, lines, encoding);
         return;
       }
-      yield Buffer.from(decoder.decode(chunk));
+      yield Buffer.from(decode(chunk));
     }
     lines += countLines(chunk, chunk.length);
   }
@@ -103,14 +103,16 @@ function countLines(bytes: Buffer, before: number): number {
   return count;
 }
 
-function createDecoder(encoding: ByteEncoding): InstanceType<typeof TextDecoder> {
+/** A decoder for chunks of text, each of which is whole: a byte is a character. */
+function createDecoder(encoding: ByteEncoding): (bytes: Uint8Array) => string {
   const decoder = new TextDecoder(encoding);
-  // Some releases of Node.js 22 to 25 read windows-1252 as ISO 8859-1 (nodejs/node #56542, #60888).
-  if (encoding === "windows-1252" && decoder.decode(Uint8Array.of(0x80)) !== "€") {
+  // As a stream: without it some releases of Node.js read windows-1252 as ISO 8859-1 (nodejs/node #56542).
+  const decode = (bytes: Uint8Array) => decoder.decode(bytes, { stream: true });
+  if (encoding === "windows-1252" && decode(Uint8Array.of(0x80)) !== "€") {
     throw new RollbookError({
       code: "configuration",
       message: `Node.js ${process.version} reads windows-1252 wrongly: use another release of Node.js`,
     });
   }
-  return decoder;
+  return decode;
 }
