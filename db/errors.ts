@@ -39,6 +39,7 @@ export class RollbookError extends Error {
 
 /** SQLSTATE codes that Rollbook acts on. Source: PostgreSQL 18 documentation, appendix A. */
 export const SQLSTATE = {
+  numericValueOutOfRange: "22003",
   invalidDatetime: "22007",
   datetimeOverflow: "22008",
   uniqueViolation: "23505",

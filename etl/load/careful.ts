@@ -1,5 +1,7 @@
 /** The careful way of a load: stage all lines, prepare the warehouse for them, and merge them by key. */
+import { basename } from "node:path";
 import type { Transaction } from "../../db/client.ts";
+import { errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
 import type { Suspicion } from "../../db/reason_summary.ts";
 import { refuseChangedFile } from "./changed.ts";
 import {
@@ -24,7 +26,7 @@ export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
   await refuseChangedFile(staged.sha256, task);
   const read = staged.rows + staged.rejected;
   const { reasons } = staged;
-  const nothing = { ...NO_LINES, read, rejected: staged.rejected };
+  const nothing = { ...NO_LINES, read, rejected: staged.rejected, skipped: staged.skipped };
   const refusal = staged.refusal ?? findTooMany(staged, task);
   if (refusal !== null) {
     await emptyStaging(tx, slot);
@@ -41,12 +43,29 @@ export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
   await openPartitions(tx, task, await readStagedDates(tx, slot, settings));
   stopwatch.enter("merge");
   const idsUnderTwoKeys = await countUnderTwoKeys(tx, slot, settings);
-  const merged = await mergeStaging({ tx, settings, slot, rows: staged.rows, loadId, syncedOn });
+  const sumRows = task.form?.sumRows === true;
+  const { rows: staging } = staged;
+  const merged = await mergeStaging({ tx, settings, slot, rows: staging, loadId, syncedOn, sumRows }).catch(
+    (error: unknown) => {
+      throw sumRows && errorState(error) === SQLSTATE.numericValueOutOfRange ? tooLarge(task, error) : error;
+    },
+  );
   await emptyStaging(tx, slot);
-  const { inserted, corrected, unchanged, partitions } = merged;
-  const superseded = staged.rows - inserted - corrected - unchanged;
-  const rows = { ...nothing, inserted, corrected, unchanged, superseded };
+  const { keys, inserted, corrected, unchanged, partitions } = merged;
+  const summed = sumRows ? staged.rows - (keys ?? 0) : 0;
+  const superseded = staged.rows - summed - inserted - corrected - unchanged;
+  const rows = { ...nothing, inserted, corrected, unchanged, superseded, summed };
   return { kind: "loaded", rows, reasons, suspicious, partitions, idsUnderTwoKeys };
+}
+
+function tooLarge({ path }: LoadTask, cause: unknown): RollbookError {
+  return new RollbookError({
+    code: "database",
+    message:
+      `${basename(path)}: the rows of one invoice add up to 10^12 or more, which is no total. ` +
+      "See that what the source takes for an invoice_id is that of a single invoice.",
+    cause,
+  });
 }
 
 async function findStagedSuspicions(

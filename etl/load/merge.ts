@@ -7,7 +7,7 @@ import type { Transaction } from "../../db/client.ts";
 import { errorState, SQLSTATE } from "../../db/errors.ts";
 import type { Settings } from "../../db/schema.ts";
 import { createdOnSql } from "../../db/settings.ts";
-import { VALUES } from "../drop/row.ts";
+import { COLUMNS, type Column, VALUES } from "../drop/row.ts";
 import { addVenues, type Preparation, VENUES_PER_INSERT } from "./prepare.ts";
 import { sampleIsKnown } from "./sample.ts";
 import type { Selection } from "./selection.ts";
@@ -17,6 +17,8 @@ import { stagingTable } from "./stage.ts";
 const SAMPLE_LINES = 2000;
 
 export interface MergeReport {
+  /** How many keys the lines have; undefined where that was not counted. */
+  readonly keys: number | undefined;
   readonly inserted: number;
   readonly corrected: number;
   readonly unchanged: number;
@@ -106,12 +108,14 @@ export interface MergeOptions {
   readonly rows: number;
   readonly loadId: number;
   readonly syncedOn: string;
+  /** Whether the lines of one key are added, instead of the last one counting; default false. */
+  readonly sumRows?: boolean | undefined;
 }
 
 /**
  * Merges staging into the warehouse: inserts new rows, corrects changed ones, gives confirmed ones the newer
  * load, leaves those of newer drops alone, and turns what changed into corrections, deltas and pending. Of
- * two lines with one key the later wins.
+ * two lines with one key the later wins, or they are added.
  *
  * Rows are inserted in the order of their keys. So the batch walks along the B-tree, and concurrent loads
  * meet in one order: they wait for each other and do not deadlock.
@@ -152,7 +156,7 @@ async function tryInsert(options: MergeOptions): Promise<MergeReport | undefined
 }
 
 /**
- * Inserts the lines as new invoices; of two with one key only the later.
+ * Inserts the lines as new invoices; of two with one key only the later, or their sum.
  *
  * @throws the driver's error of a unique violation when one of them is not new
  */
@@ -162,9 +166,10 @@ export async function insertNew({
   loadId,
   syncedOn,
   settings,
+  sumRows,
 }: Omit<MergeOptions, "rows">): Promise<MergeReport> {
   const result = await tx.db.execute<MergeRow>(sql`
-    with winners as materialized (${winnersOf(slot, settings)}),
+    with winners as materialized (${winnersOf(slot, settings, sumRows)}),
     inserted as (
       insert into warehouse.invoices (created_on, venue_key, invoice_id, load_id, synced_on, ${values()})
       select created_on, venue_key, invoice_id, ${loadId}::integer, ${syncedOn}::date, ${values()}
@@ -176,7 +181,8 @@ export async function insertNew({
       group by created_on, venue_key
     ),
     ${recordNet(loadId)}
-    select (select count(*) from winners) as inserted, 0 as corrected, 0 as unchanged, ${changedPartitions()} as partitions`);
+    select count(*) as keys, count(*) as inserted, 0 as corrected, 0 as unchanged, ${changedPartitions()} as partitions
+    from winners`);
   return readReport(result.rows);
 }
 
@@ -193,9 +199,13 @@ export async function mergeRetried(
 async function mergeByKey(
   options: Omit<MergeOptions, "rows"> & { readonly statedBy?: number; readonly selection?: Selection },
 ): Promise<MergeReport> {
-  const { tx, slot, loadId, syncedOn, settings, selection, statedBy = loadId } = options;
+  const { tx, slot, loadId, syncedOn, settings, sumRows, selection, statedBy = loadId } = options;
+  const winners =
+    selection === undefined
+      ? winnersOf(slot, settings, sumRows)
+      : retriedWinnersOf(slot, settings, selection);
   const result = await tx.db.execute<MergeRow>(sql`
-    with winners as (${selection === undefined ? winnersOf(slot, settings) : retriedWinnersOf(slot, settings, selection)}),
+    with winners as (${winners}),
     merged as (
       insert into warehouse.invoices as stored
         (created_on, venue_key, invoice_id, load_id, synced_on, ${values()})
@@ -229,7 +239,8 @@ async function mergeByKey(
       where differs and not is_new
     ),
     ${recordNet(loadId)}
-    select count(*) filter (where is_new) as inserted,
+    select ${sumRows === true ? sql`(select count(*) from winners)` : sql`null`} as keys,
+           count(*) filter (where is_new) as inserted,
            count(*) filter (where differs and not is_new) as corrected,
            count(*) filter (where not differs) as unchanged,
            ${changedPartitions()} as partitions
@@ -241,16 +252,41 @@ async function mergeByKey(
  * The lines by key; of two with one key only the later. The order of the lines is that of `ctid`, because
  * staging was truncated in this transaction, so COPY appended to an empty file.
  */
-function winnersOf(slot: number, settings: Settings): SQL {
-  return sql`
-      select distinct on (created_on, venue_key, invoice_id) created_on, venue_key, invoice_id, ${values()}
-      from (
+function winnersOf(slot: number, settings: Settings, sumRows = false): SQL {
+  const lines = sql`
         select ${createdOnSql(sql`s.datetime_created`, settings)} as created_on, v.venue_key, s.invoice_id,
                ${stagedValues()}, s.ctid as line
         from ${stagingTable(slot)} s
-        join warehouse.venues v on v.venue_id = s.venue_id
-      ) lines
+        join warehouse.venues v on v.venue_id = s.venue_id`;
+  if (sumRows) {
+    return sql`
+      select created_on, venue_key, invoice_id, ${addedValues()}
+      from (${lines}) lines
+      group by created_on, venue_key, invoice_id
+      order by created_on, venue_key, invoice_id`;
+  }
+  return sql`
+      select distinct on (created_on, venue_key, invoice_id) created_on, venue_key, invoice_id, ${values()}
+      from (${lines}) lines
       order by created_on, venue_key, invoice_id, line desc`;
+}
+
+/** What the lines of one key come to when they are added. */
+const ADDED: Readonly<Record<keyof typeof VALUES, (value: SQL) => SQL>> = {
+  datetime_created: (value) => sql`min(${value})`,
+  total: (value) => sql`sum(${value})`,
+};
+
+function addedValues(): SQL {
+  const items = COLUMNS.filter(isValue).map((column) => {
+    const value = sql`${sql.identifier(VALUES[column])}`;
+    return sql`${ADDED[column](value)} as ${value}`;
+  });
+  return sql.join(items, sql`, `);
+}
+
+function isValue(column: Column): column is keyof typeof VALUES {
+  return column in VALUES;
 }
 
 /** The same of a drop that is in already: those lines that are read again, and that no later line replaces. */
@@ -324,6 +360,7 @@ export function changedPartitions(): SQL {
 }
 
 interface MergeRow extends Record<string, unknown> {
+  readonly keys: string | null;
   readonly inserted: string;
   readonly corrected: string;
   readonly unchanged: string;
@@ -334,6 +371,7 @@ function readReport(rows: readonly MergeRow[]): MergeReport {
   const [row] = rows;
   if (row === undefined) throw new Error("an aggregate returned no row");
   return {
+    keys: row.keys === null ? undefined : Number(row.keys),
     inserted: Number(row.inserted),
     corrected: Number(row.corrected),
     unchanged: Number(row.unchanged),

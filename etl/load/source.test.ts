@@ -1,6 +1,7 @@
 /** What a load does with a source: the ledger keeps which one it was, and it decides about dates and limits. */
 import { createHash } from "node:crypto";
 import { utimesSync } from "node:fs";
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { createTestDatabase } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
@@ -8,6 +9,7 @@ import type { Form } from "../drop/form.ts";
 import { FILE_DATE } from "../drop/name.ts";
 import type { FileSource } from "../sources/source.ts";
 import { invoiceId, writeDrop } from "../testing/lines.ts";
+import { disagreements } from "../testing/warehouse.ts";
 import { loadDrop } from "./load.ts";
 
 /** The form of the drop format. */
@@ -148,3 +150,89 @@ test("of a drop whose rows are added up no line may be rejected, whatever the lo
   expect(report.error?.message).not.toContain("--max-rejects");
   expect(await warehouse.query("select from warehouse.invoices")).toEqual([]);
 });
+
+/** The sum of lines by invoice, date and venue; the time is the earliest. */
+function addUp(lines: readonly Line[]): readonly Line[] {
+  const sums = new Map<string, Line>();
+  for (const one of lines) {
+    const key = `${one.venue} ${one.id} ${one.created.slice(0, 10)}`;
+    const known = sums.get(key);
+    sums.set(key, {
+      ...one,
+      cents: one.cents + (known?.cents ?? 0),
+      created: known !== undefined && known.created < one.created ? known.created : one.created,
+    });
+  }
+  return [...sums.values()];
+}
+
+interface Line {
+  readonly venue: string;
+  readonly id: number;
+  readonly created: string;
+  readonly cents: number;
+}
+
+const anyLine: fc.Arbitrary<Line> = fc.record({
+  venue: fc.constantFrom("v1", "v2"),
+  id: fc.integer({ min: 1, max: 12 }),
+  created: fc
+    .tuple(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 10, max: 23 }))
+    .map(([day, hour]) => `2026-01-0${day}T${hour}:00:00`),
+  cents: fc.integer({ min: -50_000, max: 50_000 }),
+});
+
+const textOf = ({ venue, id, created, cents }: Line) =>
+  `${venue},${invoiceId(id)},${created},${(cents / 100).toFixed(2)}`;
+
+test("rows of one key are added, wherever they stand, in any drop, as adding them up beforehand would", async () => {
+  const drops = fc.sample(fc.array(anyLine, { minLength: 1, maxLength: 60 }), { numRuns: 25, seed: 7 });
+  const [summing, summed] = [await createTestDatabase(), await createTestDatabase()];
+  const folder = makeFolder();
+  const source = sourceOf("one", { form: { ...FORM, sumRows: true } });
+  for (const [index, lines] of drops.entries()) {
+    const sums = addUp(lines);
+    const name = `drop${index}_2026-01-${String(5 + (index % 7)).padStart(2, "0")}.csv`;
+    const path = writeDrop(folder, name, lines.map(textOf));
+    const { rows } = await loadDrop({ ...summing, path, source });
+    const other = await loadDrop({ ...summed, path: writeDrop(folder, name, sums.map(textOf)) });
+    expect(rows).toEqual({ ...other.rows, read: lines.length, summed: lines.length - sums.length });
+  }
+  const invoices = `select created_on::text, venue_id, invoice_id, load_id, synced_on::text, created_at::text, total
+                    from warehouse.invoices join warehouse.venues using (venue_key) order by 1, 2, 3`;
+  expect(await summing.query(invoices)).toEqual(await summed.query(invoices));
+  expect(await disagreements(summing)).toEqual([]);
+});
+
+test("rows of one invoice that add up to more than a total can be fail the load, with the remedy", async () => {
+  const warehouse = await createTestDatabase();
+  const large = `v1,${invoiceId(1)},2026-01-01,999999999999.99`;
+  const path = writeDrop(makeFolder(), "a_2026-01-02.csv", [large, large]);
+  const report = await loadDrop({
+    ...warehouse,
+    path,
+    source: sourceOf("one", { form: { ...FORM, sumRows: true } }),
+  });
+  expect(report).toMatchObject({
+    outcome: "failed",
+    error: { message: expect.stringContaining("is that of a single invoice") },
+  });
+  expect(await warehouse.query("select from warehouse.invoices")).toEqual([]);
+});
+
+test.each([true, false])(
+  "records that the source leaves out are counted, and not read (careful: %s)",
+  async (careful) => {
+    const warehouse = await createTestDatabase();
+    const lines = [line(1), `${line(2)},`, line(3).replace("v1", "void"), line(4).replace("v1", "void")];
+    const form: Form = { ...FORM, conditions: [{ column: 1, values: ["void"], effect: "skip" }] };
+    const path = writeDrop(makeFolder(), "a_2026-01-02.csv", lines);
+    expect(await loadDrop({ ...warehouse, path, careful, source: sourceOf("one", { form }) })).toMatchObject({
+      outcome: "loaded",
+      rows: { read: 2, inserted: 2, skipped: 2, rejected: 0 },
+    });
+    expect(await warehouse.query("select read, skipped from reports.load_history")).toEqual([
+      { read: "2", skipped: "2" },
+    ]);
+  },
+);

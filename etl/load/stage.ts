@@ -75,7 +75,9 @@ export interface Staged {
   readonly rows: number;
   /** Lines that are in quarantine now. */
   readonly rejected: number;
-  /** Those, by reason. */
+  /** Records that the source leaves out. */
+  readonly skipped: number;
+  /** The rejected lines, by reason. */
   readonly reasons: readonly ReasonSummary[];
   /** Sum of the sizes of their totals, as far as they can be read, in cents. */
   readonly rejectedMoney: bigint;
@@ -121,7 +123,7 @@ export async function stageDrop(task: LoadTask, slot: number): Promise<Staged> {
     end = { sha256: null, refusal: refuseFull(full, quarantineBytes) };
   }
   if (end === undefined) throw new Error("the reader ended without an end event");
-  return { rows, rejected, reasons, rejectedMoney: target.reasons.money, ...end };
+  return { rows, rejected, skipped: target.skipped, reasons, rejectedMoney: target.reasons.money, ...end };
 }
 
 /** Where rows and rejects go, and what was written so far. */
@@ -133,6 +135,7 @@ interface Target {
   copy: Copy | undefined;
   rows: number;
   rejected: number;
+  skipped: number;
   readonly reasons: Reasons;
   /** Rejects that are not written yet, and their size. */
   held: Reject[];
@@ -142,7 +145,7 @@ interface Target {
 }
 
 function createTarget(task: LoadTask, slot: number): Target {
-  const counts = { rows: 0, rejected: 0, heldBytes: 0, quarantined: 0 };
+  const counts = { rows: 0, rejected: 0, skipped: 0, heldBytes: 0, quarantined: 0 };
   return {
     task,
     slot,
@@ -166,6 +169,7 @@ async function writeRows(target: Target, event: RowsEvent): Promise<void> {
   }
   target.rows += rows;
   target.rejected += rejects.length;
+  target.skipped += event.skipped;
   for (const reject of rejects) {
     addReject(target.reasons, reject);
     target.heldBytes += sizeOfReject(reject);

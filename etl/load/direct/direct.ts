@@ -79,10 +79,10 @@ async function readAndInsert(
     await writer.background.end();
   }
   const { inserted, partitions, underTwoKeys } = writer;
-  const { rejected } = reader;
+  const { rejected, skipped } = reader;
   const read = countRead(reader);
   const superseded = read - rejected - inserted;
-  const rows = { ...NO_LINES, read, inserted, superseded, rejected };
+  const rows = { ...NO_LINES, read, inserted, superseded, rejected, skipped };
   const names = [...partitions].sort(([, a], [, b]) => (a < b ? -1 : 1)).map(([name]) => name);
   const reasons = await summariseReasons(reader.reasons, task);
   const suspicious = findSuspicions(reasons, { rejected: reader.reasons.money, taken: reader.money });

@@ -38,6 +38,8 @@ export interface Reader {
   taken: number;
   readonly odd: OddLines;
   rejected: number;
+  /** Records that the source leaves out. */
+  skipped: number;
   readonly reasons: Reasons;
   /** Sum of the sizes of the totals that are taken, in cents. */
   money: bigint;
@@ -60,6 +62,7 @@ export function createReader(task: LoadTask, writer: Writer, chunks: Chunks): Re
     taken: 0,
     odd: { rows: [], unprepared: 0 },
     rejected: 0,
+    skipped: 0,
     reasons: startReasons(),
     money: 0n,
     rejects: [],
@@ -115,8 +118,9 @@ async function isSuspicious({ task, writer, reasons, money }: Reader): Promise<b
   return findSuspicions(summaries, { rejected: reasons.money, taken: money }).length > 0;
 }
 
-async function takeRows(reader: Reader, { copy: rows, rejects }: RowsEvent): Promise<void> {
+async function takeRows(reader: Reader, { copy: rows, rejects, skipped }: RowsEvent): Promise<void> {
   const { task, writer, layout } = reader;
+  reader.skipped += skipped;
   const { texts } = writer.maps;
   const onOdd = (row: Buffer) => {
     reader.money += sizeOfTotal(row, layout);
