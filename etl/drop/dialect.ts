@@ -68,6 +68,8 @@ export function readSeparator(line: string): Delimiter | undefined {
   return /^sep=([,;\t|])$/i.exec(line)?.[1] as Delimiter | undefined;
 }
 
+const OTHER_COLUMNS = "A file with other columns needs a source: rollbook inspect --suggest FILE";
+
 /** The dialect of a drop whose lines, as far as they are looked at, hold no header. */
 export function dialectWithoutHeader(
   delimiter: Delimiter | undefined,
@@ -75,7 +77,7 @@ export function dialectWithoutHeader(
   if (delimiter !== undefined) return { kind: "dialect", dialect: withoutHeader(delimiter) };
   const message =
     `none of the first ${HEAD_LINES} lines has four cells or the names ${COLUMNS.join(", ")}, ` +
-    "divided by commas, semicolons, tabs or |: is this a file of invoices?";
+    `divided by commas, semicolons, tabs or |: is this a file of invoices? ${OTHER_COLUMNS}`;
   return { kind: "refused", code: "bad_header", message };
 }
 
@@ -145,6 +147,6 @@ function explainHeader(missing: readonly Column[], repeated: readonly Column[]):
   ];
   return (
     `the header ${faults.join(" and ")}: name each of ${COLUMNS.join(", ")} once, ` +
-    "divided by commas, semicolons, tabs or |, or leave the header out"
+    `divided by commas, semicolons, tabs or |, or leave the header out. ${OTHER_COLUMNS}`
   );
 }

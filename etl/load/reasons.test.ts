@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
-import { invoiceId } from "../testing/lines.ts";
+import type { Form } from "../drop/form.ts";
+import { invoiceId, writeDrop } from "../testing/lines.ts";
 import { loadDrop } from "./load.ts";
 import { describeReason } from "./reasons.ts";
 import type { LoadReport } from "./report.ts";
@@ -110,6 +111,35 @@ describe("the remedy follows from what most cells look like", () => {
     expect(sentences.join()).toContain("bad_total");
     expect(sentences.join()).not.toContain("--decimal-comma");
   });
+});
+
+test("of a source the remedy names its keys, and the forms that it says", async () => {
+  const warehouse = await createTestDatabase();
+  const folder = makeFolder();
+  const form: Form = {
+    skip: 0,
+    header: false,
+    venueId: { column: 1 },
+    invoiceId: { column: 2 },
+    created: { columns: [3], format: "dd/MM/yyyy" },
+    total: { columns: [4] },
+    conditions: [],
+    sumRows: false,
+  };
+  const source = { name: "till", sha256: Buffer.alloc(32), form };
+  const lines = ["05/10/2026;12,50", "2026-10-05;1.00", "06/10/2026;2.00"].map(
+    (rest, index) => `v;${invoiceId(index)};${rest}`,
+  );
+  const path = writeDrop(folder, "a_2026-10-05.csv", lines);
+  const { reasons } = await loadDrop({ ...warehouse, path, source, maxRejects: 1 });
+  expect(reasons.map(({ reason, remedy }) => [reason, remedy])).toEqual([
+    ["bad_timestamp", "times are read by the format dd/MM/yyyy of source till"],
+    ["bad_total", 'if the comma is the decimal mark: total: {decimal: ","} in source till'],
+    [
+      "created_after_sync",
+      "1 line created on 2026-10-06, after the sync date 2026-10-05 (zone UTC): is the name a business day or a UTC date? sync_slack: 1 in source till",
+    ],
+  ]);
 });
 
 describe("lines that were created after the sync date", () => {

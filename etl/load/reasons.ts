@@ -109,12 +109,12 @@ async function readDates({ times }: Counted, task: LoadTask): Promise<readonly [
 
 /** Asks whether the sync date is the right one for lines that were created after it. */
 function explainDates(count: number, [first, last]: readonly [string, string], task: LoadTask): string {
-  const { syncedOn, settings } = task;
+  const { syncedOn, settings, source } = task;
   const lines = `${count} ${count === 1 ? "line" : "lines"} created on ${first}${first === last ? "" : ` to ${last}`}`;
   const after = `${lines}, after the sync date ${syncedOn} (zone ${settings.timeZone})`;
   const days = toDay(last) - toDay(syncedOn);
   return days <= MOST_SLACK
-    ? `${after}: is the name a business day or a UTC date? --sync-slack ${days}`
+    ? `${after}: is the name a business day or a UTC date? ${source === undefined ? `--sync-slack ${days}` : `sync_slack: ${days} in source ${source.name}`}`
     : `${after}: is the sync date right? --synced-on gives another`;
 }
 
