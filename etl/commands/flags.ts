@@ -3,6 +3,7 @@ import { InvalidArgumentError, Option } from "commander";
 import { FILE_DATE } from "../drop/name.ts";
 import { printable } from "../escape.ts";
 import type { RejectLimit } from "../load/task.ts";
+import { readRejectLimit } from "../sources/reject_limit.ts";
 import { type Context, usageError } from "./context.ts";
 
 export const jsonOption = () => new Option("--json", "one JSON object per line, for programs");
@@ -72,9 +73,8 @@ export function parseTimeOfDay(text: string): string {
 
 /** A share between 0 and 1, and after a plus a number of lines. */
 export function parseRejectLimit(text: string): RejectLimit {
-  const match = /^(\d*\.?\d+|\d+\.)(?:\+(\d{1,9}))?$/.exec(text);
-  const limit = { share: Number(match?.[1] ?? Number.NaN), lines: Number(match?.[2] ?? 0) };
-  if (!(limit.share >= 0 && limit.share <= 1)) {
+  const limit = readRejectLimit(text);
+  if (limit === undefined) {
     throw new InvalidArgumentError(
       "Give a number from 0 to 1, for example 0.01 for one percent, or 0.01+3 for three lines in any case.",
     );

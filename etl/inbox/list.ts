@@ -6,10 +6,9 @@ import { basename, join, relative } from "node:path";
 import { errorState, RollbookError } from "../../db/errors.ts";
 import { type FileState, isSameFile } from "../drop/file.ts";
 import { readDropName } from "../drop/name.ts";
+import { ARCHIVE, REJECTED } from "../drop/place.ts";
 
-/** Folders in the inbox for the drops that are done. */
-export const ARCHIVE = "archive";
-export const REJECTED = "rejected";
+export { ARCHIVE, REJECTED };
 
 export interface InboxFile extends FileState {
   readonly name: string;
