@@ -1,0 +1,78 @@
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { defaultSources, findPlaces, inboxBeside, pathsOf } from "./place.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "rollbook-place-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+test("the sources of an inbox lie beside it", () => {
+  expect(defaultSources("/srv/rollbook/inbox")).toBe("/srv/rollbook/sources");
+  expect(defaultSources("/srv/rollbook/inbox/")).toBe("/srv/rollbook/sources");
+});
+
+describe("a file in its inbox is known by", () => {
+  test.each([
+    ["its name", "/in/a.csv", ["a.csv"]],
+    ["its folders", "/in/x/y/a.csv", ["x/y/a.csv"]],
+    ["its folders in archive/", "/in/archive/x/a.csv", ["x/a.csv"]],
+    ["its folders in rejected/", "/in/rejected/a.csv", ["a.csv"]],
+    ["folders of these names elsewhere", "/in/x/archive/a.csv", ["x/archive/a.csv"]],
+    ["a name that only begins with theirs", "/in/archived/a.csv", ["archived/a.csv"]],
+    ["a name with two dots in front", "/in/..a.csv", ["..a.csv"]],
+  ])("%s", (_, path, paths) => {
+    expect(pathsOf({ path, inbox: "/in" })).toEqual(paths);
+  });
+});
+
+test("a file without inbox is known by its path and all ends of it", () => {
+  const paths = ["/x/y/a.csv", "x/y/a.csv", "y/a.csv", "a.csv"];
+  expect(pathsOf({ path: "/x/y/a.csv" })).toEqual(paths);
+  expect(pathsOf({ path: "/x/y/a.csv", inbox: "/z" })).toEqual(paths);
+});
+
+describe("the inbox of a file is the folder beside the sources", () => {
+  test.each([
+    ["in which it lies", "/srv/inbox/a.csv", "/srv/inbox"],
+    ["below which it lies", "/srv/inbox/archive/x/a.csv", "/srv/inbox"],
+    ["and not the folder of both", "/srv/a.csv", undefined],
+    ["and not the sources themselves", "/srv/sources/a.csv", undefined],
+    ["and none elsewhere", "/other/inbox/a.csv", undefined],
+  ])("%s", (_, file, inbox) => {
+    expect(inboxBeside({ file, sources: "/srv/sources" })).toBe(inbox);
+  });
+});
+
+describe("the places of a file that is named by itself are", () => {
+  test("as they were named", async () => {
+    const named = { file: "/srv/inbox/a.csv", sources: "/s", inbox: "/i" };
+    expect(await findPlaces(named)).toEqual({ sources: "/s", inbox: "/i" });
+  });
+
+  test("the sources that were named, and the inbox beside them", async () => {
+    const named = { file: "/srv/inbox/x/a.csv", sources: "/srv/sources" };
+    expect(await findPlaces(named)).toEqual({ sources: "/srv/sources", inbox: "/srv/inbox" });
+  });
+
+  test("the inbox that was named, and the sources beside it", async () => {
+    const named = { file: "/srv/inbox/x/a.csv", inbox: "/srv/inbox/x" };
+    expect(await findPlaces(named)).toEqual({ sources: "/srv/inbox/sources", inbox: "/srv/inbox/x" });
+  });
+
+  test("the nearest folder above it with sources beside it", async () => {
+    await mkdir(join(folder, "one/sources"), { recursive: true });
+    const places = { sources: join(folder, "one/sources"), inbox: join(folder, "one/inbox") };
+    expect(await findPlaces({ file: join(folder, "one/inbox/a.csv") })).toEqual(places);
+    expect(await findPlaces({ file: join(folder, "one/inbox/archive/x/a.csv") })).toEqual(places);
+  });
+
+  test("not the sources themselves", async () => {
+    await mkdir(join(folder, "two/sources"), { recursive: true });
+    const { inbox } = await findPlaces({ file: join(folder, "two/sources/a.csv") });
+    expect(inbox).not.toBe(join(folder, "two/sources"));
+  });
+});

@@ -1,0 +1,80 @@
+/** Where the sources of an inbox lie, and where a file lies in its inbox. */
+import { stat } from "node:fs/promises";
+import { dirname, join, relative, resolve, sep } from "node:path";
+import { ARCHIVE, REJECTED } from "../drop/place.ts";
+
+const SOURCES = "sources";
+
+/** The folder of the sources of an inbox where none is named. It need not be there. */
+export function defaultSources(inbox: string): string {
+  return join(dirname(resolve(inbox)), SOURCES);
+}
+
+/** The path of a file below a folder, with `/`; undefined for one that is not there. */
+function pathBelow(folder: string, file: string): string | undefined {
+  const path = relative(resolve(folder), resolve(file));
+  const isBelow = path !== "" && path !== ".." && !path.startsWith(`..${sep}`);
+  return isBelow ? path.split(sep).join("/") : undefined;
+}
+
+/**
+ * The paths by which globs and patterns know a file: below its inbox, where the folders of archive/ and rejected/ count as those of
+ * the inbox. Of a file without inbox, the whole path and every part that follows a `/`.
+ */
+export function pathsOf(options: {
+  readonly path: string;
+  readonly inbox?: string | undefined;
+}): readonly string[] {
+  const below = options.inbox === undefined ? undefined : pathBelow(options.inbox, options.path);
+  if (below !== undefined) return [below.replace(PLACE, "")];
+  const parts = resolve(options.path).split(sep);
+  return parts.map((_, index) => parts.slice(index).join("/"));
+}
+
+const PLACE = new RegExp(`^(?:${ARCHIVE}|${REJECTED})/`);
+
+/**
+ * The inbox of a file whose sources lie in a folder: the folder beside that one in which the file lies, at any depth. Undefined where
+ * there is none.
+ */
+export function inboxBeside(options: {
+  readonly file: string;
+  readonly sources: string;
+}): string | undefined {
+  const parent = dirname(resolve(options.sources));
+  const [first, ...rest] = pathBelow(parent, options.file)?.split("/") ?? [];
+  if (first === undefined || rest.length === 0) return undefined;
+  const inbox = join(parent, first);
+  return inbox === resolve(options.sources) ? undefined : inbox;
+}
+
+/** Where to look for the sources of a file, and its inbox, if it has one. */
+export interface Places {
+  readonly sources?: string | undefined;
+  readonly inbox?: string | undefined;
+}
+
+/**
+ * Finds them for a file that is named by itself, as for `load`. Without `sources` and `inbox`, the inbox is the nearest folder above the
+ * file that has a folder `sources` beside it.
+ */
+export async function findPlaces(options: {
+  readonly file: string;
+  /** As they were named. */
+  readonly sources?: string | undefined;
+  readonly inbox?: string | undefined;
+}): Promise<Places> {
+  const { file, sources, inbox } = options;
+  if (sources !== undefined) return { sources, inbox: inbox ?? inboxBeside({ file, sources }) };
+  if (inbox !== undefined) return { sources: defaultSources(inbox), inbox };
+  for (let folder = dirname(resolve(file)); folder !== dirname(folder); folder = dirname(folder)) {
+    const beside = defaultSources(folder);
+    if (beside !== folder && (await isFolder(beside))) return { sources: beside, inbox: folder };
+  }
+  return {};
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.isDirectory() === true;
+}
