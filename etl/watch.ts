@@ -26,6 +26,7 @@ import { leaveOpen } from "./inbox/ready.ts";
 import { readReasons } from "./inbox/rejection.ts";
 import { followSettling } from "./inbox/settle.ts";
 import type { LoadReport } from "./load/report.ts";
+import type { Source } from "./sources/source.ts";
 
 /** After a failure a file's next try waits twice as long, up to this. */
 const LONGEST_WAIT_MS = 300_000;
@@ -67,6 +68,8 @@ export interface WatchOptions {
   readonly inbox: string;
   /** Also the folders below; default false. */
   readonly recursive?: boolean | undefined;
+  /** Which read its files; default none. */
+  readonly sources?: readonly Source[] | undefined;
   /** The longest time between two looks. */
   readonly intervalMs: number;
   /** How long a file must stand still before it is taken. */
@@ -156,8 +159,8 @@ interface Stuck {
   readonly until: number;
 }
 
-async function look({ inbox, recursive, teller }: Watch): Promise<readonly InboxFile[]> {
-  const { files, left } = await listDrops(inbox, { recursive });
+async function look({ inbox, recursive, sources, teller }: Watch): Promise<readonly InboxFile[]> {
+  const { files, left } = await listDrops(inbox, { recursive, sources });
   teller.forgetGone([...files.map(({ path }) => ({ name: relative(inbox, path) })), ...left]);
   for (const one of left) teller.tell(one);
   return files;
@@ -168,7 +171,7 @@ async function look({ inbox, recursive, teller }: Watch): Promise<readonly Inbox
  * to the inbox.
  */
 async function lookBack(watch: Watch): Promise<void> {
-  const { archived, database, inbox, signal, onEvent } = watch;
+  const { archived, database, inbox, sources, signal, onEvent } = watch;
   const changed: InboxFile[] = [];
   for (const [path, { file, at }] of archived) {
     const now = await lookAt(path);
@@ -182,7 +185,7 @@ async function lookBack(watch: Watch): Promise<void> {
     onEvent?.({ kind: "not_as_loaded", finding });
   };
   try {
-    await checkFiles({ database, inbox, signal, onFinding }, changed, () => true);
+    await checkFiles({ database, inbox, sources, signal, onFinding }, changed, () => true);
   } catch (error) {
     // They are looked at again when the database is back.
     if (signal.aborted || !isAway(error)) throw error;

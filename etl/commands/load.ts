@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { RollbookError } from "../../db/errors.ts";
 import { requireOwner } from "../../db/roles/owner.ts";
 import { FILE_DATE, readDropName } from "../drop/name.ts";
+import { readBy } from "../load/read_by.ts";
 import { NO_LINES } from "../load/report.ts";
 import { startTally, type Tally } from "../load/tally.ts";
 import { note, writeJson, writeLine } from "../output.ts";
@@ -15,13 +16,14 @@ import { addLoadOptions, type LoadFlags } from "./load_flags.ts";
 import { withWarehouse } from "./open.ts";
 import { loadAndShow } from "./show_load.ts";
 import { refreshAndShow } from "./show_refresh.ts";
+import { type ChosenSources, chooseSources, inboxOption } from "./sources.ts";
 
 export function defineLoad(verb: Command, context: Context): void {
   const command = declareKind(verb, "works")
     .description(
       "Load CSV files of invoices (called drops), each in one transaction, then refresh the partitions they touched. A file that is in already changes nothing.",
     )
-    .argument("<file...>", ".csv or .csv.gz, with the sync date in the name")
+    .argument("<file...>", ".csv or .csv.gz, with the sync date in the name; with a source as it says")
     .option("--no-refresh", "leave the refresh to a later `rollbook refresh`; totals are exact all the same")
     .addOption(syncedOnOption())
     .option("--ignore-missing", "skip files that are not there")
@@ -34,6 +36,7 @@ export function defineLoad(verb: Command, context: Context): void {
       "load files that the ledger says are in, because their invoices were lost (docs/recovery.md); invoices that are still there do not change",
     );
   addLoadOptions(command)
+    .addOption(inboxOption())
     .addHelpText("after", "\nExample:\n  rollbook load invoices_2026-10-05.csv invoices_2026-10-06.csv.gz\n")
     .action(async (files: string[], flags: LoadFlags) => context.finish(await load(context, files, flags)));
 }
@@ -41,6 +44,7 @@ export function defineLoad(verb: Command, context: Context): void {
 async function load(context: Context, files: readonly string[], flags: LoadFlags): Promise<number> {
   const present = await presentFiles(context, files, flags);
   if (present.length === 0) return EXIT.done;
+  const chosen = await chooseSources(context, present, flags);
   const tally = startTally();
   try {
     return await withWarehouse(context, { create: true }, async (warehouse) => {
@@ -51,14 +55,17 @@ async function load(context: Context, files: readonly string[], flags: LoadFlags
           tally.passOver();
           continue;
         }
-        const report = await loadAndShow(context, warehouse, file, flags, {
-          number: index + 1,
-          of: present.length,
-        });
+        const report = await loadAndShow(
+          context,
+          warehouse,
+          file,
+          { ...flags, source: chosen.get(file) },
+          { number: index + 1, of: present.length },
+        );
         tally.add(report);
         if (report.error?.code === "connection") break;
       }
-      await showUntried(context, present.slice(tally.tried), flags);
+      await showUntried(context, present.slice(tally.tried), flags, chosen);
       if (flags.refresh) await refreshAndShow(context, warehouse, tally.touched, flags.json ?? false);
       if (!flags.json) await showRejects(context, tally);
       return EXIT[tally.outcome()];
@@ -66,22 +73,29 @@ async function load(context: Context, files: readonly string[], flags: LoadFlags
   } catch (error) {
     // The warehouse could not even be opened: programs still get an object per drop.
     if (tally.tried === 0 && error instanceof RollbookError && error.code === "connection") {
-      await showUntried(context, present, flags);
+      await showUntried(context, present, flags, chosen);
     }
     throw error;
   }
 }
 
 /** Drops that were not tried failed, too, for a program that waits for an object per drop. */
-async function showUntried(context: Context, files: readonly string[], flags: LoadFlags): Promise<void> {
+async function showUntried(
+  context: Context,
+  files: readonly string[],
+  flags: LoadFlags,
+  chosen: ChosenSources,
+): Promise<void> {
   if (files.length === 0) return;
   const message = "not tried: the database is out of reach. Load it again.";
   if (flags.json) {
     for (const file of files) {
-      const { syncedOn: given } = flags;
+      const source = chosen.get(file);
+      const given = flags.syncedOn ?? source?.syncedOn;
       const name = readDropName({
         fileName: basename(file),
         syncedOn: given === FILE_DATE ? undefined : given,
+        anyEnding: source !== undefined,
       });
       const syncedOn = name.kind === "named" ? name.syncedOn : null;
       await writeJson(context, {
@@ -89,7 +103,7 @@ async function showUntried(context: Context, files: readonly string[], flags: Lo
         outcome: "failed",
         loadId: null,
         syncedOn,
-        source: null,
+        source: readBy(source),
         rows: NO_LINES,
         reasons: [],
         suspicious: [],

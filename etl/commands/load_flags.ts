@@ -3,8 +3,9 @@ import { type Command, Option } from "commander";
 import { DEFAULT_REJECT_LIMIT } from "../load/quarantine.ts";
 import type { RejectLimit } from "../load/task.ts";
 import { jsonOption, parseRejectLimit, parseWhole } from "./flags.ts";
+import { type SourceFlags, sourcesOption } from "./sources.ts";
 
-export interface LoadFlags extends FormatFlags {
+export interface LoadFlags extends FormatFlags, SourceFlags {
   readonly refresh: boolean;
   readonly maxRejects: RejectLimit;
   readonly refuseSuspicious?: boolean;
@@ -29,7 +30,7 @@ export function addLoadOptions(command: Command): Command {
     "--refuse-suspicious",
     "reject a file whose rejected lines look like more than single bad lines: three or more and all of one reason, more than 1 % of the file's money, or lines of one day after the sync date",
   );
-  return addFormatOptions(command).addOption(jsonOption());
+  return addFormatOptions(command).addOption(sourcesOption()).addOption(jsonOption());
 }
 
 export interface FormatFlags {

@@ -7,6 +7,7 @@ import type { LoadReport } from "../load/report.ts";
 import { describeSuspicions } from "../load/suspicion.ts";
 import type { RejectLimit } from "../load/task.ts";
 import { note, writeJson, writeLine } from "../output.ts";
+import type { FileSource } from "../sources/source.ts";
 import { shorten } from "../terminal/format.ts";
 import { loadShare, startDescription } from "../terminal/load_progress.ts";
 import { describeReport, jsonReport } from "../terminal/load_report.ts";
@@ -20,7 +21,8 @@ export async function loadAndShow(
   context: Context,
   warehouse: Pick<Warehouse, "database" | "settings">,
   file: string,
-  flags: Omit<LoadFlags, "refresh"> & FileGuard,
+  flags: Omit<LoadFlags, "refresh" | "sources" | "inbox"> &
+    FileGuard & { readonly source?: FileSource | undefined },
   place: { readonly number: number; readonly of: number },
 ): Promise<LoadReport> {
   const report = { ...(await loadWithProgress(context, warehouse, file, flags, place)), file };
@@ -58,6 +60,7 @@ export async function loadWithProgress(
     readonly decimalComma?: boolean | undefined;
     readonly syncSlack?: number | undefined;
     readonly again?: boolean | undefined;
+    readonly source?: FileSource | undefined;
   },
   place: { readonly number: number; readonly of: number } = { number: 1, of: 1 },
 ): Promise<LoadReport> {
@@ -71,6 +74,7 @@ export async function loadWithProgress(
     follow: flags.follow,
     listed: flags.listed,
     syncedOn: flags.syncedOn,
+    source: flags.source,
     maxRejects: flags.maxRejects.share,
     maxRejectedLines: flags.maxRejects.lines,
     refuseSuspicious: flags.refuseSuspicious,

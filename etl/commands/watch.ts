@@ -13,8 +13,9 @@ import { addLoadOptions, type LoadFlags } from "./load_flags.ts";
 import { withWarehouse } from "./open.ts";
 import { loadAndShow, showLoad } from "./show_load.ts";
 import { refreshAndShow } from "./show_refresh.ts";
+import { readInboxSources } from "./sources.ts";
 
-interface WatchFlags extends Omit<LoadFlags, "refresh" | "ignoreMissing" | "follow"> {
+interface WatchFlags extends Omit<LoadFlags, "refresh" | "ignoreMissing" | "follow" | "inbox"> {
   readonly interval: number;
   readonly settle?: number;
   readonly once?: boolean;
@@ -24,7 +25,7 @@ interface WatchFlags extends Omit<LoadFlags, "refresh" | "ignoreMissing" | "foll
 export function defineWatch(verb: Command, context: Context): void {
   const command = declareKind(verb, "works")
     .description(
-      "Load files as they appear in a folder, oldest sync date first, and move them to its archive/, or to its rejected/ with a file NAME.reason.json beside them. A file counts as complete when its size and time stand still for --settle seconds; one named *.part waits until it is renamed, and one that a process has open for writing waits for its end, where that can be seen. What is no CSV file stays. A file that is written to after it was archived goes back to the folder, and is loaded again.",
+      "Load files as they appear in a folder, oldest sync date first, and move them to its archive/, or to its rejected/ with a file NAME.reason.json beside them. A file counts as complete when its size and time stand still for --settle seconds; one named *.part waits until it is renamed, and one that a process has open for writing waits for its end, where that can be seen. What is no CSV file, and read by no source, stays. Sources are read when it begins. A file that is written to after it was archived goes back to the folder, and is loaded again.",
     )
     .argument("<folder>", "the inbox")
     .option("--interval <seconds>", "longest time between two looks", parseWhole(1), 2)
@@ -40,6 +41,7 @@ export function defineWatch(verb: Command, context: Context): void {
 async function watch(context: Context, folder: string, flags: WatchFlags): Promise<number> {
   const settleMs = settleTimeMs(context, flags.settle);
   const inbox = await requireInbox(context, folder);
+  const sources = await readInboxSources(context, inbox, flags);
   return withWarehouse(context, { create: true }, async (warehouse) => {
     if (!flags.once) note(context, `watching ${printable(folder)}; Ctrl-C ends it`);
     const outcome = await watchInbox({
@@ -49,6 +51,7 @@ async function watch(context: Context, folder: string, flags: WatchFlags): Promi
       settleMs,
       once: flags.once,
       recursive: flags.recursive,
+      sources,
       signal: context.signal,
       load: async (file, place) => {
         const known =
@@ -56,7 +59,14 @@ async function watch(context: Context, folder: string, flags: WatchFlags): Promi
             ? await findLoadOfUndated({ ...warehouse, signal: context.signal }, file)
             : undefined;
         if (known !== undefined) return showLoad(context, known, flags);
-        return loadAndShow(context, warehouse, file.path, { ...flags, follow: false, listed: file }, place);
+        const { source } = file;
+        return loadAndShow(
+          context,
+          warehouse,
+          file.path,
+          { ...flags, follow: false, listed: file, source },
+          place,
+        );
       },
       refresh: (partitions) => refreshAndShow(context, warehouse, partitions, flags.json ?? false),
       onEvent: (event) => note(context, describeEvent(event)),

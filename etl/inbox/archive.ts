@@ -1,4 +1,5 @@
 /** Moves drops out of the inbox by what the ledger knows of them. Only after this is a drop done for good. */
+import { dirname, join } from "node:path";
 import { and, desc, eq, sql } from "drizzle-orm";
 import { type Database, withSession } from "../../db/client.ts";
 import { errorState, RollbookError } from "../../db/errors.ts";
@@ -7,6 +8,8 @@ import { hashDrop } from "../drop/file.ts";
 import { findSyncDate } from "../load/load.ts";
 import { enteredSource } from "../load/read_by.ts";
 import { type LoadReport, NO_LINES, type Refusal } from "../load/report.ts";
+import { chooseSource } from "../sources/choose.ts";
+import type { Source } from "../sources/source.ts";
 import { ARCHIVE, type InboxFile, lookAt, REJECTED, syncDateOf } from "./list.ts";
 import { placeOf, safeMirrorFolder } from "./mirror.ts";
 import { moveDrop } from "./move.ts";
@@ -35,8 +38,10 @@ export interface ArchiveOptions {
   readonly folder: string;
   /** Files in the inbox, in its rejected/ or in folders below: their paths begin with `folder` as it is given. */
   readonly files: readonly string[];
-  /** The sync date that they were loaded for, in place of those in their names, as a load takes it. */
+  /** The sync date that they were loaded for, in place of those that their sources or names say, as a load takes it. */
   readonly syncedOn?: string | undefined;
+  /** By which they were loaded; default none. */
+  readonly sources?: readonly Source[] | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called for each file, in their order. */
   readonly onReport: (report: ArchiveReport) => Promise<void>;
@@ -114,8 +119,14 @@ async function hashFile(options: ArchiveOptions, path: string): Promise<Hashed |
     // In rejected/ it may have another name, and the reason knows which date it was loaded for.
     const reason = placeOf(folder, path).place === REJECTED ? await findReason(path) : undefined;
     const fileName = reason?.file ?? file.name;
-    const given = await findSyncDate({ ...options, path });
-    const syncedOn = given ?? syncDateOf(fileName) ?? reason?.syncedOn ?? null;
+    const { sources = [] } = options;
+    const choice = chooseSource({ sources, path: join(dirname(path), fileName), inbox: folder });
+    if (choice.kind === "refused") {
+      return { ...stays, outcome: "unknown", error: { code: "configuration", message: choice.message } };
+    }
+    const source = choice.kind === "source" ? choice.source : undefined;
+    const given = await findSyncDate({ ...options, path, source });
+    const syncedOn = given ?? syncDateOf({ name: fileName, source }) ?? reason?.syncedOn ?? null;
     return { file, key: { fileName, sha256, syncedOn } };
   } catch (error) {
     if (signal?.aborted) throw error;
@@ -227,7 +238,7 @@ export function findLoadName(
 }
 
 /**
- * The load that took in the bytes of a file whose name holds no sync date: somebody gave the date
+ * The load that took in the bytes of a file for which neither source nor name says a sync date: somebody gave it
  * (`--synced-on`), and nobody is to be asked for it again.
  *
  * @returns undefined also when that cannot be found out: what is in the way meets the load, too, which says so
@@ -236,7 +247,7 @@ export async function findLoadOfUndated(
   options: { readonly database: Database; readonly signal?: AbortSignal | undefined },
   file: InboxFile,
 ): Promise<LoadReport | undefined> {
-  if (syncDateOf(file.name) !== undefined) return undefined;
+  if (syncDateOf(file) !== undefined) return undefined;
   const { path } = file;
   const started = performance.now();
   try {

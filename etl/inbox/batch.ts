@@ -1,11 +1,12 @@
 /** Cuts the drops that are ready into batches: each is loaded by one process. */
+import { FILE_DATE } from "../drop/name.ts";
 import { type InboxFile, syncDateOf } from "./list.ts";
 
 /** Drops that one process loads, one after the other. */
 export interface Batch {
   readonly files: readonly InboxFile[];
   readonly bytes: number;
-  /** Oldest and newest sync date; null where no name holds one. */
+  /** Oldest and newest sync date; null where neither a name nor a source says one. */
   readonly syncedFrom: string | null;
   readonly syncedTo: string | null;
 }
@@ -22,7 +23,7 @@ const LEAST_WEIGHT = 32_000_000;
 /**
  * Cuts files into at most `most` batches of similar weight, in their order.
  *
- * @param syncedOn the sync date of all of them, in place of those in their names
+ * @param syncedOn the sync date of all of them, in place of those that their sources or names say
  */
 export function cutBatches(files: readonly InboxFile[], most: number, syncedOn?: string): readonly Batch[] {
   const weights = files.map(({ bytes }) => Number(bytes) + FILE_WEIGHT);
@@ -40,7 +41,10 @@ export function cutBatches(files: readonly InboxFile[], most: number, syncedOn?:
 }
 
 function describeBatch(files: readonly InboxFile[], syncedOn: string | undefined): Batch {
-  const dates = files.map(({ name }) => syncedOn ?? syncDateOf(name)).filter((date) => date !== undefined);
+  // The zone in which a file's own date is its sync date is the warehouse's.
+  const dates = files
+    .map((file) => syncedOn ?? syncDateOf(file))
+    .filter((date) => date !== undefined && date !== FILE_DATE);
   return {
     files,
     bytes: files.reduce((sum, { bytes }) => sum + Number(bytes), 0),

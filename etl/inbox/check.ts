@@ -11,10 +11,12 @@ import { RollbookError } from "../../db/errors.ts";
 import { loads } from "../../db/schema.ts";
 import { hashDrop, readFileBytes } from "../drop/file.ts";
 import type { Refusal } from "../load/report.ts";
+import { chooseSource } from "../sources/choose.ts";
+import type { Source } from "../sources/source.ts";
 import { describe } from "./archive.ts";
 import { ARCHIVE, type InboxFile, isThere, type ListOptions, listInbox, lookAt, syncDateOf } from "./list.ts";
 import { safeMirrorFolder } from "./mirror.ts";
-import { loadNumberIn, moveDrop } from "./move.ts";
+import { endingOf, loadNumberIn, moveDrop } from "./move.ts";
 
 /** An archived file that is not as the ledger has it. */
 export interface Finding {
@@ -36,6 +38,8 @@ export interface CheckOptions {
   readonly database: Database;
   /** Path of the inbox. */
   readonly inbox: string;
+  /** By which its files are read; default none. */
+  readonly sources?: readonly Source[] | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onFinding: (finding: Finding) => Promise<void>;
 }
@@ -204,7 +208,12 @@ async function takeBack(options: CheckOptions, { path, name }: InboxFile): Promi
       }
       const load = await findOrigin(options, file, candidates);
       const folder = await safeMirrorFolder(inbox, path, "");
-      const movedTo = await moveDrop({ file, folder, loadId: null, name: nameInInbox(file, load) });
+      const movedTo = await moveDrop({
+        file,
+        folder,
+        loadId: null,
+        name: nameInInbox(options, folder, file, load),
+      });
       if (movedTo === undefined) continue;
       return await onFinding({ file: path, outcome: "returned", loadId: load?.loadId ?? null, movedTo });
     }
@@ -297,14 +306,36 @@ const LONGEST_DATED = 200;
 
 /**
  * The file's name before it was archived, so that it is loaded for the same sync date. A date that was given
- * for it (`--synced-on`) is put into the name.
+ * for it (`--synced-on`) is put into the name, unless a source says of which date it is.
  */
-function nameInInbox({ name: archived }: InboxFile, load: Candidate | undefined): string {
+function nameInInbox(
+  { inbox, sources = [] }: Pick<CheckOptions, "inbox" | "sources">,
+  folder: string,
+  { name: archived }: InboxFile,
+  load: Candidate | undefined,
+): string {
   if (load === undefined) return archived;
   const { fileName, syncedOn } = load;
-  if (syncDateOf(fileName) === syncedOn) return fileName;
-  const ending = /\.csv(\.gz)?$/i.exec(fileName)?.[0] ?? ".csv";
-  const dated = `${fileName.slice(0, -ending.length)}_${syncedOn}${ending}`;
-  const isUsable = syncDateOf(dated) === syncedOn && Buffer.byteLength(dated) <= LONGEST_DATED;
-  return isUsable ? dated : `returned_${syncedOn}${ending}`;
+  const read = (name: string) => {
+    const choice = chooseSource({ sources, path: join(folder, name), inbox });
+    const source = choice.kind === "source" ? choice.source : undefined;
+    return {
+      kind: choice.kind,
+      source: source?.name,
+      says: source?.syncedOn,
+      date: syncDateOf({ name, source }),
+    };
+  };
+  const before = read(fileName);
+  const isDecided = before.kind === "refused" || before.says !== undefined;
+  if (isDecided || before.date === syncedOn) return fileName;
+  const ending = endingOf(fileName);
+  const dated = `${fileName.slice(0, fileName.length - ending.length)}_${syncedOn}${ending}`;
+  const after = read(dated);
+  const isUsable =
+    after.source === before.source && after.date === syncedOn && Buffer.byteLength(dated) <= LONGEST_DATED;
+  if (isUsable) return dated;
+  return before.kind === "source" || !/^\.csv(\.gz)?$/i.test(ending)
+    ? fileName
+    : `returned_${syncedOn}${ending}`;
 }

@@ -1,6 +1,6 @@
 /** Finds the file of a drop that is loaded: the one with the bytes that the ledger has, whatever its name is now. */
 import { readdir, stat } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, join, relative, sep } from "node:path";
 import { RollbookError } from "../../db/errors.ts";
 import type { Load } from "../../db/schema.ts";
 import { hashDrop } from "../drop/file.ts";
@@ -13,7 +13,7 @@ export interface FoundFile {
 }
 
 /**
- * Finds it in a folder, in the archive/ of that folder, or at a path.
+ * Finds it in an inbox, at any depth, in its archive/ first; or at a path.
  *
  * @param options.place path of a file or a folder
  * @throws RollbookError `not_found`, or `file_unreadable` for a file that is given and cannot be read
@@ -30,26 +30,34 @@ export async function findDropFile(options: {
     if (await holds(options, { path: place, follow: true })) return { path: place, follow: true };
     throw notFound(drop, `${place} holds other bytes`);
   }
-  for (const folder of [join(place, ARCHIVE), place]) {
-    for (const path of await listCandidates(folder, drop)) {
-      const file = { path, follow: false };
-      if (await holds(options, file)) return file;
-    }
+  for (const path of await listCandidates(place, drop)) {
+    const file = { path, follow: false };
+    if (await holds(options, file)) return file;
   }
   throw notFound(drop, `neither ${place} nor its ${ARCHIVE}/ has it`);
 }
 
-/** Files of that size; that of the drop's name first. */
-async function listCandidates(folder: string, { fileName, bytes }: Load): Promise<readonly string[]> {
-  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+/** Files of that size: those in archive/ first, and that of the drop's name before others. */
+async function listCandidates(inbox: string, { fileName, bytes }: Load): Promise<readonly string[]> {
   const found: string[] = [];
-  for (const entry of entries) {
-    if (!entry.isFile()) continue;
-    const path = join(folder, entry.name);
+  for (const path of await listFiles(inbox)) {
     if ((await stat(path).catch(() => undefined))?.size === bytes) found.push(path);
   }
-  const isNamed = (path: string) => basename(path) === fileName;
-  return found.toSorted((a, b) => Number(isNamed(b)) - Number(isNamed(a)));
+  const isArchived = (path: string) => relative(inbox, path).startsWith(ARCHIVE + sep);
+  const rank = (path: string) => (isArchived(path) ? 2 : 0) + (basename(path) === fileName ? 1 : 0);
+  return found.toSorted((a, b) => rank(b) - rank(a));
+}
+
+/** All files below a folder. Links are not followed, and what cannot be read is left out. */
+async function listFiles(folder: string): Promise<readonly string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  const files: string[] = [];
+  for (const entry of entries) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) files.push(...(await listFiles(path)));
+    else if (entry.isFile()) files.push(path);
+  }
+  return files;
 }
 
 async function holds(

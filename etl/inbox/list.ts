@@ -5,14 +5,19 @@ import { lstat, readdir, realpath } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
 import { errorState, RollbookError } from "../../db/errors.ts";
 import { type FileState, isSameFile } from "../drop/file.ts";
-import { readDropName } from "../drop/name.ts";
+import { FILE_DATE, readDropName } from "../drop/name.ts";
 import { ARCHIVE, REJECTED } from "../drop/place.ts";
+import { chooseSource } from "../sources/choose.ts";
+import { mayReadIn } from "../sources/glob.ts";
+import type { FileSource, Source } from "../sources/source.ts";
 
 export { ARCHIVE, REJECTED };
 
 export interface InboxFile extends FileState {
   readonly name: string;
   readonly path: string;
+  /** What says how it is read; undefined: it is a file of the drop format, or nobody has asked yet. */
+  readonly source?: FileSource | undefined;
 }
 
 /** Names of hidden files, and of files that are still being written. */
@@ -40,16 +45,24 @@ export interface LeftFile {
     | "device"
     | "not_utf8"
     | "not_csv"
+    /** It lies in a folder, and no source reads it. */
+    | "no_source"
+    /** Several sources fit it, or a pattern of its source does not. */
+    | "refused"
     | "unreadable"
     /** A process is writing to it, or may go on to. */
     | "open";
   /** Who has it open, for people. */
   readonly writer?: string | undefined;
+  /** Why it is refused, with the remedy. */
+  readonly message?: string | undefined;
 }
 
 export interface ListOptions {
   /** Lists the folders below, too, but for hidden ones; default false. Links to folders are not followed. */
   readonly recursive?: boolean | undefined;
+  /** Folders in which a file of these may lie are listed, too; default none. */
+  readonly sources?: readonly Source[] | undefined;
 }
 
 /**
@@ -69,7 +82,7 @@ export async function listInbox(folder: string, options: ListOptions = {}): Prom
       const isPlace = below === "" && entry.isDirectory() && (name === ARCHIVE || name === REJECTED);
       if (UNFINISHED.test(name) || isPlace) continue;
       const isNamable = isUtf8(entry.name);
-      if (isNamable && entry.isDirectory() && options.recursive === true) {
+      if (isNamable && entry.isDirectory() && isListed(join(below, name), options)) {
         folders.push(join(below, name));
         continue;
       }
@@ -82,10 +95,24 @@ export async function listInbox(folder: string, options: ListOptions = {}): Prom
       if (found !== undefined) files.push(found);
     }
   }
-  const order = ({ name, path }: InboxFile) => `${syncDateOf(name) ?? "9999"} ${name} ${path}`;
-  const keyed = files.map((file) => ({ file, key: order(file) }));
+  return { files: sortByDate(files), left };
+}
+
+function isListed(folder: string, { recursive = false, sources = [] }: ListOptions): boolean {
+  return recursive || mayReadIn(sources, folder);
+}
+
+function sortByDate(files: readonly InboxFile[]): readonly InboxFile[] {
+  const keyed = files.map((file) => ({ file, key: `${orderDateOf(file)} ${file.name} ${file.path}` }));
   keyed.sort((one, other) => (one.key < other.key ? -1 : 1));
-  return { files: keyed.map(({ file }) => file), left };
+  return keyed.map(({ file }) => file);
+}
+
+/** For the order alone: the zone in which a file's date is its sync date is the warehouse's. */
+function orderDateOf(file: InboxFile): string {
+  const date = syncDateOf(file);
+  if (date !== FILE_DATE) return date ?? "9999";
+  return new Date(Number(file.modifiedNs / 1_000_000n)).toISOString().slice(0, 10);
 }
 
 /** @returns nothing when it is gone or a link by now, undefined when it cannot be read */
@@ -99,21 +126,31 @@ async function readSubfolder(folder: string, below: string): Promise<Dirent<Buff
   return entries === undefined && !(await isThere(path)) ? [] : entries;
 }
 
-/** The same for drops alone: a file whose name is no drop's is left, too. */
+/**
+ * The same for drops alone, each with its source. What is left, too: a file that no source reads, where its
+ * name is no drop's or it lies in a folder that is only listed for the sources; and one for which the choice of
+ * a source is refused.
+ */
 export async function listDrops(folder: string, options: ListOptions = {}): Promise<Inbox> {
   const { files, left } = await listInbox(folder, options);
-  const isDrop = ({ name }: InboxFile) => {
-    const drop = readDropName({ fileName: name });
-    return drop.kind === "named" || drop.code !== "not_csv";
-  };
-  const others = files.filter((file) => !isDrop(file));
-  return {
-    files: files.filter(isDrop),
-    left: [
-      ...left,
-      ...others.map(({ path }) => ({ name: relative(folder, path), reason: "not_csv" as const })),
-    ],
-  };
+  const { sources = [], recursive = false } = options;
+  const drops: InboxFile[] = [];
+  const others: LeftFile[] = [...left];
+  for (const file of files) {
+    const name = relative(folder, file.path);
+    const choice = chooseSource({ sources, path: file.path, inbox: folder });
+    if (choice.kind === "source") drops.push({ ...file, source: choice.source });
+    else if (choice.kind === "refused") others.push({ name, reason: "refused", message: choice.message });
+    else if (!recursive && name !== file.name) others.push({ name, reason: "no_source" });
+    else if (isDropName(file.name)) drops.push(file);
+    else others.push({ name, reason: "not_csv" });
+  }
+  return { files: sortByDate(drops), left: others };
+}
+
+function isDropName(fileName: string): boolean {
+  const drop = readDropName({ fileName });
+  return drop.kind === "named" || drop.code !== "not_csv";
 }
 
 function kindOf(entry: Dirent<Buffer>): LeftFile["reason"] {
@@ -123,9 +160,10 @@ function kindOf(entry: Dirent<Buffer>): LeftFile["reason"] {
   return entry.isSocket() ? "socket" : "device";
 }
 
-/** The sync date in the name of a drop, if the name has one. */
-export function syncDateOf(fileName: string): string | undefined {
-  const drop = readDropName({ fileName });
+/** The sync date of a drop: as its source says, which may be {@link FILE_DATE}, else as its name does, if it does. */
+export function syncDateOf({ name, source }: Pick<InboxFile, "name" | "source">): string | undefined {
+  if (source?.syncedOn !== undefined) return source.syncedOn;
+  const drop = readDropName({ fileName: name, anyEnding: source !== undefined });
   return drop.kind === "named" ? drop.syncedOn : undefined;
 }
 

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { makeFolder, makeFolderElsewhere } from "../../db/testing/folder.ts";
 import { writeDrop } from "../testing/lines.ts";
 import { lookAt } from "./list.ts";
-import { moveDrop, moveFile } from "./move.ts";
+import { endingOf, loadNumberIn, moveDrop, moveFile } from "./move.ts";
 import { findReason, type Reason, reasonPath, unknownReason } from "./rejection.ts";
 
 function filesIn(folder: string): string[] {
@@ -95,4 +95,23 @@ test("what was edited by hand so that it is no reason any more counts as none", 
     writeFileSync(reasonPath(path), text);
     expect(await findReason(path)).toBeUndefined();
   }
+});
+
+test.each([
+  ["a.csv", ".csv", "a.load-7.csv"],
+  ["a.csv.gz", ".csv.gz", "a.load-7.csv.gz"],
+  ["a.TXT", ".TXT", "a.load-7.TXT"],
+  ["a.txt.gz", ".txt.gz", "a.load-7.txt.gz"],
+  ["a_2026.10.05.gz", ".gz", "a_2026.10.05.load-7.gz"],
+  ["a", "", "a.load-7"],
+])("%s gets the load's number before its ending, and is known by it", async (name, ending, numbered) => {
+  const folder = makeFolder();
+  const place = join(folder, "archive");
+  mkdirSync(place);
+  writeFileSync(join(place, name), "first");
+  const path = writeDrop(folder, name, ["second"]);
+  expect(endingOf(name)).toBe(ending);
+  expect(await moveFile({ path, folder: place, loadId: 7 })).toBe(join(place, numbered));
+  expect(loadNumberIn(numbered)).toBe(7);
+  expect(loadNumberIn(name)).toBeNull();
 });

@@ -107,8 +107,7 @@ const NAME_BYTES = 255;
 function nameFor(options: Destination & { readonly path: string }, attempt: number): string {
   const { loadId, reason } = options;
   const base = options.name ?? basename(options.path);
-  // `.csv.gz` is one ending. A long one is not kept as an ending: it must be possible to shorten the name.
-  const ending = /(\.csv)?(\.[^.]{0,16})?$/iu.exec(base)?.[0] ?? "";
+  const ending = endingOf(base);
   const stem = base.slice(0, base.length - ending.length);
   const number = attempt === 0 || loadId === null ? "" : `.load-${loadId}`;
   const again = attempt > 1 || (attempt === 1 && loadId === null) ? `.${attempt + 1}` : "";
@@ -117,9 +116,19 @@ function nameFor(options: Destination & { readonly path: string }, attempt: numb
   return `${cutTo(stem, room)}${rest}`;
 }
 
+/**
+ * The ending of a file's name; `.csv.gz` and `.txt.gz` are one. A long one is none: it must be possible to
+ * shorten the name.
+ */
+export function endingOf(name: string): string {
+  return /(?:(?:\.[a-z][^.]{0,15})?\.gz|(?:\.csv)?\.[^.]{0,16})?$/iu.exec(name)?.[0] ?? "";
+}
+
+const NUMBERED = /\.load-(\d{1,9})(?:\.\d+)?(?:(?:\.[a-z][^.]{0,15})?\.gz|(?:\.csv)?\.[^.]{0,16})?$/iu;
+
 /** The number of a load in the name of an archived file; null where there is none. */
 export function loadNumberIn(name: string): number | null {
-  const [, digits] = /\.load-(\d{1,9})(?:\.\d+)?\.csv(?:\.gz)?$/i.exec(name) ?? [];
+  const [, digits] = NUMBERED.exec(name) ?? [];
   return digits === undefined ? null : Number(digits);
 }
 

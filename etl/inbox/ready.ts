@@ -3,14 +3,15 @@ import { constants } from "node:fs";
 import { access } from "node:fs/promises";
 import { relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Source } from "../sources/source.ts";
 import { tellOnce } from "./left.ts";
 import { type InboxFile, isUntouched, type LeftFile, listDrops } from "./list.ts";
 import { followSettling } from "./settle.ts";
 import { findWriters } from "./writers.ts";
 
 /**
- * Finds the drops that are ready: they stand still, are named as drops are, are readable, and no process that
- * can be seen has them open for writing. It looks for as long as a file must stand still, and goes on for
+ * Finds the drops that are ready: they stand still, are named as drops are or read by a source, are readable,
+ * and no process that can be seen has them open for writing. It looks for as long as a file must stand still, and goes on for
  * `waitMs` while nothing is ready. A file that still grows does not hold up the others.
  *
  * @param options.intervalMs the longest time between two looks
@@ -22,6 +23,7 @@ export async function findReadyDrops(options: {
   readonly folder: string;
   /** Also the folders below; default false. */
   readonly recursive?: boolean | undefined;
+  readonly sources?: readonly Source[] | undefined;
   readonly waitMs: number;
   readonly intervalMs: number;
   readonly settleMs: number;

@@ -61,6 +61,16 @@ export interface DecisionReport {
   readonly error?: Refusal;
 }
 
+/** A rejected drop as it was in the inbox. */
+export interface Rejected {
+  /** The file as it was listed, and no other. */
+  readonly file: InboxFile;
+  /** The path that it had in the inbox. */
+  readonly inboxPath: string;
+  /** For which it was rejected, if that is known. */
+  readonly syncedOn: string | undefined;
+}
+
 export interface RejectedFile {
   readonly inbox: string;
   /** The drop in the inbox's rejected/, or in a folder below: the path begins with `inbox`. */
@@ -107,21 +117,22 @@ export async function returnRejected({ inbox, path }: RejectedFile): Promise<Dec
  * Loads a rejected drop with the share of rejects that the caller allows, and archives it. If it is rejected
  * for another reason, it stays, with that reason beside it.
  *
- * @param options.load loads the file as it was listed, and no other; for the given sync date, or for that of
- *   its name
+ * @param options.load loads the file as it was listed, and no other
  */
 export async function loadRejected(
   options: RejectedFile & {
     readonly warehouse: Warehouse;
     readonly signal?: AbortSignal | undefined;
-    readonly load: (file: InboxFile, syncedOn: string | undefined) => Promise<LoadReport>;
+    readonly load: (rejected: Rejected) => Promise<LoadReport>;
   },
 ): Promise<DecisionReport> {
   const { inbox, path, warehouse, signal } = options;
   const file = await lookAt(path);
   if (file === undefined) return findLoaded(options);
   const reason = await findReason(path);
-  const { outcome, loadId, error } = await options.load(file, reason?.syncedOn ?? undefined);
+  const inboxPath = join(mirrorFolder(inbox, path, ""), basename(reason?.file ?? path));
+  const syncedOn = reason?.syncedOn ?? undefined;
+  const { outcome, loadId, error } = await options.load({ file, inboxPath, syncedOn });
   const report = { file: path, decision: "load", outcome, loadId, movedTo: null } as const;
   if (outcome === "rejected" && loadId !== null) {
     const fresh = (await readReasons({ ...warehouse, signal }, [loadId])).get(loadId);

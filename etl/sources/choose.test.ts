@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { HOSTILE_TEXTS, unsafeIn } from "../testing/hostile.ts";
 import { parseText } from "../testing/sources.ts";
-import { chooseSource, hasSubfolders } from "./choose.ts";
+import { chooseSource } from "./choose.ts";
 import type { FileSource, Source } from "./source.ts";
 
 const INBOX = "/srv/rollbook/inbox";
@@ -178,11 +178,4 @@ test("a hostile path is text, and harmless in a message", () => {
     expect(message).toContain("sources/till.yaml:2: venue_id.from_path");
     expect(unsafeIn(message)).toEqual([]);
   }
-});
-
-test("sources have subfolders when a glob has a slash", () => {
-  expect(hasSubfolders([])).toBe(false);
-  expect(hasSubfolders([parseText("files: [a.csv, '*']")])).toBe(false);
-  expect(hasSubfolders([parseText("files: a"), parseText("files: [a, b/c]")])).toBe(true);
-  expect(hasSubfolders([parseText("files: '**'")])).toBe(false);
 });

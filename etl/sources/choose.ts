@@ -31,11 +31,6 @@ export function chooseSource(options: {
   return refuse(`${path}: several sources fit it: ${places}: change their globs so that one fits`);
 }
 
-/** Whether files of these sources lie in folders below the inbox. */
-export function hasSubfolders(sources: readonly Source[]): boolean {
-  return sources.some(({ files }) => files.some((glob) => glob.includes("/")));
-}
-
 interface Fitting {
   readonly source: Source;
   /** Those that a glob fits: one where the inbox is known. */

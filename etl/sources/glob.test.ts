@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { HOSTILE_TEXTS } from "../testing/hostile.ts";
 import { makeSource } from "../testing/sources.ts";
-import { checkGlob, fitsSource } from "./glob.ts";
+import { checkGlob, fitsSource, mayReadIn } from "./glob.ts";
 
 const fits = (glob: string, path: string) => fitsSource(makeSource({ files: [glob] }), path);
 
@@ -103,4 +103,39 @@ test("a star fits any name without a leading dot", () => {
   const hidden = names.filter((name) => !fits("x/*", `x/${name}`));
   expect(hidden).toEqual(names.filter((name) => name.startsWith(".")));
   expect(names.filter((name) => !fits("**/a", `y/x${name}/a`))).toEqual([]);
+});
+
+test.each<[string, readonly string[], readonly string[]]>([
+  ["*.csv", [], ["a", "a/b"]],
+  ["a/*.csv", ["a"], ["b", "a/b", ".a"]],
+  ["*/[0-9]*/x.csv", ["a", "a/2026"], ["a/x", "a/2026/x"]],
+  ["a/**/x.csv", ["a", "a/b", "a/b/c"], ["b"]],
+  ["**", ["a", "a/b"], []],
+  ["{a,b}/x.csv", ["a", "b"], ["c", "a/b"]],
+  ["{a/b,c}/x.csv", ["a", "a/b", "c"], []],
+])("%s may read in %j and not in %j", (glob, folders, others) => {
+  const sources = [makeSource({ files: ["other.csv", glob] })];
+  for (const folder of folders) expect(mayReadIn(sources, folder), folder).toBe(true);
+  for (const folder of others) expect(mayReadIn(sources, folder), folder).toBe(false);
+});
+
+test("whatever a glob fits may lie in the folders above it", () => {
+  const part = fc.stringMatching(/^[ab*?]{1,3}$/);
+  const name = fc.stringMatching(/^[ab]{1,3}$/);
+  fc.assert(
+    fc.property(
+      fc.array(part, { minLength: 1, maxLength: 4 }),
+      fc.array(name, { minLength: 1, maxLength: 4 }),
+      (parts, names) => {
+        const source = makeSource({ files: [parts.join("/")] });
+        if (!fitsSource(source, names.join("/"))) return;
+        for (let depth = 1; depth < names.length; depth += 1)
+          expect(mayReadIn([source], names.slice(0, depth).join("/"))).toBe(true);
+      },
+    ),
+  );
+});
+
+test("without sources no folder is read", () => {
+  expect(mayReadIn([], "a")).toBe(false);
 });

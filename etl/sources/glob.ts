@@ -56,3 +56,22 @@ export function fitsSource(source: Source, path: string): boolean {
   }
   return globs.some((fits) => fits(path));
 }
+
+/** Whether a file of these sources may lie in a folder below the inbox, or further below. */
+export function mayReadIn(sources: readonly Source[], folder: string): boolean {
+  const names = folder.split("/");
+  return sources.some(({ files }) => files.some((glob) => leadsInto(glob, names)));
+}
+
+function leadsInto(glob: string, folders: readonly string[]): boolean {
+  // A `/` in braces or brackets divides nothing.
+  if (/[[{][^\]}]*\//.test(glob)) return true;
+  const parts = glob.split("/");
+  for (const [depth, name] of folders.entries()) {
+    const part = parts[depth];
+    if (part?.includes("**")) return true;
+    // The last part is that of files.
+    if (part === undefined || depth === parts.length - 1 || !compileGlob(part)(name)) return false;
+  }
+  return true;
+}

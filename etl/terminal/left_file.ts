@@ -3,7 +3,7 @@ import { printable } from "../escape.ts";
 import type { LeftFile } from "../inbox/list.ts";
 
 /** Why something stays in the inbox, and what to do about it. */
-export function describeLeft({ name: given, reason, writer = "" }: LeftFile): string {
+export function describeLeft({ name: given, reason, writer = "", message = "" }: LeftFile): string {
   const name = printable(given);
   switch (reason) {
     case "link":
@@ -18,6 +18,10 @@ export function describeLeft({ name: given, reason, writer = "" }: LeftFile): st
       return `${name}: its name is not UTF-8, so it stays where it is. Rename it.`;
     case "not_csv":
       return `${name}: no CSV file, so it stays where it is: its name does not end in .csv or .csv.gz.`;
+    case "no_source":
+      return `${name}: no source reads it, so it stays where it is: files in folders are loaded when a source reads them, or with --recursive.`;
+    case "refused":
+      return `${printable(message)}; it stays where it is.`;
     case "open":
       return `${name}: ${printable(writer)} has it open for writing, so it stays until that is over.`;
     case "unreadable":

@@ -9,9 +9,10 @@ import { type Context, EXIT, usageError } from "../context.ts";
 import { jsonOption, recursiveOption, syncedOnOption } from "../flags.ts";
 import { declareKind } from "../kind.ts";
 import { withWarehouse } from "../open.ts";
+import { readInboxSources, type SourceFlags, sourcesOption } from "../sources.ts";
 import { openPlaces, requireInbox } from "./folder.ts";
 
-interface Flags {
+interface Flags extends SourceFlags {
   readonly json?: boolean;
   readonly syncedOn?: string;
   readonly recursive?: boolean;
@@ -26,6 +27,7 @@ export function defineArchive(verb: Command, context: Context): void {
     .argument("<file...>", "files in the inbox or in its rejected/; those that are gone are skipped")
     .addOption(syncedOnOption())
     .addOption(recursiveOption())
+    .addOption(sourcesOption())
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook inbox archive inbox inbox/invoices_2026-10-05.csv\n")
     .action(async (folder: string, files: string[], flags: Flags) =>
@@ -37,10 +39,11 @@ async function archive(
   context: Context,
   folder: string,
   files: readonly string[],
-  { json = false, syncedOn, recursive }: Flags,
+  { json = false, syncedOn, recursive, ...flags }: Flags,
 ): Promise<number> {
   const inbox = await requireInbox(context, folder);
-  const findPlace = await openPlaces(context, inbox, { recursive });
+  const sources = await readInboxSources(context, inbox, flags);
+  const findPlace = await openPlaces(context, inbox, { recursive, sources });
   const paths: string[] = [];
   for (const file of files) {
     const place = await findPlace(file);
@@ -61,6 +64,7 @@ async function archive(
       folder: inbox,
       files: paths,
       syncedOn,
+      sources,
       signal: context.signal,
       onReport: async (report) => {
         const named = { ...report, file: files[done] ?? report.file };

@@ -7,9 +7,10 @@ import { type Context, EXIT } from "../context.ts";
 import { jsonOption, parseWhole, recursiveOption } from "../flags.ts";
 import { declareKind } from "../kind.ts";
 import { withWarehouse } from "../open.ts";
+import { readInboxSources, type SourceFlags, sourcesOption } from "../sources.ts";
 import { requireInbox } from "./folder.ts";
 
-interface Flags {
+interface Flags extends SourceFlags {
   readonly json?: boolean;
   readonly hashWithin: number;
   readonly recursive?: boolean;
@@ -23,6 +24,7 @@ export function defineCheck(verb: Command, context: Context): void {
     .argument("<folder>", "the inbox")
     .option("--hash-within <days>", "hash each file once within so many days; 1: all now", parseWhole(1), 30)
     .addOption(recursiveOption())
+    .addOption(sourcesOption())
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook inbox check inbox\n")
     .action(async (folder: string, flags: Flags) => context.finish(await check(context, folder, flags)));
@@ -31,6 +33,7 @@ export function defineCheck(verb: Command, context: Context): void {
 async function check(context: Context, folder: string, flags: Flags): Promise<number> {
   const { json = false, hashWithin, recursive } = flags;
   const inbox = await requireInbox(context, folder);
+  const sources = await readInboxSources(context, inbox, flags);
   const counts: Record<Finding["outcome"], number> = { returned: 0, unknown: 0, failed: 0 };
   const report = await withWarehouse(context, {}, ({ database }) =>
     checkArchive({
@@ -38,6 +41,7 @@ async function check(context: Context, folder: string, flags: Flags): Promise<nu
       inbox,
       parts: hashWithin,
       recursive,
+      sources,
       signal: context.signal,
       onFinding: async (finding) => {
         counts[finding.outcome] += 1;

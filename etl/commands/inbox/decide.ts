@@ -11,15 +11,18 @@ import {
   returnRejected,
 } from "../../inbox/review.ts";
 import { writeJson, writeLine } from "../../output.ts";
+import { chooseSource } from "../../sources/choose.ts";
+import type { FileSource, Source } from "../../sources/source.ts";
 import { type Context, EXIT, usageError } from "../context.ts";
 import { jsonOption, syncedOnOption } from "../flags.ts";
 import { declareKind } from "../kind.ts";
 import { addFormatOptions, type FormatFlags } from "../load_flags.ts";
 import { withWarehouse } from "../open.ts";
 import { loadWithProgress } from "../show_load.ts";
+import { readInboxSources, type SourceFlags, sourcesOption } from "../sources.ts";
 import { openPlaces, requireInbox } from "./folder.ts";
 
-interface DecideFlags extends FormatFlags {
+interface DecideFlags extends FormatFlags, SourceFlags {
   readonly json?: boolean;
   readonly as: Decision;
   readonly syncedOn?: string;
@@ -40,7 +43,8 @@ export function defineDecide(verb: Command, context: Context): void {
         .choices(DECISIONS)
         .makeOptionMandatory(),
     )
-    .addOption(syncedOnOption());
+    .addOption(syncedOnOption())
+    .addOption(sourcesOption());
   addFormatOptions(command)
     .addOption(jsonOption())
     .addHelpText(
@@ -75,31 +79,45 @@ async function decide(context: Context, folder: string, file: string, flags: Dec
   }
 }
 
-function carryOut(context: Context, file: RejectedFile, flags: DecideFlags): Promise<DecisionReport> {
+async function carryOut(context: Context, file: RejectedFile, flags: DecideFlags): Promise<DecisionReport> {
   const { decimalComma, syncSlack, syncedOn: given } = flags;
   switch (flags.as) {
     case "keep":
       return keepRejected(file);
     case "retry":
       return returnRejected(file);
-    case "load":
+    case "load": {
+      const sources = await readInboxSources(context, file.inbox, flags);
       return withWarehouse(context, {}, (warehouse) =>
         loadRejected({
           ...file,
           warehouse,
           signal: context.signal,
-          load: (listed, syncedOn) =>
-            loadWithProgress(context, warehouse, listed.path, {
+          load: ({ file: listed, inboxPath, syncedOn }) => {
+            const source = chosenSource(sources, inboxPath, file.inbox);
+            return loadWithProgress(context, warehouse, listed.path, {
               maxRejects: { share: 1, lines: 0 },
-              syncedOn: given ?? syncedOn,
+              // A date that was given at the time is known by the reason alone.
+              syncedOn: given ?? (source?.syncedOn === undefined ? syncedOn : undefined),
+              // A person decides instead of its max_rejects.
+              source: source && { ...source, maxRejects: undefined },
               decimalComma,
               syncSlack,
               follow: false,
               listed,
-            }),
+            });
+          },
         }),
       );
+    }
   }
+}
+
+/** @throws RollbookError `usage` when it is refused */
+function chosenSource(sources: readonly Source[], path: string, inbox: string): FileSource | undefined {
+  const choice = chooseSource({ sources, path, inbox });
+  if (choice.kind === "refused") throw usageError(`${choice.message}. Nothing was done.`);
+  return choice.kind === "source" ? choice.source : undefined;
 }
 
 function jsonDecision({ file, decision, outcome, loadId, movedTo, error }: DecisionReport): unknown {

@@ -3,8 +3,9 @@ import { constants } from "node:fs";
 import { access, realpath, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, sep } from "node:path";
 import { printable } from "../../escape.ts";
-import { ARCHIVE, REJECTED, refuseLinkedFolder } from "../../inbox/list.ts";
+import { ARCHIVE, type ListOptions, REJECTED, refuseLinkedFolder } from "../../inbox/list.ts";
 import { placeOf } from "../../inbox/mirror.ts";
+import { chooseSource } from "../../sources/choose.ts";
 import { type Context, resolvePath, usageError } from "../context.ts";
 
 /** The path of an inbox that this user may read and move files out of. Those of its folders that are there are folders. */
@@ -24,13 +25,13 @@ export async function requireInbox(context: Context, folder: string): Promise<st
 }
 
 /**
- * Finds where files lie: in the inbox itself, with `recursive` in folders below, too, or anywhere in its
- * rejected/. Gives their paths as the inbox's begins.
+ * Finds where files lie: in the inbox itself, with `recursive` or where a source reads them in folders below,
+ * too, or anywhere in its rejected/. Gives their paths as the inbox's begins.
  */
 export async function openPlaces(
   context: Context,
   inbox: string,
-  { recursive = false }: { readonly recursive?: boolean | undefined } = {},
+  { recursive = false, sources = [] }: ListOptions = {},
 ) {
   const real = (path: string) => realpath(path).catch(() => path);
   const realInbox = await real(inbox);
@@ -42,7 +43,9 @@ export async function openPlaces(
     if (isAbsolute(below) || below.split(sep)[0] === "..") return undefined;
     const path = join(inbox, below, basename(given));
     const { place, folders } = placeOf(inbox, path);
-    if (place === ARCHIVE || (place === "" && folders.length > 0 && !recursive)) return undefined;
+    if (place === ARCHIVE) return undefined;
+    const isFar = place === "" && folders.length > 0 && !recursive;
+    if (isFar && chooseSource({ sources, path, inbox }).kind === "none") return undefined;
     return { folder: place, path };
   };
 }

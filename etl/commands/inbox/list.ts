@@ -10,9 +10,10 @@ import { widthOf } from "../../terminal/width.ts";
 import { type Context, EXIT } from "../context.ts";
 import { jsonOption, parseDate, parseWhole, recursiveOption, settleOption, settleTimeMs } from "../flags.ts";
 import { declareKind } from "../kind.ts";
+import { readInboxSources, type SourceFlags, sourcesOption } from "../sources.ts";
 import { requireInbox } from "./folder.ts";
 
-interface ListFlags {
+interface ListFlags extends SourceFlags {
   readonly json?: boolean;
   readonly wait: number;
   readonly interval: number;
@@ -34,6 +35,7 @@ export function defineList(verb: Command, context: Context): void {
     .addOption(settleOption())
     .option("--synced-on <date>", "sync date of these files, whatever their names say", parseDate)
     .addOption(recursiveOption())
+    .addOption(sourcesOption())
     .option("--batches <n>", "at most so many batches", parseWhole(1), 8)
     .option("--limit <n>", "at most so many files, the oldest", parseWhole(1), 2000)
     .addOption(jsonOption())
@@ -43,9 +45,11 @@ export function defineList(verb: Command, context: Context): void {
 
 async function list(context: Context, folder: string, flags: ListFlags): Promise<number> {
   const inbox = await requireInbox(context, folder);
+  const sources = await readInboxSources(context, inbox, flags);
   const ready = await findReadyDrops({
     folder: inbox,
     recursive: flags.recursive,
+    sources,
     waitMs: flags.wait * 1000,
     intervalMs: flags.interval * 1000,
     settleMs: settleTimeMs(context, flags.settle),

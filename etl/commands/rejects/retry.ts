@@ -1,20 +1,25 @@
+import { dirname, join } from "node:path";
 import type { Command } from "commander";
+import type { Load } from "../../../db/schema.ts";
 import { printable } from "../../escape.ts";
 import { findDropFile } from "../../inbox/find.ts";
 import { describeReason } from "../../load/reasons.ts";
 import { type RetryReport, retryRejects } from "../../load/retry_rejects.ts";
 import { writeJson, writeLine } from "../../output.ts";
+import { chooseSource } from "../../sources/choose.ts";
+import type { FileSource, Source } from "../../sources/source.ts";
 import { countOf } from "../../terminal/format.ts";
 import { describeCounts } from "../../terminal/load_report.ts";
 import { describePartitions } from "../../terminal/partitions.ts";
-import { type Context, EXIT, resolvePath } from "../context.ts";
+import { type Context, EXIT, resolvePath, usageError } from "../context.ts";
 import { jsonOption, parseWhole } from "../flags.ts";
 import { declareKind } from "../kind.ts";
 import { addFormatOptions, type FormatFlags } from "../load_flags.ts";
 import { withWarehouse } from "../open.ts";
 import { refreshAndShow } from "../show_refresh.ts";
+import { type FoundSources, openSources, type SourceFlags, sourcesOption } from "../sources.ts";
 
-interface Flags extends FormatFlags {
+interface Flags extends FormatFlags, SourceFlags {
   readonly load: number;
   readonly refresh: boolean;
   readonly json?: boolean;
@@ -23,12 +28,13 @@ interface Flags extends FormatFlags {
 export function defineRetry(verb: Command, context: Context): void {
   const command = declareKind(verb, "works")
     .description(
-      "Read the open lines of a load again, from its file, with the rules and flags of today, and take in what can be read now. Lines that were taken before, and what later files said, do not change. What is still refused stays open.",
+      "Read the open lines of a load again, from its file, with the rules, sources and flags of today, and take in what can be read now. Lines that were taken before, and what later files said, do not change. What is still refused stays open.",
     )
     .argument("[place]", "the file, or the inbox in whose archive/ it lies", "inbox")
     .requiredOption("--load <id>", "the load that refused them", parseWhole(1))
     .option("--no-refresh", "leave the refresh to a later `rollbook refresh`; totals are exact all the same");
   addFormatOptions(command)
+    .addOption(sourcesOption())
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook rejects retry --load 42 --decimal-comma inbox\n")
     .action(async (place: string, flags: Flags) => context.finish(await retry(context, place, flags)));
@@ -37,13 +43,18 @@ export function defineRetry(verb: Command, context: Context): void {
 async function retry(context: Context, place: string, flags: Flags): Promise<number> {
   const { load, decimalComma, syncSlack, json = false } = flags;
   const { signal } = context;
+  const where = resolvePath(context, place);
+  const { sources, inbox } = await openSources(context, flags)(where);
   return withWarehouse(context, {}, async (warehouse) => {
     const report = await retryRejects({
       ...warehouse,
       loadId: load,
       decimalComma,
       syncSlack,
-      findFile: (drop) => findDropFile({ drop, place: resolvePath(context, place), signal }),
+      findFile: async (drop) => {
+        const file = await findDropFile({ drop, place: where, signal });
+        return { ...file, source: chooseAgain({ sources, inbox, path: file.path }, drop) };
+      },
       signal,
     });
     if (json) await writeJson(context, report);
@@ -51,6 +62,33 @@ async function retry(context: Context, place: string, flags: Flags): Promise<num
     if (flags.refresh) await refreshAndShow(context, warehouse, new Set(report.partitions), json);
     return EXIT.done;
   });
+}
+
+/**
+ * The source that reads a drop today: chosen by the name under which it was loaded, where its file lies; else
+ * the one of the name that read it then.
+ *
+ * @throws RollbookError `usage` when the choice is refused, or that source is gone
+ */
+function chooseAgain(
+  { sources, inbox, path: found }: FoundSources & { readonly path: string },
+  { loadId, fileName, source: name }: Load,
+): FileSource | undefined {
+  const path = join(dirname(found), fileName);
+  const choose = (among: readonly Source[]) => {
+    const choice = chooseSource({ sources: among, path, inbox });
+    if (choice.kind === "refused") throw usageError(choice.message);
+    return choice.kind === "source" ? choice.source : undefined;
+  };
+  const chosen = choose(sources);
+  if (chosen !== undefined || name === null) return chosen;
+  const known = sources.find((source) => source.name === name);
+  if (known === undefined) {
+    throw usageError(
+      `load ${loadId} was read by source ${printable(name)}, and there is no such source now. Name the folder in which it is: --sources`,
+    );
+  }
+  return choose([{ ...known, files: ["**"] }]);
 }
 
 function describeRetry(report: RetryReport): string {
