@@ -97,6 +97,11 @@ const MARKS: readonly { readonly mark: Buffer; readonly encoding: Exclude<Encodi
   { mark: UTF16_BE_MARK, encoding: "utf-16be" },
 ];
 
+/** What a byte order mark at the beginning says. */
+export function readMark(head: Buffer): Exclude<Encoding, "utf-16"> | undefined {
+  return MARKS.find(({ mark }) => startsWith(head, mark))?.encoding;
+}
+
 /** Passes text on as UTF-8 without its mark, unless its beginning shows that it is no CSV file. */
 async function decode(begun: Begun<Buffer | RefusedEvent>, wanted: Encoding | undefined): Promise<Unpacked> {
   const marked = MARKS.find(({ mark }) => startsWith(begun.head, mark));

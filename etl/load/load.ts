@@ -26,10 +26,10 @@ import { CHUNK_LINES } from "./direct/chunk.ts";
 import { insertDirectly } from "./direct/direct.ts";
 import { recordFailure } from "./failure.ts";
 import { enterResult, recordRefusal } from "./ledger.ts";
-import { DEFAULT_REJECT_LIMIT, QUARANTINE_BYTES } from "./quarantine.ts";
+import { limitRejects, QUARANTINE_BYTES } from "./quarantine.ts";
 import { type Attempt, type LoadReport, NO_LINES } from "./report.ts";
 import { type LoadProgress, type Stopwatch, startStopwatch } from "./steps.ts";
-import type { LoadTask, RejectLimit, TaskResult } from "./task.ts";
+import type { LoadTask, TaskResult } from "./task.ts";
 
 export interface LoadOptions extends FileGuard {
   /** A load takes two connections of its pool at a time. */
@@ -184,13 +184,6 @@ async function loadOnce(
   const result = (direct ? await tryDirectly(task, past) : undefined) ?? (await mergeCarefully(task));
   stopwatch.enter("commit");
   return enterResult(task, result);
-}
-
-/** A drop whose rows are added up has none: an invoice without one of its rows would have a wrong total. */
-function limitRejects({ source, maxRejects, maxRejectedLines }: LoadOptions): RejectLimit {
-  if (source?.form.sumRows === true) return { share: 0, lines: 0 };
-  const { share, lines } = DEFAULT_REJECT_LIMIT;
-  return source?.maxRejects ?? { share: maxRejects ?? share, lines: maxRejectedLines ?? lines };
 }
 
 /**

@@ -2,6 +2,7 @@
 import type { Transaction } from "../../db/client.ts";
 import type { ReasonSummary } from "../../db/reason_summary.ts";
 import type { Reject } from "../drop/reject.ts";
+import type { FileSource } from "../sources/source.ts";
 import { openCopy } from "./copy.ts";
 import { describeReason } from "./reasons.ts";
 import type { Refusal } from "./report.ts";
@@ -22,6 +23,22 @@ const REJECT_OVERHEAD = 200;
 /** The memory that a reject takes, in bytes, roughly. */
 export function sizeOfReject({ raw }: Reject): number {
   return raw.length + REJECT_OVERHEAD;
+}
+
+/** How many rejects a drop may have: as its source says, or as the options say. */
+export function limitRejects({
+  source,
+  maxRejects,
+  maxRejectedLines,
+}: {
+  readonly source?: Pick<FileSource, "form" | "maxRejects"> | undefined;
+  readonly maxRejects?: number | undefined;
+  readonly maxRejectedLines?: number | undefined;
+}): RejectLimit {
+  // A drop whose rows are added up has none: an invoice without one of its rows would have a wrong total.
+  if (source?.form.sumRows === true) return { share: 0, lines: 0 };
+  const { share, lines } = DEFAULT_REJECT_LIMIT;
+  return source?.maxRejects ?? { share: maxRejects ?? share, lines: maxRejectedLines ?? lines };
 }
 
 /** Whether so many rejects among the lines read are more than is allowed. */

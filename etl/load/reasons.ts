@@ -1,10 +1,13 @@
 /** What was rejected of a drop, by reason: how much, where first, what it may be worth, and what to do. */
 import { toDay } from "../../db/dates.ts";
 import type { ReasonSummary } from "../../db/reason_summary.ts";
+import type { Settings } from "../../db/schema.ts";
 import { readCreatedOn } from "../drop/calendar.ts";
 import { CELL_LENGTH, REJECT_REASONS, type Reject, type RejectReason } from "../drop/reject.ts";
+import type { LineRules } from "../drop/rules.ts";
 import type { Timestamp } from "../drop/value/timestamp.ts";
 import { printable } from "../escape.ts";
+import type { FileSource } from "../sources/source.ts";
 import { findRemedy, type Look, lookOf } from "./remedy.ts";
 import type { LoadTask } from "./task.ts";
 
@@ -60,20 +63,49 @@ function addTime({ times }: Counted, { created }: Reject): void {
   }
 }
 
-/** The reasons in the order of the drop format. */
-export async function summariseReasons(reasons: Reasons, task: LoadTask): Promise<readonly ReasonSummary[]> {
+/** The drop that reasons are about. */
+export interface ReasonsAbout {
+  readonly rules: Pick<LineRules, "decimalComma">;
+  readonly settings: Pick<Settings, "timeZone" | "earliest">;
+  readonly syncedOn: string;
+  /** What says how it is read. */
+  readonly source?: FileSource | undefined;
+  /** Finds `created_on` of each of these times. */
+  readonly findCreatedOn: (
+    times: readonly Pick<Timestamp, "kind" | "second">[],
+  ) => Promise<readonly string[]>;
+}
+
+/** The reasons in the order of the drop format. The database of the load says which dates times have. */
+export function summariseReasons(reasons: Reasons, task: LoadTask): Promise<readonly ReasonSummary[]> {
+  const { tx: session, settings } = task;
+  return summariseReasonsAbout(reasons, {
+    ...task,
+    findCreatedOn: (times) => readCreatedOn({ session, ...settings, times }),
+  });
+}
+
+/** The same without a database. */
+export async function summariseReasonsAbout(
+  reasons: Reasons,
+  about: ReasonsAbout,
+): Promise<readonly ReasonSummary[]> {
   const summaries: ReasonSummary[] = [];
   for (const reason of REJECT_REASONS) {
     const counted = reasons.byReason.get(reason);
-    if (counted !== undefined) summaries.push(await summarise(reason, counted, task));
+    if (counted !== undefined) summaries.push(await summarise(reason, counted, about));
   }
   return summaries;
 }
 
-async function summarise(reason: RejectReason, counted: Counted, task: LoadTask): Promise<ReasonSummary> {
+async function summarise(
+  reason: RejectReason,
+  counted: Counted,
+  about: ReasonsAbout,
+): Promise<ReasonSummary> {
   const { count, totals } = counted;
   const { line, column, cell } = counted.first;
-  const createdOn = await readDates(counted, task);
+  const createdOn = await readDates(counted, about);
   return {
     reason,
     column,
@@ -85,8 +117,8 @@ async function summarise(reason: RejectReason, counted: Counted, task: LoadTask)
     createdOn,
     remedy:
       createdOn === null
-        ? findRemedy({ ...counted.first, looks: counted.looks }, task)
-        : explainDates(count, createdOn, task),
+        ? findRemedy({ ...counted.first, looks: counted.looks }, about)
+        : explainDates(count, createdOn, about),
   };
 }
 
@@ -95,21 +127,22 @@ function keepText(text: string): string {
   return Buffer.from(text.slice(0, CELL_LENGTH)).toString().replaceAll("\0", "\ufffd");
 }
 
-async function readDates({ times }: Counted, task: LoadTask): Promise<readonly [string, string] | null> {
+async function readDates(
+  { times }: Counted,
+  { findCreatedOn }: ReasonsAbout,
+): Promise<readonly [string, string] | null> {
   if (times.size === 0) return null;
   const ends = [...times].flatMap(([kind, { earliest, latest }]) => [
     { kind, second: earliest },
     { kind, second: latest },
   ]);
-  const { timeZone, dayStarts } = task.settings;
-  const created = await readCreatedOn({ session: task.tx, timeZone, dayStarts, times: ends });
-  const dates = created.toSorted();
+  const dates = (await findCreatedOn(ends)).toSorted();
   return [dates.at(0) ?? "", dates.at(-1) ?? ""];
 }
 
 /** Asks whether the sync date is the right one for lines that were created after it. */
-function explainDates(count: number, [first, last]: readonly [string, string], task: LoadTask): string {
-  const { syncedOn, settings, source } = task;
+function explainDates(count: number, [first, last]: readonly [string, string], about: ReasonsAbout): string {
+  const { syncedOn, settings, source } = about;
   const lines = `${count} ${count === 1 ? "line" : "lines"} created on ${first}${first === last ? "" : ` to ${last}`}`;
   const after = `${lines}, after the sync date ${syncedOn} (zone ${settings.timeZone})`;
   const days = toDay(last) - toDay(syncedOn);
@@ -121,7 +154,8 @@ function explainDates(count: number, [first, last]: readonly [string, string], t
 /** Lines of a business day, or of a UTC date, are at most so many days late. */
 const MOST_SLACK = 1;
 
-function writeEuros(cents: bigint): string {
+/** Cents as euros: `-12.50`. */
+export function writeEuros(cents: bigint): string {
   const digits = String(cents < 0n ? -cents : cents).padStart(3, "0");
   return `${cents < 0n ? "-" : ""}${digits.slice(0, -2)}.${digits.slice(-2)}`;
 }

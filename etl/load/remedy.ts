@@ -1,10 +1,11 @@
 /** What to do about a rejected line, by what its cell looks like. */
-
+import type { Settings } from "../../db/schema.ts";
 import { usesComma } from "../drop/lines.ts";
 import type { Reject, RejectReason } from "../drop/reject.ts";
 import type { Column } from "../drop/row.ts";
+import type { LineRules } from "../drop/rules.ts";
 import { trimBlanks } from "../drop/value/text.ts";
-import type { LoadTask } from "./task.ts";
+import type { FileSource } from "../sources/source.ts";
 
 /** The looks of a cell that cannot be read, by its column. The first one that fits counts. */
 const LOOKS = {
@@ -71,10 +72,17 @@ const REASON_REMEDIES: Readonly<Partial<Record<RejectReason, string>>> = {
     "its partition is detached or dropped; if it comes back (rollbook partitions attach): rollbook rejects retry",
 };
 
+/** What lines must be like, as far as a remedy speaks of it. */
+interface FormatOfLines {
+  readonly rules: Pick<LineRules, "decimalComma">;
+  readonly settings: Pick<Settings, "earliest">;
+  readonly source?: FileSource | undefined;
+}
+
 /** What to do about the lines of one reason; null where nothing can be said. */
 export function findRemedy(
   { reason, looks }: { readonly reason: RejectReason; readonly looks: ReadonlyMap<Look, number> },
-  { rules, settings, source }: Pick<LoadTask, "rules" | "settings" | "source">,
+  { rules, settings, source }: FormatOfLines,
 ): string | null {
   const form = source?.form;
   const [look] = [...looks].toSorted(([, a], [, b]) => b - a)[0] ?? [];
