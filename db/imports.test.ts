@@ -95,7 +95,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["etl/output.ts", "etl/drop/", "etl/reports/"],
   ["etl/sources/"],
   ["etl/load/"],
-  ["etl/refresh/", "etl/inbox/"],
+  ["etl/refresh/", "etl/inbox/", "etl/inspect/"],
   ["etl/verify/", "etl/terminal/", "etl/watch.ts"],
   ["etl/retire.ts", "etl/library.ts"],
   ["etl/commands/"],

@@ -21,6 +21,11 @@ export const VERBS: readonly Verb[] = [
     read: async () => (await import("./init.ts")).defineInit,
   },
   {
+    name: "inspect",
+    summary: "look at files as a load would read them, without a warehouse",
+    read: async () => (await import("./inspect.ts")).defineInspect,
+  },
+  {
     name: "load",
     summary: "load files, then refresh the totals they touched",
     read: async () => (await import("./load.ts")).defineLoad,

@@ -1,0 +1,253 @@
+/** Looks at a file as a load would read it, without a warehouse: nothing is stored, and no database is asked. */
+import { stat } from "node:fs/promises";
+import { basename } from "node:path";
+import { addDays, toDate } from "../../db/dates.ts";
+import type { ReasonSummary, Suspicion } from "../../db/reason_summary.ts";
+import type { Settings } from "../../db/schema.ts";
+import type { Dialect } from "../drop/dialect.ts";
+import type { Encoding } from "../drop/form.ts";
+import type { RowsEvent } from "../drop/lines.ts";
+import { readDrop } from "../drop/read.ts";
+import type { CopyLayout } from "../drop/row.ts";
+import type { LineRules } from "../drop/rules.ts";
+import { readTimestamp } from "../drop/value/timestamp.ts";
+import { createZoneCalendar, type ZoneCalendar } from "../drop/zone_calendar.ts";
+import { isTooMany, limitRejects, QUARANTINE_BYTES, sizeOfReject } from "../load/quarantine.ts";
+import { readBy } from "../load/read_by.ts";
+import { addReject, type Reasons, startReasons, summariseReasonsAbout } from "../load/reasons.ts";
+import type { ReadBy, Refusal } from "../load/report.ts";
+import { findSuspicions } from "../load/suspicion.ts";
+import type { FileSource } from "../sources/source.ts";
+import { type NamedColumns, nameColumns } from "./columns.ts";
+import { type CopiedRow, readCopiedRows } from "./copied_rows.ts";
+import { type DayTotal, type DayTotals, startDayTotals } from "./day_totals.ts";
+import { decodeHead, readHead } from "./head.ts";
+import { findLikelyEncoding, type LikelyEncoding } from "./likely_encoding.ts";
+import { findSyncDate, type SyncDate } from "./sync_date.ts";
+
+/** So many rows are shown. */
+const FIRST_ROWS = 5;
+/** Enough to find the header in. */
+const HEAD_BYTES = 64 * 1024;
+/** In place of a sync date where none is known: no line is too late. */
+const NO_SYNC_DATE = "9999-12-30";
+
+export interface InspectOptions {
+  readonly path: string;
+  /** What says how the file is read; undefined: it is one of the drop format. */
+  readonly source?: FileSource | undefined;
+  /** `YYYY-MM-DD`, or `mtime` for the date of the file's last change. */
+  readonly syncedOn?: string | undefined;
+  /** The warehouse that the file is for. */
+  readonly settings: Pick<Settings, "timeZone" | "earliest" | "dayStarts">;
+  readonly decimalComma?: boolean | undefined;
+  /** How many days after the sync date are taken, too, where the source does not say. */
+  readonly syncSlack?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: InspectProgress) => void) | undefined;
+}
+
+export interface InspectProgress {
+  readonly bytes: number;
+  readonly totalBytes: number;
+  /** Lines read so far. */
+  readonly rows: number;
+}
+
+/** A row as it would be loaded. */
+export interface FirstRow extends CopiedRow {
+  readonly created_on: string;
+}
+
+export interface Inspection {
+  /** Why the file would be refused as a whole; null where it would be taken. */
+  readonly refusal: Refusal | null;
+  readonly container: {
+    readonly gzip: boolean;
+    /** How it is read. */
+    readonly encoding: Encoding;
+    /** Whether a byte order mark says so. */
+    readonly marked: boolean;
+    /** Where some of it is not in that encoding. */
+    readonly likely: LikelyEncoding | null;
+  };
+  /** Null where it is not known. */
+  readonly dialect: Pick<Dialect, "delimiter" | "header"> | null;
+  readonly columns: NamedColumns | null;
+  readonly syncDate: SyncDate | null;
+  /** What reads it; null: it is read as the drop format. */
+  readonly source: ReadBy | null;
+  /** `read`: those that are taken and those that are rejected; beside them those that the source skips. */
+  readonly rows: {
+    readonly read: number;
+    readonly taken: number;
+    readonly rejected: number;
+    readonly skipped: number;
+  };
+  /** Of the lines that are taken, in euros. */
+  readonly total: string;
+  readonly firstRows: readonly FirstRow[];
+  readonly reasons: readonly ReasonSummary[];
+  /** Why the rejects of a file that would be taken may be more than single bad lines. */
+  readonly suspicious: readonly Suspicion[];
+  /** All of them, the oldest first. */
+  readonly days: readonly DayTotal[];
+}
+
+/**
+ * Reads a file to its end, in memory that does not grow with it but for its creation dates.
+ *
+ * @throws RollbookError `file_unreadable`, `aborted`
+ */
+export async function inspectFile(options: InspectOptions): Promise<Inspection> {
+  const { path, source, settings, signal } = options;
+  const form = source?.form;
+  const calendar = createZoneCalendar(settings);
+  const found = await findSyncDate({ ...options, calendar });
+  const syncDate = "code" in found ? null : found;
+  const rules = rulesFor(options, calendar, syncDate?.date);
+  const head = await readHead({ path, bytes: HEAD_BYTES, signal });
+  const reading = await readWhole(options, rules, calendar);
+  const { reasons, dialect } = reading;
+  const encoding = head.marked ?? form?.encoding ?? "utf-8";
+  const summaries = await summariseReasonsAbout(reasons, {
+    rules,
+    settings,
+    syncedOn: syncDate?.date ?? NO_SYNC_DATE,
+    findCreatedOn: async (times) => times.map((time) => toDate(calendar.dayOf(time))),
+  });
+  const rejected = reading.rejected;
+  const rows = { read: reading.taken + rejected, taken: reading.taken, rejected, skipped: reading.skipped };
+  const refusal = reading.refusal ?? ("code" in found ? found : findTooMany(options, rows));
+  const money = { taken: reading.days.money(), rejected: reasons.money };
+  const isMisread =
+    reasons.byReason.has("bad_encoding") ||
+    refusal?.code === "bad_encoding" ||
+    (encoding === "utf-8" && head.bytes.includes(0));
+  const likely = isMisread ? await findLikelyEncoding(options) : null;
+  return {
+    refusal,
+    container: {
+      gzip: head.gzip,
+      encoding,
+      marked: head.marked !== undefined,
+      likely: likely?.encoding === encoding ? null : likely,
+    },
+    dialect: dialect && { delimiter: dialect.delimiter, header: dialect.header },
+    columns: dialect && nameColumns(dialect, decodeHead(head, encoding), form),
+    syncDate,
+    source: readBy(source),
+    rows,
+    total: reading.days.total(),
+    firstRows: reading.firstRows,
+    reasons: summaries,
+    suspicious: refusal === null ? findSuspicions(summaries, money) : [],
+    days: reading.days.list(),
+  };
+}
+
+/** As a load has them; but no partition is closed, because there is none. */
+function rulesFor(
+  { settings, source, syncSlack = 0, decimalComma = false }: InspectOptions,
+  calendar: ZoneCalendar,
+  syncedOn = NO_SYNC_DATE,
+): LineRules {
+  const slack = syncedOn === NO_SYNC_DATE ? 0 : (source?.syncSlack ?? syncSlack);
+  return {
+    earliest: calendar.thresholdOf(settings.earliest),
+    afterSync: calendar.thresholdOf(addDays(syncedOn, 1 + slack)),
+    closed: [],
+    decimalComma,
+    dayStarts: settings.dayStarts,
+  };
+}
+
+/** What reading came to. */
+interface Reading {
+  dialect: Dialect | null;
+  layout: CopyLayout;
+  taken: number;
+  rejected: number;
+  skipped: number;
+  /** What the rejects would take in quarantine, in bytes. */
+  rejectBytes: number;
+  readonly firstRows: FirstRow[];
+  readonly reasons: Reasons;
+  readonly days: DayTotals;
+  refusal: Refusal | null;
+}
+
+async function readWhole(
+  { path, source, settings, signal, onProgress }: InspectOptions,
+  rules: LineRules,
+  calendar: ZoneCalendar,
+): Promise<Reading> {
+  const reading: Reading = {
+    dialect: null,
+    layout: { delimiter: ",", columns: [] },
+    ...{ taken: 0, rejected: 0, skipped: 0, rejectBytes: 0 },
+    firstRows: [],
+    reasons: startReasons(),
+    days: startDayTotals(),
+    refusal: null,
+  };
+  const { size: totalBytes } = await stat(path);
+  let bytes = 0;
+  const onBytes = (read: number) => {
+    bytes = read;
+  };
+  const dayOf = (text: string) => {
+    const time = readTimestamp(text, settings.dayStarts);
+    if (time === undefined) throw new Error(`a row has the time ${text}`);
+    return calendar.dayOf(time);
+  };
+  for await (const event of readDrop({ path, rules, form: source?.form, signal, onBytes })) {
+    if (event.kind === "dialect") {
+      reading.dialect = event.dialect;
+      reading.layout = event.copy;
+    } else if (event.kind === "refused") {
+      if (event.code === "bad_header" || event.code === "bad_container") reading.dialect = null;
+      reading.refusal = { code: event.code, message: event.message };
+    } else if (event.kind === "rows") {
+      takeRows(reading, event, dayOf);
+      onProgress?.({ bytes, totalBytes, rows: reading.taken + reading.rejected });
+      if (reading.rejectBytes > QUARANTINE_BYTES) {
+        reading.refusal = refuseFull(path, reading);
+        break;
+      }
+    }
+  }
+  return reading;
+}
+
+function takeRows(reading: Reading, event: RowsEvent, dayOf: (text: string) => number): void {
+  for (const row of readCopiedRows(event.copy, reading.layout)) {
+    const day = dayOf(row.datetime_created);
+    reading.days.add(day, row.total);
+    if (reading.firstRows.length < FIRST_ROWS) reading.firstRows.push({ ...row, created_on: toDate(day) });
+  }
+  for (const reject of event.rejects) {
+    addReject(reading.reasons, reject);
+    reading.rejectBytes += sizeOfReject(reject);
+  }
+  reading.taken += event.rows;
+  reading.rejected += event.rejects.length;
+  reading.skipped += event.skipped;
+}
+
+/** As a load: its quarantine has an end. */
+function refuseFull(path: string, { taken, rejected }: Reading): Refusal {
+  const message = `${basename(path)}: reading stopped after ${taken + rejected} lines, because the ${rejected} that are rejected fill the quarantine of a load: mend the file, or divide it`;
+  return { code: "too_many_rejects", message };
+}
+
+function findTooMany({ source }: InspectOptions, { read, rejected }: Inspection["rows"]): Refusal | null {
+  const limit = limitRejects({ source });
+  if (!isTooMany(rejected, read, limit)) return null;
+  const few = limit.lines > 0 ? ` and more than ${limit.lines}` : "";
+  const why =
+    source?.form.sumRows === true
+      ? "none may be where rows are added up (sum_rows)"
+      : `more than the share of ${limit.share}${few} that is allowed`;
+  return { code: "too_many_rejects", message: `${rejected} of ${read} lines are rejected, ${why}` };
+}
