@@ -113,6 +113,7 @@ export async function inspectFile(options: InspectOptions): Promise<Inspection> 
   const summaries = await summariseReasonsAbout(reasons, {
     rules,
     settings,
+    source,
     syncedOn: syncDate?.date ?? NO_SYNC_DATE,
     findCreatedOn: async (times) => times.map((time) => toDate(calendar.dayOf(time))),
   });
