@@ -246,6 +246,8 @@ const WRONG: readonly (readonly [text: string, where: string, said: string])[] =
     'the column "Status", but header is false',
   ],
   // Venue and invoice
+  ["files: a\nvenue_id: Filiale", "2: venue_id:", "a column alone is columns.venue_id"],
+  ["files: a\ntotal: Betrag", "2: total:", "a column alone is columns.total"],
   ["files: a\nvenue_id: {from_path: '('}", "2: venue_id.from_path:", "is no regular expression"],
   ["files: a\nvenue_id: {from_path: 'a'}", "2: venue_id.from_path:", "has no group"],
   ["files: a\nvenue_id: {from_path: '(a)(b)'}", "2: venue_id.from_path:", "has 2 groups"],

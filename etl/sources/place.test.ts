@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -63,16 +63,31 @@ describe("the places of a file that is named by itself are", () => {
     expect(await findPlaces(named)).toEqual({ sources: "/srv/inbox/sources", inbox: "/srv/inbox/x" });
   });
 
-  test("the nearest folder above it with sources beside it", async () => {
-    await mkdir(join(folder, "one/sources"), { recursive: true });
+  const makeSources = async (below: string) => {
+    await mkdir(join(folder, below), { recursive: true });
+    await writeFile(join(folder, below, "a.yaml"), "files: a");
+  };
+
+  test("the folder above it with sources beside it", async () => {
+    await makeSources("one/sources");
     const places = { sources: join(folder, "one/sources"), inbox: join(folder, "one/inbox") };
     expect(await findPlaces({ file: join(folder, "one/inbox/a.csv") })).toEqual(places);
     expect(await findPlaces({ file: join(folder, "one/inbox/archive/x/a.csv") })).toEqual(places);
   });
 
-  test("not the sources themselves", async () => {
-    await mkdir(join(folder, "two/sources"), { recursive: true });
-    const { inbox } = await findPlaces({ file: join(folder, "two/sources/a.csv") });
-    expect(inbox).not.toBe(join(folder, "two/sources"));
+  test("not a folder of that name without sources, nor the sources themselves", async () => {
+    await mkdir(join(folder, "two/inbox/sources"), { recursive: true });
+    expect(await findPlaces({ file: join(folder, "two/inbox/x/a.csv") })).toEqual({});
+    await makeSources("two/sources");
+    expect(await findPlaces({ file: join(folder, "two/sources/a.csv") })).toEqual({});
+  });
+
+  test("none of two: a sender may have made one of them", async () => {
+    await makeSources("three/sources");
+    await makeSources("three/inbox/sources");
+    await expect(findPlaces({ file: join(folder, "three/inbox/x/a.csv") })).rejects.toMatchObject({
+      code: "usage",
+      message: expect.stringContaining("say which with --sources"),
+    });
   });
 });

@@ -1,6 +1,7 @@
 /** Where the sources of an inbox lie, and where a file lies in its inbox. */
-import { stat } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
+import { errorState, RollbookError } from "../../db/errors.ts";
 import { ARCHIVE, REJECTED } from "../drop/place.ts";
 
 const SOURCES = "sources";
@@ -55,8 +56,10 @@ export interface Places {
 }
 
 /**
- * Finds them for a file that is named by itself, as for `load`. Without `sources` and `inbox`, the inbox is the nearest folder above the
- * file that has a folder `sources` beside it.
+ * Finds them for a file that is named by itself, as for `load`. Without `sources` and `inbox`, the inbox is the folder above the file
+ * that has a folder `sources` with sources in it beside it.
+ *
+ * @throws RollbookError `usage` when there are several: a sender could have made the nearest one
  */
 export async function findPlaces(options: {
   readonly file: string;
@@ -67,14 +70,29 @@ export async function findPlaces(options: {
   const { file, sources, inbox } = options;
   if (sources !== undefined) return { sources, inbox: inbox ?? inboxBeside({ file, sources }) };
   if (inbox !== undefined) return { sources: defaultSources(inbox), inbox };
+  const found: Places[] = [];
   for (let folder = dirname(resolve(file)); folder !== dirname(folder); folder = dirname(folder)) {
     const beside = defaultSources(folder);
-    if (beside !== folder && (await isFolder(beside))) return { sources: beside, inbox: folder };
+    if (beside !== folder && (await holdsSources(beside))) found.push({ sources: beside, inbox: folder });
   }
-  return {};
+  const [only, second] = found;
+  if (only === undefined || second === undefined) return only ?? {};
+  throw new RollbookError({
+    code: "usage",
+    message: `${file}: its sources may lie in ${only.sources} or ${second.sources}: say which with --sources`,
+  });
 }
 
-async function isFolder(path: string): Promise<boolean> {
-  const found = await stat(path).catch(() => undefined);
-  return found?.isDirectory() === true;
+/** A folder that cannot be read may hold some: whoever reads it says so. */
+async function holdsSources(folder: string): Promise<boolean> {
+  try {
+    return (await readdir(folder)).some(isSourceFile);
+  } catch (error) {
+    return !["ENOENT", "ENOTDIR"].includes(errorState(error) ?? "");
+  }
+}
+
+/** Whether a file of a folder of sources is one by its name, or means to be one. */
+export function isSourceFile(name: string): boolean {
+  return !name.startsWith(".") && /\.ya?ml$/i.test(name);
 }

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { errorState, RollbookError } from "../../db/errors.ts";
 import { openRegularFile } from "../drop/file.ts";
 import { printable } from "../escape.ts";
-import { parseSource } from "./parse.ts";
+import type { ParsedSource } from "./parse.ts";
+import { isSourceFile } from "./place.ts";
 import type { Source } from "./source.ts";
 
 /** The most bytes of a source. */
@@ -55,13 +56,13 @@ async function listFolder(options: {
     throw configurationError(`${folder}: ${remedy}`, error);
   });
   return entries
-    .filter((entry) => !entry.isDirectory() && !entry.name.startsWith(".") && /\.ya?ml$/i.test(entry.name))
+    .filter((entry) => !entry.isDirectory() && isSourceFile(entry.name))
     .map(({ name }) => name)
     .sort();
 }
 
 /** A source, or a fault. */
-async function readSource(folder: string, entry: string): Promise<ReturnType<typeof parseSource> | string> {
+async function readSource(folder: string, entry: string): Promise<ParsedSource | string> {
   const file = join(folder, entry);
   const said = printable(file);
   const name = entry.slice(0, entry.lastIndexOf("."));
@@ -73,6 +74,8 @@ async function readSource(folder: string, entry: string): Promise<ReturnType<typ
   try {
     const bytes = await readBytes(file);
     if (bytes.length > MAX_BYTES) return `${said}: is larger than 64 KiB, too large for a source: shorten it`;
+    // Only who has sources waits for YAML and its schema to be loaded.
+    const { parseSource } = await import("./parse.ts");
     return parseSource({ name, file, bytes });
   } catch (error) {
     if (error instanceof RollbookError) return printable(error.message);

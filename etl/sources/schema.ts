@@ -3,6 +3,7 @@ import { IANAZone } from "luxon";
 import * as v from "valibot";
 import type { Delimiter } from "../drop/cells.ts";
 import { type ColumnRef, ENCODINGS } from "../drop/form.ts";
+import type { Column } from "../drop/row.ts";
 import { trimBlanks } from "../drop/value/text.ts";
 import { checkGlob } from "./glob.ts";
 import { compileDatePattern, compileVenuePattern, type PatternResult } from "./pattern.ts";
@@ -29,6 +30,9 @@ function closed<const Entries extends v.ObjectEntries>(entries: Entries, instead
     ),
   );
 }
+
+/** Many write the column here. */
+const inColumns = (key: Column) => `: a column alone is columns.${key}`;
 
 /** A text that a function turns into a value, or refuses with a message. */
 function read<T>(
@@ -127,18 +131,21 @@ const conditions = v.pipe(
 );
 
 const created = v.pipe(
-  closed({
-    format: v.optional(checked("must be a format by Luxon's tokens, one text", checkTimeFormat)),
-    epoch_seconds: v.optional(flag),
-    epoch_milliseconds: v.optional(flag),
-    zone: v.optional(
-      checked("must be the name of a time zone", (zone) =>
-        IANAZone.isValidZone(zone)
-          ? undefined
-          : `there is no time zone ${JSON.stringify(zone)}: write a name of the IANA list, for example America/New_York`,
+  closed(
+    {
+      format: v.optional(checked("must be a format by Luxon's tokens, one text", checkTimeFormat)),
+      epoch_seconds: v.optional(flag),
+      epoch_milliseconds: v.optional(flag),
+      zone: v.optional(
+        checked("must be the name of a time zone", (zone) =>
+          IANAZone.isValidZone(zone)
+            ? undefined
+            : `there is no time zone ${JSON.stringify(zone)}: write a name of the IANA list, for example America/New_York`,
+        ),
       ),
-    ),
-  }),
+    },
+    inColumns("datetime_created"),
+  ),
   v.partialCheck(
     [["format"], ["epoch_seconds"], ["epoch_milliseconds"]],
     ({ format, epoch_seconds, epoch_milliseconds }) =>
@@ -157,28 +164,20 @@ const created = v.pipe(
 );
 
 const THOUSANDS = `must be one of "." and "," and "'" and "\u2019", a blank, or a no-break blank, in quotes`;
-const thousands = choice(
-  THOUSANDS,
-  new Map([".", ",", "'", "\u2019", " ", "\u00a0", "\u202f"].map((mark) => [mark, mark])),
-);
+const thousands = v.picklist([".", ",", "'", "\u2019", " ", "\u00a0", "\u202f"], THOUSANDS);
 
 const DECIMAL = 'must be "." or ",", in quotes';
 const total = v.pipe(
-  closed({
-    decimal: v.optional(
-      choice<"." | ",">(
-        DECIMAL,
-        new Map([
-          [".", "."],
-          [",", ","],
-        ]),
-      ),
-    ),
-    thousands: v.optional(thousands),
-    cents: v.optional(flag),
-    sum_of: v.optional(columns),
-    sum_rows: v.optional(flag),
-  }),
+  closed(
+    {
+      decimal: v.optional(v.picklist([".", ","], DECIMAL)),
+      thousands: v.optional(thousands),
+      cents: v.optional(flag),
+      sum_of: v.optional(columns),
+      sum_rows: v.optional(flag),
+    },
+    inColumns("total"),
+  ),
   v.forward(
     v.partialCheck(
       [["decimal"], ["thousands"]],
@@ -252,8 +251,8 @@ const keys = closed({
       ),
     }),
   ),
-  venue_id: v.optional(closed({ from_path: pattern(compileVenuePattern) })),
-  invoice_id: v.optional(closed({ uuid5_of: columns })),
+  venue_id: v.optional(closed({ from_path: pattern(compileVenuePattern) }, inColumns("venue_id"))),
+  invoice_id: v.optional(closed({ uuid5_of: columns }, inColumns("invoice_id"))),
   datetime_created: v.optional(created),
   total: v.optional(total),
   keep: v.optional(conditions),

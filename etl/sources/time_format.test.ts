@@ -1,25 +1,31 @@
+import { DateTime } from "luxon";
 import { describe, expect, test } from "vitest";
+import { createTimeReader } from "../drop/value/time_reader.ts";
 import { checkTimeFormat } from "./time_format.ts";
 
-describe("a format is good:", () => {
-  test.each([
-    ["dd.MM.yyyy HH:mm:ss"],
-    ["d.M.yyyy H:mm"],
-    ["dd/MM/yyyy"],
-    ["MM/dd/yy hh:mm a"],
-    ["M/d/yyyy h:mm:ss a"],
-    ["yyyyMMddHHmmss"],
-    ["yyyy-MM-dd'T'HH:mm:ss.SSSZZ"],
-    ["yyyy-MM-dd HH:mm:ss ZZZ"],
-    ["yyyy-MM-dd HH:mm z"],
-    ["dd MMM yyyy HH:mm"],
-    ["d MMMM yyyy, HH.mm 'Uhr'"],
-    ["cccc, d. LLLL yyyy HH"],
-    ["yyyy-ooo HH:mm"],
-    ["kkkk-'W'WW-c HH:mm"],
-  ])("%s", (format) => {
-    expect(checkTimeFormat(format)).toBeUndefined();
-  });
+const GOOD = [
+  "dd.MM.yyyy HH:mm:ss",
+  "d.M.yyyy H:mm",
+  "dd/MM/yyyy",
+  "MM/dd/yy hh:mm a",
+  "M/d/yyyy h:mm:ss a",
+  "yyyyMMddHHmmss",
+  "yyyy-MM-dd'T'HH:mm:ss.SSSZZ",
+  "yyyy-MM-dd HH:mm:ss ZZZ",
+  "yyyy-MM-dd HH:mm z",
+  "dd MMM yyyy HH:mm",
+  "d MMMM yyyy, HH.mm 'Uhr'",
+  "cccc, d. LLLL yyyy HH",
+  "yyyy-ooo HH:mm",
+  "kkkk-'W'WW-c HH:mm",
+];
+
+test.each(GOOD)("the format %s is good, and read to the hour", (format) => {
+  expect(checkTimeFormat(format)).toBeUndefined();
+  const read = createTimeReader({ format, dayStarts: "00:00" });
+  const hour = /h/i.test(format) ? "T17" : "T00";
+  const text = DateTime.utc(2019, 12, 31, 17, 5, 6, 789).toFormat(format, { locale: "en-US" });
+  expect(read(text)?.text.slice(0, 13)).toBe(`2019-12-31${hour}`);
 });
 
 describe("a format is refused that", () => {

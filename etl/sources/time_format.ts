@@ -1,8 +1,6 @@
 /** Checks the format of times that a source gives. */
 import { DateTime } from "luxon";
-
-/** Names of months and of halves of the day are English, whatever the machine speaks. */
-export const TIME_LOCALE = "en-US";
+import { TIME_LOCALE } from "../drop/value/time_reader.ts";
 
 /** The most characters of a format. */
 const MAX_FORMAT_LENGTH = 100;

@@ -75,13 +75,16 @@ function readEpoch(text: string, unit: "seconds" | "milliseconds"): Timestamp | 
   return makeTimestamp(second, "instants", fraction);
 }
 
+/** Names of months and of halves of the day are English, whatever the machine speaks. */
+export const TIME_LOCALE = "en-US";
+
 /** Luxon's tokens of hours and minutes, of offsets, and what stands between apostrophes. */
 const TIME_TOKEN = /[Hh]/;
 const OFFSET_TOKEN = /[zZ]/;
 const LITERAL = /'[^']*'/g;
 
 function createFormatReader(format: string, dayStarts: string): (text: string) => Read | undefined {
-  const options = { locale: "en-US" };
+  const options = { locale: TIME_LOCALE };
   const tokens = DateTime.expandFormat(format, options).replaceAll(LITERAL, "");
   const [timed, hasOffset] = [TIME_TOKEN.test(tokens), OFFSET_TOKEN.test(tokens)];
   const parser = DateTime.buildFormatParser(format, options);
