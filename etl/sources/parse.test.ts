@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { stringify } from "yaml";
@@ -444,6 +445,20 @@ test("what YAML writes is read as it was", () => {
       );
     }),
   );
+});
+
+const PAGE = readFileSync(new URL("../../docs/sources.md", import.meta.url), "utf8");
+const EXAMPLES = [...PAGE.matchAll(/^```yaml\n(.*?)^```$/gms)].map(([, text = ""]) => text);
+
+test.each(EXAMPLES)("what docs/sources.md shows is a source: %s", (text) => {
+  expect(faultsOf(text.includes("files:") ? text : `files: a\n${text}`)).toEqual([]);
+});
+
+test("docs/sources.md has a heading for each key", () => {
+  const [said = ""] = faultsOf("files: a\nunknown: 1");
+  const keys = said.slice(said.indexOf("are ") + 4).split(", ");
+  const headings = [...PAGE.matchAll(/^### (.+)$/gm)].flatMap(([, heading = ""]) => heading.split(", "));
+  expect(headings).toEqual(keys);
 });
 
 test("no text breaks the reader", () => {
