@@ -113,6 +113,7 @@ test.each<[string, readonly string[], readonly string[]]>([
   ["**", ["a", "a/b"], []],
   ["{a,b}/x.csv", ["a", "b"], ["c", "a/b"]],
   ["{a/b,c}/x.csv", ["a", "a/b", "c"], []],
+  ["{a,{b,c}/d}/x.csv", ["a", "b/d", "c"], []],
 ])("%s may read in %j and not in %j", (glob, folders, others) => {
   const sources = [makeSource({ files: ["other.csv", glob] })];
   for (const folder of folders) expect(mayReadIn(sources, folder), folder).toBe(true);

@@ -44,34 +44,45 @@ function compileGlob(glob: string): Fits {
   });
 }
 
-/** Compiled once for each source: an inbox of thousands of files is listed every few seconds. */
-const compiled = new WeakMap<Source, readonly Fits[]>();
+interface Glob {
+  readonly fits: Fits;
+  /** Whether a folder, by its names from the inbox on, may hold such files, or lead to them. */
+  readonly leadsInto: (folders: readonly string[]) => boolean;
+}
+
+/** Compiled once for each source: an inbox of thousands of files and folders is listed every few seconds. */
+const compiled = new WeakMap<Source, readonly Glob[]>();
+
+function globsOf(source: Source): readonly Glob[] {
+  const known = compiled.get(source);
+  if (known !== undefined) return known;
+  const globs = source.files.map((glob) => ({ fits: compileGlob(glob), leadsInto: compileFolders(glob) }));
+  compiled.set(source, globs);
+  return globs;
+}
 
 /** Whether one of the globs of a source fits a path. */
 export function fitsSource(source: Source, path: string): boolean {
-  let globs = compiled.get(source);
-  if (globs === undefined) {
-    globs = source.files.map(compileGlob);
-    compiled.set(source, globs);
-  }
-  return globs.some((fits) => fits(path));
+  return globsOf(source).some(({ fits }) => fits(path));
 }
 
 /** Whether a file of these sources may lie in a folder below the inbox, or further below. */
 export function mayReadIn(sources: readonly Source[], folder: string): boolean {
   const names = folder.split("/");
-  return sources.some(({ files }) => files.some((glob) => leadsInto(glob, names)));
+  return sources.some((source) => globsOf(source).some(({ leadsInto }) => leadsInto(names)));
 }
 
-function leadsInto(glob: string, folders: readonly string[]): boolean {
-  // A `/` in braces or brackets divides nothing.
-  if (/[[{][^\]}]*\//.test(glob)) return true;
+function compileFolders(glob: string): Glob["leadsInto"] {
   const parts = glob.split("/");
-  for (const [depth, name] of folders.entries()) {
-    const part = parts[depth];
-    if (part?.includes("**")) return true;
-    // The last part is that of files.
-    if (part === undefined || depth === parts.length - 1 || !compileGlob(part)(name)) return false;
-  }
-  return true;
+  // A `/` in braces or brackets divides nothing, and leaves parts in which one is open.
+  if (parts.some((part) => checkGlob(part) !== undefined)) return () => true;
+  const deep = parts.findIndex((part) => part.includes("**"));
+  // The last part is that of files. From `**` on, any folder may do.
+  const folders = parts.slice(0, deep < 0 ? -1 : deep).map(compileGlob);
+  return (names) =>
+    (deep >= 0 || names.length <= folders.length) &&
+    folders.every((fits, depth) => {
+      const name = names[depth];
+      return name === undefined || fits(name);
+    });
 }
