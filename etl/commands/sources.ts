@@ -67,7 +67,7 @@ export async function chooseSources(
     if (choice.kind === "source") chosen.set(file, choice.source);
     if (choice.kind === "refused") refused.push(choice.message);
   }
-  if (refused.length > 0) throw usageError(`${refused.join(".\n")}. Nothing was loaded.`);
+  if (refused.length > 0) throw usageError(`${refused.join(". ")}. Nothing was loaded.`);
   return chosen;
 }
 
