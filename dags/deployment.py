@@ -22,6 +22,12 @@ COMMAND: Final = CHECKOUT / "dist" / "rollbook.js"
 INBOX: Final = os.environ.get("ROLLBOOK_INBOX", "/data/inbox")
 """The mounted folder that drops are put into; done ones go to its archive/ and rejected/."""
 
+SOURCES: Final = os.environ.get("ROLLBOOK_SOURCES", "")
+"""The folder of the sources, which say how the files of other senders are read. Empty: sources/ beside the inbox, if it is there."""
+
+SOURCE_FLAGS: Final = ["--sources", SOURCES] if SOURCES else []
+"""By which the inbox is listed, loaded and archived: each step must know a file by the same source."""
+
 
 def is_on(name: str) -> bool:
     return os.environ.get(name, "false").lower() in ("1", "true", "yes")

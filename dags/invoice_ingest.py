@@ -20,6 +20,8 @@ from deployment import (
     MAX_REJECTS,
     REFUSE_SUSPICIOUS,
     SETTLE,
+    SOURCE_FLAGS,
+    SOURCES,
     WAREHOUSE_POOL,
 )
 from node_cli import JsonObject, NodeCliOperator
@@ -32,6 +34,11 @@ CHANGES_WORTH_A_TASK = 250_000
 """Pending changes that take a refresh some seconds, as many as it costs to start a task for them."""
 
 NAMES_KEPT = 20
+
+COUNTS = ("read", "inserted", "corrected", "unchanged", "superseded", "rejected", "summed", "skipped")
+
+WAITS_FOR_DROP = timedelta(hours=6)
+"""A run that waits for longer, where a worker waits, is skipped, and the next one waits."""
 
 
 def to_load(batches: list[JsonObject]) -> list[JsonObject]:
@@ -47,7 +54,7 @@ def sum_up(reports: list[JsonObject]) -> JsonObject:
         "rows": {
             # Of a drop that no source reads the last two are left out: they are 0.
             name: sum(one["rows"].get(name, 0) for one in reports)
-            for name in ("read", "inserted", "corrected", "unchanged", "superseded", "rejected", "summed", "skipped")
+            for name in COUNTS
         },
         "partitions": sorted({name for one in reports for name in one["partitions"]}),
         "rejected": [
@@ -118,20 +125,10 @@ them to `archive/` or `rejected/`. A run begins as soon as the one before it has
 """,
 )
 def invoice_ingest() -> None:
-    wait_for_drop = FileSensor(
-        task_id="wait_for_drop",
-        # .csv and .csv.gz in any case, in the one pattern that it takes; not what is left of uploads, such as x.csv.part.
-        filepath=f"{INBOX}/*.[cC][sS]*[vVzZ]",
-        deferrable=True,
-        poke_interval=2,
-        timeout=timedelta(days=1).total_seconds(),
-        soft_fail=True,
-        execution_timeout=None,
-        doc_md="Waits in the triggerer, without a worker, until a CSV file lies in the inbox.",
-    )
+    wait_for_drop = make_wait_for_drop()
     list_ready_drops = NodeCliOperator(
         task_id="list_ready_drops",
-        arguments=["inbox", "list", "--json", "--settle", str(SETTLE), "--wait", "600"],
+        arguments=["inbox", "list", "--json", *SOURCE_FLAGS, "--settle", str(SETTLE), "--wait", "600"],
         operands=[INBOX],
         connection_id=None,
         digest=to_load,
@@ -150,6 +147,10 @@ def invoice_ingest() -> None:
             "--ignore-missing",
             # Whoever may write to the inbox could put a link in a drop's place after it was listed.
             "--no-follow",
+            # The globs of sources are on the path below it.
+            "--inbox",
+            INBOX,
+            *SOURCE_FLAGS,
             "--max-rejects",
             MAX_REJECTS,
             *refuse_suspicious,
@@ -181,7 +182,7 @@ def invoice_ingest() -> None:
     ).expand_kwargs(pending_partitions.output.map(refresh_call))
     archive_drops = NodeCliOperator.partial(
         task_id="archive_drops",
-        arguments=["inbox", "archive", "--json", INBOX],
+        arguments=["inbox", "archive", "--json", *SOURCE_FLAGS, INBOX],
         insist=True,
         # The commit marker: what the ledger knows leaves the inbox, also where another drop failed.
         trigger_rule=TriggerRule.ALL_DONE,
@@ -218,6 +219,37 @@ def invoice_ingest() -> None:
     load_drops >> pending_partitions >> refresh_partitions >> archive_drops
     published = publish(load_drops.output, pending_partitions.output)
     [load_drops, refresh_partitions, archive_drops] >> published
+
+
+def make_wait_for_drop() -> FileSensor | NodeCliOperator:
+    if not SOURCES:
+        return FileSensor(
+            task_id="wait_for_drop",
+            # .csv and .csv.gz in any case, in the one pattern that it takes; not what is left of uploads, such as x.csv.part.
+            filepath=f"{INBOX}/*.[cC][sS]*[vVzZ]",
+            deferrable=True,
+            poke_interval=2,
+            timeout=timedelta(days=1).total_seconds(),
+            soft_fail=True,
+            execution_timeout=None,
+            doc_md="Waits in the triggerer, without a worker, until a CSV file lies in the inbox.",
+        )
+    # Which files are drops, of any ending and in any folder, only the sources say, and no pattern for a sensor does.
+    seconds = int(WAITS_FOR_DROP.total_seconds())
+    return NodeCliOperator(
+        task_id="wait_for_drop",
+        arguments=[
+            *("inbox", "list", "--json", *SOURCE_FLAGS, "--settle", str(SETTLE)),
+            *("--wait", str(seconds), "--limit", "1"),
+        ],
+        operands=[INBOX],
+        connection_id=None,
+        digest=len,
+        skip_when_empty=True,
+        insist=True,
+        execution_timeout=WAITS_FOR_DROP + timedelta(minutes=15, seconds=SETTLE),
+        doc_md="Waits in a worker until a file lies in the inbox that a source reads, or a CSV file.",
+    )
 
 
 def add_up(counts: Iterable[dict[str, int]]) -> JsonObject:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from airflow.sdk import CronTriggerTimetable, dag
 from pendulum import now
 
-from deployment import DAG_ARGS, INBOX, KEEP_MONTHS, LONG_WORK, PARTITIONS_AHEAD, WAREHOUSE_POOL
+from deployment import (
+    DAG_ARGS,
+    INBOX,
+    KEEP_MONTHS,
+    LONG_WORK,
+    PARTITIONS_AHEAD,
+    SOURCE_FLAGS,
+    WAREHOUSE_POOL,
+)
 from node_cli import NodeCliOperator
 
 
@@ -40,7 +48,7 @@ def partition_maintenance() -> None:
     )
     NodeCliOperator(
         task_id="check_archive",
-        arguments=["inbox", "check", "--json"],
+        arguments=["inbox", "check", "--json", *SOURCE_FLAGS],
         operands=[INBOX],
         execution_timeout=LONG_WORK,
         doc_md="Archived files that grew or changed since they were loaded go back to the inbox.",

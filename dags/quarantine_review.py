@@ -14,7 +14,7 @@ from airflow.sdk import AssetOrTimeSchedule, Context, CronTriggerTimetable, dag,
 from airflow.sdk.exceptions import AirflowSkipException
 
 from assets import REJECTED_DROPS
-from deployment import DAG_ARGS, FORMAT_FLAGS, INBOX, LONG_WORK, WAREHOUSE_POOL
+from deployment import DAG_ARGS, FORMAT_FLAGS, INBOX, LONG_WORK, SOURCE_FLAGS, WAREHOUSE_POOL
 from node_cli import JsonObject, NodeCliOperator, shorten
 
 LOAD = "Load the good lines"
@@ -110,7 +110,15 @@ class DecisionOperator(NodeCliOperator):
         chosen = self.answer["chosen_options"][0]
         if chosen not in DECISIONS:
             raise AirflowSkipException("nobody has decided yet; the drop stays where it is")
-        self.arguments = ["inbox", "decide", "--json", "--as", DECISIONS[chosen], *FORMAT_FLAGS]
+        self.arguments = [
+            "inbox",
+            "decide",
+            "--json",
+            "--as",
+            DECISIONS[chosen],
+            *FORMAT_FLAGS,
+            *SOURCE_FLAGS,
+        ]
         self.operands = [INBOX, self.path]
         return super().execute(context)
 

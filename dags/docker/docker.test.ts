@@ -168,6 +168,24 @@ describe("docker-compose.yml", () => {
     }
   });
 
+  test("whoever loads sees the sources, where there are any, and cannot change them", () => {
+    const variables = Object.fromEntries(required.map((name) => [name, "x"]));
+    const withSources = { ...variables, ROLLBOOK_SOURCES_FOLDER: "./mine" };
+    const { services: named } = readCompose({ file: COMPOSE_FILE, variables: withSources });
+    const seeing = Object.values(named).filter(({ mounts }) =>
+      mounts.some(({ target }) => target === "/opt/sources"),
+    );
+    expect(seeing.map(({ name }) => name)).toEqual(["airflow-scheduler"]);
+    expect(seeing[0]?.all.volumes).toContainEqual({
+      type: "bind",
+      source: "./mine",
+      target: seeing[0]?.environment.ROLLBOOK_SOURCES,
+      read_only: true,
+      bind: { create_host_path: true },
+    });
+    expect(compose.services["airflow-scheduler"]?.environment.ROLLBOOK_SOURCES).toBe("");
+  });
+
   test("every volume is declared and used", () => {
     const used = services.flatMap(({ mounts }) => mounts.filter(({ kind }) => kind === "volume"));
     expect(new Set(used.map(({ source }) => source))).toEqual(new Set(compose.volumes));

@@ -82,6 +82,8 @@ AIRFLOW_UID=$uid
 #ROLLBOOK_POOL_SLOTS=4
 #ROLLBOOK_KEEP_RUNS_DAYS=30
 #ROLLBOOK_INBOX_FOLDER=./inbox
+# NAME.yaml files that say how the files of other senders are read. Not set: there are none.
+#ROLLBOOK_SOURCES_FOLDER=./sources
 #ROLLBOOK_VERSION=0.2.0
 #AIRFLOW_BIND=127.0.0.1
 #AIRFLOW_PORT=8080

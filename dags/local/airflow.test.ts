@@ -153,6 +153,16 @@ test("--once takes in what is in the inbox under the settings of .env, says what
   writeFileSync(join(inbox, "sync 'a' 2026-10-05.csv"), `${lines.join("\n")}\n`);
   copyFileSync(join(CHECKOUT, "package.json"), join(inbox, "bad_2026-10-05.csv"));
   writeFileSync(join(inbox, "notes.txt"), "no drop");
+  mkdirSync(join(folder, "sources"));
+  writeFileSync(
+    join(folder, "sources", "till.yaml"),
+    "files: till/*.tsv\ndelimiter: tab\nsynced_on: mtime\n",
+  );
+  mkdirSync(join(inbox, "till"));
+  writeFileSync(
+    join(inbox, "till", "one.tsv"),
+    `${lines.join("\n").replaceAll(",", "\t").replace("2222", "3333")}\n`,
+  );
 
   // The environment wins over it.
   writeFileSync(join(checkout, ".env"), "ROLLBOOK_MAX_REJECTS=2\nWAREHOUSE_PASSWORD=secret\n");
@@ -163,7 +173,9 @@ test("--once takes in what is in the inbox under the settings of .env, says what
   expect(output).toContain("invoice_ingest done after");
   expect(output).toContain("sync 'a' 2026-10-05.csv: archived");
   expect(output).toContain("bad_2026-10-05.csv: rejected");
-  expect(readdirSync(inbox).toSorted()).toEqual(["archive", "notes.txt", "rejected"]);
+  expect(output).toContain("till/one.tsv: archived");
+  expect(readdirSync(inbox).toSorted()).toEqual(["archive", "notes.txt", "rejected", "till"]);
+  expect(readdirSync(join(inbox, "archive/till"))).toEqual(["one.tsv"]);
   expect(findMarked(mark)).toEqual([]);
   expect(serversIn(folder)).toEqual([]);
 

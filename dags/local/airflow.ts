@@ -11,9 +11,11 @@ import { RollbookError } from "../../db/errors.ts";
 import { printable } from "../../etl/escape.ts";
 import { ARCHIVE, REJECTED } from "../../etl/inbox/list.ts";
 import { catchInterrupts, Interruption } from "../../etl/interrupts.ts";
+import { defaultSources } from "../../etl/sources/place.ts";
+import { readSources } from "../../etl/sources/read.ts";
 import { CHECKOUT, COMPOSE_FILE, ENV_FILE } from "./checkout.ts";
 import { AirflowError } from "./errors.ts";
-import { ingestOnce, listDrops, type OnceReport } from "./once.ts";
+import { ingestOnce, listDrops, type OnceOptions, type OnceReport } from "./once.ts";
 import { ensurePython } from "./python.ts";
 import { type Airflow, startAirflow } from "./runner.ts";
 import { followRuns } from "./runs.ts";
@@ -25,6 +27,7 @@ const DEFAULT_PORT = 8080;
 
 interface Flags {
   readonly inbox: string;
+  readonly sources?: string;
   readonly home: string;
   readonly port?: number;
   readonly once?: boolean;
@@ -59,6 +62,10 @@ function readFlags(): Flags {
   const program = new Command("npm run airflow --")
     .description("Run Airflow with Rollbook's DAGs on this machine, without Docker, until Ctrl-C.")
     .option("--inbox <folder>", "where drops are put; made if it is not there", "inbox")
+    .option(
+      "--sources <folder>",
+      "of NAME.yaml files that say how the files of other senders are read (default: sources/ beside the inbox, if one is there)",
+    )
     .option("--port <number>", "of Airflow's pages (default: 8080, or the next that is free)", parsePort)
     .option("--home <folder>", "where Python, Airflow, its database and its logs are kept", ".airflow")
     .option("--once", "take in what is in the inbox now, then stop")
@@ -70,7 +77,7 @@ The warehouse is where the rollbook command has it: DATABASE_URL, or PGHOST or P
 embedded PostgreSQL in ROLLBOOK_HOME (default .rollbook). ROLLBOOK_PYTHON names the Python to use.
 
 Settings that docker-compose.yml names (ROLLBOOK_MAX_REJECTS, AIRFLOW_CONN_ROLLBOOK_ALERTS and so on) are read from the environment, else
-from .env in the checkout. Its secrets are not used; inbox and port are the flags above. A value with a # in it needs single quotes.
+from .env in the checkout. Its secrets are not used; inbox, sources and port are the flags above. A value with a # in it needs single quotes.
 `,
     );
   return program.parse(process.argv).opts<Flags>();
@@ -88,9 +95,14 @@ async function runAirflow(flags: Flags, signal: AbortSignal): Promise<number> {
   const home = resolve(folder, flags.home);
   for (const each of [inbox, join(inbox, ARCHIVE), join(inbox, REJECTED)])
     mkdirSync(each, { recursive: true });
-  const drops = flags.once ? await listDrops(inbox) : [];
+  const named = flags.sources !== undefined;
+  const folderOfSources = named ? resolve(folder, flags.sources ?? "") : defaultSources(inbox);
+  const sources = await readSources({ folder: folderOfSources, named });
+  const drops = flags.once ? await listDrops(inbox, sources) : [];
   if (flags.once && drops.length === 0) {
-    say(`No CSV file is in ${inbox}: nothing to do.`);
+    say(
+      `No CSV file${sources.length > 0 ? ", and none that a source reads," : ""} is in ${inbox}: nothing to do.`,
+    );
     return 0;
   }
   // Before anything is installed, should they be wrong.
@@ -114,6 +126,7 @@ async function runAirflow(flags: Flags, signal: AbortSignal): Promise<number> {
     const airflow = await startAirflow({
       home,
       inbox: realpathSync(inbox),
+      sources: named || sources.length > 0 ? realpathSync(folderOfSources) : undefined,
       python,
       warehouse: warehouse.database,
       port: flags.port ?? DEFAULT_PORT,
@@ -126,7 +139,7 @@ async function runAirflow(flags: Flags, signal: AbortSignal): Promise<number> {
     });
     try {
       return await (flags.once
-        ? once(airflow, inbox, drops, since, signal)
+        ? once(airflow, { inbox, sources, drops, since, signal })
         : follow(airflow, inbox, since, signal));
     } finally {
       note("stopping");
@@ -158,15 +171,11 @@ async function follow(airflow: Airflow, inbox: string, since: number, signal: Ab
 }
 
 async function once(
-  airflow: Airflow,
-  inbox: string,
-  drops: readonly string[],
-  since: number,
-  signal: AbortSignal,
+  { rest }: Airflow,
+  options: Pick<OnceOptions, "inbox" | "sources" | "drops" | "since" | "signal">,
 ): Promise<number> {
-  const follower = followRuns({ rest: airflow.rest, since, onRun: say });
-  const { rest } = airflow;
-  const report = await ingestOnce({ rest, inbox, drops, since, signal, onPoll: () => follower.look() });
+  const follower = followRuns({ rest, since: options.since, onRun: say });
+  const report = await ingestOnce({ ...options, rest, onPoll: () => follower.look() });
   await follower.look();
   return tell(report);
 }

@@ -11,7 +11,12 @@ import { SERVICES } from "./services.ts";
 type Environment = Readonly<Record<string, string>>;
 
 /** Where the image has what. */
-const IMAGE = { checkout: "/opt/rollbook", airflow: "/opt/airflow", inbox: "/data/inbox" } as const;
+const IMAGE = {
+  checkout: "/opt/rollbook",
+  airflow: "/opt/airflow",
+  inbox: "/data/inbox",
+  sources: "/opt/sources",
+} as const;
 
 export interface LocalServices {
   readonly environmentOf: (name: string) => Environment;
@@ -29,6 +34,8 @@ export async function localizeServices(options: {
   /** What containers have as /opt/airflow. */
   readonly airflowHome: string;
   readonly inbox: string;
+  /** Undefined: there are none. */
+  readonly sources?: string | undefined;
   readonly python: Python;
   readonly metadata: Database;
   readonly warehouse: Database;
@@ -41,11 +48,13 @@ export async function localizeServices(options: {
   /** More for the environment of all services. */
   readonly overrides?: Environment | undefined;
 }): Promise<LocalServices> {
-  const { airflowHome, inbox, python, metadata, warehouse, port } = options;
-  const { services } = readCompose({ file: COMPOSE_FILE, variables: options.variables });
+  const { airflowHome, inbox, sources = "", python, metadata, warehouse, port } = options;
+  // By this variable docker-compose.yml says whether there are sources.
+  const variables = { ...options.variables, ROLLBOOK_SOURCES_FOLDER: sources };
+  const { services } = readCompose({ file: COMPOSE_FILE, variables });
   const places: Places = {
     folders: {
-      ...mountedFolders(services, inbox),
+      ...mountedFolders(services, { [IMAGE.inbox]: inbox, [IMAGE.sources]: sources }),
       [IMAGE.checkout]: CHECKOUT,
       [IMAGE.airflow]: airflowHome,
     },
@@ -72,15 +81,18 @@ export async function localizeServices(options: {
 }
 
 /** Folders of this machine that docker-compose.yml mounts; its volumes are within Airflow's home. */
-function mountedFolders(services: Readonly<Record<string, Service>>, inbox: string): Places["folders"] {
+function mountedFolders(
+  services: Readonly<Record<string, Service>>,
+  folders: Places["folders"],
+): Places["folders"] {
   const binds = SERVICES.flatMap((name) => services[name]?.mounts ?? []).filter(
     ({ kind }) => kind === "bind",
   );
-  const strange = binds.find(({ target }) => target !== IMAGE.inbox);
+  const strange = binds.find(({ target }) => folders[target] === undefined);
   if (strange !== undefined) {
     throw composeError(`docker-compose.yml mounts ${strange.target}, which npm run airflow does not know`);
   }
-  return Object.fromEntries(binds.map(({ target }) => [target, inbox]));
+  return Object.fromEntries(Object.entries(folders).filter(([, folder]) => folder !== ""));
 }
 
 /** Containers have addresses of their own; here all listen on one, each on a port of its own. */

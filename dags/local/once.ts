@@ -1,9 +1,9 @@
 /** Takes in what is in the inbox now, and waits until it is done. */
 import { readdirSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { readDropName } from "../../etl/drop/name.ts";
-import { ARCHIVE, listInbox, REJECTED } from "../../etl/inbox/list.ts";
+import { ARCHIVE, listDrops as listReadable, REJECTED } from "../../etl/inbox/list.ts";
+import type { Source } from "../../etl/sources/source.ts";
 import { AirflowError, aborted } from "./errors.ts";
 import type { Rest } from "./rest.ts";
 import { type DagRun, INGEST, listRuns, listTasks, nameOf, readLog } from "./runs.ts";
@@ -23,15 +23,23 @@ const POLL_MS = 500;
 /** So many runs that move nothing will not be followed by one that does. */
 const IDLE_RUNS = 2;
 
-/** Names in the inbox that the DAG takes in, also those that it will reject. */
-export async function listDrops(inbox: string): Promise<readonly string[]> {
-  const { files } = await listInbox(inbox);
-  return files
-    .map(({ name }) => name)
-    .filter((fileName) => {
-      const drop = readDropName({ fileName });
-      return drop.kind === "named" || drop.code !== "not_csv";
-    });
+/** What the DAG takes in, also what it will reject: names, behind those of the folders below the inbox. */
+export async function listDrops(inbox: string, sources: readonly Source[]): Promise<readonly string[]> {
+  const { files } = await listReadable(inbox, { sources });
+  return files.map(({ path }) => relative(inbox, path));
+}
+
+export interface OnceOptions {
+  readonly rest: Rest;
+  readonly inbox: string;
+  readonly sources: readonly Source[];
+  /** Names in the inbox, as {@link listDrops} gives them. */
+  readonly drops: readonly string[];
+  /** Since when runs count, in milliseconds since 1970. */
+  readonly since: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Called at each look. */
+  readonly onPoll?: () => Promise<void>;
 }
 
 /**
@@ -39,18 +47,8 @@ export async function listDrops(inbox: string): Promise<readonly string[]> {
  *
  * @throws AirflowError `configuration` when the DAG is paused, `aborted`
  */
-export async function ingestOnce(options: {
-  readonly rest: Rest;
-  readonly inbox: string;
-  /** Names in the inbox. */
-  readonly drops: readonly string[];
-  /** Since when runs count, in milliseconds since 1970. */
-  readonly since: number;
-  readonly signal?: AbortSignal | undefined;
-  /** Called at each look. */
-  readonly onPoll?: () => Promise<void>;
-}): Promise<OnceReport> {
-  const { rest, inbox, drops, since, signal, onPoll } = options;
+export async function ingestOnce(options: OnceOptions): Promise<OnceReport> {
+  const { rest, inbox, sources, drops, since, signal, onPoll } = options;
   const before = filesIn(inbox);
   let lastThere = since;
   let idle = 0;
@@ -58,7 +56,7 @@ export async function ingestOnce(options: {
   for (;;) {
     if (signal?.aborted) throw aborted(signal.reason);
     const now = Date.now();
-    const there = new Set(await listDrops(inbox));
+    const there = new Set(await listDrops(inbox, sources));
     const left = drops.filter((name) => there.has(name));
     if (left.length > 0) lastThere = now;
     await requireRunning(rest);
@@ -93,7 +91,7 @@ const endOf = (date: string | null) => (date === null ? Number.NaN : Date.parse(
 /** Moved under its own name, or with the load's number in it where that was taken. */
 function isNameOf(moved: string, name: string): boolean {
   if (moved === name) return true;
-  const dot = name.indexOf(".", 1);
+  const dot = name.indexOf(".", name.lastIndexOf("/") + 2);
   const [stem, ending] = dot < 0 ? [name, ""] : [name.slice(0, dot), name.slice(dot)];
   return moved.startsWith(stem) && moved.endsWith(ending);
 }
@@ -103,7 +101,7 @@ function filesIn(
 ): Readonly<Record<"inbox" | typeof ARCHIVE | typeof REJECTED, ReadonlySet<string>>> {
   const list = (folder: string) => {
     try {
-      return new Set(readdirSync(folder));
+      return new Set(readdirSync(folder, { recursive: true, encoding: "utf8" }));
     } catch {
       return new Set<string>();
     }

@@ -26,6 +26,8 @@ export interface AirflowOptions {
   /** Folder of everything that this Airflow keeps; made if it is not there. One Airflow at a time runs in a home. */
   readonly home: string;
   readonly inbox: string;
+  /** The folder of the sources; undefined: there are none. */
+  readonly sources?: string | undefined;
   readonly python: Python;
   readonly warehouse: Database;
   /** Of the API server. Default: any free one. */
@@ -133,7 +135,7 @@ interface Starting {
 }
 
 async function startServices({ options, home, server, lock, undo, stop }: Starting): Promise<Airflow> {
-  const { signal, onLog, python, inbox, warehouse, environment, overrides } = options;
+  const { signal, onLog, python, inbox, sources, warehouse, environment, overrides } = options;
   const mark = { home: homeMark(home), run: randomBytes(6).toString("hex") };
   // Of a runner that was killed together with its guardian, or whose guardian is still at it.
   await killMarked(`${mark.home}:`);
@@ -150,6 +152,7 @@ async function startServices({ options, home, server, lock, undo, stop }: Starti
   const local = await localizeServices({
     airflowHome,
     inbox,
+    sources,
     python,
     metadata,
     warehouse,

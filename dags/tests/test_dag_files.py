@@ -14,6 +14,9 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.providers.standard.sensors.filesystem import FileSensor
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
+import deployment
+from node_cli import NodeCliOperator
+
 if TYPE_CHECKING:
     from airflow.sdk import DAG
 
@@ -105,6 +108,31 @@ def test_the_sensor_sees_drops_and_not_the_remains_of_uploads(dags: dict[str, DA
     assert not any(
         fnmatchcase(name, pattern) for name in ["a.csv.part", "b.csv.bak", "c.csv.tmp", "notes.txt"]
     )
+
+
+def test_with_sources_the_command_says_what_a_drop_is_and_every_step_knows_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deployment, "SOURCES", "/opt/sources")
+    monkeypatch.setattr(deployment, "SOURCE_FLAGS", ["--sources", "/opt/sources"])
+    bag = DagBag(dag_folder=str(DAGS))
+    assert bag.import_errors == {}
+    ingest = bag.dags["invoice_ingest"]
+    waiting = ingest.get_task("wait_for_drop")
+    assert isinstance(waiting, NodeCliOperator)
+    assert waiting.skip_when_empty
+    assert waiting.arguments[-2:] == ["--limit", "1"]
+    reading = [
+        *(
+            ingest.get_task(name)
+            for name in ("wait_for_drop", "list_ready_drops", "load_drops", "archive_drops")
+        ),
+        bag.dags["partition_maintenance"].get_task("check_archive"),
+    ]
+    for task in reading:
+        given = task.partial_kwargs if isinstance(task, MappedOperator) else vars(task)
+        flags = list(given["arguments"])
+        assert flags[flags.index("--sources") + 1] == "/opt/sources", task.task_id
 
 
 def test_no_error_of_the_ingest_makes_it_spin(dags: dict[str, DAG]) -> None:

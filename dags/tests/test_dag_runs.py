@@ -19,6 +19,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 from drops import HOSTILE_NAMES, Till, read_totals
 
+import deployment
 from node_cli import NodeCliOperator, shorten
 from quarantine_review import to_review, to_show
 
@@ -158,6 +159,53 @@ def test_drops_become_exact_totals_and_leave_the_inbox(
     assert last_event("venue_daily_totals")["files"] == {"loaded": 0, "already_loaded": 6, "rejected": 0}
     assert len(names_in(inbox / "archive")) == 2 * len(names) + 1
     assert read_totals(rollbook("totals"), "ingest") == till.totals()
+
+
+SOURCE = """
+files: till/*.txt
+delimiter: ";"
+columns: {venue_id: Filiale, invoice_id: Bon, datetime_created: Datum, total: Betrag}
+datetime_created: {format: dd.MM.yyyy}
+total: {decimal: ","}
+skip_when: {Art: Storno}
+synced_on: {from: name, pattern: '(?<day>\\d\\d)(?<month>\\d\\d)(?<year>\\d{4})'}
+"""
+
+
+def test_files_that_a_source_reads_are_taken_in_from_their_folder(
+    load_dag: Callable[[str], DAG],
+    inbox: Path,
+    rollbook: Rollbook,
+    sql: Sql,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "till.yaml").write_text(SOURCE)
+    monkeypatch.setattr(deployment, "SOURCES", str(tmp_path))
+    monkeypatch.setattr(deployment, "SOURCE_FLAGS", ["--sources", str(tmp_path)])
+    (inbox / "till").mkdir()
+    rows = [f"Verkauf;source-1;8c1f2e5a-0000-4000-8000-00000000000{n};05.10.2026;1,50" for n in (1, 2)]
+    header = "Art;Filiale;Bon;Datum;Betrag"
+    cancelled = rows[0].replace("Verkauf", "Storno")
+    (inbox / "till" / "a_05102026.txt").write_text("\n".join([header, *rows, cancelled, ""]))
+    (inbox / "till" / "bad_05102026.txt").write_text("\n".join([header, rows[0].replace("1,50", "x"), ""]))
+
+    state, states = run(load_dag("invoice_ingest"))
+
+    assert state == "success"
+    assert states["wait_for_drop"] == ["success"]
+    assert names_in(inbox / "archive" / "till") == ["a_05102026.txt"]
+    assert names_in(inbox / "rejected" / "till") == ["bad_05102026.txt", "bad_05102026.txt.reason.json"]
+    assert [
+        (row["invoices"], row["total"]) for row in rollbook("totals") if row["venue_id"] == "source-1"
+    ] == [(2, "3.00")]
+    assert sql(
+        "select source, skipped, synced_on::text from warehouse.loads where file_name = 'a_05102026.txt'"
+    ) == [("till", 1, "2026-10-05")]
+    event = last_event("venue_daily_totals")
+    assert (event["rows"]["inserted"], event["rows"]["skipped"], event["rows"]["summed"]) == (2, 1, 0)
+    (rejected,) = last_event("rejected_drops")["drops"]
+    assert rejected["source"] == "till"
 
 
 # The review's own group of tasks, with an answer where a person is waited for.
