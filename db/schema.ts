@@ -90,6 +90,8 @@ export const loads = warehouse.table("loads", {
   /** Name of the source that says how the drop is read, and the digest of its text; null: it is one of the drop format. */
   source: text("source"),
   sourceSha256: bytea("source_sha256"),
+  /** The venue of all lines, where the source gives it and not the cells. */
+  venueId: text("venue_id"),
   /** Records that the source leaves out: they are not among those read. */
   skipped: count("skipped").default(0),
   /** Lines that were added to another line of their invoice. */
@@ -242,6 +244,7 @@ export const loadHistory = reports
     sourceSha256: text("source_sha256"),
     skipped: count("skipped"),
     summed: count("summed"),
+    venueId: text("venue_id"),
   })
   .existing();
 

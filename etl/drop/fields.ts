@@ -83,7 +83,7 @@ export function createFieldReaders(options: {
       return parts.every((part) => part === "") ? "" : parts.join(separators[column]);
     },
     named: new Set(COLUMNS.flatMap((column) => cellsOf[column])),
-    uuid: fields.makesUuid ? createUuidMaker() : readUuid,
+    uuid: fields.makesUuid ? createUuidMaker(venueConstant) : readUuid,
     time: fields.readTime(rules),
     total: createSum({ ...notation, ...definedOf(fields.notation) }),
     leavesOut: (cells) =>
@@ -97,12 +97,17 @@ function definedOf({ decimal, thousands, cents }: Partial<Notation>): Partial<No
   return { ...(decimal && { decimal }), ...(thousands && { thousands }), ...(cents && { cents }) };
 }
 
-/** Rows of one invoice nearly always follow each other, so the last id is kept. */
-function createUuidMaker(): (name: string) => string | undefined {
+/**
+ * Rows of one invoice nearly always follow each other, so the last id is kept.
+ *
+ * @param venue begins the name where no cell can: registers of two venues give the same numbers
+ */
+function createUuidMaker(venue: string | undefined): (name: string) => string | undefined {
+  const prefix = venue === undefined ? "" : `${trimBlanks(venue)}${PART_SEPARATOR}`;
   let last: { readonly name: string | undefined; readonly uuid: string } = { name: undefined, uuid: "" };
   return (name) => {
     if (name !== last.name && hasBlankPart(name)) return undefined;
-    if (name !== last.name) last = { name, uuid: makeUuid(name) };
+    if (name !== last.name) last = { name, uuid: makeUuid(`${prefix}${name}`) };
     return last.uuid;
   };
 }

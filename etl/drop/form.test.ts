@@ -177,6 +177,14 @@ describe("an invoice id", () => {
     expect(makeUuid("3\u001f0007")).toBe("517bad4a-d192-5193-9582-da19e5115958");
   });
 
+  test("begins with the venue where that stands in no cell: two venues number their receipts alike", async () => {
+    const given = { ...form, venueId: { constant: " Mitte" } };
+    expect((await rowOf(cells, given)).rows).toEqual([
+      ` Mitte,${makeUuid("Mitte\u001f3\u001f0007")},2026-06-01T00:00:00,1.00`,
+    ]);
+    expect((await rowOf({ ...cells, Bon: "" }, given)).rejects).toEqual([[2, "bad_uuid", "3 "]]);
+  });
+
   test("of which a part is blank is none", async () => {
     expect((await rowOf({ ...cells, Bon: " " }, form)).rejects).toEqual([[2, "bad_uuid", "3 "]]);
     expect((await rowOf({ ...cells, Kasse: "" }, form)).rejects).toEqual([[2, "bad_uuid", " 0007"]]);

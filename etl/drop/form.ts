@@ -57,3 +57,8 @@ export interface Form {
   /** Whether the totals of rows with one key are added: for registers that write an invoice in several rows. */
   readonly sumRows: boolean;
 }
+
+/** The venue of all lines of a file, where no cell says it; else null. */
+export function givenVenue(form: Form | undefined): string | null {
+  return form !== undefined && "constant" in form.venueId ? form.venueId.constant : null;
+}

@@ -5,6 +5,7 @@ import { type Database, withSession } from "../../db/client.ts";
 import { errorState, RollbookError } from "../../db/errors.ts";
 import { loads, type Settings } from "../../db/schema.ts";
 import { hashDrop } from "../drop/file.ts";
+import { givenVenue } from "../drop/form.ts";
 import { findSyncDate } from "../load/load.ts";
 import { enteredSource } from "../load/read_by.ts";
 import { type LoadReport, NO_LINES, type Refusal } from "../load/report.ts";
@@ -107,6 +108,8 @@ interface DropKey {
   readonly fileName: string;
   readonly sha256: Buffer;
   readonly syncedOn: string | null;
+  /** Where its source gives it: the same bytes of another venue are another drop. */
+  readonly venueId: string | null;
 }
 
 async function hashFile(options: ArchiveOptions, path: string): Promise<Hashed | ArchiveReport> {
@@ -127,7 +130,7 @@ async function hashFile(options: ArchiveOptions, path: string): Promise<Hashed |
     const source = choice.kind === "source" ? choice.source : undefined;
     const given = await findSyncDate({ ...options, path, source });
     const syncedOn = given ?? syncDateOf({ name: fileName, source }) ?? reason?.syncedOn ?? null;
-    return { file, key: { fileName, sha256, syncedOn } };
+    return { file, key: { fileName, sha256, syncedOn, venueId: givenVenue(source?.form) } };
   } catch (error) {
     if (signal?.aborted) throw error;
     if ((await lookAt(path)) === undefined) return { ...stays, outcome: "missing" };
@@ -165,10 +168,12 @@ async function findEntries(
       from unnest(
         ${column(({ sha256 }) => sha256)}::bytea[],
         ${column(({ syncedOn }) => syncedOn)}::date[],
-        ${column(({ fileName }) => fileName)}::text[]
-      ) with ordinality as wanted (sha256, synced_on, file_name, number)
+        ${column(({ fileName }) => fileName)}::text[],
+        ${column(({ venueId }) => venueId)}::text[]
+      ) with ordinality as wanted (sha256, synced_on, file_name, venue_id, number)
       join ${loads} l
         on l.sha256 = wanted.sha256
+       and l.venue_id is not distinct from wanted.venue_id
        and case
              when wanted.synced_on is not null then l.synced_on = wanted.synced_on
              else l.status = 'loaded' or (l.synced_on is null and l.file_name = wanted.file_name)
@@ -256,7 +261,13 @@ export async function findLoadOfUndated(
       db
         .select()
         .from(loads)
-        .where(and(eq(loads.sha256, sha256), eq(loads.status, "loaded")))
+        .where(
+          and(
+            eq(loads.sha256, sha256),
+            eq(loads.status, "loaded"),
+            sql`${loads.venueId} is not distinct from ${givenVenue(file.source?.form)}::text`,
+          ),
+        )
         .orderBy(desc(loads.loadId))
         .limit(1),
     );

@@ -16,11 +16,13 @@ export interface FoundFile {
  * Finds it in an inbox, at any depth, in its archive/ first; or at a path.
  *
  * @param options.place path of a file or a folder
+ * @param options.isOfVenue whether a file is of the venue of the drop: others may have the same bytes
  * @throws RollbookError `not_found`, or `file_unreadable` for a file that is given and cannot be read
  */
 export async function findDropFile(options: {
   readonly drop: Load;
   readonly place: string;
+  readonly isOfVenue: (path: string) => boolean;
   readonly signal?: AbortSignal | undefined;
 }): Promise<FoundFile> {
   const { drop, place } = options;
@@ -30,22 +32,32 @@ export async function findDropFile(options: {
     if (await holds(options, { path: place, follow: true })) return { path: place, follow: true };
     throw notFound(drop, `${place} holds other bytes`);
   }
-  for (const path of await listCandidates(place, drop)) {
+  for (const path of await listCandidates(options)) {
     const file = { path, follow: false };
     if (await holds(options, file)) return file;
   }
   throw notFound(drop, `neither ${place} nor its ${ARCHIVE}/ has it`);
 }
 
-/** Files of that size: those in archive/ first, and that of the drop's name before others. */
-async function listCandidates(inbox: string, { fileName, bytes }: Load): Promise<readonly string[]> {
+/** Files of that size: those of its venue first, then those in archive/, and that of the drop's name before others. */
+async function listCandidates({
+  place: inbox,
+  drop: { fileName, bytes },
+  isOfVenue,
+}: {
+  readonly place: string;
+  readonly drop: Load;
+  readonly isOfVenue: (path: string) => boolean;
+}): Promise<readonly string[]> {
   const found: string[] = [];
   for (const path of await listFiles(inbox)) {
     if ((await stat(path).catch(() => undefined))?.size === bytes) found.push(path);
   }
   const isArchived = (path: string) => relative(inbox, path).startsWith(ARCHIVE + sep);
-  const rank = (path: string) => (isArchived(path) ? 2 : 0) + (basename(path) === fileName ? 1 : 0);
-  return found.toSorted((a, b) => rank(b) - rank(a));
+  const rank = (path: string) =>
+    (isOfVenue(path) ? 4 : 0) + (isArchived(path) ? 2 : 0) + (basename(path) === fileName ? 1 : 0);
+  const ranks = new Map(found.map((path) => [path, rank(path)]));
+  return found.toSorted((a, b) => (ranks.get(b) ?? 0) - (ranks.get(a) ?? 0));
 }
 
 /** All files below a folder. Links are not followed, and what cannot be read is left out. */

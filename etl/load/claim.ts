@@ -3,10 +3,10 @@ import { and, eq, inArray, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { type Load, loads } from "../../db/schema.ts";
 import type { FileSource } from "../sources/source.ts";
-import { enteredSource } from "./read_by.ts";
+import { columnsOfSource, enteredSource } from "./read_by.ts";
 import type { Attempt, ReadBy } from "./report.ts";
 
-/** A drop. Its content and its sync date identify it. */
+/** A drop. Its content, its sync date, and the venue that its source gives all of it identify it. */
 export interface Drop {
   readonly fileName: string;
   readonly sha256: Buffer;
@@ -32,7 +32,7 @@ export const LOADED_AGAIN = "loaded_again";
  * Releases the drop, so that it can be claimed again: its data was lost, and the ledger does not know that.
  * The earlier entry stays, as a failed load. Deltas that are left of it keep its number.
  */
-export async function releaseClaim(tx: Transaction, { sha256, syncedOn }: Drop): Promise<void> {
+export async function releaseClaim(tx: Transaction, { sha256, syncedOn, source }: Drop): Promise<void> {
   await tx.db
     .update(loads)
     .set({
@@ -40,7 +40,19 @@ export async function releaseClaim(tx: Transaction, { sha256, syncedOn }: Drop):
       errorCode: LOADED_AGAIN,
       errorMessage: "What it brought was lost, and its drop was loaded again (load --again).",
     })
-    .where(and(eq(loads.sha256, sha256), eq(loads.syncedOn, syncedOn), eq(loads.status, "loaded")));
+    .where(
+      and(
+        eq(loads.sha256, sha256),
+        eq(loads.syncedOn, syncedOn),
+        isGivenVenue(source),
+        eq(loads.status, "loaded"),
+      ),
+    );
+}
+
+/** Whether a load is of this venue: the same bytes of another venue are another drop. */
+function isGivenVenue(source: FileSource | undefined) {
+  return sql`${loads.venueId} is not distinct from ${columnsOfSource(source).venueId}::text`;
 }
 
 /**
@@ -49,20 +61,22 @@ export async function releaseClaim(tx: Transaction, { sha256, syncedOn }: Drop):
  * (then the second loads it).
  */
 export async function claimLoad(tx: Transaction, drop: Drop): Promise<Claim> {
-  const { fileName, sha256, bytes, syncedOn, source } = drop;
+  const { fileName, sha256, bytes, syncedOn } = drop;
+  const { source, sourceSha256, venueId } = columnsOfSource(drop.source);
   for (;;) {
     // Looked up first, because an insert that meets a conflict uses up a number all the same.
     const { rows } = await tx.db.execute<Claimed>(sql`
       with present as (
         select load_id, partitions, source, source_sha256
         from warehouse.loads
-        where sha256 = ${sha256} and synced_on = ${syncedOn} and status = 'loaded'
+        where sha256 = ${sha256} and synced_on = ${syncedOn} and venue_id is not distinct from ${venueId}::text
+          and status = 'loaded'
       ),
       claimed as (
-        insert into warehouse.loads (file_name, sha256, bytes, synced_on, status, source, source_sha256)
-        select ${fileName}, ${sha256}, ${bytes}, ${syncedOn}::date, 'loaded', ${source?.name ?? null}::text, ${source?.sha256 ?? null}::bytea
+        insert into warehouse.loads (file_name, sha256, bytes, synced_on, status, source, source_sha256, venue_id)
+        select ${fileName}, ${sha256}, ${bytes}, ${syncedOn}::date, 'loaded', ${source}::text, ${sourceSha256}::bytea, ${venueId}::text
         where not exists (select from present)
-        on conflict (sha256, synced_on) where status = 'loaded' do nothing
+        on conflict (sha256, synced_on, venue_id) where status = 'loaded' do nothing
         returning load_id, partitions, source, source_sha256
       )
       select *, false as claimed from present
@@ -71,8 +85,8 @@ export async function claimLoad(tx: Transaction, drop: Drop): Promise<Claim> {
     const [row] = rows;
     if (row?.claimed === true) return { kind: "claimed", loadId: row.load_id };
     if (row !== undefined) {
-      const { load_id: loadId, source: name, source_sha256: sourceSha256, partitions } = row;
-      const entered = enteredSource({ source: name, sourceSha256 });
+      const { load_id: loadId, partitions } = row;
+      const entered = enteredSource({ source: row.source, sourceSha256: row.source_sha256 });
       return { kind: "already_loaded", loadId, source: entered, partitions };
     }
     // It was loaded in the meantime. This statement's snapshot does not show it; that of the next one will.

@@ -1,5 +1,6 @@
 /** Which source read a drop, in the words of the ledger and of reports. */
 import type { Load } from "../../db/schema.ts";
+import { givenVenue } from "../drop/form.ts";
 import type { FileSource } from "../sources/source.ts";
 import type { ReadBy } from "./report.ts";
 
@@ -20,6 +21,12 @@ export function enteredSource({
 }
 
 /** As the ledger has it. */
-export function columnsOfSource(source: Named | undefined): Pick<Load, "source" | "sourceSha256"> {
-  return { source: source?.name ?? null, sourceSha256: source?.sha256 ?? null };
+export function columnsOfSource(
+  source: Pick<FileSource, "name" | "sha256" | "form"> | undefined,
+): Pick<Load, "source" | "sourceSha256" | "venueId"> {
+  return {
+    source: source?.name ?? null,
+    sourceSha256: source?.sha256 ?? null,
+    venueId: givenVenue(source?.form),
+  };
 }

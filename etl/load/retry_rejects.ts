@@ -13,6 +13,7 @@ import { LOCK, lockUntilEnd } from "../../db/locks.ts";
 import type { ReasonSummary } from "../../db/reason_summary.ts";
 import { withRetries } from "../../db/retry.ts";
 import { dismissals, type Load, loads, openRejects, rejects, type Settings } from "../../db/schema.ts";
+import { givenVenue } from "../drop/form.ts";
 import { readRules } from "../drop/rules.ts";
 import { refuseChangedFile } from "./changed.ts";
 import { CHUNK_LINES } from "./direct/chunk.ts";
@@ -82,6 +83,7 @@ async function retryOnce(tx: Transaction, options: RetryOptions, stopwatch: Stop
   if (open.length === 0) return { ...nothing, outcome: "nothing_open", rows: NO_LINES, reasons: [] };
   const file = await options.findFile(root);
   refuseSums(root, file.source);
+  refuseAnotherVenue(root, file.source);
   const task = await makeTask(tx, options, { root, file, stopwatch });
   await tx.db.execute(sql`savepoint retry`);
   const loadId = await enterRetry(tx, root, file.source);
@@ -187,6 +189,17 @@ function refuseSums({ loadId, fileName }: Load, source: LoadTask["source"]): voi
   throw new RollbookError({
     code: "usage",
     message: `${fileName}: source ${source.name} adds up rows (sum_rows), so lines that were refused cannot come in by themselves. Let the sender send them again in a newer file, and dismiss these: rollbook rejects dismiss --load ${loadId}`,
+  });
+}
+
+/** The lines of one drop would stand under two venues. */
+function refuseAnotherVenue({ loadId, fileName, venueId }: Load, source: LoadTask["source"]): void {
+  const venue = givenVenue(source?.form);
+  if (venue === venueId) return;
+  const say = (id: string | null) => (id === null ? "no venue" : `the venue ${id}`);
+  throw new RollbookError({
+    code: "usage",
+    message: `${fileName}: its source gave ${say(venueId)} when load ${loadId} read it, and gives ${say(venue)} now. Name the file in the folder of its venue, or let the source give what it gave`,
   });
 }
 

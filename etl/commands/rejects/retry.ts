@@ -1,6 +1,7 @@
 import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import type { Load } from "../../../db/schema.ts";
+import { givenVenue } from "../../drop/form.ts";
 import { printable } from "../../escape.ts";
 import { findDropFile } from "../../inbox/find.ts";
 import { describeReason } from "../../load/reasons.ts";
@@ -52,8 +53,15 @@ async function retry(context: Context, place: string, flags: Flags): Promise<num
       decimalComma,
       syncSlack,
       findFile: async (drop) => {
-        const file = await findDropFile({ drop, place: where, signal });
-        return { ...file, source: chooseAgain({ sources, inbox, path: file.path }, drop) };
+        const choose = (path: string) => chooseAgain({ sources, inbox, path }, drop);
+        const isOfVenue = (path: string) => {
+          const choice = choose(path);
+          return typeof choice !== "string" && givenVenue(choice?.form) === drop.venueId;
+        };
+        const file = await findDropFile({ drop, place: where, isOfVenue, signal });
+        const source = choose(file.path);
+        if (typeof source === "string") throw usageError(source);
+        return { ...file, source };
       },
       signal,
     });
@@ -66,27 +74,24 @@ async function retry(context: Context, place: string, flags: Flags): Promise<num
 
 /**
  * The source that reads a drop today: chosen by the name under which it was loaded, where its file lies; else
- * the one of the name that read it then.
- *
- * @throws RollbookError `usage` when the choice is refused, or that source is gone
+ * the one of the name that read it then. A text says why there is none: the choice is refused, or that source is
+ * gone.
  */
 function chooseAgain(
   { sources, inbox, path: found }: FoundSources & { readonly path: string },
   { loadId, fileName, source: name }: Load,
-): FileSource | undefined {
+): FileSource | string | undefined {
   const path = join(dirname(found), fileName);
   const choose = (among: readonly Source[]) => {
     const choice = chooseSource({ sources: among, path, inbox });
-    if (choice.kind === "refused") throw usageError(choice.message);
+    if (choice.kind === "refused") return choice.message;
     return choice.kind === "source" ? choice.source : undefined;
   };
   const chosen = choose(sources);
   if (chosen !== undefined || name === null) return chosen;
   const known = sources.find((source) => source.name === name);
   if (known === undefined) {
-    throw usageError(
-      `load ${loadId} was read by source ${printable(name)}, and there is no such source now. Name the folder in which it is: --sources`,
-    );
+    return `load ${loadId} was read by source ${printable(name)}, and there is no such source now. Name the folder in which it is: --sources`;
   }
   return choose([{ ...known, files: ["**"] }]);
 }

@@ -317,3 +317,54 @@ test("rejects retry refuses a file whose source is gone", async () => {
   expect(code).toBe(2);
   expect(stderr).toContain("load 1 was read by source till, and there is no such source now");
 });
+
+/** The venue is that of the folder, and the register numbers its receipts from 1. */
+const VENUES = `
+files: venues/*/*.csv
+columns: {datetime_created: when, total: amount}
+venue_id: {from_path: '^venues/([^/]+)/'}
+invoice_id: {uuid5_of: nr}
+max_rejects: 1
+`;
+
+test("two venues that send the same bytes are two drops, at every step", async () => {
+  const { warehouse, run, watch, source, put, ledger } = await setScene();
+  source("venues", VENUES);
+  const lines = ["nr,when,amount", "1,2026-01-01 10:00,5.00", '2,2026-01-01 11:00,"7,50"'];
+  const [first, second] = ["east", "west"].map((venue) => put(`venues/${venue}/a_2026-01-02.csv`, lines));
+  expect((await run("load", String(first))).code).toBe(0);
+  const archived = jsonLines((await run("inbox", "archive", "inbox", String(second), "--json")).stdout);
+  expect(archived).toMatchObject([{ outcome: "unknown" }]);
+  await watch();
+  expect(await ledger()).toMatchObject([
+    { status: "loaded", inserted: 1 },
+    { status: "loaded", inserted: 1 },
+  ]);
+  expect(await warehouse.query("select venue_id from reports.load_history order by load_id")).toEqual([
+    { venue_id: "east" },
+    { venue_id: "west" },
+  ]);
+  source("venues", `${VENUES}total: {decimal: ","}\n`);
+  for (const load of ["1", "2"]) expect((await run("rejects", "retry", "--load", load)).code).toBe(0);
+  expect(await totalsOf(warehouse)).toEqual(
+    ["east", "west"].map((venue) => ({
+      venue_id: venue,
+      created_on: "2026-01-01",
+      invoices: 2,
+      total: "12.50",
+    })),
+  );
+  expect(await disagreements(warehouse)).toEqual([]);
+  // Both have a receipt 1.
+  expect((await run("verify", "--identity")).code).toBe(0);
+});
+
+test("rejects retry refuses a source that gives another venue than then", async () => {
+  const { run, watch, source, put } = await setScene();
+  source("venues", VENUES);
+  put("venues/east/a_2026-01-02.csv", ["nr,when,amount", "1,2026-01-01 10:00,5.00", "2,x,7.50"]);
+  await watch();
+  source("venues", VENUES.replace("'^venues/([^/]+)/'", "'^venues/(..)'"));
+  const { code, stderr } = await run("rejects", "retry", "--load", "1");
+  expect([code, stderr]).toEqual([2, expect.stringContaining("the venue east when load 1 read it")]);
+});
