@@ -1,11 +1,11 @@
 import { defineConfig } from "vitest/config";
 
-/** What takes minutes, or needs more than Node: Python for Airflow, PostgreSQL's client programs for recovery, PgBouncer. */
+/** What takes minutes, or needs more than Node: Python for Airflow and a data set, PostgreSQL's client programs for recovery, PgBouncer. */
 const LONG = [
   "dags/**/*.test.ts",
   "etl/testing/scenarios/{history,pooler,recovery/**/*}.test.ts",
   "bench/bench.test.ts",
-  "bench/proof/{endure,simulate}.test.ts",
+  "bench/proof/{endure,simulate,tills}.test.ts",
   "bench/proof/fuzz/*.test.ts",
   ".ci/python_licences.test.ts",
 ];

@@ -112,6 +112,7 @@ const FLOORS: readonly (readonly string[])[] = [
     "bench/proof/simulate/",
     "bench/proof/mutate/",
     "bench/proof/endure/",
+    "bench/proof/tills/",
   ],
   ["bench/generate.ts"],
   ["bench/bench.ts", "bench/demo.ts", "bench/proof/"],
