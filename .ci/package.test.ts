@@ -1,8 +1,8 @@
 /** The package as users get it: packed, installed into an empty folder, and used there. */
 import { execFile } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -71,7 +71,7 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(top, { recursive: true, force: true }));
 
-test("the package holds the programs, the migrations, the types and the licences, and nothing else", () => {
+test("the package holds the programs, the migrations, the types, the licences, and the example sources, and nothing else", () => {
   const own = packed.filter(
     (path) => !/^dist\/(migrations\/(\w+\.sql|meta\/_journal\.json)|types\/.*\.d\.ts)$/.test(path),
   );
@@ -83,6 +83,10 @@ test("the package holds the programs, the migrations, the types and the licences
     "dist/library.js",
     "dist/rollbook.js",
     "package.json",
+    ...readdirSync(join(CHECKOUT, "sources"), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map(({ parentPath, name }) => relative(CHECKOUT, join(parentPath, name)))
+      .toSorted(),
   ]);
 });
 
