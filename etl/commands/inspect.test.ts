@@ -72,7 +72,7 @@ test("a file that would be rejected says why, by reason with what to do, and end
     /^a_2026-10-05\.csv: would be rejected: too_many_rejects: 3 of 4 lines are rejected, more than the share of 0\.01 that is allowed\n/,
   );
   expect(stdout).toContain(
-    '\n  rejected: 2 bad_timestamp (datetime_created), first line 2: "05/10/2026", total 5.00; write the date as YYYY-MM-DD, such as 2026-10-05\n',
+    '\n  rejected: 2 bad_timestamp (datetime_created), first line 2: "05/10/2026", total 5.00; write the date as YYYY-MM-DD, such as 2026-10-05, or say its format in a source\n',
   );
   expect(stdout).toContain(
     "1 line created on 2026-10-06, after the sync date 2026-10-05 (zone UTC): is the name a business day or a UTC date? --sync-slack 1\n",

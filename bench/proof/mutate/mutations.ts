@@ -147,7 +147,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "a drop that is sent again for another sync date counts as loaded",
     file: "etl/load/claim.ts",
-    find: "        where sha256 = ${sha256} and synced_on = ${syncedOn} and status = 'loaded'\n      ),",
+    find: "        where sha256 = ${sha256} and synced_on = ${syncedOn} and venue_id is not distinct from ${venueId}::text\n          and status = 'loaded'\n      ),",
     replace: "        where sha256 = ${sha256} and status = 'loaded'\n        limit 1\n      ),",
     tests: [HISTORY],
   },
@@ -184,11 +184,10 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "staging keeps the rows of a load",
     file: "etl/load/careful.ts",
-    find: `  const merged = await mergeStaging({ tx, settings, slot, rows: staged.rows, loadId, syncedOn });
-  await emptyStaging(tx, slot);
+    find: `  await emptyStaging(tx, slot);
+  const { keys, inserted, corrected, unchanged, partitions } = merged;
 `,
-    replace:
-      "  const merged = await mergeStaging({ tx, settings, slot, rows: staged.rows, loadId, syncedOn });\n",
+    replace: "  const { keys, inserted, corrected, unchanged, partitions } = merged;\n",
     tests: [CRASH],
   },
   {

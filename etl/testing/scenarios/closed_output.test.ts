@@ -67,6 +67,7 @@ test("every verb declares whether it works or only reads", async () => {
       "partitions drop",
     ],
     reads: [
+      "inspect",
       "inbox list",
       "inbox rejected",
       "totals",
