@@ -21,7 +21,7 @@ export function addLoadOptions(command: Command): Command {
   command.addOption(
     new Option(
       "--max-rejects <share[+lines]>",
-      "greatest share of rejected lines, 0 to 1; above it the file is rejected. With 0.01+3 three lines are allowed in any case",
+      "greatest share of rejected lines, 0 to 1; above it the file is rejected. With 0.01+3 three lines are allowed in any case. What a source says comes first",
     )
       .argParser(parseRejectLimit)
       .default(DEFAULT_REJECT_LIMIT, String(DEFAULT_REJECT_LIMIT.share)),
@@ -48,7 +48,7 @@ export function addFormatOptions(command: Command): Command {
     .addOption(
       new Option(
         "--sync-slack <days>",
-        "days after the sync date that are taken, too: 1 for names that hold the business day, or a date in another time zone",
+        "days after the sync date that are taken, too: 1 for names that hold the business day, or a date in another time zone. What a source says comes first",
       )
         .argParser(parseWhole(0))
         .default(0),

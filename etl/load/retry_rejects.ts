@@ -43,7 +43,10 @@ export interface RetryOptions {
 }
 
 export interface RetryReport {
-  /** `nothing_taken`: today's rules refuse all of them as well; nothing has changed. */
+  /**
+   * `taken_in`: some came in, or are left out by the source; `nothing_taken`: today's rules refuse all of them
+   * as well; nothing has changed.
+   */
   readonly outcome: "taken_in" | "nothing_taken" | "nothing_open";
   /** Number of the retry in the ledger; null when nothing was taken in. */
   readonly loadId: number | null;
@@ -89,7 +92,7 @@ async function retryOnce(tx: Transaction, options: RetryOptions, stopwatch: Stop
   const loadId = await enterRetry(tx, root, file.source);
   const result = await takeIn({ ...task, loadId }, root, family);
   const { rows, reasons, partitions } = result;
-  if (rows.read === rows.rejected) {
+  if (rows.read === rows.rejected && rows.skipped === 0) {
     await tx.db.execute(sql`rollback to savepoint retry`);
     return { ...nothing, outcome: "nothing_taken", rows, reasons };
   }
@@ -232,18 +235,20 @@ interface TakenIn {
 /** Stages the whole drop, because a later line of it wins, and takes in the lines that were open. */
 async function takeIn(task: LoadTask, root: Load, { newest }: Family): Promise<TakenIn> {
   const { tx, loadId, syncedOn, stopwatch } = task;
-  const selection = createSelection(
-    await listOpenLines(tx, newest),
-    await listDismissedLines(tx, root.loadId),
-  );
+  const open = await listOpenLines(tx, newest);
+  const selection = createSelection(open, await listDismissedLines(tx, root.loadId));
   stopwatch.enter("stage");
   const slot = await takeStagingSlot(tx, task.signal);
   const { sha256, refusal, rejected, reasons } = await stageDrop({ ...task, selection }, slot);
   await refuseChangedFile(sha256, task);
   if (refusal !== null) throw new RollbookError({ code: "usage", message: refusal.message });
   const read = selection.positions.length + rejected;
-  const refused = { ...NO_LINES, read, rejected };
-  if (selection.positions.length === 0) return { rows: refused, reasons, partitions: [] };
+  // What its source leaves out today is decided.
+  const refused = { ...NO_LINES, read, rejected, skipped: open.length - read };
+  if (selection.positions.length === 0) {
+    await emptyStaging(tx, slot);
+    return { rows: refused, reasons, partitions: [] };
+  }
   stopwatch.enter("prepare");
   await addStagedVenues(tx, slot, task);
   await openPartitions(tx, task, await readStagedDates(tx, slot, task.settings));

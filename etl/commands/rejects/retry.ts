@@ -9,7 +9,7 @@ import { type RetryReport, retryRejects } from "../../load/retry_rejects.ts";
 import { writeJson, writeLine } from "../../output.ts";
 import { chooseSource } from "../../sources/choose.ts";
 import type { FileSource, Source } from "../../sources/source.ts";
-import { countOf } from "../../terminal/format.ts";
+import { countOf, formatCount } from "../../terminal/format.ts";
 import { describeCounts } from "../../terminal/load_report.ts";
 import { describePartitions } from "../../terminal/partitions.ts";
 import { type Context, EXIT, resolvePath, usageError } from "../context.ts";
@@ -107,7 +107,8 @@ function describeRetry(report: RetryReport): string {
       ...open,
     ].join("\n");
   }
+  const skipped = rows.skipped === 0 ? "" : `, ${formatCount(rows.skipped)} left out by its source`;
   const where = describePartitions(partitions);
-  const taken = `${drop}: read again (load ${loadId}), ${describeCounts(rows)}; ${where}`;
+  const taken = `${drop}: read again (load ${loadId}), ${describeCounts(rows)}${skipped}; ${where}`;
   return [taken, ...open].join("\n");
 }

@@ -308,6 +308,34 @@ test("rejects retry reads the open lines by today's source, found by where the f
   expect(await disagreements(warehouse)).toEqual([]);
 });
 
+test("lines that a source leaves out by now are no longer open after a retry", async () => {
+  const { warehouse, run, watch, source, put, ledger } = await setScene();
+  source("till", `${TILL}max_rejects: 1\n`);
+  put("till/a_02012026.txt", [HEADER, sale(1), sale(2, "x", "Training"), sale(3, "y")]);
+  await watch();
+  const retry = () => run("rejects", "retry", "--load", "1", "inbox");
+  expect((await retry()).stdout).toContain("nothing can be taken in, open as before: 2 lines");
+  source("till", TILL.replace("Status: Storno", "Status: [Storno, Training]"));
+  expect((await retry()).stdout).toContain("1 line: 1 rejected, 1 left out by its source; ");
+  expect((await ledger()).at(-1)).toMatchObject({ status: "retry", inserted: 0, rejected: 1, skipped: 1 });
+  expect(jsonLines((await run("rejects", "--json")).stdout)).toMatchObject([{ lines: 1, firstCell: "y" }]);
+  expect((await run("verify")).code).toBe(0);
+  expect(await disagreements(warehouse)).toEqual([]);
+});
+
+test("a file whose sources changed so that several fit stays where it is when it is archived", async () => {
+  const { run, source, put, inbox } = await setScene();
+  source("till", TILL);
+  const file = put("till/a_02012026.txt", [HEADER, sale(1)]);
+  await run("load", file);
+  source("other", TILL);
+  const { code, stdout, stderr } = await run("inbox", "archive", "inbox", file, "--json");
+  expect(code).toBe(0);
+  expect(jsonLines(stdout)).toMatchObject([{ outcome: "unknown", movedTo: null }]);
+  expect(stderr).toContain("several sources fit it");
+  expect(filesIn(inbox)).toEqual(["till/a_02012026.txt"]);
+});
+
 test("rejects retry refuses a file whose source is gone", async () => {
   const { run, watch, source, put } = await setScene();
   source("till", `${TILL}max_rejects: 1\n`);
