@@ -1,5 +1,4 @@
 /** Moves drops out of the inbox by what the ledger knows of them. Only after this is a drop done for good. */
-import { dirname, join } from "node:path";
 import { and, desc, eq, sql } from "drizzle-orm";
 import { type Database, withSession } from "../../db/client.ts";
 import { errorState, RollbookError } from "../../db/errors.ts";
@@ -123,7 +122,7 @@ async function hashFile(options: ArchiveOptions, path: string): Promise<Hashed |
     const reason = placeOf(folder, path).place === REJECTED ? await findReason(path) : undefined;
     const fileName = reason?.file ?? file.name;
     const { sources = [] } = options;
-    const choice = chooseSource({ sources, path: join(dirname(path), fileName), inbox: folder });
+    const choice = chooseSource({ sources, path, name: reason?.file, inbox: folder });
     if (choice.kind === "refused") {
       return { ...stays, outcome: "unknown", error: { code: "configuration", message: choice.message } };
     }

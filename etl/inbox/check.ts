@@ -10,13 +10,14 @@ import { type Database, withSession } from "../../db/client.ts";
 import { RollbookError } from "../../db/errors.ts";
 import { loads } from "../../db/schema.ts";
 import { hashDrop, readFileBytes } from "../drop/file.ts";
+import { endingOf, loadNumberIn } from "../drop/place.ts";
 import type { Refusal } from "../load/report.ts";
 import { chooseSource } from "../sources/choose.ts";
 import type { Source } from "../sources/source.ts";
 import { describe } from "./archive.ts";
 import { ARCHIVE, type InboxFile, isThere, type ListOptions, listInbox, lookAt, syncDateOf } from "./list.ts";
 import { safeMirrorFolder } from "./mirror.ts";
-import { endingOf, loadNumberIn, moveDrop } from "./move.ts";
+import { moveDrop } from "./move.ts";
 
 /** An archived file that is not as the ledger has it. */
 export interface Finding {

@@ -3,9 +3,10 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { makeFolder, makeFolderElsewhere } from "../../db/testing/folder.ts";
+import { endingOf, loadNumberIn, withoutLoadNumber } from "../drop/place.ts";
 import { writeDrop } from "../testing/lines.ts";
 import { lookAt } from "./list.ts";
-import { endingOf, loadNumberIn, moveDrop, moveFile } from "./move.ts";
+import { moveDrop, moveFile } from "./move.ts";
 import { findReason, type Reason, reasonPath, unknownReason } from "./rejection.ts";
 
 function filesIn(folder: string): string[] {
@@ -114,4 +115,5 @@ test.each([
   expect(await moveFile({ path, folder: place, loadId: 7 })).toBe(join(place, numbered));
   expect(loadNumberIn(numbered)).toBe(7);
   expect(loadNumberIn(name)).toBeNull();
+  expect(withoutLoadNumber(numbered)).toBe(name);
 });

@@ -6,6 +6,7 @@ import { basename, dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { errorState, RollbookError } from "../../db/errors.ts";
 import { type FileState, isSameFile, openRegularFile } from "../drop/file.ts";
+import { endingOf } from "../drop/place.ts";
 import { type InboxFile, isUntouched, lookAt, refuseLinkedFolder } from "./list.ts";
 import { type Reason, reasonPath, removeReason, writeReason } from "./rejection.ts";
 
@@ -114,22 +115,6 @@ function nameFor(options: Destination & { readonly path: string }, attempt: numb
   const rest = `${number}${again}${ending}`;
   const room = NAME_BYTES - Buffer.byteLength(reason === undefined ? rest : reasonPath(rest));
   return `${cutTo(stem, room)}${rest}`;
-}
-
-/**
- * The ending of a file's name; `.csv.gz` and `.txt.gz` are one. A long one is none: it must be possible to
- * shorten the name.
- */
-export function endingOf(name: string): string {
-  return /(?:(?:\.[a-z][^.]{0,15})?\.gz|(?:\.csv)?\.[^.]{0,16})?$/iu.exec(name)?.[0] ?? "";
-}
-
-const NUMBERED = /\.load-(\d{1,9})(?:\.\d+)?(?:(?:\.[a-z][^.]{0,15})?\.gz|(?:\.csv)?\.[^.]{0,16})?$/iu;
-
-/** The number of a load in the name of an archived file; null where there is none. */
-export function loadNumberIn(name: string): number | null {
-  const [, digits] = NUMBERED.exec(name) ?? [];
-  return digits === undefined ? null : Number(digits);
 }
 
 /** As many whole characters of a text as fit into so many bytes. */

@@ -11,11 +11,13 @@ import { checkVenue } from "./venue.ts";
 /**
  * Chooses by the globs of the sources, and asks their patterns for venue and sync date. It reads no file.
  *
+ * @param options.name that it had in the inbox, where somebody knows it
  * @param options.inbox undefined where it is not known: a glob then fits the whole path, or the part after any `/`
  */
 export function chooseSource(options: {
   readonly sources: readonly Source[];
   readonly path: string;
+  readonly name?: string | undefined;
   readonly inbox?: string | undefined;
 }): Choice {
   const { sources, path } = options;
@@ -67,7 +69,8 @@ function findDay(fitting: Fitting): Found | Refused | undefined {
   const rule = fitting.source.syncedOn;
   if (rule === undefined) return undefined;
   if (rule.from === "mtime") return { kind: "found", text: FILE_DATE };
-  const paths = rule.from === "name" ? [basename(fitting.path)] : fitting.paths;
+  const paths =
+    rule.from === "name" ? fitting.paths.slice(0, 1).map((path) => basename(path)) : fitting.paths;
   return findOne({ ...fitting, paths }, { ...rule, key: "synced_on.pattern" }, readDay);
 }
 

@@ -22,6 +22,9 @@ describe("a file in its inbox is known by", () => {
     ["its folders in archive/", "/in/archive/x/a.csv", ["x/a.csv"]],
     ["its folders in rejected/", "/in/rejected/a.csv", ["a.csv"]],
     ["folders of these names elsewhere", "/in/x/archive/a.csv", ["x/archive/a.csv"]],
+    ["its name without the load's number in archive/", "/in/archive/x/a.load-7.csv.gz", ["x/a.csv.gz"]],
+    ["its name without the load's number in rejected/", "/in/rejected/a.load-7.2", ["a"]],
+    ["its whole name in the inbox", "/in/x/a.load-7.csv", ["x/a.load-7.csv"]],
     ["a name that only begins with theirs", "/in/archived/a.csv", ["archived/a.csv"]],
     ["a name with two dots in front", "/in/..a.csv", ["..a.csv"]],
   ])("%s", (_, path, paths) => {
@@ -29,10 +32,18 @@ describe("a file in its inbox is known by", () => {
   });
 });
 
+test("the name that a file had in the inbox counts where somebody knows it", () => {
+  const path = "/in/archive/x/a.load-7.csv";
+  expect(pathsOf({ path, inbox: "/in", name: "b.load-1.csv" })).toEqual(["x/b.load-1.csv"]);
+  expect(pathsOf({ path: "/in/x/a.csv", name: "b.csv" }).at(-1)).toBe("b.csv");
+});
+
 test("a file without inbox is known by its path and all ends of it", () => {
   const paths = ["/x/y/a.csv", "x/y/a.csv", "y/a.csv", "a.csv"];
   expect(pathsOf({ path: "/x/y/a.csv" })).toEqual(paths);
   expect(pathsOf({ path: "/x/y/a.csv", inbox: "/z" })).toEqual(paths);
+  expect(pathsOf({ path: "/x/a.load-7.csv" }).at(-1)).toBe("a.load-7.csv");
+  expect(pathsOf({ path: "/x/archive/y/a.load-7.csv" }).at(-1)).toBe("a.csv");
 });
 
 describe("the inbox of a file is the folder beside the sources", () => {

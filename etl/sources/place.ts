@@ -2,7 +2,7 @@
 import { readdir } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { errorState, RollbookError } from "../../db/errors.ts";
-import { ARCHIVE, REJECTED } from "../drop/place.ts";
+import { ARCHIVE, REJECTED, withoutLoadNumber } from "../drop/place.ts";
 
 const SOURCES = "sources";
 
@@ -20,19 +20,26 @@ function pathBelow(folder: string, file: string): string | undefined {
 
 /**
  * The paths by which globs and patterns know a file: below its inbox, where the folders of archive/ and rejected/ count as those of
- * the inbox. Of a file without inbox, the whole path and every part that follows a `/`.
+ * the inbox, and the number of a load that it got there does not. Of a file without inbox, the whole path and every part that
+ * follows a `/`.
+ *
+ * @param options.name that it had in the inbox, where somebody knows it
  */
 export function pathsOf(options: {
   readonly path: string;
+  readonly name?: string | undefined;
   readonly inbox?: string | undefined;
 }): readonly string[] {
-  const below = options.inbox === undefined ? undefined : pathBelow(options.inbox, options.path);
-  if (below !== undefined) return [below.replace(PLACE, "")];
-  const parts = resolve(options.path).split(sep);
+  const { path, name, inbox } = options;
+  const below = inbox === undefined ? undefined : pathBelow(inbox, path);
+  const folders = (below ?? resolve(path).split(sep).join("/")).split("/");
+  const own = folders.pop() ?? "";
+  const isPlace = (folder = "") => folder === ARCHIVE || folder === REJECTED;
+  const isDone = below === undefined ? folders.some(isPlace) : isPlace(folders[0]);
+  const parts = [...folders, name ?? (isDone ? withoutLoadNumber(own) : own)];
+  if (below !== undefined) return [parts.slice(isDone ? 1 : 0).join("/")];
   return parts.map((_, index) => parts.slice(index).join("/"));
 }
-
-const PLACE = new RegExp(`^(?:${ARCHIVE}|${REJECTED})/`);
 
 /**
  * The inbox of a file whose sources lie in a folder: the folder beside that one in which the file lies, at any depth. Undefined where

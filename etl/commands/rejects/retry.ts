@@ -1,4 +1,3 @@
-import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import type { Load } from "../../../db/schema.ts";
 import { givenVenue } from "../../drop/form.ts";
@@ -78,12 +77,11 @@ async function retry(context: Context, place: string, flags: Flags): Promise<num
  * gone.
  */
 function chooseAgain(
-  { sources, inbox, path: found }: FoundSources & { readonly path: string },
+  { sources, inbox, path }: FoundSources & { readonly path: string },
   { loadId, fileName, source: name }: Load,
 ): FileSource | string | undefined {
-  const path = join(dirname(found), fileName);
   const choose = (among: readonly Source[]) => {
-    const choice = chooseSource({ sources: among, path, inbox });
+    const choice = chooseSource({ sources: among, path, name: fileName, inbox });
     if (choice.kind === "refused") return choice.message;
     return choice.kind === "source" ? choice.source : undefined;
   };

@@ -396,3 +396,31 @@ test("rejects retry refuses a source that gives another venue than then", async 
   const { code, stderr } = await run("rejects", "retry", "--load", "1");
   expect([code, stderr]).toEqual([2, expect.stringContaining("the venue east when load 1 read it")]);
 });
+
+test("the archive, loaded again, changes nothing: a load's number in a name there is no part of its venue", async () => {
+  const { warehouse, folder, inbox, run, watch, source, put } = await setScene();
+  source(
+    "till",
+    `
+files: till-*.csv
+columns: {datetime_created: when, total: amount}
+venue_id: {from_path: '^till-([^/]+)[.]csv$'}
+invoice_id: {uuid5_of: nr}
+synced_on: mtime
+`,
+  );
+  for (const day of ["02", "03", "04"]) {
+    const file = put("till-east.csv", ["nr,when,amount", `${day},2026-01-01 10:00,1.00`]);
+    const time = new Date(`2026-01-${day}T12:00:00Z`);
+    utimesSync(join(folder, file), time, time);
+    await watch();
+  }
+  const archived = filesIn(join(inbox, "archive")).map((name) => `inbox/archive/${name}`);
+  expect(archived).toHaveLength(3);
+  const reports = jsonLines((await run("load", "--json", ...archived)).stdout);
+  expect(reports.map(({ outcome }) => outcome)).toEqual(Array(3).fill("already_loaded"));
+  await run("load", "--again", ...archived);
+  expect(await totalsOf(warehouse)).toEqual([
+    { venue_id: "east", created_on: "2026-01-01", invoices: 3, total: "3.00" },
+  ]);
+});
