@@ -109,14 +109,15 @@ async function decode(begun: Begun<Buffer | RefusedEvent>, wanted: Encoding | un
   if (misfit !== undefined) return refuse(begun, refuseEncoding(misfit));
   const offset = marked?.mark.length ?? 0;
   const encoding = marked?.encoding ?? wanted ?? "utf-8";
+  const checked = (text: Unpacked) => (wanted === undefined ? text : checkUtf8(text, encoding));
   switch (encoding) {
     case "utf-16":
     case "utf-16le":
     case "utf-16be":
-      return judge(await readHead(decodeUtf16(begun.from(offset), encoding === "utf-16be")), 0);
+      return judge(await readHead(checked(decodeUtf16(begun.from(offset), encoding === "utf-16be"))), 0);
     case "utf-8":
       if (wanted === undefined) return judge(begun, offset);
-      return judge(await readHead(checkUtf8(begun.from(offset))), 0);
+      return judge(await readHead(checked(begun.from(offset))), 0);
     default:
       return judge(await readHead(decodeBytes(begun.from(offset), encoding)), 0);
   }

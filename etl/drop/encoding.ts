@@ -37,6 +37,8 @@ export async function* decodeBytes(
       let at = 0;
       while (at < chunk.length && isUnused[chunk[at] ?? 0] === 0) at++;
       if (at < chunk.length) {
+        // What is wrong with the lines before it is told first, however the chunks are cut.
+        if (at > 0) yield Buffer.from(decode(chunk.subarray(0, at)));
         yield refuseByte(chunk, at, lines, encoding);
         return;
       }
@@ -46,8 +48,11 @@ export async function* decodeBytes(
   }
 }
 
-/** Passes text on as long as it is UTF-8. */
-export async function* checkUtf8(source: Unpacked): AsyncGenerator<Buffer | RefusedEvent, void, undefined> {
+/** Passes text on as long as it is UTF-8. `encoding`: what it was decoded from. */
+export async function* checkUtf8(
+  source: Unpacked,
+  encoding: Encoding,
+): AsyncGenerator<Buffer | RefusedEvent, void, undefined> {
   let held: Buffer = Buffer.alloc(0);
   let lines = 0;
   for await (const item of source) {
@@ -60,13 +65,15 @@ export async function* checkUtf8(source: Unpacked): AsyncGenerator<Buffer | Refu
     const chunk = bytes.subarray(0, whole);
     held = bytes.subarray(whole);
     if (!isUtf8(chunk)) {
-      yield refuseByte(chunk, firstFault(chunk), lines, "utf-8");
+      const at = firstFault(chunk);
+      if (at > 0) yield chunk.subarray(0, at);
+      yield refuseByte(chunk, at, lines, encoding);
       return;
     }
     if (chunk.length > 0) yield chunk;
     lines += countLines(chunk, chunk.length);
   }
-  if (held.length > 0) yield refuseByte(held, 0, lines, "utf-8");
+  if (held.length > 0) yield refuseByte(held, 0, lines, encoding);
 }
 
 /** How many bytes at the end begin a character that they do not end. */
@@ -93,8 +100,10 @@ function firstFault(bytes: Buffer): number {
 
 function refuseByte(chunk: Buffer, at: number, linesBefore: number, encoding: Encoding): RefusedEvent {
   const line = linesBefore + countLines(chunk, at) + 1;
-  const byte = `0x${(chunk[at] ?? 0).toString(16).padStart(2, "0")}`;
-  return refuseEncoding(`line ${line}: byte ${byte} is not ${encoding}, which the source says`, line);
+  const byte = encoding.startsWith("utf-16")
+    ? "half a character"
+    : `byte 0x${(chunk[at] ?? 0).toString(16).padStart(2, "0")}`;
+  return refuseEncoding(`line ${line}: ${byte} is not ${encoding}, which the source says`, line);
 }
 
 function countLines(bytes: Buffer, before: number): number {

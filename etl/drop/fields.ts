@@ -10,6 +10,8 @@ import { trimBlanks } from "./value/text.ts";
 import type { TimeReader } from "./value/time_reader.ts";
 import { readTimestamp } from "./value/timestamp.ts";
 import {
+  BAD_TOTALS,
+  type BadTotal,
   COMMA_NOTATION,
   type Notation,
   POINT_NOTATION,
@@ -60,7 +62,7 @@ export function createFieldReaders(options: {
       textOf: (cells, column) => cells[positions[column]] ?? "",
       named: new Set(Object.values(positions)),
       uuid: readUuid,
-      time: (text) => readTimestamp(text, rules.dayStarts),
+      time: (text) => readTimestamp(trimBlanks(text), rules.dayStarts),
       total: (text) => readTotal(text, notation),
       leavesOut: () => false,
     };
@@ -84,12 +86,21 @@ export function createFieldReaders(options: {
     },
     named: new Set(COLUMNS.flatMap((column) => cellsOf[column])),
     uuid: fields.makesUuid ? createUuidMaker(venueConstant) : readUuid,
-    time: fields.readTime(rules),
+    time: createTimeJoiner(fields.readTime(rules), created.length),
     total: createSum({ ...notation, ...definedOf(fields.notation) }),
     leavesOut: (cells) =>
-      conditions.some(
-        ({ at, values, effect }) => values.includes(trimBlanks(cells[at] ?? "")) === (effect === "skip"),
-      ),
+      conditions.some(({ at, values, effect }) => {
+        const cell = cells[at];
+        return cell !== undefined && values.includes(trimBlanks(cell)) === (effect === "skip");
+      }),
+  };
+}
+
+/** Of a time that is joined of several cells none may be blank: a date alone would be read as a whole day. */
+function createTimeJoiner(read: TimeReader, cells: number): TimeReader {
+  return (text) => {
+    const trimmed = trimBlanks(text);
+    return cells > 1 && trimmed.length < text.length ? undefined : read(trimmed);
   };
 }
 
@@ -117,17 +128,21 @@ function hasBlankPart(name: string): boolean {
   return name.split(PART_SEPARATOR).includes("");
 }
 
-/** Adds the totals of several cells; a blank one counts as 0. */
+/** Of several, the first in the order of all reasons. */
+function firstReason(results: readonly TotalResult[]): BadTotal | undefined {
+  const reasons = results.flatMap((result) => (result.kind === "bad" ? [result.reason] : []));
+  return BAD_TOTALS.find((reason) => reasons.includes(reason));
+}
+
+/** Adds the totals of several cells; a blank one counts as 0, unless all are. */
 function createSum(notation: Notation): (text: string) => TotalResult {
   return (text) => {
     if (!text.includes(PART_SEPARATOR)) return readTotal(text, notation);
-    const texts: string[] = [];
-    for (const part of text.split(PART_SEPARATOR)) {
-      if (part === "") continue;
-      const result = readTotal(part, notation);
-      if (result.kind === "bad") return result;
-      texts.push(result.text);
-    }
+    const parts = text.split(PART_SEPARATOR).filter((part) => part !== "");
+    const results = parts.map((part) => readTotal(part, notation));
+    const reason = firstReason(results);
+    if (reason !== undefined) return { kind: "bad", reason };
+    const texts = results.flatMap((result) => (result.kind === "total" ? [result.text] : []));
     const sum = sumTotals(texts);
     return sum === undefined ? { kind: "bad", reason: "bad_total" } : { kind: "total", text: sum };
   };

@@ -24,6 +24,15 @@ function formOf(changes: Partial<Form> = {}): Form {
   };
 }
 
+/** Without a header. */
+const NUMBERED: Partial<Form> = {
+  header: false,
+  venueId: { column: 1 },
+  invoiceId: { column: 2 },
+  created: { columns: [3] },
+  total: { columns: [4] },
+};
+
 interface Reading {
   readonly rows: readonly string[];
   readonly rejects: readonly (readonly [number, string, string | null])[];
@@ -162,6 +171,22 @@ describe("records are left out", () => {
       rejects: [[4, "wrong_column_count", null]],
     });
   });
+
+  test("but not for a cell that is not there: a line that was cut off is a reject", async () => {
+    for (const each of [form("keep", "paid"), form("skip", "")]) {
+      expect(await read(`${header}v,${ID},2026-06-01,1.0\n`, each)).toMatchObject({
+        skipped: 0,
+        rejects: [[2, "wrong_column_count", null]],
+      });
+    }
+  });
+
+  test("and a file without the column is refused, also where there is no header", async () => {
+    const fifth = formOf({ ...NUMBERED, conditions: [{ column: 5, values: ["paid"], effect: "keep" }] });
+    expect((await read(`v,${ID},2026-06-01,1.00\n`, fifth)).refusal).toMatch(
+      /^line 1: the file lacks number 5, /,
+    );
+  });
 });
 
 describe("an invoice id", () => {
@@ -210,6 +235,13 @@ describe("a time", () => {
     ["2026-06-01 09:05 +0200", "yyyy-MM-dd HH:mm ZZZ", "2026-06-01T07:05:00Z"],
     ["2026-06-01 09:05 um", "yyyy-MM-dd HH:mm 'um'", "2026-06-01T09:05:00"],
     ["31/06/2026 09:05", "dd/MM/yyyy HH:mm", "bad_timestamp"],
+    ["30/06/2026 24:00", "dd/MM/yyyy HH:mm", "bad_timestamp"],
+    ["01/06/2026 12:30 am", "dd/MM/yyyy h:mm a", "2026-06-01T00:30:00"],
+    ["01/06/2026 0:30 AM", "dd/MM/yyyy h:mm a", "bad_timestamp"],
+    ["01/06/2026 13:30 PM", "dd/MM/yyyy h:mm a", "bad_timestamp"],
+    ["2026-06-01 09:05 +01:60", "yyyy-MM-dd HH:mm ZZ", "bad_timestamp"],
+    ["2026-06-01 09:05 -16:00", "yyyy-MM-dd HH:mm ZZ", "bad_timestamp"],
+    ["2026-06-01 09:05 -15:59", "yyyy-MM-dd HH:mm ZZ", "2026-06-02T01:04:00Z"],
     ["06/01/2026", "MM/dd/yyyy HH:mm", "bad_timestamp"],
     ["", "MM/dd/yyyy", "bad_timestamp"],
   ])("%j by the tokens %s is %s", async (text, format, expected) => {
@@ -240,12 +272,15 @@ describe("a time", () => {
     );
   });
 
-  test("stands in two cells", async () => {
+  test("stands in two cells, of which none is blank", async () => {
     const form = formOf({ created: { columns: ["Datum", "Zeit"] } });
     const cells = { venue_id: "v", invoice_id: ID, Datum: " 01.06.2026", Zeit: "9:05 ", total: "1" };
     expect((await rowOf(cells, form)).rejects).toEqual([[2, "bad_timestamp", "01.06.2026 9:05"]]);
     expect((await rowOf({ ...cells, Zeit: "09:05" }, form)).rows).toEqual([
       `v,${ID},2026-06-01T09:05:00,1.00`,
+    ]);
+    expect((await rowOf({ ...cells, Zeit: " " }, form)).rejects).toEqual([
+      [2, "bad_timestamp", "01.06.2026 "],
     ]);
   });
 });
@@ -269,6 +304,8 @@ describe("a total", () => {
     ["1,234", {}, "ambiguous_total"],
     ["1,23", { thousands: "," }, "bad_total"],
     ["1234,567", { thousands: "," }, "bad_total"],
+    ["12.500", { decimal: ",", thousands: " " }, "bad_total"],
+    ["12.50", { decimal: ",", thousands: "'" }, "bad_total"],
     ["12,50", { decimal: "," }, "12.50"],
     ["12.500", { decimal: "," }, "ambiguous_total"],
     ["1250", { cents: true }, "12.50"],
@@ -291,6 +328,9 @@ describe("a total", () => {
     expect(await sum("-0,10", "0,10", "0")).toBe("0.00");
     expect(await sum("", "", "")).toEqual(["bad_total", ""]);
     expect(await sum("1", "x", "")).toEqual(["bad_total", "1 x "]);
+    // The first reason in the order of all, not the first cell's.
+    expect(await sum("1.234", "0,001", "x")).toEqual(["bad_total", "1.234 0,001 x"]);
+    expect(await sum("0,001", "1.234", "")).toEqual(["ambiguous_total", "0,001 1.234 "]);
     expect(await sum("999999999999,99", "0,01", "")).toEqual(["bad_total", "999999999999,99 0,01 "]);
   });
 
@@ -356,6 +396,25 @@ describe("text in an encoding", () => {
         `line 3: byte ${name} is not ${encoding}, which the source says. Mend the source's encoding, or save the file anew`,
       );
     }
+  });
+
+  test("a line before the fault is told first, however the file is cut", async () => {
+    for (const encoding of ["windows-1252", "utf-8"] as const) {
+      const content = Buffer.concat([Buffer.from("venue_id,total\n"), Buffer.from([0x81, 0x0a])]);
+      for (const cut of [1, 1000]) {
+        expect((await read(content, formOf({ encoding }), { cut })).refusal).toMatch(
+          /^line 1: the header lacks /,
+        );
+      }
+    }
+  });
+
+  test("half a character of UTF-16 refuses the file, where the source says UTF-16", async () => {
+    const content = Buffer.from(`\ufeff${header}${line("a\ud83d")}`, "utf16le");
+    expect((await read(content, formOf())).rejects).toEqual([[2, "bad_encoding", null]]);
+    expect((await read(content, formOf({ encoding: "utf-16" }))).refusal).toMatch(
+      /^line 2: half a character is not utf-16le, /,
+    );
   });
 
   test("a character that the end of the file cuts is not UTF-8", async () => {

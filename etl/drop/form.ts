@@ -15,7 +15,7 @@ export type ColumnRef = string | number;
 /** What becomes of a record by the text of one of its cells, without blanks around it. */
 export interface Condition {
   readonly column: ColumnRef;
-  /** Each exactly as it is written; the empty text is that of a cell that is blank, or not there. */
+  /** Each exactly as it is written; the empty text is that of a blank cell. A cell that is not there is not asked. */
   readonly values: readonly string[];
   /** `keep`: all records with other values are left out; `skip`: those with these values are. */
   readonly effect: "keep" | "skip";

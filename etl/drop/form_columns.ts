@@ -63,11 +63,11 @@ function readColumns(line: string, delimiter: Delimiter, form: Form): Reading {
   };
 }
 
-/** The columns that a form names, each once. Those of its conditions may be missing where there is no header. */
+/** The columns that a form names, each once. */
 function columnsOf(form: Form): readonly ColumnRef[] {
   const conditions = form.conditions.map(({ column }) => column);
   const read = COLUMNS.flatMap((column) => refsOf(form, column));
-  return [...new Set([...read, ...(form.header ? conditions : [])])];
+  return [...new Set([...read, ...conditions])];
 }
 
 function refsOf({ venueId, invoiceId, created, total }: Form, column: Column): readonly ColumnRef[] {

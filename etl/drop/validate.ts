@@ -127,7 +127,7 @@ function readCell(
       return undefined;
     }
     case "timestamp with time zone": {
-      const timestamp = readers.time(trimBlanks(cell));
+      const timestamp = readers.time(cell);
       if (timestamp === undefined) return "bad_timestamp";
       values.created = timestamp;
       texts[column] = timestamp.text;

@@ -88,13 +88,45 @@ function createFormatReader(format: string, dayStarts: string): (text: string) =
   const tokens = DateTime.expandFormat(format, options).replaceAll(LITERAL, "");
   const [timed, hasOffset] = [TIME_TOKEN.test(tokens), OFFSET_TOKEN.test(tokens)];
   const parser = DateTime.buildFormatParser(format, options);
+  const isInRange = createRangeCheck(format, options);
   return (text) => {
     const found = DateTime.fromFormatParser(text, parser, { ...options, zone: "utc" });
-    if (!found.isValid) return undefined;
+    if (!found.isValid || !isInRange(text)) return undefined;
     if (!timed && !hasOffset) return withTime(readTimestamp(found.toISODate() ?? "", dayStarts), false);
     const { milliseconds, second } = splitMillis(found.toMillis());
     const fraction = milliseconds === 0 ? "" : `.${String(milliseconds).padStart(3, "0")}`;
     return withTime(makeTimestamp(second, hasOffset ? "instants" : "walls", fraction), true);
+  };
+}
+
+/**
+ * Luxon takes some times that no clock shows, and that two programs read differently: 24:00, the midnight before
+ * a date or after it; 13 PM and 0 AM; offsets such as +01:90.
+ *
+ * The groups of its pattern: one for each token and each literal; for an offset three, the second its hours and
+ * the third its minutes.
+ */
+function createRangeCheck(format: string, options: { readonly locale: string }): (text: string) => boolean {
+  const { tokens, regex } = DateTime.fromFormatExplain("", format, options);
+  const ranges: { readonly group: number; readonly from: number; readonly to: number }[] = [];
+  let group = 1;
+  for (const { literal, val } of tokens) {
+    if (!literal && /^Z+$/.test(val)) {
+      ranges.push({ group: group + 1, from: -15, to: 15 }, { group: group + 2, from: 0, to: 59 });
+      group += 3;
+      continue;
+    }
+    if (!literal && /^H+$/.test(val)) ranges.push({ group, from: 0, to: 23 });
+    if (!literal && /^h+$/.test(val)) ranges.push({ group, from: 1, to: 12 });
+    group++;
+  }
+  if (ranges.length === 0 || regex === undefined) return () => true;
+  return (text) => {
+    const found = regex.exec(text);
+    return ranges.every(({ group, from, to }) => {
+      const value = Number(found?.[group] ?? from);
+      return value >= from && value <= to;
+    });
   };
 }
 

@@ -15,8 +15,9 @@ export const POINT_NOTATION: Notation = { decimal: "." };
 /** The same with `--decimal-comma`. */
 export const COMMA_NOTATION: Notation = { decimal: "," };
 
-/** Why a total is not taken. */
-export type BadTotal = "bad_total" | "ambiguous_total" | "sub_cent_total";
+/** Why a total is not taken; of several reasons that apply, the first in this order. */
+export const BAD_TOTALS = ["bad_total", "ambiguous_total", "sub_cent_total"] as const;
+export type BadTotal = (typeof BAD_TOTALS)[number];
 
 export type TotalResult =
   | { readonly kind: "total"; readonly text: string }
@@ -153,7 +154,8 @@ function readGrouped(text: string, { decimal, thousands = "" }: Notation): Numer
   const [first = "", ...others] = groups.split(thousands);
   const isGrouped =
     others.length === 0 || (/^\d{1,3}$/.test(first) && others.every((group) => /^\d{3}$/.test(group)));
-  if (!isGrouped) return undefined;
+  // With a decimal comma a point would be one of thousands that no source spoke of, or a decimal mark.
+  if (!isGrouped || first.includes(".")) return undefined;
   const plain = `${first}${others.join("")}${mark < 0 ? "" : `.${text.slice(mark + 1)}`}`;
   const match = WITH_POINT.exec(plain);
   if (match === null) return undefined;
