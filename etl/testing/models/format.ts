@@ -73,7 +73,15 @@ export function readDrop(
 }
 
 /** What stands before the header and what stands after it: no record reaches over it. */
-function* readRecords(lines: readonly Line[], { header, first, layout }: Dialect, text: Buffer) {
+export function* readRecords(
+  lines: readonly Line[],
+  {
+    header,
+    first,
+    layout,
+  }: Pick<Dialect, "header" | "first"> & { readonly layout: Pick<Layout, "delimiter"> },
+  text: Buffer,
+) {
   const parts =
     header === undefined
       ? [[first, lines.length]]

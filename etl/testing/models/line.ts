@@ -81,8 +81,22 @@ function decideCells(cells: readonly string[], { positions }: Layout, world: Wor
   if (time === undefined) return rejected("bad_timestamp", "datetime_created");
   const cents = readTotal(trim(cells[positions.total] ?? ""), world.decimalComma);
   if (typeof cents === "string") return rejected(cents, "total");
+  return decideDate({ venue, uuid, time, cents }, world);
+}
 
-  const { second, day } = placeTime(time, world);
+/** The last step: the dates that are taken. `zone`: of times without an offset; default: the warehouse's. */
+export function decideDate(
+  read: {
+    readonly venue: string;
+    readonly uuid: string;
+    readonly time: Time;
+    readonly cents: bigint;
+  },
+  world: World,
+  zone: ZoneName = world.timeZone,
+): Decision {
+  const { venue, uuid, time, cents } = read;
+  const { second, day } = placeTime(time, world, zone);
   if (day < dayOfDate(world.earliest)) return rejected("created_before_earliest", "datetime_created");
   if (day > dayOfDate(world.syncedOn) + world.syncSlack)
     return rejected("created_after_sync", "datetime_created");
@@ -95,17 +109,18 @@ function decideCells(cells: readonly string[], { positions }: Layout, world: Wor
 }
 
 /** The second since 1970-01-01, UTC, and the business day, counted from 1970-01-01. */
-function placeTime(time: Time, { timeZone, dayStarts }: World) {
+function placeTime(time: Time, { timeZone, dayStarts }: World, zoneOfTimes: ZoneName) {
   const zone = ZONES[timeZone];
   const start = Number(dayStarts.slice(0, 2)) * 3600 + Number(dayStarts.slice(3)) * 60;
   // A date without a time is that business day: the beginning of it.
   const said = time.isDate ? time.wall + start : time.wall;
-  const second = said - (time.offset ?? offsetOfWall(zone, said));
+  const clock = time.isDate ? zone : ZONES[zoneOfTimes];
+  const second = said - (time.offset ?? offsetOfWall(clock, said));
   const wall = second + offsetAt(zone, second);
   return { second, day: Math.floor((wall - start) / 86_400) };
 }
 
-function rejected(reason: string, column: Column | null): Decision {
+export function rejected(reason: string, column: Column | null): Decision {
   return { kind: "rejected", reason, column };
 }
 
@@ -142,7 +157,7 @@ export function decode(bytes: Uint8Array): string | undefined {
  * U+0000 to U+001F other than tab and what makes line breaks, and U+007F. In UTF-8 each is the byte of that
  * number, and no other character holds such a byte. A carriage return alone is no line break.
  */
-function hasControls(bytes: Uint8Array): boolean {
+export function hasControls(bytes: Uint8Array): boolean {
   for (let at = 0; at < bytes.length; at++) {
     const byte = bytes[at] ?? 0;
     const isBreak = byte === 0x0a || (byte === 0x0d && bytes[at + 1] === 0x0a);
@@ -191,7 +206,7 @@ export function trim(text: string): string {
 }
 
 /** A character beyond U+FFFF takes two units of a string, the second of which is a low surrogate. */
-function countCharacters(text: string): number {
+export function countCharacters(text: string): number {
   let count = 0;
   for (let at = 0; at < text.length; at++) {
     const unit = text.charCodeAt(at);

@@ -1,19 +1,28 @@
 /** Part of the format model: what the texts of `total` say, and how euros are written. */
 
-type Refusal = "bad_total" | "ambiguous_total" | "sub_cent_total";
+export type Refusal = "bad_total" | "ambiguous_total" | "sub_cent_total";
 
 /**
  * Returns whole cents, or the reason why the text is refused. A total must be below 10^12 as it stands, and
  * as the whole cent that it means. One that is at most 0.000001 away from a whole cent is that cent.
+ * `thousands`: what stands between groups, where a source says it. `cents`: whether it is cents.
  */
-export function readTotal(text: string, decimalComma: boolean): bigint | Refusal {
-  const written = readSurroundings(text);
+export function readTotal(
+  text: string,
+  decimalComma: boolean,
+  { thousands, cents: isCents = false }: Sourced = {},
+): bigint | Refusal {
+  const written = readSurroundings(text, thousands);
   if (written === undefined) return "bad_total";
-  const number = readMantissa(written.mantissa, written.exponent, decimalComma);
+  const { mantissa, exponent } = written;
+  const number =
+    thousands === undefined
+      ? readMantissa(mantissa, exponent, decimalComma)
+      : readKnown(mantissa, exponent, decimalComma ? "," : ".", thousands);
   if (number === undefined) return "bad_total";
 
   // The size of the total is above / below, exactly.
-  const power = Number(written.exponent ?? 0) - number.fraction.length;
+  const power = Number(exponent ?? 0) - number.fraction.length - (isCents ? 2 : 0);
   const above = BigInt(number.whole + number.fraction) * (power > 0 ? 10n ** BigInt(power) : 1n);
   const below = power < 0 ? 10n ** BigInt(-power) : 1n;
   if (above >= 1_000_000_000_000n * below) return "bad_total";
@@ -32,6 +41,12 @@ export function readTotal(text: string, decimalComma: boolean): bigint | Refusal
   return written.isNegative ? -cents : cents;
 }
 
+/** What a source says of totals besides the decimal mark. */
+export interface Sourced {
+  readonly thousands?: string | undefined;
+  readonly cents?: boolean | undefined;
+}
+
 interface Written {
   /** Digits, points and commas. */
   readonly mantissa: string;
@@ -45,7 +60,8 @@ interface Written {
  * The number among sign, currency and blanks: each at most once, in any order, the apostrophe before all.
  * undefined: it is not written so.
  */
-function readSurroundings(text: string): Written | undefined {
+function readSurroundings(text: string, thousands: string | undefined): Written | undefined {
+  const nextToken = tokenReader(thousands);
   let rest = text.startsWith("'") ? text.slice(1) : text;
   let number: readonly [mantissa: string, exponent: string | undefined] | undefined;
   let signs = 0;
@@ -54,8 +70,7 @@ function readSurroundings(text: string): Written | undefined {
   let isNegative = false;
   let isMinusBehind = false;
   while (rest !== "") {
-    const [token = "", mantissa, exponent] =
-      /^(?:([0-9.,]+)(?:[eE]([+-]?[0-9]{1,4})(?![0-9]))?|EUR|[\s\S])/.exec(rest) ?? [];
+    const [token = "", mantissa, exponent] = nextToken.exec(rest) ?? [];
     rest = rest.slice(token.length);
     if (mantissa !== undefined) {
       if (number !== undefined) return undefined;
@@ -75,6 +90,12 @@ function readSurroundings(text: string): Written | undefined {
   }
   if (number === undefined || open || signs > 1 || currencies > 1) return undefined;
   return { mantissa: number[0], exponent: number[1], isNegative, isMinusBehind };
+}
+
+/** Between two digits the mark of thousands is part of the number, whatever it is elsewhere. */
+function tokenReader(thousands: string | undefined): RegExp {
+  const within = thousands === undefined || /[.,]/.test(thousands) ? "" : `|(?<=[0-9])${thousands}(?=[0-9])`;
+  return new RegExp(`^(?:((?:[0-9.,]${within})+)(?:[eE]([+-]?[0-9]{1,4})(?![0-9]))?|EUR|[\\s\\S])`);
 }
 
 interface Mantissa {
@@ -106,6 +127,23 @@ function readMantissa(
     fraction: fraction ?? "",
     isAmbiguous: groups.length === 1 && fraction === undefined,
   };
+}
+
+/** Where the mark of thousands is known, nothing is ambiguous, and no other mark is taken. */
+function readKnown(
+  text: string,
+  exponent: string | undefined,
+  decimal: string,
+  thousands: string,
+): Mantissa | undefined {
+  if (!text.includes(thousands)) return readPlain(text, decimal, false);
+  const [whole = "", fraction, ...more] = text.split(decimal);
+  if (exponent !== undefined || more.length > 0) return undefined;
+  if (fraction !== undefined && !/^[0-9]+$/.test(fraction)) return undefined;
+  const [first = "", ...groups] = whole.split(thousands);
+  if (!/^[0-9]{1,3}$/.test(first) || groups.length === 0) return undefined;
+  if (groups.some((group) => !/^[0-9]{3}$/.test(group))) return undefined;
+  return { whole: first + groups.join(""), fraction: fraction ?? "", isAmbiguous: false };
 }
 
 /** `digits[.digits]`, `.5` and `5.` too. */
