@@ -1,7 +1,7 @@
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { createTestDatabase } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
 import { jsonLines, type Run, rollbook, rollbookHere } from "../testing/cli.ts";
@@ -199,6 +199,90 @@ test("several files are shown one after the other, and one that would be rejecte
   expect(stdout).toMatch(/^a_2026-10-05\.csv: would be taken\n/);
   expect(stdout).toContain("\n\nb.txt: would be rejected: bad_header: ");
   expect(stdout).toMatch(/\n\nc_2026-10-05\.csv: would be taken\n[\s\S]*warning: it holds no invoices\n$/);
+});
+
+describe("with sources", () => {
+  const YAML = `files: till/*.txt
+encoding: windows-1252
+delimiter: ";"
+columns: {datetime_created: Datum, total: Betrag}
+venue_id: {from_path: '^till/([^/]+)_'}
+invoice_id: {uuid5_of: Bon}
+datetime_created: {format: dd/MM/yyyy}
+total: {decimal: ","}
+skip_when: {Betrag: "0,00"}
+synced_on: {from: name, pattern: '_(?<year>\\d{4})(?<month>\\d\\d)(?<day>\\d\\d)'}
+`;
+  const TEXT =
+    "Bon;Datum;Betrag;K\u00e4ufer\n7;05/10/2026;12,50;\u00fc\n8;05/10/2026;0,00;\n9;06/10/2026;1,00;\n";
+
+  function makeInbox(): string {
+    const folder = makeFolder();
+    for (const path of ["in/till", "sources", "elsewhere"])
+      mkdirSync(join(folder, path), { recursive: true });
+    writeFileSync(join(folder, "in/till/mitte_20261005.txt"), Buffer.from(TEXT, "latin1"));
+    writeFileSync(join(folder, "sources/till.yaml"), YAML);
+    return folder;
+  }
+
+  test("the one that fits reads the file, and is named", async () => {
+    const folder = makeInbox();
+    expect(await inspectJson(folder, "in/till/mitte_20261005.txt")).toMatchObject({
+      source: { name: "till" },
+      container: { encoding: "windows-1252", marked: false, likely: null },
+      columns: { venue_id: ['"mitte"'], invoice_id: ["Bon"], datetime_created: ["Datum"], total: ["Betrag"] },
+      syncedOn: "2026-10-05",
+      syncedOnFrom: "the source: its name or path",
+      rows: { read: 2, taken: 1, rejected: 1, skipped: 1 },
+      total: "12.50",
+      firstRows: [{ venue_id: "mitte", created_on: "2026-10-05", total: "12.50" }],
+      reasons: [{ reason: "created_after_sync", count: 1, line: 4 }],
+    });
+    const { code, stdout } = await inspect(folder, "in/till/mitte_20261005.txt");
+    expect(code).toBe(3);
+    expect(stdout).toContain("\n  container   windows-1252, as the source says\n");
+    expect(stdout).toContain('\n  columns     venue_id from "mitte"; invoice_id from Bon; ');
+    expect(stdout).toContain("\n  source      till\n");
+    expect(stdout).toContain(" 1 rejected; beside them the source skips 1\n");
+  });
+
+  test("--source names one for a file that no glob fits; an unknown one ends with exit code 2", async () => {
+    const folder = makeInbox();
+    const path = "elsewhere/till/a_20261006.csv";
+    mkdirSync(join(folder, "elsewhere/till"));
+    writeFileSync(join(folder, path), Buffer.from(TEXT, "latin1"));
+    const flags = ["--sources", "sources", "--inbox", "elsewhere"];
+    expect(await inspectJson(folder, path, ...flags)).toMatchObject({ source: null, outcome: "rejected" });
+    expect(await inspectJson(folder, path, ...flags, "--source", "till")).toMatchObject({
+      source: { name: "till" },
+      outcome: "taken",
+      rows: { taken: 2 },
+    });
+    const { code, stderr } = await inspect(folder, path, ...flags, "--source", "tell");
+    expect([code, stderr]).toEqual([2, "rollbook: there is no source tell. There are: till.\n"]);
+  });
+
+  test("a source that is wrong, or a pattern that does not fit, ends with exit code 2 before anything is read", async () => {
+    const folder = makeInbox();
+    writeFileSync(join(folder, "in/till/x.txt"), "");
+    const unfit = await inspect(folder, "in/till/mitte_20261005.txt", "in/till/x.txt");
+    expect([unfit.code, unfit.stdout]).toEqual([2, ""]);
+    expect(unfit.stderr).toContain("sources/till.yaml:5: venue_id.from_path: the pattern does not fit");
+    writeFileSync(join(folder, "sources/till.yaml"), `${YAML}colour: red\n`);
+    const wrong = await inspect(folder, "in/till/mitte_20261005.txt");
+    expect([wrong.code, wrong.stdout]).toEqual([2, ""]);
+    expect(wrong.stderr).toContain("sources/till.yaml:11: colour");
+  });
+
+  test("bytes that are not in the source's encoding are told, with the one that they look like", async () => {
+    const folder = makeInbox();
+    writeFileSync(join(folder, "sources/till.yaml"), YAML.replace("windows-1252", "utf-8"));
+    expect(await inspectJson(folder, "in/till/mitte_20261005.txt")).toMatchObject({
+      outcome: "rejected",
+      error: { code: "bad_encoding" },
+      container: { encoding: "utf-8", likely: { encoding: "windows-1252" } },
+    });
+  });
 });
 
 test("a wrong command line ends with exit code 2", async () => {

@@ -4,8 +4,12 @@ import { IANAZone } from "luxon";
 import type { Settings } from "../../db/schema.ts";
 import { DEFAULT_SETTINGS } from "../../db/settings.ts";
 import { printable } from "../escape.ts";
-import { type Inspection, inspectFile } from "../inspect/inspect.ts";
-import { writeJson, writeLine } from "../output.ts";
+import { type InspectOptions, type InspectProgress, inspectFile } from "../inspect/inspect.ts";
+import { suggestSource } from "../inspect/suggest/suggest.ts";
+import { note, write, writeJson, writeLine } from "../output.ts";
+import { chooseSource } from "../sources/choose.ts";
+import { pathsOf } from "../sources/place.ts";
+import type { FileSource } from "../sources/source.ts";
 import { shorten } from "../terminal/format.ts";
 import { describeInspecting, describeInspection, jsonInspection } from "../terminal/inspection.ts";
 import { openProgress } from "../terminal/progress.ts";
@@ -15,8 +19,21 @@ import { jsonOption, parseDate, parseTimeOfDay, syncedOnOption } from "./flags.t
 import { presentFiles } from "./given_files.ts";
 import { declareKind } from "./kind.ts";
 import { addFormatOptions, type FormatFlags } from "./load_flags.ts";
+import {
+  type ChosenSources,
+  chooseSources,
+  inboxOption,
+  openSources,
+  type SourceFlags,
+  sourcesOption,
+} from "./sources.ts";
 
-interface InspectFlags extends FormatFlags, Pick<Settings, "timeZone" | "dayStarts" | "earliest"> {
+interface InspectFlags
+  extends SourceFlags,
+    FormatFlags,
+    Pick<Settings, "timeZone" | "dayStarts" | "earliest"> {
+  readonly source?: string;
+  readonly suggest?: boolean;
   readonly syncedOn?: string;
   readonly json?: boolean;
 }
@@ -39,6 +56,13 @@ export function defineInspect(verb: Command, context: Context): void {
     )
     .addOption(syncedOnOption());
   addFormatOptions(command)
+    .addOption(sourcesOption())
+    .addOption(inboxOption())
+    .option("--source <name>", "read all files by this source, whatever its globs say")
+    .option(
+      "--suggest",
+      "write a source for the first file to standard output, to be mended by hand and saved as NAME.yaml in the folder of sources; comments give the reasons",
+    )
     .addOption(jsonOption())
     .addHelpText(
       "after",
@@ -52,12 +76,20 @@ export function defineInspect(verb: Command, context: Context): void {
 async function inspect(context: Context, files: readonly string[], flags: InspectFlags): Promise<number> {
   requireZone(flags.timeZone);
   const present = await presentFiles(context, files, { follow: true });
+  if (flags.suggest === true) return suggest(context, present, flags);
+  const chosen =
+    flags.source === undefined
+      ? await chooseSources(context, present, flags)
+      : await chooseNamed(context, present, { ...flags, source: flags.source });
   let outcome: keyof typeof EXIT = "done";
   for (const [index, file] of present.entries()) {
-    const inspection = await inspectWithProgress(context, file, flags, {
-      number: index + 1,
-      of: present.length,
-    });
+    const inspection = await withProgress(
+      context,
+      file,
+      { number: index + 1, of: present.length },
+      (onProgress) =>
+        inspectFile({ ...optionsFor(context, file, flags), source: chosen.get(file), onProgress }),
+    );
     if (flags.json) await writeJson(context, jsonInspection(file, inspection));
     else {
       const text = describeInspection(file, inspection, widthOf(context.stdout));
@@ -68,30 +100,66 @@ async function inspect(context: Context, files: readonly string[], flags: Inspec
   return EXIT[outcome];
 }
 
+async function suggest(context: Context, files: readonly string[], flags: InspectFlags): Promise<number> {
+  const [file = "", ...others] = files;
+  if (others.length > 0) note(context, `--suggest looks at the first file only: ${printable(file)}`);
+  const options = optionsFor(context, file, flags);
+  const { inbox } = await openSources(context, flags)(options.path);
+  const [pathInInbox, ...more] = pathsOf({ path: options.path, inbox });
+  const text = await withProgress(context, file, { number: 1, of: 1 }, (onProgress) =>
+    suggestSource({ ...options, onProgress, ...(more.length === 0 && { pathInInbox }) }),
+  );
+  await write(context, text);
+  return EXIT.done;
+}
+
+/** The source of a name, with what it says of each file. */
+async function chooseNamed(
+  context: Context,
+  files: readonly string[],
+  flags: SourceFlags & { readonly source: string },
+): Promise<ChosenSources> {
+  const findSources = openSources(context, flags);
+  const chosen = new Map<string, FileSource>();
+  for (const file of files) {
+    const path = resolvePath(context, file);
+    const { sources, inbox } = await findSources(path);
+    const named = sources.find(({ name }) => name === flags.source);
+    if (named === undefined) {
+      const names = sources.map(({ name }) => name).join(", ") || "none; name their folder with --sources";
+      throw usageError(`there is no source ${flags.source}. There are: ${names}.`);
+    }
+    const choice = chooseSource({ sources: [{ ...named, files: ANY_FILE }], path, inbox });
+    if (choice.kind === "refused") throw usageError(choice.message);
+    if (choice.kind === "source") chosen.set(file, choice.source);
+  }
+  return chosen;
+}
+
+/** Globs that fit all, hidden files, too. */
+const ANY_FILE = ["**", "**/.*"];
+
 function requireZone(name: string): void {
   if (IANAZone.isValidZone(name)) return;
   throw usageError(`--time-zone ${name} is no time zone that Node.js knows. Give a name like Europe/Berlin.`);
 }
 
-async function inspectWithProgress(
+function optionsFor(context: Context, file: string, flags: InspectFlags): InspectOptions {
+  const { syncedOn, decimalComma, syncSlack } = flags;
+  const path = resolvePath(context, file);
+  return { path, settings: flags, syncedOn, decimalComma, syncSlack, signal: context.signal };
+}
+
+async function withProgress<T>(
   context: Context,
   file: string,
-  flags: InspectFlags,
   place: { readonly number: number; readonly of: number },
-): Promise<Inspection> {
+  work: (onProgress: (progress: InspectProgress) => void) => Promise<T>,
+): Promise<T> {
   const bar = openProgress(context);
   const title = `${place.of > 1 ? `${place.number} of ${place.of}: ` : ""}${shorten(printable(basename(file)), 24)}`;
-  const { syncedOn, decimalComma, syncSlack, signal } = { ...flags, ...context };
-  return inspectFile({
-    path: resolvePath(context, file),
-    settings: flags,
-    syncedOn,
-    decimalComma,
-    syncSlack,
-    signal,
-    onProgress: (progress) => {
-      const share = progress.totalBytes === 0 ? 1 : progress.bytes / progress.totalBytes;
-      bar.update((place.number - 1 + share) / place.of, describeInspecting(title, progress));
-    },
+  return work((progress) => {
+    const share = progress.totalBytes === 0 ? 1 : progress.bytes / progress.totalBytes;
+    bar.update((place.number - 1 + share) / place.of, describeInspecting(title, progress));
   }).finally(() => bar.stop());
 }

@@ -52,5 +52,7 @@ async function take(
 
 /** Its text, without the mark. What cannot be decoded becomes U+FFFD. */
 export function decodeHead({ bytes }: Head, encoding: Encoding): string {
-  return new TextDecoder(encoding === "utf-16" ? "utf-16le" : encoding).decode(bytes);
+  const decoder = new TextDecoder(encoding === "utf-16" ? "utf-16le" : encoding);
+  // As a stream: without it some releases of Node.js read windows-1252 as ISO 8859-1 (nodejs/node #56542).
+  return decoder.decode(bytes, { stream: true });
 }

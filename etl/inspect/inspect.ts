@@ -10,7 +10,7 @@ import type { RowsEvent } from "../drop/lines.ts";
 import { readDrop } from "../drop/read.ts";
 import type { CopyLayout } from "../drop/row.ts";
 import type { LineRules } from "../drop/rules.ts";
-import { readTimestamp } from "../drop/value/timestamp.ts";
+import { readTimestamp, type Timestamp } from "../drop/value/timestamp.ts";
 import { createZoneCalendar, type ZoneCalendar } from "../drop/zone_calendar.ts";
 import { isTooMany, limitRejects, QUARANTINE_BYTES, sizeOfReject } from "../load/quarantine.ts";
 import { readBy } from "../load/read_by.ts";
@@ -21,7 +21,7 @@ import type { FileSource } from "../sources/source.ts";
 import { type NamedColumns, nameColumns } from "./columns.ts";
 import { type CopiedRow, readCopiedRows } from "./copied_rows.ts";
 import { type DayTotal, type DayTotals, startDayTotals } from "./day_totals.ts";
-import { decodeHead, readHead } from "./head.ts";
+import { decodeHead, type Head, readHead } from "./head.ts";
 import { findLikelyEncoding, type LikelyEncoding } from "./likely_encoding.ts";
 import { findSyncDate, type SyncDate } from "./sync_date.ts";
 
@@ -101,49 +101,57 @@ export interface Inspection {
  */
 export async function inspectFile(options: InspectOptions): Promise<Inspection> {
   const { path, source, settings, signal } = options;
-  const form = source?.form;
   const calendar = createZoneCalendar(settings);
   const found = await findSyncDate({ ...options, calendar });
   const syncDate = "code" in found ? null : found;
   const rules = rulesFor(options, calendar, syncDate?.date);
   const head = await readHead({ path, bytes: HEAD_BYTES, signal });
   const reading = await readWhole(options, rules, calendar);
-  const { reasons, dialect } = reading;
-  const encoding = head.marked ?? form?.encoding ?? "utf-8";
-  const summaries = await summariseReasonsAbout(reasons, {
+  const { dialect, taken, rejected, skipped, days } = reading;
+  const rows = { read: taken + rejected, taken, rejected, skipped };
+  const refusal = reading.refusal ?? ("code" in found ? found : findTooMany(options, rows));
+  const reasons = await summariseReasonsAbout(reading.reasons, {
     rules,
     settings,
     source,
     syncedOn: syncDate?.date ?? NO_SYNC_DATE,
     findCreatedOn: async (times) => times.map((time) => toDate(calendar.dayOf(time))),
   });
-  const rejected = reading.rejected;
-  const rows = { read: reading.taken + rejected, taken: reading.taken, rejected, skipped: reading.skipped };
-  const refusal = reading.refusal ?? ("code" in found ? found : findTooMany(options, rows));
-  const money = { taken: reading.days.money(), rejected: reasons.money };
+  const money = { taken: days.money(), rejected: reading.reasons.money };
+  const container = await describeContainer(options, head, { reading, refusal });
+  return {
+    refusal,
+    container,
+    dialect: dialect && { delimiter: dialect.delimiter, header: dialect.header },
+    columns: dialect && nameColumns(dialect, decodeHead(head, container.encoding), source?.form),
+    syncDate,
+    source: readBy(source),
+    rows,
+    total: days.total(),
+    firstRows: reading.firstRows,
+    reasons,
+    suspicious: refusal === null ? findSuspicions(reasons, money) : [],
+    days: days.list(),
+  };
+}
+
+/** Where some of the text is not in its encoding, the file is read once more to see which it looks like. */
+async function describeContainer(
+  options: InspectOptions,
+  head: Head,
+  { reading, refusal }: { readonly reading: Reading; readonly refusal: Refusal | null },
+): Promise<Inspection["container"]> {
+  const encoding = head.marked ?? options.source?.form.encoding ?? "utf-8";
   const isMisread =
-    reasons.byReason.has("bad_encoding") ||
+    reading.reasons.byReason.has("bad_encoding") ||
     refusal?.code === "bad_encoding" ||
     (encoding === "utf-8" && head.bytes.includes(0));
   const likely = isMisread ? await findLikelyEncoding(options) : null;
   return {
-    refusal,
-    container: {
-      gzip: head.gzip,
-      encoding,
-      marked: head.marked !== undefined,
-      likely: likely?.encoding === encoding ? null : likely,
-    },
-    dialect: dialect && { delimiter: dialect.delimiter, header: dialect.header },
-    columns: dialect && nameColumns(dialect, decodeHead(head, encoding), form),
-    syncDate,
-    source: readBy(source),
-    rows,
-    total: reading.days.total(),
-    firstRows: reading.firstRows,
-    reasons: summaries,
-    suspicious: refusal === null ? findSuspicions(summaries, money) : [],
-    days: reading.days.list(),
+    gzip: head.gzip,
+    encoding,
+    marked: head.marked !== undefined,
+    likely: likely?.encoding === encoding ? null : likely,
   };
 }
 
@@ -197,11 +205,7 @@ async function readWhole(
   const onBytes = (read: number) => {
     bytes = read;
   };
-  const dayOf = (text: string) => {
-    const time = readTimestamp(text, settings.dayStarts);
-    if (time === undefined) throw new Error(`a row has the time ${text}`);
-    return calendar.dayOf(time);
-  };
+  const dayOf = (text: string) => calendar.dayOf(timeOf(text, settings));
   for await (const event of readDrop({ path, rules, form: source?.form, signal, onBytes })) {
     if (event.kind === "dialect") {
       reading.dialect = event.dialect;
@@ -219,6 +223,12 @@ async function readWhole(
     }
   }
   return reading;
+}
+
+function timeOf(text: string, { dayStarts }: InspectOptions["settings"]): Timestamp {
+  const time = readTimestamp(text, dayStarts);
+  if (time === undefined) throw new Error(`a row has the time ${text}`);
+  return time;
 }
 
 function takeRows(reading: Reading, event: RowsEvent, dayOf: (text: string) => number): void {

@@ -118,7 +118,7 @@ function describeOrigin({ from, ofFile }: NonNullable<Inspection["syncDate"]>): 
 }
 
 function describeRows({ read, taken, rejected, skipped }: Inspection["rows"]): string {
-  const left = skipped === 0 ? "" : `; ${formatCount(skipped)} more are skipped by the source`;
+  const left = skipped === 0 ? "" : `; beside them the source skips ${formatCount(skipped)}`;
   return `${formatCount(read)} read: ${formatCount(taken)} would be taken, ${formatCount(rejected)} rejected${left}`;
 }
 
