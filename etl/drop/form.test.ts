@@ -189,6 +189,16 @@ describe("records are left out", () => {
   });
 });
 
+test("a header with a line break in a name is refused; without it the file is read by numbers", async () => {
+  const file = `"Venue\nid",id,when,total\nv,${ID},2026-06-01,1\n`;
+  expect((await read(file, formOf({}))).refusal).toMatch(
+    /^line 1: the header has broken quotes, or a name with/,
+  );
+  expect((await read(file, formOf({ ...NUMBERED, skip: 2 }))).rows).toEqual([
+    `v,${ID},2026-06-01T00:00:00,1.00`,
+  ]);
+});
+
 describe("an invoice id", () => {
   const form = formOf({ invoiceId: { uuid5Of: ["Kasse", "Bon"] } });
   const cells = { venue_id: "v", Kasse: " 3 ", Bon: "0007", datetime_created: "2026-06-01", total: "1" };

@@ -31,6 +31,9 @@ export function findColumns(line: string, form: Form, before: Detection): Dialec
   const readings = candidates.map((delimiter) => readColumns(line, delimiter, form));
   const [best, ...others] = readings;
   if (best === undefined) throw new Error("there are delimiters");
+  if (form.header && readings.every(({ isBroken }) => isBroken)) {
+    return { kind: "refused", code: "bad_header", message: BROKEN };
+  }
   const found = readings.find(({ missing, repeated }) => missing.length + repeated.length === 0);
   if (found !== undefined) return { kind: "dialect", dialect: dialectOf(found, form) };
   const nearest = others.reduce((one, other) => (other.cells.length > one.cells.length ? other : one), best);
@@ -41,13 +44,16 @@ interface Reading {
   readonly delimiter: Delimiter;
   readonly cells: readonly string[];
   readonly names: readonly string[];
+  /** Whether its quotes are broken, or it goes on in the next line. */
+  readonly isBroken: boolean;
   /** Columns that the form names and the file lacks, or has more than once. */
   readonly missing: readonly ColumnRef[];
   readonly repeated: readonly ColumnRef[];
 }
 
 function readColumns(line: string, delimiter: Delimiter, form: Form): Reading {
-  const cells = splitRecord(line, delimiter) ?? [];
+  const split = splitRecord(line, delimiter);
+  const cells = split ?? [];
   const names = form.header ? cells.map(nameOf) : [];
   const wanted = columnsOf(form);
   const indexesOf = (ref: ColumnRef) => {
@@ -58,6 +64,7 @@ function readColumns(line: string, delimiter: Delimiter, form: Form): Reading {
     delimiter,
     cells,
     names,
+    isBroken: split === undefined,
     missing: wanted.filter((ref) => indexesOf(ref).length === 0),
     repeated: wanted.filter((ref) => indexesOf(ref).length > 1),
   };
@@ -116,6 +123,9 @@ function isPlain({ venueId, invoiceId, created, total, conditions }: Form): bool
     "column" in venueId && "column" in invoiceId && isTimePlain && isTotalPlain && conditions.length === 0
   );
 }
+
+const BROKEN =
+  "the header has broken quotes, or a name with a line break: save the file with each name on one line, or leave out the header's lines with skip, header: false, and columns by number";
 
 /** So many names are shown. */
 const SHOWN = 40;
