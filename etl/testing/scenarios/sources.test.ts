@@ -12,7 +12,8 @@ import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { createTestDatabase, type TestWarehouse } from "../../../db/testing/database.ts";
 import { makeFolder } from "../../../db/testing/folder.ts";
-import { jsonLines, type Run, rollbookHere } from "../cli.ts";
+import { until } from "../../../db/testing/own_server.ts";
+import { jsonLines, type Run, rollbookHere, startRollbook } from "../cli.ts";
 import { invoiceId } from "../lines.ts";
 import { disagreements, totalsOf } from "../warehouse.ts";
 
@@ -38,6 +39,12 @@ const HEADER = "Status;Filiale;Bon;Datum;Zeit;Betrag";
 const sale = (number: number, total = "1,50", status = "ok") =>
   `${status};Caf\u00e9;${invoiceId(number)};01.01.2026;12:30;${total}`;
 const plain = (number: number) => `v1,${invoiceId(number)},2026-01-01,1.00`;
+
+/** Sessions that are in the transaction of a load. */
+const CLAIMING = `
+  select from pg_stat_activity
+  where datname = current_database() and state <> 'idle' and pid <> pg_backend_pid()
+    and backend_xid is not null`;
 
 interface Scene {
   readonly warehouse: TestWarehouse;
@@ -232,6 +239,44 @@ test("watch takes files of sources, refuses one once, and a run twice changes no
   put("till/again_02012026.txt", [HEADER, sale(1)]);
   await watch();
   expect(filesIn(join(inbox, "archive/till"))).toEqual(["a_02012026.txt", "again_02012026.load-1.txt"]);
+  expect(await disagreements(warehouse)).toEqual([]);
+});
+
+test("two watches at once take in each file of a source once", async () => {
+  const { warehouse, watch, source, put, inbox, ledger } = await setScene();
+  source("till", TILL);
+  for (let number = 0; number < 20; number += 1) {
+    put(`till/${number}_02012026.txt`, [HEADER, sale(number)]);
+  }
+  const runs = await Promise.all([watch(), watch()]);
+  expect(runs.map(({ code }) => code)).toEqual([0, 0]);
+  expect(await ledger()).toHaveLength(20);
+  expect(filesIn(join(inbox, "archive/till"))).toHaveLength(20);
+  expect(await totalsOf(warehouse)).toMatchObject([{ invoices: 20, total: "30.00" }]);
+  expect(await disagreements(warehouse)).toEqual([]);
+});
+
+test("a load that was killed before the file was moved is finished by the next run, also by a source", async () => {
+  const { folder, warehouse, run, watch, source, put, inbox, ledger } = await setScene();
+  source("till", TILL);
+  const file = put("till/a_02012026.txt", [HEADER, sale(1)]);
+  // As after a crash between the commit and the move.
+  await run("load", file);
+  expect(jsonLines((await watch("--json")).stdout)).toMatchObject([{ outcome: "already_loaded", loadId: 1 }]);
+  expect(filesIn(inbox)).toEqual(["archive/till/a_02012026.txt"]);
+  // A process that is killed while it loads leaves nothing.
+  put("till/b_02012026.txt", [HEADER, ...Array.from({ length: 20_000 }, (_, n) => sale(n + 10))]);
+  const { child, ended } = startRollbook(["load", "inbox/till/b_02012026.txt"], {
+    environment: warehouse.environment,
+    folder,
+  });
+  const isLoading = async () => (await warehouse.query(CLAIMING)).length > 0;
+  await until("the load is open", async () => (await isLoading()) || child.exitCode !== null);
+  child.kill("SIGKILL");
+  await ended;
+  await watch();
+  expect((await ledger()).filter(({ status }) => status === "loaded")).toHaveLength(2);
+  expect(await totalsOf(warehouse)).toMatchObject([{ invoices: 20_001 }]);
   expect(await disagreements(warehouse)).toEqual([]);
 });
 
