@@ -525,7 +525,9 @@ test("the owner may do what the others may not to its tables", async () => {
 test("the loader changes an entry of the ledger until it is finished, and never after", async () => {
   const warehouse = await filled();
   const loader = await loginAs(warehouse, "loader");
-  await loader.query("insert into warehouse.loads (file_name, status) values ('mine', 'loaded')");
+  await loader.query(
+    "insert into warehouse.loads (file_name, synced_on, status) values ('mine', '2026-01-02', 'loaded')",
+  );
   const finish = "update warehouse.loads set inserted = 7, finished_at = now() returning file_name";
   expect(await loader.query(finish)).toEqual([{ file_name: "mine" }]);
   expect(await loader.query(finish)).toEqual([]);
