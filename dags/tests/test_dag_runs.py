@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -206,6 +207,44 @@ def test_files_that_a_source_reads_are_taken_in_from_their_folder(
     assert (event["rows"]["inserted"], event["rows"]["skipped"], event["rows"]["summed"]) == (2, 1, 0)
     (rejected,) = last_event("rejected_drops")["drops"]
     assert rejected["source"] == "till"
+
+
+EXAMPLES: list[dict[str, Any]] = json.loads(
+    (Path(__file__).resolve().parents[2] / "etl" / "testing" / "scenarios" / "examples.json").read_text(
+        "utf-8"
+    )
+)
+"""The ready-made sources, with the files that each reads and what is in them."""
+
+
+def test_the_ready_made_sources_read_their_files(
+    load_dag: Callable[[str], DAG],
+    inbox: Path,
+    rollbook: Rollbook,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sources = Path(__file__).resolve().parents[2] / "sources" / "examples"
+    monkeypatch.setattr(deployment, "SOURCES", str(sources))
+    monkeypatch.setattr(deployment, "SOURCE_FLAGS", ["--sources", str(sources)])
+    for example in EXAMPLES:
+        shutil.copytree(sources / example["name"], inbox / example["name"])
+
+    state, _ = run(load_dag("invoice_ingest"))
+
+    assert state == "success"
+    for file in (file for example in EXAMPLES for file in example["files"]):
+        assert (inbox / "archive" / file).is_file()
+    # By venue: the warehouse of these tests counts days in UTC, the totals that were added up are of Berlin's.
+    expected: dict[str, tuple[int, Decimal]] = {}
+    for group in (group for example in EXAMPLES for group in example["totals"]):
+        invoices, total = expected.get(group["venue"], (0, Decimal(0)))
+        expected[group["venue"]] = (invoices + group["invoices"], total + Decimal(group["total"]))
+    found: dict[str, tuple[int, Decimal]] = {}
+    for row in rollbook("totals"):
+        if row["venue_id"] in expected:
+            invoices, total = found.get(row["venue_id"], (0, Decimal(0)))
+            found[row["venue_id"]] = (invoices + row["invoices"], total + Decimal(row["total"]))
+    assert found == expected
 
 
 # The review's own group of tasks, with an answer where a person is waited for.

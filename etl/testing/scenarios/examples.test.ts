@@ -1,5 +1,5 @@
 /** The ready-made sources read the files that they are for: the totals were added up by hand. */
-import { cpSync, existsSync, mkdirSync, readdirSync, utimesSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
@@ -18,55 +18,25 @@ interface Example {
   readonly totals: readonly (readonly [string, string, number, string])[];
 }
 
-const EXAMPLE_FILES: readonly Example[] = [
-  {
-    name: "dsfinvk",
-    files: ["dsfinvk/2026-09-30/transactions.csv"],
-    totals: [
-      // 34.50 + 7.90; an order and a training receipt are none.
-      ["KASSE-1", "2026-09-29", 2, "42.40"],
-      // 120.00, at a quarter past midnight, - 7.90
-      ["KASSE-1", "2026-09-30", 2, "112.10"],
-      ["KASSE-2", "2026-09-30", 1, "1234.56"],
-    ],
-  },
-  {
-    name: "excel",
-    files: ["excel/Umsatz_31.12.2019.csv"],
-    totals: [
-      ["Bäckerei Süß", "2019-12-30", 1, "3.20"],
-      ["Bäckerei Süß", "2019-12-31", 1, "-3.20"],
-      // 12.50 + 1,234.50
-      ["Café Müller", "2019-12-31", 2, "1247.00"],
-      ['Weinstube "Zum Anker"', "2019-12-31", 1, "88.00"],
-    ],
-  },
-  {
-    name: "shopify",
-    files: ["shopify/orders_export.csv"],
-    totals: [
-      // An order of 20.00 is void.
-      ["webshop", "2026-09-28", 1, "59.80"],
-      ["webshop", "2026-09-29", 1, "100.00"],
-      // 50.00 is in Swiss francs.
-      ["webshop", "2026-09-30", 1, "12.00"],
-    ],
-  },
-  {
-    name: "sumup",
-    files: [
-      "sumup/mitte/20260901-20260930-MC1A2B3C-transactions-report.csv",
-      "sumup/nord/20260901-20260930-MC1A2B3C-transactions-report.csv",
-    ],
-    totals: [
-      // 11.00 + 62.05
-      ["mitte", "2026-09-29", 2, "73.05"],
-      // 176.00, at the second attempt, - 11.00
-      ["mitte", "2026-09-30", 2, "165.00"],
-      ["nord", "2026-09-30", 1, "2.50"],
-    ],
-  },
-];
+/** Added up by hand. The same for the tests of Airflow. */
+const EXAMPLE_FILES: readonly Example[] = (
+  JSON.parse(readFileSync(new URL("examples.json", import.meta.url), "utf8")) as readonly Written[]
+).map(({ name, files, totals }) => ({
+  name,
+  files,
+  totals: totals.map(({ venue, created_on, invoices, total }) => [venue, created_on, invoices, total]),
+}));
+
+interface Written {
+  readonly name: string;
+  readonly files: readonly string[];
+  readonly totals: readonly {
+    readonly venue: string;
+    readonly created_on: string;
+    readonly invoices: number;
+    readonly total: string;
+  }[];
+}
 
 interface Scene {
   readonly warehouse: TestWarehouse;
