@@ -1,7 +1,8 @@
 /** The careful way of a load: stage all lines, prepare the warehouse for them, and merge them by key. */
 import { basename } from "node:path";
+import { sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
-import { errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
+import { errorState, SQLSTATE } from "../../db/errors.ts";
 import type { Suspicion } from "../../db/reason_summary.ts";
 import { refuseChangedFile } from "./changed.ts";
 import {
@@ -45,12 +46,12 @@ export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
   const idsUnderTwoKeys = await countUnderTwoKeys(tx, slot, settings);
   const sumRows = task.form?.sumRows === true;
   const { rows: staging } = staged;
-  const merged = await mergeStaging({ tx, settings, slot, rows: staging, loadId, syncedOn, sumRows }).catch(
-    (error: unknown) => {
-      throw sumRows && errorState(error) === SQLSTATE.numericValueOutOfRange ? tooLarge(task, error) : error;
-    },
-  );
+  const merge = { tx, settings, slot, rows: staging, loadId, syncedOn, sumRows };
+  const merged = await (sumRows ? mergeSums(merge) : mergeStaging(merge));
   await emptyStaging(tx, slot);
+  if (merged === undefined) {
+    return { kind: "refused", rows: nothing, reasons, suspicious: [], refusal: refuseSum(task) };
+  }
   const { keys, inserted, corrected, unchanged, partitions } = merged;
   const summed = sumRows ? staged.rows - (keys ?? 0) : 0;
   const superseded = staged.rows - summed - inserted - corrected - unchanged;
@@ -58,14 +59,28 @@ export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
   return { kind: "loaded", rows, reasons, suspicious, partitions, idsUnderTwoKeys };
 }
 
-function tooLarge({ path }: LoadTask, cause: unknown): RollbookError {
-  return new RollbookError({
-    code: "database",
+/** @returns undefined when the rows of one invoice add up to what is no total; then nothing is merged */
+async function mergeSums(
+  options: Parameters<typeof mergeStaging>[0],
+): Promise<Awaited<ReturnType<typeof mergeStaging>> | undefined> {
+  const { tx } = options;
+  await tx.db.execute(sql`savepoint sums`);
+  try {
+    return await mergeStaging(options);
+  } catch (error) {
+    if (errorState(error) !== SQLSTATE.numericValueOutOfRange) throw error;
+    await tx.db.execute(sql`rollback to savepoint sums`);
+    return undefined;
+  }
+}
+
+function refuseSum({ path }: LoadTask): Refusal {
+  return {
+    code: "sum_too_large",
     message:
       `${basename(path)}: the rows of one invoice add up to 10^12 or more, which is no total. ` +
       "See that what the source takes for an invoice_id is that of a single invoice.",
-    cause,
-  });
+  };
 }
 
 async function findStagedSuspicions(

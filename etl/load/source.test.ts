@@ -204,7 +204,7 @@ test("rows of one key are added, wherever they stand, in any drop, as adding the
   expect(await disagreements(summing)).toEqual([]);
 });
 
-test("rows of one invoice that add up to more than a total can be fail the load, with the remedy", async () => {
+test("a drop is rejected when rows of one invoice add up to more than a total can be: no retry would help", async () => {
   const warehouse = await createTestDatabase();
   const large = `v1,${invoiceId(1)},2026-01-01,999999999999.99`;
   const path = writeDrop(makeFolder(), "a_2026-01-02.csv", [large, large]);
@@ -214,8 +214,9 @@ test("rows of one invoice that add up to more than a total can be fail the load,
     source: sourceOf("one", { form: { ...FORM, sumRows: true } }),
   });
   expect(report).toMatchObject({
-    outcome: "failed",
-    error: { message: expect.stringContaining("is that of a single invoice") },
+    outcome: "rejected",
+    rows: { read: 2, inserted: 0, rejected: 0 },
+    error: { code: "sum_too_large", message: expect.stringContaining("is that of a single invoice") },
   });
   expect(await warehouse.query("select from warehouse.invoices")).toEqual([]);
 });
