@@ -3,7 +3,8 @@ import { basename } from "node:path";
 import type { FileGuard } from "../drop/file.ts";
 import { printable } from "../escape.ts";
 import { loadDrop } from "../load/load.ts";
-import type { LoadReport } from "../load/report.ts";
+import { readBy } from "../load/read_by.ts";
+import type { LoadReport, ReadBy } from "../load/report.ts";
 import { describeSuspicions } from "../load/suspicion.ts";
 import type { RejectLimit } from "../load/task.ts";
 import { note, writeJson, writeLine } from "../output.ts";
@@ -26,17 +27,22 @@ export async function loadAndShow(
   place: { readonly number: number; readonly of: number },
 ): Promise<LoadReport> {
   const report = { ...(await loadWithProgress(context, warehouse, file, flags, place)), file };
-  return showLoad(context, report, flags);
+  return showLoad(context, report, flags, readBy(flags.source));
 }
 
-/** Prints the report of a load. */
+/**
+ * Prints the report of a load.
+ *
+ * @param today the source that reads the drop today; left out: nobody asks for it to be read anew
+ */
 export async function showLoad(
   context: Context,
   report: LoadReport,
   flags: Pick<LoadFlags, "json">,
+  today?: ReadBy | null,
 ): Promise<LoadReport> {
   if (flags.json) await writeJson(context, jsonReport(report));
-  else await writeLine(context, describeReport(report));
+  else await writeLine(context, describeReport(report, today));
   if (report.outcome === "loaded" && report.rows.read === 0) {
     const remedy = "If there should be some, its export may have failed.";
     note(context, `warning: ${printable(report.file)} holds no invoices. ${remedy}`);

@@ -1,7 +1,7 @@
 /** What became of a drop: for people in a line, for programs as an object. */
 import { printable } from "../escape.ts";
 import { describeReason } from "../load/reasons.ts";
-import type { LineCounts, LoadReport } from "../load/report.ts";
+import type { LineCounts, LoadReport, ReadBy } from "../load/report.ts";
 import { countOf, formatCount, formatDuration } from "./format.ts";
 import { describePartitions } from "./partitions.ts";
 
@@ -26,8 +26,12 @@ export function jsonReport(report: LoadReport): unknown {
   };
 }
 
-/** For people: a line, and one below it for each reason to reject lines of a drop that is loaded. */
-export function describeReport(report: LoadReport): string {
+/**
+ * For people: a line, and one below it for each reason to reject lines of a drop that is loaded.
+ *
+ * @param today the source that reads the drop today, where somebody may want it to be read anew; null: none does
+ */
+export function describeReport(report: LoadReport, today: ReadBy | null = report.source): string {
   const { rows, source } = report;
   const file = printable(report.file);
   const number = report.loadId === null ? "" : ` (load ${report.loadId})`;
@@ -40,12 +44,19 @@ export function describeReport(report: LoadReport): string {
       return [loaded, ...report.reasons.map((reason) => `  ${describeReason(reason)}`)].join("\n");
     }
     case "already_loaded":
-      return `${file}: was loaded already${number}, nothing changed`;
+      return `${file}: was loaded already${number}, nothing changed${describeMended(source, today)}`;
     default: {
       const by = source === null ? "" : `, read by source ${printable(source.name)}`;
       return `${file}: ${report.outcome}${number}${by}: ${report.error?.code}: ${printable(report.error?.message ?? "")}`;
     }
   }
+}
+
+/** Whoever mends a source and loads its file again would wait for the totals to change. */
+function describeMended(then: ReadBy | null, today: ReadBy | null): string {
+  if (then?.name === today?.name && then?.sha256 === today?.sha256) return "";
+  const by = then === null ? "without a source" : `by source ${printable(then.name)} as it was then`;
+  return `: it was read ${by}. With --again it is read as today's sources say`;
 }
 
 /** How many lines were read, and what became of them. */

@@ -469,3 +469,22 @@ synced_on: mtime
     { venue_id: "east", created_on: "2026-01-01", invoices: 3, total: "3.00" },
   ]);
 });
+
+test("whoever mends a source and loads its file again is told how it is read anew", async () => {
+  const { warehouse, run, source, put } = await setScene();
+  const text = "files: x/*\ncolumns: {total: net}\n";
+  source("x", text);
+  const file = put("x/a_2026-01-02.csv", [
+    "venue_id,invoice_id,datetime_created,net,gross",
+    `v1,${invoiceId(1)},2026-01-01,1.00,2.00`,
+  ]);
+  await run("load", file);
+  expect((await run("load", file)).stdout).toMatch(/was loaded already \(load 1\), nothing changed\n/);
+  source("x", text.replace("net", "gross"));
+  expect((await run("load", file)).stdout).toContain(
+    "nothing changed: it was read by source x as it was then. With --again it is read as today's sources say\n",
+  );
+  expect((await run("load", "--again", file)).stdout).toContain("1 corrected, read by source x");
+  expect(await totalsOf(warehouse)).toMatchObject([{ invoices: 1, total: "2.00" }]);
+  expect(await disagreements(warehouse)).toEqual([]);
+});
