@@ -96,5 +96,8 @@ test("a file that a source reads may have any ending, and needs a sync date all 
     kind: "named",
     syncedOn: "2018-07-09",
   });
-  expect(readDropName({ fileName: "sales.txt", anyEnding })).toMatchObject({ code: "no_sync_date" });
+  expect(readDropName({ fileName: "sales.txt", anyEnding })).toMatchObject({
+    code: "no_sync_date",
+    message: expect.stringMatching(/ or say in the source where it is \(synced_on\)$/),
+  });
 });

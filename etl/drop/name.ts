@@ -30,17 +30,22 @@ export function readDropName(options: {
   const dates = options.syncedOn === undefined ? datesIn(name) : [options.syncedOn];
   const syncedOn = dates.at(-1);
   if (syncedOn === undefined || dates.length > 2) {
-    return { kind: "refused", code: "no_sync_date", message: explainDates(name, dates) };
+    return {
+      kind: "refused",
+      code: "no_sync_date",
+      message: explainDates(name, dates, options.anyEnding === true),
+    };
   }
   return { kind: "named", syncedOn };
 }
 
-function explainDates(name: string, dates: readonly string[]): string {
+/** @param hasSource whether a source reads the file: it could say where the date is */
+function explainDates(name: string, dates: readonly string[], hasSource: boolean): string {
   const fault =
     dates.length === 0
       ? "its name holds no sync date"
       : `its name holds ${dates.length} dates, ${dates.join(", ")}`;
-  return `${name}: ${fault}: name the sync date once, or the two dates of a range, as YYYY-MM-DD, YYYY_MM_DD, DD.MM.YYYY or YYYYMMDD, or give it with --synced-on`;
+  return `${name}: ${fault}: name the sync date once, or the two dates of a range, as YYYY-MM-DD, YYYY_MM_DD, DD.MM.YYYY or YYYYMMDD, or give it with --synced-on${hasSource ? ", or say in the source where it is (synced_on)" : ""}`;
 }
 
 /** A date between other characters than digits, or a run of 8, 12 or 14 digits that begins with one. */
