@@ -293,6 +293,7 @@ test("a wrong command line ends with exit code 2", async () => {
     [[folder], "is a folder"],
     [[there, "--time-zone", "Mars/Olympus"], "no time zone that Node.js knows"],
     [[there, "--day-starts", "25:00"], "HH:MM"],
+    [[there, "--suggest", "--json"], "cannot be used with"],
   ] as const) {
     const { code, stdout, stderr } = await inspect(folder, ...args);
     expect([code, stdout]).toEqual([2, ""]);

@@ -22,6 +22,7 @@ import { addFormatOptions, type FormatFlags } from "./load_flags.ts";
 import {
   type ChosenSources,
   chooseSources,
+  findInbox,
   inboxOption,
   openSources,
   type SourceFlags,
@@ -59,9 +60,11 @@ export function defineInspect(verb: Command, context: Context): void {
     .addOption(sourcesOption())
     .addOption(inboxOption())
     .option("--source <name>", "read all files by this source, whatever its globs say")
-    .option(
-      "--suggest",
-      "write a source for the first file to standard output, to be mended by hand and saved as NAME.yaml in the folder of sources; comments give the reasons",
+    .addOption(
+      new Option(
+        "--suggest",
+        "write a source for the first file to standard output, to be mended by hand and saved as NAME.yaml in the folder of sources; comments give the reasons",
+      ).conflicts(["json", "source"]),
     )
     .addOption(jsonOption())
     .addHelpText(
@@ -104,7 +107,7 @@ async function suggest(context: Context, files: readonly string[], flags: Inspec
   const [file = "", ...others] = files;
   if (others.length > 0) note(context, `--suggest looks at the first file only: ${printable(file)}`);
   const options = optionsFor(context, file, flags);
-  const { inbox } = await openSources(context, flags)(options.path);
+  const inbox = await findInbox(context, options.path, flags);
   const [pathInInbox, ...more] = pathsOf({ path: options.path, inbox });
   const text = await withProgress(context, file, { number: 1, of: 1 }, (onProgress) =>
     suggestSource({ ...options, onProgress, ...(more.length === 0 && { pathInInbox }) }),

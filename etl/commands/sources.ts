@@ -71,6 +71,17 @@ export async function chooseSources(
   return chosen;
 }
 
+/** The inbox of a file, if it has one, without a look at the sources: one of them may be just being written. */
+export async function findInbox(
+  context: Context,
+  path: string,
+  flags: SourceFlags,
+): Promise<string | undefined> {
+  const inbox = flags.inbox === undefined ? undefined : resolvePath(context, flags.inbox);
+  const places = await findPlaces({ file: path, sources: namedFolder(context, flags), inbox });
+  return places.inbox;
+}
+
 /** Sources, and the inbox to which their globs refer, where that is known. */
 export interface FoundSources {
   readonly sources: readonly Source[];

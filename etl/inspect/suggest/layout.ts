@@ -22,6 +22,8 @@ export interface Layout {
   /** Lines before the header, or before the first record. */
   readonly skip: number;
   readonly header: boolean;
+  /** How many columns there are; of these the first ones are looked at. */
+  readonly width: number;
   readonly columns: readonly SampleColumn[];
   /** How many records of the sample have these columns, and how many have others. */
   readonly records: number;
@@ -40,6 +42,8 @@ export function isUsual(values: readonly string[], test: (value: string) => bool
   return values.length > 0 && values.every((value) => test(value) || ++failed <= allowed);
 }
 
+/** So many columns are looked at. */
+const MOST_COLUMNS = 1000;
 /** The header is looked for in so many records. */
 const HEADER_WITHIN = 40;
 
@@ -82,10 +86,11 @@ function layOut({ delimiter, records, width }: Table): Layout {
   const body = fitting.filter(({ line }) => (header === undefined ? line >= start : line > start));
   const before = records.some(({ line }) => line < start);
   const names = header?.cells.map(trimBlanks) ?? [];
-  const compared = names.map(nameOf);
-  const columns = Array.from({ length: width }, (_, index): SampleColumn => {
+  const uses = new Map<string, number>();
+  for (const name of names.map(nameOf)) uses.set(name, (uses.get(name) ?? 0) + 1);
+  const columns = Array.from({ length: Math.min(width, MOST_COLUMNS) }, (_, index): SampleColumn => {
     const name = names[index] ?? "";
-    const isOwn = compared.filter((one) => one === nameOf(name)).length === 1;
+    const isOwn = uses.get(nameOf(name)) === 1;
     const values = body.map(({ cells }) => trimBlanks(cells[index] ?? ""));
     return {
       // A source reads digits as a number.
@@ -100,6 +105,7 @@ function layOut({ delimiter, records, width }: Table): Layout {
     delimiter,
     skip: before ? start - 1 : 0,
     header: header !== undefined,
+    width,
     columns,
     records: body.length,
     others: later.length - later.filter(({ cells }) => hasWidth(cells, width)).length,
@@ -124,12 +130,11 @@ function isHeader(cells: readonly string[], width: number): boolean {
   return enough && new Set(names).size >= names.length - 1 && !cells.some(isValue);
 }
 
+const NUMBER = /^[-+(]?[€$£]?\d[\d.,:/'\s-]*\)?(?:\s?(?:€|EUR|[AP]M))?$/i;
+const DATE = /^\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(?!\d)/;
+
 /** Whether it is a number, a date, a time or a UUID, and so no name. */
 function isValue(cell: string): boolean {
   const text = trimBlanks(cell);
-  return (
-    /^[-+(]?[€$£]?\d[\d.,:/'\s-]*\)?(?:\s?(?:€|EUR|[AP]M))?$/i.test(text) ||
-    readUuid(text) !== undefined ||
-    /^\d{4}-\d\d-\d\d/.test(text)
-  );
+  return NUMBER.test(text) || DATE.test(text) || readUuid(text) !== undefined;
 }

@@ -156,7 +156,7 @@ describe("the source that is suggested loads the file without rejects", () => {
     write(folder, `inbox/${file}`, content);
     const yaml = await suggest(folder, `inbox/${file}`);
     expect(yaml.split("\n")).toEqual(expect.arrayContaining([...says]));
-    expect(yaml).toContain(`# By this ${ROWS} lines are read, 0 of them rejected; the total is ${SUM}.\n`);
+    expect(yaml).toContain(`# Lines read by this: ${ROWS}; rejected: 0; total: ${SUM}.\n`);
     expect(yaml).not.toContain("???");
     write(folder, "sources/it.yaml", yaml);
     const seen = await rollbook(["inspect", "--json", `inbox/${file}`], { environment: NOWHERE, folder });
@@ -210,7 +210,7 @@ test("one bad line of many does not hide what the others show", async () => {
   );
   write(folder, "a_2026-10-05.csv", lines);
   const yaml = await suggest(folder, "a_2026-10-05.csv");
-  expect(yaml).toContain("\n# By this 60 lines are read, 1 of them rejected; the total is 1720.00.\n");
+  expect(yaml).toContain("\n# Lines read by this: 60; rejected: 1; total: 1720.00.\n");
   expect(yaml).toContain("\n# Rejected: 1 bad_uuid (invoice_id), line 52: ");
 });
 
@@ -230,6 +230,13 @@ test("hostile text stays text: in names, in values, and in the file's own name",
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   expect(yaml).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200b\u2028\u202e]/);
   expect(yaml).toContain("  format: dd/MM/yyyy\n");
+});
+
+test("it can be written into the folder of sources, where the shell has made the file already", async () => {
+  const folder = makeFolder();
+  write(folder, "inbox/sumup/a_2026-10-05.csv", "store;id;date;total\n1;2;2026-10-05;3,00\n");
+  write(folder, "sources/sumup.yaml", "");
+  expect(await suggest(folder, "inbox/sumup/a_2026-10-05.csv")).toContain("\nfiles: sumup/a_*.csv\n");
 });
 
 test("the glob is that of the folder below the inbox, with * for dates and numbers", async () => {

@@ -56,7 +56,7 @@ function writeNoSource(options: SuggestOptions, { dialect, rows, refusal }: Insp
     writeComment(
       `No source is needed: ${basename(options.path)} is written as the drop format has it (docs/design.md).`,
     ),
-    writeComment(`${rows.read} lines were read, and none of them was rejected.`),
+    writeComment(`Lines read: ${rows.read}; rejected: 0.`),
     ...(refusal === null ? [] : [writeComment(`But it would be rejected: ${refusal.message}`)]),
     writeComment("This source would read it just as well:"),
     ...writeFiles(options),
@@ -82,7 +82,7 @@ function writeFiles({ path, pathInInbox }: SuggestOptions): readonly string[] {
 }
 
 function writeLayout({ encoding }: Sample, layout: Layout): readonly string[] {
-  const { delimiter, skip, header, records, others, columns } = layout;
+  const { delimiter, skip, header, records, others, width } = layout;
   const lines: string[] = [];
   if (encoding?.encoding !== undefined) {
     lines.push(writeComment(`It is not UTF-8: ${encoding.because}.`), `encoding: ${encoding.encoding}`);
@@ -91,7 +91,7 @@ function writeLayout({ encoding }: Sample, layout: Layout): readonly string[] {
   }
   const all = records + others;
   lines.push(
-    writeComment(`With it ${records} of the first ${all} records have ${columns.length} columns.`),
+    writeComment(`Of the first ${all} records ${records} have ${width} columns with it.`),
     `delimiter: ${delimiter === "\t" ? "tab" : JSON.stringify(delimiter)}`,
   );
   if (skip > 0)
@@ -141,9 +141,7 @@ async function tryOut(options: SuggestOptions, keys: readonly string[]): Promise
     return [writeComment(`As it stands it cannot be read by this: ${refusal.message}`)];
   }
   return [
-    writeComment(
-      `By this ${rows.read} lines are read, ${rows.rejected} of them rejected; the total is ${total}.`,
-    ),
+    writeComment(`Lines read by this: ${rows.read}; rejected: ${rows.rejected}; total: ${total}.`),
     ...(refusal === null ? [] : [writeComment(`The file would be rejected: ${refusal.message}`)]),
     ...reasons.map((reason) => writeComment(`Rejected: ${describeReason(reason)}`)),
   ];

@@ -164,6 +164,9 @@ function findClock(values: readonly string[]): string | undefined {
   return CLOCKS.find((clock) => isLike(clock, values));
 }
 
+/** So many columns are tried beside a date. */
+const MOST_CLOCKS = 5;
+
 /** The column with the time of day, beside one with the date. */
 function findPair(
   date: SampleColumn,
@@ -171,7 +174,7 @@ function findPair(
   hints: DateHints,
 ): (TimeForm & Pick<TimeGuess, "columns">) | undefined {
   const named = clocks.filter(({ name }) => name === "" || scoreName(name, "clock") > 0);
-  for (const clock of named) {
+  for (const clock of named.slice(0, MOST_CLOCKS)) {
     const joined = date.values.map((value, index) => `${value} ${clock.values[index] ?? ""}`);
     const distinct = [...new Set(joined)].filter((value) => value !== " ");
     const form = findForm(distinct, hints);
