@@ -19,19 +19,24 @@ const UNUSED: Readonly<Record<ByteEncoding, readonly number[]>> = {
   "iso-8859-15": Array.from({ length: 0x20 }, (_, index) => 0x80 + index),
 };
 
-/** Decodes text of one byte a character. At a byte that the encoding does not use it ends, and is refused. */
+/**
+ * Decodes text of one byte a character. At a byte that the encoding does not use it ends, and is refused. So is, at
+ * its end, text that is UTF-8 and not ASCII alone: by chance that hardly happens, and its names would be wrong.
+ */
 export async function* decodeBytes(
   source: Unpacked,
   encoding: ByteEncoding,
 ): AsyncGenerator<Buffer | RefusedEvent, void, undefined> {
   const decode = createDecoder(encoding);
   const isUnused = Uint8Array.from({ length: 256 }, (_, byte) => (UNUSED[encoding].includes(byte) ? 1 : 0));
+  const watch = watchForUtf8();
   let lines = 0;
   for await (const chunk of source) {
     if (!Buffer.isBuffer(chunk)) {
       yield chunk;
       return;
     }
+    watch.add(chunk);
     if (isAscii(chunk)) yield chunk;
     else {
       let at = 0;
@@ -46,6 +51,25 @@ export async function* decodeBytes(
     }
     lines += countLines(chunk, chunk.length);
   }
+  if (watch.isUtf8()) yield refuseEncoding(`the source says ${encoding}, but the file is in UTF-8`);
+}
+
+/** Tells whether text, not ASCII alone, is UTF-8. */
+function watchForUtf8(): { readonly add: (chunk: Buffer) => void; readonly isUtf8: () => boolean } {
+  let held: Buffer = Buffer.alloc(0);
+  let found: "ascii" | "utf-8" | "other" = "ascii";
+  return {
+    add: (chunk) => {
+      if (found === "other" || (held.length === 0 && isAscii(chunk))) return;
+      const bytes = held.length === 0 ? chunk : Buffer.concat([held, chunk]);
+      const whole = bytes.length - openBytes(bytes);
+      held = bytes.subarray(whole);
+      const text = bytes.subarray(0, whole);
+      if (!isUtf8(text)) found = "other";
+      else if (!isAscii(text)) found = "utf-8";
+    },
+    isUtf8: () => found === "utf-8" && held.length === 0,
+  };
 }
 
 /** Passes text on as long as it is UTF-8. `encoding`: what it was decoded from. */

@@ -427,6 +427,19 @@ describe("text in an encoding", () => {
     );
   });
 
+  test.each(["windows-1252", "iso-8859-15"] as const)(
+    "UTF-8 is not %s, however it is cut",
+    async (encoding) => {
+      const content = header + line("K\u00f6ln");
+      for (const cut of [1, 2, 3, 49, 1000]) {
+        expect((await read(content, formOf({ encoding }), { cut })).refusal).toBe(
+          `the source says ${encoding}, but the file is in UTF-8. Mend the source's encoding, or save the file anew`,
+        );
+      }
+      expect((await read(header + line("Koeln"), formOf({ encoding }))).refusal).toBeUndefined();
+    },
+  );
+
   test("a character that the end of the file cuts is not UTF-8", async () => {
     const content = Buffer.concat([Buffer.from(header), Buffer.from([0xe2, 0x82])]);
     expect((await read(content, formOf({ encoding: "utf-8" }))).refusal).toMatch(/^line 2: byte 0xe2 /);

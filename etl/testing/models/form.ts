@@ -94,6 +94,7 @@ export function readFormed(file: Buffer, isNamedGz: boolean, form: Form, world: 
   if (tooLong !== undefined && (faultLine === undefined || tooLong < faultLine))
     return refuse("line_too_long", tooLong);
   if (faultLine !== undefined) return refuse("bad_encoding", faultLine);
+  if (isWhole && isUtf8ReadAsBytes(bytes, form)) return refuse("bad_encoding");
   if (plan === undefined) return { lines: [], refusal: undefined, isWhole };
   const records = readRecords(sound, { ...plan, layout: plan }, text);
   const read = Array.from(records, (record) => {
@@ -101,6 +102,12 @@ export function readFormed(file: Buffer, isNamedGz: boolean, form: Form, world: 
     return decision === undefined ? [] : [{ ...record, decision }];
   }).flat();
   return { lines: read, refusal: undefined, isWhole };
+}
+
+/** Text in UTF-8, not ASCII alone, whose source says an encoding of one byte a character. */
+function isUtf8ReadAsBytes(bytes: Uint8Array, { encoding }: Form): boolean {
+  if (encoding !== "windows-1252" && encoding !== "iso-8859-15") return false;
+  return bytes.some((byte) => byte >= 0x80) && decode(bytes) !== undefined;
 }
 
 function lineAt(text: Buffer, at: number): number {
