@@ -286,3 +286,32 @@ export const partitionFreshness = reports
     pendingTotal: euros("pending_total"),
   })
   .existing();
+
+export const venueActivity = reports
+  .view("venue_activity", {
+    venueId: text("venue_id"),
+    lastCreatedOn: day("last_created_on").notNull(),
+    lastSyncedOn: day("last_synced_on"),
+    lastSeenOn: day("last_seen_on"),
+    syncDates: bigint("sync_dates", { mode: "number" }),
+    typicalDays: numeric("typical_days", { precision: 4, scale: 1, mode: "number" }),
+    daysSilent: integer("days_silent"),
+    silentFrom: day("silent_from"),
+    silent: boolean("silent").notNull(),
+  })
+  .existing();
+
+/** When a venue last sent something, how often it does, and for how many days it has been silent. */
+export type VenueActivity = Readonly<typeof venueActivity.$inferSelect>;
+
+export const missingSyncDates = reports
+  .view("missing_sync_dates", {
+    /** Null: the drop format. */
+    source: text("source"),
+    syncedOn: day("synced_on").notNull(),
+    daysMissing: integer("days_missing").notNull(),
+  })
+  .existing();
+
+/** A sync date of which a source that else comes daily has no drop. */
+export type MissingSyncDate = Readonly<typeof missingSyncDates.$inferSelect>;

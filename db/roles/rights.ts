@@ -76,6 +76,7 @@ const TABLES: Readonly<Record<string, Rights>> = {
   venue_day_rollup: forLoader("select", "insert", "update", "delete"),
   partitions: forLoader("select", ...updateOf(CATALOG_COLUMNS)),
   venue_day_totals: NONE,
+  today: NONE,
 };
 
 /**

@@ -71,6 +71,11 @@ export const VERBS: readonly Verb[] = [
     read: async () => (await import("./rejects/rejects.ts")).defineRejects,
   },
   {
+    name: "silent",
+    summary: "venues and sources that stopped sending",
+    read: async () => (await import("./silent.ts")).defineSilent,
+  },
+  {
     name: "sql",
     summary: "ask the warehouse in SQL, with psql where there is one",
     read: async () => (await import("./sql.ts")).defineSql,

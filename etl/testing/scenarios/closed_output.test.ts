@@ -75,6 +75,7 @@ test("every verb declares whether it works or only reads", async () => {
       "status",
       "loads",
       "rejects list",
+      "silent",
       "sql",
       "partitions list",
     ],

@@ -241,6 +241,7 @@ test("the reader asks for totals, how they came about, and how fresh they are", 
     ["explain-total", "--venue", "v", "--json"],
     ["status", "--json"],
     ["loads", "--json"],
+    ["silent", "--days", "0", "--json"],
     ["partitions", "list", "--json"],
   ]) {
     const [asReader, asOwner] = [await run(place, "reader", ...args), await run(place, "owner", ...args)];
