@@ -39,7 +39,7 @@ rhythm as (
 )
 select v.venue_id, a.last_created_on, a.last_synced_on,
        -- A drop that only confirms leaves its sync date on the invoices. They are read for those venues that are asked for: of one date, by the key.
-       greatest(a.last_synced_on, (
+       greatest(a.last_synced_on, g.last_given_on, (
          select max(i.synced_on)
          from warehouse.invoices i
          where i.created_on = a.last_created_on and i.venue_key = a.venue_key and i.synced_on <= a.today
@@ -59,7 +59,15 @@ from (
   left join rhythm r on r.venue_key = c.venue_key
   cross join warehouse.today t
 ) a
-left join warehouse.venues v on v.venue_key = a.venue_key;
+left join warehouse.venues v on v.venue_key = a.venue_key
+-- Of a drop whose source gives its venue the ledger knows without any invoice.
+left join (
+  select l.venue_id, max(l.synced_on) as last_given_on
+  from warehouse.loads l
+  where l.venue_id is not null and l.status = 'loaded' and l.read > l.rejected
+    and l.synced_on <= (select today from warehouse.today)
+  group by l.venue_id
+) g on g.venue_id = v.venue_id;
 --> statement-breakpoint
 comment on view reports.venue_activity is 'Every venue that has invoices: when it last sent something, how often it does, and for how long it has been silent. What is detached is not looked at.';
 --> statement-breakpoint
@@ -69,7 +77,7 @@ comment on column reports.venue_activity.last_created_on is 'Creation date of it
 --> statement-breakpoint
 comment on column reports.venue_activity.last_synced_on is 'Newest sync date, up to today, of a drop that brought something new of it: invoices, or another total. A drop that only confirms invoices brings nothing new.';
 --> statement-breakpoint
-comment on column reports.venue_activity.last_seen_on is 'Newest sync date, up to today, of a drop that is known to have named it, also if that only confirmed invoices of last_created_on. Later than last_synced_on: its drops come, and hold nothing new.';
+comment on column reports.venue_activity.last_seen_on is 'Newest sync date, up to today, of a drop that is known to have named it, also if that only confirmed invoices: of last_created_on, or any where its source gives the venue. Later than last_synced_on: its drops come, and hold nothing new.';
 --> statement-breakpoint
 comment on column reports.venue_activity.sync_dates is 'On how many sync dates something new of it came, in the 90 days up to last_synced_on.';
 --> statement-breakpoint

@@ -11,6 +11,7 @@ import { rollbookHere } from "../testing/cli.ts";
 import { type Line, uuidOf } from "../testing/drops.ts";
 import { invoiceId, writeDrop } from "../testing/lines.ts";
 import { type ModelActivity, modelActivity, modelMissing, type News } from "../testing/models/silence.ts";
+import { parseText } from "../testing/sources.ts";
 import { readSilence } from "./silence.ts";
 
 /** A zone in which it is about noon, so that no test meets a midnight. */
@@ -207,6 +208,33 @@ test("late invoices and corrections are news; a drop that only confirms is none,
     { venue_id: "confirmed", created: -10, synced: -9, seen: -4 },
     { venue_id: "corrected", created: -10, synced: -4, seen: -4 },
     { venue_id: "late", created: -10, synced: -4, seen: -4 },
+  ]);
+});
+
+test("a drop whose source gives its venue is seen, whatever it confirms", async () => {
+  const warehouse = await makeWarehouse();
+  const source = (venue: string) => {
+    const { name, sha256, form } = parseText(
+      `files: a\nheader: false\ncolumns: {venue_id: {constant: ${venue}}, invoice_id: 2, datetime_created: 3, total: 4}`,
+    );
+    return { source: { name, sha256, form } };
+  };
+  await load(warehouse, 9, [["", 1, 20]], source("v1"));
+  await load(warehouse, 8, [["", 2, 10]], source("v1"));
+  await load(warehouse, 7, [["", 3, 10]], source("v2"));
+  // Not the invoice of the last creation date.
+  await load(warehouse, 4, [["", 1, 20]], source("v1"));
+  await load(warehouse, -3, [["", 1, 20]], source("v1"));
+  // Empty: it names nobody's invoices.
+  await load(warehouse, 3, [], source("v2"));
+  expect(
+    await warehouse.query(
+      `select venue_id, ${TODAY} + date '1970-01-01' - last_synced_on as synced, ${TODAY} + date '1970-01-01' - last_seen_on as seen
+       from reports.venue_activity order by 1`,
+    ),
+  ).toEqual([
+    { venue_id: "v1", synced: 8, seen: 4 },
+    { venue_id: "v2", synced: 7, seen: 7 },
   ]);
 });
 
@@ -485,8 +513,9 @@ async function enterDates(
   status = "loaded",
 ): Promise<void> {
   await query(
-    `insert into warehouse.loads (file_name, synced_on, status, source, source_sha256)
-     select 'entered', date '1970-01-01' + ${TODAY} - ago, $2, $1::text, case when $1::text is not null then '\\x00'::bytea end
+    `insert into warehouse.loads (file_name, sha256, synced_on, status, source, source_sha256)
+     select 'entered', sha256(gen_random_uuid()::text::bytea), date '1970-01-01' + ${TODAY} - ago, $2, $1::text,
+            case when $1::text is not null then '\\x00'::bytea end
      from unnest($3::int[]) ago`,
     [source, status, daysAgo],
   );
