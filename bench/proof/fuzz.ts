@@ -20,6 +20,7 @@ import { type FoundDifference, type FuzzProgress, type FuzzReport, runFuzz } fro
 interface Flags {
   readonly lines: number;
   readonly files: number;
+  readonly sources: number;
   readonly from: number;
   readonly limits?: boolean;
   readonly json?: boolean;
@@ -39,6 +40,7 @@ export function createCommand(): Command {
       200_000,
     )
     .option("--files <n>", "mutated files", parseCount, 300)
+    .option("--sources <n>", "files whose form a source gives", parseCount, 300)
     .option("--from <seed>", "the first seed: the same seeds make the same lines and files", parseCount, 1)
     .option("--limits", "load hostile drops of gigabytes instead, and measure the memory that each takes")
     .option("--json", "the result as one JSON object on standard output")
@@ -50,7 +52,7 @@ Exit codes: 0 all agree, 1 a difference was found (it is printed, made as small 
 It starts a PostgreSQL of its own in a temporary folder.
 
 Example: what was found with seed 4711, once more
-  npm run fuzz -- --from 4711 --lines 1 --files 0`,
+  npm run fuzz -- --from 4711 --lines 1 --files 0 --sources 0`,
     )
     .allowExcessArguments(false)
     .exitOverride();
@@ -123,13 +125,16 @@ async function measureLimits(json: boolean, stop: ReturnType<typeof listenForSto
   return faults > 0 ? 1 : 0;
 }
 
-function progressOf(done: FuzzProgress, { lines, files }: Flags): Parameters<ProgressListener>[0] {
+function progressOf(done: FuzzProgress, { lines, files, sources }: Flags): Parameters<ProgressListener>[0] {
   // A file takes about as long as some hundred lines.
-  const size = (of: { readonly lines: number; readonly files: number }) => of.lines + 200 * of.files;
+  const size = (of: Pick<FuzzProgress, "lines" | "files" | "sources">) =>
+    of.lines + 200 * (of.files + of.sources);
   return {
     done: size(done),
-    total: size({ lines, files }),
-    text: `${done.lines} of ${lines} lines, ${done.files} of ${files} files, seed ${done.seed}`,
+    total: size({ lines, files, sources }),
+    text:
+      `${done.lines} of ${lines} lines, ${done.files} of ${files} files, ` +
+      `${done.sources} of ${sources} files with sources, seed ${done.seed}`,
   };
 }
 
@@ -142,6 +147,7 @@ function summarize(report: FuzzReport, seconds: number): string {
       .join(", ") || "none";
   const summary = [
     `${lines} lines and ${files} files with ${fileLines} lines, from seed ${report.seed}, in ${seconds} s`,
+    `files with sources: ${report.sources} with ${report.sourceLines} lines, of which these leave out ${report.skipped}`,
     `names: ${names}`,
     `taken: ${taken}, of these ${recognised} as they are by the fast path, ${keyed} keyed by the direct way`,
     `rejected: ${counts(reasons)}`,
@@ -151,8 +157,15 @@ function summarize(report: FuzzReport, seconds: number): string {
   return difference === undefined ? summary : `${summary}\n\n${describe(difference)}`;
 }
 
+const AGAIN = {
+  lines: "--lines 1 --files 0 --sources 0",
+  file: "--lines 0 --files 1 --sources 0",
+  names: "--lines 0 --files 1 --sources 0",
+  source: "--lines 0 --files 0 --sources 1",
+} as const;
+
 function describe(found: FoundDifference): string {
-  const again = found.kind === "lines" ? "--lines 1 --files 0" : "--lines 0 --files 1";
+  const again = AGAIN[found.kind];
   return [
     `${found.what} (${found.kind}, seed ${found.seed})`,
     ...(found.line === undefined ? [] : [`line: ${JSON.stringify(found.line)}`]),

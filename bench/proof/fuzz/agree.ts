@@ -1,9 +1,11 @@
 /** Compares what the product makes of a drop with what the model says of it. */
 
+import { usesComma } from "../../../etl/drop/lines.ts";
 import { readDropName } from "../../../etl/drop/name.ts";
 import type { Reject } from "../../../etl/drop/reject.ts";
-import { type ReadDrop, type ReadLine, readFile } from "../../../etl/testing/models/format.ts";
-import type { Invoice } from "../../../etl/testing/models/line.ts";
+import { type FormLine, readFormed } from "../../../etl/testing/models/form.ts";
+import { type ReadLine, readFile } from "../../../etl/testing/models/format.ts";
+import type { Invoice, Layout } from "../../../etl/testing/models/line.ts";
 import { euros } from "../../../etl/testing/models/money.ts";
 import { readName } from "../../../etl/testing/models/name.ts";
 import type { MadeDrop } from "./mutants.ts";
@@ -21,6 +23,8 @@ export interface Difference {
 export interface Agreement {
   readonly lines: number;
   readonly taken: number;
+  /** Lines that a source leaves out. */
+  readonly skipped: number;
   /** Of those taken, the ones that the fast path passes on as they are. */
   readonly recognised: number;
   /** Of those taken, the ones that the direct way keys in memory. */
@@ -66,20 +70,42 @@ function showLine({ number, bytes }: ReadLine) {
   return { number, text: shown.toString("latin1"), base64: shown.toString("base64") };
 }
 
+/** What the model says of a drop. */
+interface Expected {
+  readonly text: Buffer;
+  readonly lines: readonly FormLine[];
+  readonly refusal: { readonly code: string; readonly line: number | undefined } | undefined;
+  /** Undefined where a source gives the form: places of columns tell too little of it. */
+  readonly layout?: Layout;
+  readonly isWhole: boolean;
+}
+
+function readByModel({ bytes, isNamedGz, world, form }: MadeDrop): Expected {
+  return form === undefined ? readFile(bytes, isNamedGz, world) : readFormed(bytes, isNamedGz, form, world);
+}
+
 async function compareAll(product: Product, drop: MadeDrop): Promise<Comparison> {
-  const { world } = drop;
-  const expected = readFile(drop.bytes, drop.isNamedGz, world);
+  const { world, form } = drop;
+  const expected = readByModel(drop);
   const { isWhole } = expected;
-  const rules = await product.rulesOf(world);
+  const dates = await product.rulesOf(world);
+  const rules = { ...dates, decimalComma: usesComma(dates, form) };
   const reading = await readByProduct(drop, rules);
   compareRefusals(expected.refusal, reading, isWhole);
-  if (isWhole && expected.refusal === undefined) {
+  if (isWhole && expected.refusal === undefined && expected.layout !== undefined) {
     const { delimiter, cells, positions } = reading.dialect;
     same("dialect", expected.layout, { delimiter, cells, positions });
   }
+  // Of a file that a source reads, and that is refused, nothing is loaded.
+  if (form !== undefined && expected.refusal !== undefined)
+    return { ...NOTHING, refusal: expected.refusal.code };
   // Of a damaged file the reader may have less than what could be had.
-  const decided = reading.rows + reading.rejects.length;
-  const lines = isWhole ? expected.lines : expected.lines.slice(0, decided);
+  const decided = reading.rows + reading.rejects.length + reading.skipped;
+  const known = isWhole ? expected.lines : expected.lines.slice(0, decided);
+  const lines = known.flatMap((line) =>
+    line.decision.kind === "skipped" ? [] : [{ ...line, decision: line.decision }],
+  );
+  same("lines that are left out", known.length - lines.length, reading.skipped);
   compareRejects(lines, reading.rejects);
   const taken = takenOf(lines);
   if (taken.length !== reading.rows)
@@ -91,8 +117,9 @@ async function compareAll(product: Product, drop: MadeDrop): Promise<Comparison>
   const paths = pathsOf(expected.text, reading.dialect, rules);
   const { recognised, otherwise } = compareCareful(lines, rows, paths);
   const seen = {
-    lines: lines.length,
+    lines: known.length,
     taken: taken.length,
+    skipped: reading.skipped,
     recognised,
     reasons: countReasons(lines),
     refusal: reading.refusal?.code,
@@ -110,6 +137,16 @@ async function compareAll(product: Product, drop: MadeDrop): Promise<Comparison>
   return { kind: "same", keyed: found.direct.filter((each) => each !== undefined).length, ...seen };
 }
 
+const NOTHING = {
+  kind: "same",
+  lines: 0,
+  taken: 0,
+  skipped: 0,
+  recognised: 0,
+  keyed: 0,
+  reasons: {},
+} as const;
+
 type TakenLine = ReadLine & { readonly invoice: Invoice };
 
 function takenOf(lines: readonly ReadLine[]): readonly TakenLine[] {
@@ -118,7 +155,7 @@ function takenOf(lines: readonly ReadLine[]): readonly TakenLine[] {
   );
 }
 
-function compareRefusals(expected: ReadDrop["refusal"], { refusal }: Reading, isWhole: boolean): void {
+function compareRefusals(expected: Expected["refusal"], { refusal }: Reading, isWhole: boolean): void {
   const said = { model: expected ?? (isWhole ? "whole" : "truncated"), reader: refusal ?? "whole" };
   // Of a damaged file it depends on how much came out which of two refusals is seen first.
   if (!isWhole && refusal?.code === "truncated") return;

@@ -6,14 +6,21 @@ import { WORLDS } from "../../../etl/testing/models/worlds.ts";
 import { createRandom } from "../../generator/choices.ts";
 import { compareDrop } from "./agree.ts";
 import { createCells } from "./cells.ts";
+import { makeFormed } from "./forms.ts";
 import { type MadeDrop, makeFile, makeLines } from "./mutants.ts";
 import { openProduct, type Product } from "./product.ts";
 import { type FuzzReport, runFuzz } from "./search.ts";
 import { shrinkDrop } from "./shrink.ts";
 
-async function fuzz(from: number, lines: number, files: number): Promise<FuzzReport> {
+interface Counts {
+  readonly lines: number;
+  readonly files: number;
+  readonly sources: number;
+}
+
+async function fuzz(from: number, counts: Counts): Promise<FuzzReport> {
   const { database } = await createTestDatabase();
-  const report = await runFuzz({ database, lines, files, from });
+  const report = await runFuzz({ database, ...counts, from });
   expect(
     report.difference,
     `again: npm run fuzz -- --from ${report.difference?.seed ?? from}`,
@@ -22,7 +29,7 @@ async function fuzz(from: number, lines: number, files: number): Promise<FuzzRep
 }
 
 test("product and model agree on mutated lines and files of fixed seeds", { timeout: 600_000 }, async () => {
-  const report = await fuzz(1, 150_000, 300);
+  const report = await fuzz(1, { lines: 150_000, files: 300, sources: 300 });
   // The lines are of all kinds: each reason, and every way to be taken.
   const reasons = [
     "bad_encoding",
@@ -44,23 +51,25 @@ test("product and model agree on mutated lines and files of fixed seeds", { time
   expect(Math.min(...Object.values(report.reasons))).toBeGreaterThan(500);
   expect(Object.keys(report.refusals).sort()).toEqual([
     "bad_container",
+    "bad_encoding",
     "bad_header",
     "line_too_long",
     "truncated",
   ]);
   expect(report.recognised).toBeGreaterThan(report.taken / 4);
   expect(report.taken - report.recognised).toBeGreaterThan(report.taken / 4);
+  expect(report.skipped).toBeGreaterThan(500);
   expect(report.keyed).toBeGreaterThan(report.taken / 2);
 });
 
 test("product and model agree on mutated lines and files of a new seed", { timeout: 600_000 }, async () => {
   const seed = randomInt(2 ** 31);
-  console.log(`seed ${seed}: npm run fuzz -- --from ${seed} --lines 50k --files 100`);
-  await fuzz(seed, 50_000, 100);
+  console.log(`seed ${seed}: npm run fuzz -- --from ${seed} --lines 50k --files 100 --sources 200`);
+  await fuzz(seed, { lines: 50_000, files: 100, sources: 200 });
 });
 
 test("a seed makes the same drop every time, and another one another", () => {
-  for (const make of [makeLines, makeFile]) {
+  for (const make of [makeLines, makeFile, makeFormed]) {
     const [drop, again, other] = [make(7), make(7), make(8)];
     expect({ ...again, bytes: again.bytes.equals(drop.bytes) }).toEqual({ ...drop, bytes: true });
     expect(other.bytes.equals(drop.bytes)).toBe(false);

@@ -1,5 +1,6 @@
 /** Drops from seeds: batches of mutated lines under a sound header, and files that are odd as a whole. */
 import { isUtf8 } from "node:buffer";
+import type { Form } from "../../../etl/testing/models/form.ts";
 import type { Column, World } from "../../../etl/testing/models/line.ts";
 import { WORLDS } from "../../../etl/testing/models/worlds.ts";
 import { createRandom, list, type Random, shuffle } from "../../generator/choices.ts";
@@ -14,6 +15,8 @@ export interface MadeDrop {
   readonly bytes: Buffer;
   /** Whether its name ends in `.gz`. */
   readonly isNamedGz: boolean;
+  /** How a source says that it is written; undefined: it is a drop of the drop format. */
+  readonly form?: Form | undefined;
   /** Where the chunks of the file's bytes are cut, ascending. */
   readonly cuts: readonly number[];
 }
@@ -216,7 +219,7 @@ function titleLine(random: Random, delimiter: string): Buffer {
 }
 
 /** Around the longest line that is read. */
-function longLine(random: Random, delimiter: string): Buffer {
+export function longLine(random: Random, delimiter: string): Buffer {
   const length = 1024 * 1024 + random.pick([-1, 0, 0, 0, 1, 1, 2, 3, 5, 6, 200_000]);
   const unit = random.pick(["x", '"', delimiter, " ", `"",`, "😀"]);
   return Buffer.from(unit.repeat(Math.ceil(length / Buffer.byteLength(unit)))).subarray(0, length);
@@ -254,7 +257,7 @@ function dressName(random: Random, name: string): string {
 }
 
 /** In one piece, byte by byte, in equal pieces, or anywhere. */
-function chunkCuts(random: Random, length: number): number[] {
+export function chunkCuts(random: Random, length: number): number[] {
   const every = (step: number) =>
     Array.from({ length: Math.floor(length / step) }, (_, index) => (index + 1) * step);
   switch (random.below(6)) {

@@ -35,11 +35,14 @@ export interface Reading {
   readonly pieces: readonly Buffer[];
   readonly rows: number;
   readonly rejects: readonly Reject[];
+  /** How many records the source leaves out. */
+  readonly skipped: number;
   readonly refusal: RefusedEvent | undefined;
 }
 
 export async function readByProduct(drop: MadeDrop, rules: LineRules): Promise<Reading> {
-  const text = await unpack({ raw: chunksOf(drop), namedGzip: drop.isNamedGz });
+  const { form, isNamedGz } = drop;
+  const text = await unpack({ raw: chunksOf(drop), namedGzip: isNamedGz, encoding: form?.encoding });
   let [dialect, copy, rows, refusal]: [Dialect, CopyLayout, number, RefusedEvent | undefined] = [
     DEFAULT_DIALECT,
     { delimiter: ",", columns: [] },
@@ -48,16 +51,18 @@ export async function readByProduct(drop: MadeDrop, rules: LineRules): Promise<R
   ];
   const pieces: Buffer[] = [];
   const rejects: Reject[] = [];
-  for await (const event of readLines({ text, rules })) {
+  let skipped = 0;
+  for await (const event of readLines({ text, rules, form })) {
     if (event.kind === "dialect") ({ dialect, copy } = event);
     else if (event.kind === "refused") refusal = event;
     else {
       pieces.push(event.copy);
       rows += event.rows;
+      skipped += event.skipped;
       for (const reject of event.rejects) rejects.push(reject);
     }
   }
-  return { dialect, copy, pieces, rows, rejects, refusal };
+  return { dialect, copy, pieces, rows, rejects, skipped, refusal };
 }
 
 async function* chunksOf({ bytes, cuts }: MadeDrop): AsyncGenerator<Buffer, void, undefined> {
@@ -90,7 +95,7 @@ export function pathsOf(text: Buffer, dialect: Dialect, rules: LineRules): Paths
       // The fast path knows no record of several lines.
       const bytes = { ...place, utf8: false, lines: 1, broken: false };
       const decided = validateRecord({ bytes, format });
-      if (decided === LEFT_OUT) throw new Error("a line was left out, and no source says so");
+      if (decided === LEFT_OUT) throw new Error("the fast path takes a line that the source leaves out");
       return decided;
     },
   };

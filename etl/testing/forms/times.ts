@@ -7,7 +7,8 @@ import { type Choices, digits, replaceAt } from "./choices.ts";
 interface Times {
   /** One for each column that a time takes. */
   readonly parts: readonly string[];
-  readonly make: () => string[];
+  /** `near`: soon after the last. */
+  readonly make: (near: boolean) => string[];
   readonly form: Omit<Form["created"], "columns">;
 }
 
@@ -31,6 +32,9 @@ const FORMATS = [
   "dd.MM.yyyy HH",
 ];
 
+/** Some of the drop format. */
+const DROP_FORMATS = ["yyyy-MM-dd HH:mm:ss", "yyyy-MM-dd'T'HH:mm", "dd.MM.yyyy HH:mm", "yyyy-MM-dd"];
+
 /** The years in which the model's clocks are right. */
 const YEARS: Readonly<Partial<Record<ZoneName, readonly [from: number, to: number]>>> = {
   UTC: [1, 9999],
@@ -41,20 +45,21 @@ const YEARS: Readonly<Partial<Record<ZoneName, readonly [from: number, to: numbe
   "Australia/Lord_Howe": [2009, 2036],
 };
 
-export function makeTimes(random: Choices, world: World): Times {
-  const zone = random.once(3) ? pickZone(random, world) : undefined;
-  const kind = random.below(8);
+/** `isPlain`: as in the drop format. */
+export function makeTimes(random: Choices, world: World, isPlain: boolean): Times {
+  const zone = !isPlain && random.once(3) ? pickZone(random, world) : undefined;
+  const kind = isPlain ? 1 : random.below(8);
   if (kind === 0) return makeEpochs(random, world);
   const format = kind < 3 ? undefined : random.pick(FORMATS);
-  const written =
-    format ?? random.pick(["yyyy-MM-dd HH:mm:ss", "yyyy-MM-dd'T'HH:mm", "dd.MM.yyyy HH:mm", "yyyy-MM-dd"]);
-  const isSplit = random.once(2) && / /.test(written) && !written.includes("'");
+  const written = format ?? (isPlain ? "yyyy-MM-dd'T'HH:mm:ss" : random.pick(DROP_FORMATS));
+  const isSplit = !isPlain && random.once(2) && / /.test(written) && !written.includes("'");
   const parts = isSplit ? written.split(" ") : [written];
   const clock = ZONES[zone ?? world.timeZone];
+  let second = someSecond(random, world);
   return {
     parts,
-    make: () => {
-      const second = someSecond(random, world);
+    make: (isNear) => {
+      second = isNear ? second + random.below(1000) : someSecond(random, world);
       const minutes = random.pick([0, 60, -210, 345]);
       const hasOffset = /Z/.test(written);
       const near = second + random.pick([0, 0, 0, 3600, -3600]);

@@ -26,10 +26,11 @@ const NOTATIONS = [
   { thousands: "\u202f" },
 ] as const;
 
-export function makeTotals(random: Choices): Totals {
-  const notation: Omit<Form["total"], "columns"> = random.pick(NOTATIONS);
+/** `isPlain`: as in the drop format. */
+export function makeTotals(random: Choices, isPlain: boolean): Totals {
+  const notation: Omit<Form["total"], "columns"> = random.pick(isPlain ? [{}] : NOTATIONS);
   const { decimal = ".", thousands = decimal === "," ? "." : "," } = notation;
-  const cents = random.once(4) ? true : undefined;
+  const cents = !isPlain && random.once(4) ? true : undefined;
   const plain = () => {
     const fraction = cents ? "" : decimal + digits(random, 2);
     const number = random.once(20) ? digits(random, 13) : `${random.below(10 ** random.between(1, 7))}`;
@@ -41,7 +42,7 @@ export function makeTotals(random: Choices): Totals {
     if (random.once(8)) return spoil(random, plain(), thousands);
     return random.once(10) ? random.pick(ODD_TOTALS) : plain();
   };
-  return { count: random.pick([1, 1, 1, 2, 3]), make, form: { ...notation, cents } };
+  return { count: isPlain ? 1 : random.pick([1, 1, 1, 2, 3]), make, form: { ...notation, cents } };
 }
 
 function group(number: string, mark: string): string {

@@ -26,8 +26,8 @@ interface Outcome {
 test("reader and model agree on files that have a form, however they are cut", {
   timeout: 120_000,
 }, async () => {
-  const fixed = Array.from({ length: 200 }, (_, index) => index + 1);
-  const further = Array.from({ length: 50 }, () => randomInt(2 ** 31));
+  const fixed = Array.from({ length: 120 }, (_, index) => index + 1);
+  const further = Array.from({ length: 30 }, () => randomInt(2 ** 31));
   const seen = new Set<string>();
   let rows = 0;
   for (const seed of [...fixed, ...further]) {
@@ -110,7 +110,7 @@ function canonical(uuid: string): string {
 }
 
 function canonicalTotal(total: string): string {
-  return total.replace(/^-(0+\.0+)$/, "$1");
+  return total.replace(/^(-?)0+(?=\d)/, "$1").replace("-0.00", "0.00");
 }
 
 /** As PostgreSQL reads it: `2018-06-01 12:00:00.5+02`, or without an offset the wall clock's time. */

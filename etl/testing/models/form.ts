@@ -61,7 +61,10 @@ export interface FormLine extends Omit<ReadLine, "decision"> {
   readonly decision: FormDecision;
 }
 
+/** What a drop comes to. One that is refused has no lines. */
 export interface FormDrop {
+  /** UTF-8 without a byte order mark. */
+  readonly text: Buffer;
   readonly lines: readonly FormLine[];
   readonly refusal: FormRefusal | undefined;
   /** False of gzip that is not. */
@@ -77,14 +80,15 @@ export interface FormRefusal {
 export function readFormed(file: Buffer, isNamedGz: boolean, form: Form, world: World): FormDrop {
   const wasGzip = isGzip(file, isNamedGz);
   const { bytes, isWhole } = wasGzip ? unpack(file) : { bytes: file, isWhole: true };
+  const decoded = decodeText(Buffer.from(bytes), form.encoding);
+  const { text, faultAt } = decoded ?? { text: Buffer.alloc(0), faultAt: 0 };
   const refuse = (code: FormRefusal["code"], line?: number): FormDrop => ({
+    text,
     lines: [],
     refusal: { code, line },
     isWhole,
   });
-  const decoded = decodeText(Buffer.from(bytes), form.encoding);
   if (decoded === undefined) return refuse("bad_encoding");
-  const { text, faultAt } = decoded;
   if (findContainer(text.subarray(0, faultAt), wasGzip) !== undefined) return refuse("bad_container");
   const { lines, tooLong } = splitLines(text, isWhole);
   const faultLine = faultAt === undefined ? undefined : lineAt(text, faultAt);
@@ -93,15 +97,18 @@ export function readFormed(file: Buffer, isNamedGz: boolean, form: Form, world: 
   if (plan !== undefined && "badHeader" in plan) return refuse("bad_header", plan.badHeader);
   if (tooLong !== undefined && (faultLine === undefined || tooLong < faultLine))
     return refuse("line_too_long", tooLong);
-  if (faultLine !== undefined) return refuse("bad_encoding", faultLine);
+  if (faultLine !== undefined) {
+    const before = (faultAt ?? 0) - (text.lastIndexOf(0x0a, Math.max(0, (faultAt ?? 0) - 1)) + 1);
+    return refuse(before > LONGEST ? "line_too_long" : "bad_encoding", faultLine);
+  }
   if (isWhole && isUtf8ReadAsBytes(bytes, form)) return refuse("bad_encoding");
-  if (plan === undefined) return { lines: [], refusal: undefined, isWhole };
+  if (plan === undefined) return { text, lines: [], refusal: undefined, isWhole };
   const records = readRecords(sound, { ...plan, layout: plan }, text);
   const read = Array.from(records, (record) => {
     const decision = decideFormed(record.bytes, plan, form, world);
     return decision === undefined ? [] : [{ ...record, decision }];
   }).flat();
-  return { lines: read, refusal: undefined, isWhole };
+  return { text, lines: read, refusal: undefined, isWhole };
 }
 
 /** Text in UTF-8, not ASCII alone, whose source says an encoding of one byte a character. */
@@ -109,6 +116,9 @@ function isUtf8ReadAsBytes(bytes: Uint8Array, { encoding }: Form): boolean {
   if (encoding !== "windows-1252" && encoding !== "iso-8859-15") return false;
   return bytes.some((byte) => byte >= 0x80) && decode(bytes) !== undefined;
 }
+
+/** What can be no line and its end, wherever it would end. */
+const LONGEST = 1_048_576 + 2;
 
 function lineAt(text: Buffer, at: number): number {
   return text.subarray(0, at).filter((byte) => byte === 0x0a).length + 1;
