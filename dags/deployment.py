@@ -55,6 +55,12 @@ KEEP_MONTHS: Final = os.environ.get("ROLLBOOK_KEEP_MONTHS", "")
 
 PARTITIONS_AHEAD: Final = os.environ.get("ROLLBOOK_PARTITIONS_AHEAD", "3")
 
+SILENT_DAYS: Final = os.environ.get("ROLLBOOK_SILENT_DAYS", "")
+"""Venues are told that have been silent for so many days. Empty: those beyond their own rhythm."""
+
+FORGET_SILENT: Final = os.environ.get("ROLLBOOK_FORGET_SILENT", "14")
+"""What did not come is told for so many days, and then no more."""
+
 RETRIES: Final = int(os.environ.get("ROLLBOOK_RETRIES", "5"))
 """With 5 a task waits 10, 20, 40, 80 and 160 s: a database that is away for minutes is waited for, and nothing spins."""
 

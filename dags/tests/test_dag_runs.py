@@ -437,6 +437,43 @@ def test_an_alert_that_cannot_be_sent_changes_nothing(
     assert (state, states) == ("failed", {"verify": ["failed"]})
 
 
+def test_silent_venues_and_missing_dates_fail_the_watch_by_name_and_alert(
+    load_dag: Callable[[str], DAG],
+    rollbook: Rollbook,
+    sql: Sql,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    web_hook: list[str],
+    web_hook_url: str,
+) -> None:
+    alert = {"conn_type": "apprise", "extra": {"config": [{"path": web_hook_url}]}}
+    monkeypatch.setenv("AIRFLOW_CONN_ROLLBOOK_ALERTS", json.dumps(alert))
+    for days in (9, 8, 7):
+        synced_on = date.today() - timedelta(days=days)
+        till = Till(seed=20 + days, prefix="silent")
+        rollbook("load", str(till.write(tmp_path / f"silent_{synced_on}.csv", synced_on, rows=200)))
+    sql(
+        "insert into warehouse.loads (file_name, synced_on, status, source, source_sha256) "
+        "select 'entered', current_date - ago, 'loaded', '{{ 7 * 7 }}', '\\x00' "
+        "from generate_series(0, 40) ago where ago <> 3 returning load_id"
+    )
+
+    state, states = run(load_dag("venue_silence"))
+
+    assert (state, states) == ("failed", {"find_silent": ["failed"]})
+    (message,) = web_hook
+    assert "silent-03 silent for 7 days" in message
+    assert f"no file of {date.today() - timedelta(days=3)} for source {{{{ 7 * 7 }}}}" in message
+    assert "venue_silence" in message
+
+    # Told for longer than it is remembered.
+    sql(
+        "update warehouse.loads set synced_on = synced_on - 300 where file_name = 'entered' or file_name like 'silent%' returning load_id"
+    )
+    assert run(load_dag("venue_silence"))[0] == "success"
+    assert len(web_hook) == 1
+
+
 def test_partitions_are_made_ahead(load_dag: Callable[[str], DAG], rollbook: Rollbook) -> None:
     assert run(load_dag("partition_maintenance"))[0] == "success"
     names = {row["partition"] for row in rollbook("partitions", "list")}
