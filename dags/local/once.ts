@@ -62,8 +62,10 @@ export async function ingestOnce(options: OnceOptions): Promise<OnceReport> {
     await requireRunning(rest);
     await onPoll?.();
     const runs = (await listRuns(rest, INGEST)).filter(({ end_date }) => endOf(end_date) >= since);
-    const failed = runs.find(({ state }) => state === "failed");
-    if (failed !== undefined) return { ...sort(), left, failure: await explain(rest, failed) };
+    for (const run of runs.filter(({ state }) => state === "failed")) {
+      if (await wasWaiting(rest, run, since)) continue;
+      return { ...sort(), left, failure: await explain(rest, run) };
+    }
     if (left.length === 0 && runs.some(({ end_date }) => endOf(end_date) >= lastThere))
       return { ...sort(), left };
     for (const run of runs) {
@@ -84,6 +86,16 @@ export async function ingestOnce(options: OnceOptions): Promise<OnceReport> {
     const known = new Set([...archived, ...rejected, ...after.inbox]);
     return { archived, rejected, gone: drops.filter((name) => !known.has(name)) };
   }
+}
+
+/**
+ * Whether a run had no drop yet when an earlier Airflow was stopped, in the middle of its wait: that Airflow may call failed. The next
+ * run waits in its place.
+ */
+async function wasWaiting(rest: Rest, run: DagRun, since: number): Promise<boolean> {
+  if (!(Date.parse(run.start_date ?? "") < since)) return false;
+  const failed = (await listTasks(rest, run)).filter(({ state }) => state === "failed");
+  return failed.length > 0 && failed.every(({ task_id }) => task_id === "wait_for_drop");
 }
 
 const endOf = (date: string | null) => (date === null ? Number.NaN : Date.parse(date));
