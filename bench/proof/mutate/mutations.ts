@@ -185,9 +185,9 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "staging keeps the rows of a load",
     file: "etl/load/careful.ts",
     find: `  await emptyStaging(tx, slot);
-  const { keys, inserted, corrected, unchanged, partitions } = merged;
+  if (merged === undefined) {
 `,
-    replace: "  const { keys, inserted, corrected, unchanged, partitions } = merged;\n",
+    replace: "  if (merged === undefined) {\n",
     tests: [CRASH],
   },
   {
