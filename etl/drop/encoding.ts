@@ -14,7 +14,7 @@ type ByteEncoding = Extract<Encoding, "windows-1252" | "iso-8859-15">;
  * Bytes that no text in the encoding has. Source: WHATWG Encoding Standard, index windows-1252, where they stand
  * for control characters; ISO 8859-15 has no more than control characters from 0x80 to 0x9f.
  */
-const UNUSED: Readonly<Record<ByteEncoding, readonly number[]>> = {
+export const UNUSED_BYTES: Readonly<Record<ByteEncoding, readonly number[]>> = {
   "windows-1252": [0x81, 0x8d, 0x8f, 0x90, 0x9d],
   "iso-8859-15": Array.from({ length: 0x20 }, (_, index) => 0x80 + index),
 };
@@ -28,7 +28,9 @@ export async function* decodeBytes(
   encoding: ByteEncoding,
 ): AsyncGenerator<Buffer | RefusedEvent, void, undefined> {
   const decode = createDecoder(encoding);
-  const isUnused = Uint8Array.from({ length: 256 }, (_, byte) => (UNUSED[encoding].includes(byte) ? 1 : 0));
+  const isUnused = Uint8Array.from({ length: 256 }, (_, byte) =>
+    UNUSED_BYTES[encoding].includes(byte) ? 1 : 0,
+  );
   const watch = watchForUtf8();
   let lines = 0;
   for await (const chunk of source) {
@@ -61,10 +63,8 @@ function watchForUtf8(): { readonly add: (chunk: Buffer) => void; readonly isUtf
   return {
     add: (chunk) => {
       if (found === "other" || (held.length === 0 && isAscii(chunk))) return;
-      const bytes = held.length === 0 ? chunk : Buffer.concat([held, chunk]);
-      const whole = bytes.length - openBytes(bytes);
-      held = bytes.subarray(whole);
-      const text = bytes.subarray(0, whole);
+      const { text, open } = cutCharacters(held, chunk);
+      held = open;
       if (!isUtf8(text)) found = "other";
       else if (!isAscii(text)) found = "utf-8";
     },
@@ -84,10 +84,8 @@ export async function* checkUtf8(
       yield item;
       return;
     }
-    const bytes = held.length === 0 ? item : Buffer.concat([held, item]);
-    const whole = bytes.length - openBytes(bytes);
-    const chunk = bytes.subarray(0, whole);
-    held = bytes.subarray(whole);
+    const { text: chunk, open } = cutCharacters(held, item);
+    held = open;
     if (!isUtf8(chunk)) {
       const at = firstFault(chunk);
       if (at > 0) yield chunk.subarray(0, at);
@@ -98,6 +96,13 @@ export async function* checkUtf8(
     lines += countLines(chunk, chunk.length);
   }
   if (held.length > 0) yield refuseByte(held, 0, lines, encoding);
+}
+
+/** The next bytes after those that are held, without a character at the end that they do not end: that stays open. */
+function cutCharacters(held: Buffer, next: Buffer): { readonly text: Buffer; readonly open: Buffer } {
+  const bytes = held.length === 0 ? next : Buffer.concat([held, next]);
+  const whole = bytes.length - openBytes(bytes);
+  return { text: bytes.subarray(0, whole), open: bytes.subarray(whole) };
 }
 
 /** How many bytes at the end begin a character that they do not end. */

@@ -1,5 +1,6 @@
 /** Which encoding a text without a byte order mark looks like. */
 import { isAscii } from "node:buffer";
+import { UNUSED_BYTES } from "../drop/encoding.ts";
 import { isGzip, readFileBytes } from "../drop/file.ts";
 import type { Encoding } from "../drop/form.ts";
 import { inflate } from "../drop/inflate.ts";
@@ -11,12 +12,6 @@ export interface LikelyEncoding {
   readonly because: string;
 }
 
-/**
- * Bytes that are control characters in ISO 8859-15, and those of them that windows-1252 does not use. Source:
- * WHATWG Encoding Standard, index windows-1252.
- */
-const isC1 = (byte: number) => byte >= 0x80 && byte <= 0x9f;
-const UNUSED = [0x81, 0x8d, 0x8f, 0x90, 0x9d];
 /** Where the two differ from 0xa0 on. Source: ISO 8859-15 against ISO 8859-1. */
 const DIFFERING = [0xa4, 0xa6, 0xa8, 0xb4, 0xb8, 0xbc, 0xbd, 0xbe];
 const EURO = 0xa4;
@@ -91,8 +86,8 @@ function judgeNulls(
 
 function judgeBytes(bytes: readonly number[]): LikelyEncoding {
   const name = (byte: number) => `0x${byte.toString(16)}`;
-  const c1 = bytes.filter(isC1);
-  const unused = bytes.filter((byte) => UNUSED.includes(byte));
+  const c1 = bytes.filter((byte) => UNUSED_BYTES["iso-8859-15"].includes(byte));
+  const unused = bytes.filter((byte) => UNUSED_BYTES["windows-1252"].includes(byte));
   if (unused.length > 0) {
     return {
       encoding: undefined,
