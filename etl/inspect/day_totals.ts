@@ -1,6 +1,6 @@
 /** Adds up the rows of a file by `created_on`: memory for each day, not for each row. */
 import { toDate } from "../../db/dates.ts";
-import { writeEuros } from "../load/reasons.ts";
+import { centsOf, writeEuros } from "../drop/value/total.ts";
 
 export interface DayTotal {
   /** `YYYY-MM-DD`. */
@@ -30,7 +30,7 @@ export function startDayTotals(): DayTotals {
   let money = 0n;
   return {
     add(day, total) {
-      const cents = BigInt(total.replace(".", ""));
+      const cents = centsOf(total);
       sum += cents;
       money += cents < 0n ? -cents : cents;
       const known = days.get(day);

@@ -6,6 +6,7 @@ import { readCreatedOn } from "../drop/calendar.ts";
 import { CELL_LENGTH, REJECT_REASONS, type Reject, type RejectReason } from "../drop/reject.ts";
 import type { LineRules } from "../drop/rules.ts";
 import type { Timestamp } from "../drop/value/timestamp.ts";
+import { centsOf, writeEuros } from "../drop/value/total.ts";
 import { printable } from "../escape.ts";
 import type { FileSource } from "../sources/source.ts";
 import { findRemedy, type Look, lookOf } from "./remedy.ts";
@@ -46,7 +47,7 @@ export function addReject(reasons: Reasons, reject: Reject): void {
   if (look !== undefined) counted.looks.set(look, (counted.looks.get(look) ?? 0) + 1);
   if (reason === "created_after_sync") addTime(counted, reject);
   if (total === null) return;
-  const cents = BigInt(total.replace(".", ""));
+  const cents = centsOf(total);
   counted.cents += cents;
   counted.totals++;
   reasons.money += cents < 0n ? -cents : cents;
@@ -153,12 +154,6 @@ function explainDates(count: number, [first, last]: readonly [string, string], a
 
 /** Lines of a business day, or of a UTC date, are at most so many days late. */
 const MOST_SLACK = 1;
-
-/** Cents as euros: `-12.50`. */
-export function writeEuros(cents: bigint): string {
-  const digits = String(cents < 0n ? -cents : cents).padStart(3, "0");
-  return `${cents < 0n ? "-" : ""}${digits.slice(0, -2)}.${digits.slice(-2)}`;
-}
 
 /** A reason in a sentence without its end, safe on a terminal. */
 export function describeReason(summary: ReasonSummary): string {

@@ -201,11 +201,21 @@ function stripZeros(digits: string): string {
   return from === 0 ? digits : digits.slice(from);
 }
 
+/** The cents of a total in its canonical form. */
+export function centsOf(text: string): bigint {
+  return BigInt(text.replace(".", ""));
+}
+
+/** Cents as euros: `-12.50`. */
+export function writeEuros(cents: bigint): string {
+  return cents < 0n ? writeTotal(true, String(-cents)) : writeTotal(false, String(cents));
+}
+
 /** The sum of totals in their canonical form; undefined when it is 10^12 or more in size. */
 export function sumTotals(texts: readonly string[]): string | undefined {
-  const sum = texts.reduce((cents, text) => cents + BigInt(text.replace(".", "")), 0n);
+  const sum = texts.reduce((cents, text) => cents + centsOf(text), 0n);
   const size = String(sum < 0n ? -sum : sum);
-  return size.length > MAX_CENTS.length ? undefined : writeTotal(sum < 0n, size);
+  return size.length > MAX_CENTS.length ? undefined : writeEuros(sum);
 }
 
 function writeTotal(negative: boolean, cents: string): string {
