@@ -38,36 +38,47 @@ export async function readRules(
   });
 }
 
+/** What the rules are made of. */
+export interface Bounds {
+  readonly dayStarts: string;
+  readonly earliest: string;
+  readonly syncedOn: string;
+  /** How many days after the sync date are taken, too. */
+  readonly syncSlack: number;
+  /** Ranges of dates, the second not included, whose partitions take no rows. */
+  readonly closed: readonly (readonly [string, string])[];
+  readonly decimalComma: boolean;
+}
+
 /** Makes the rules of bounds and closed ranges that are known. */
 export async function rulesFor(
   tx: Transaction,
-  options: {
-    readonly timeZone: string;
-    readonly dayStarts: string;
-    readonly earliest: string;
-    readonly syncedOn: string;
-    /** How many days after the sync date are taken, too. */
-    readonly syncSlack: number;
-    readonly closed: readonly (readonly [string, string])[];
-    readonly decimalComma: boolean;
-  },
+  options: Bounds & { readonly timeZone: string },
 ): Promise<LineRules> {
-  const { timeZone, dayStarts, earliest, closed, decimalComma } = options;
-  const afterSync = addDays(options.syncedOn, 1 + options.syncSlack);
-  const dates = [...new Set([earliest, afterSync, ...closed.flat()])];
+  const { timeZone, dayStarts, earliest, closed } = options;
+  const dates = [...new Set([earliest, firstTooLate(options), ...closed.flat()])];
   const thresholds = await readThresholds({ session: tx, timeZone, dayStarts, dates });
-  const at = (date: string) => {
+  return rulesAt(options, (date) => {
     const threshold = thresholds.get(date);
     if (threshold === undefined) throw new Error(`no threshold for ${date}`);
     return threshold;
-  };
+  });
+}
+
+/** The same where it is known when each date begins. */
+export function rulesAt(bounds: Bounds, at: (date: string) => DateThreshold): LineRules {
+  const { earliest, closed, decimalComma, dayStarts } = bounds;
   return {
     earliest: at(earliest),
-    afterSync: at(afterSync),
+    afterSync: at(firstTooLate(bounds)),
     closed: closed.map(([from, to]) => ({ from: at(from), to: at(to) })),
     decimalComma,
     dayStarts,
   };
+}
+
+function firstTooLate({ syncedOn, syncSlack }: Bounds): string {
+  return addDays(syncedOn, 1 + syncSlack);
 }
 
 /** Ranges of dates whose partitions are detached or dropped, with adjoining ones joined. */

@@ -1,7 +1,7 @@
 /** Looks at a file as a load would read it, without a warehouse: nothing is stored, and no database is asked. */
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
-import { addDays, toDate } from "../../db/dates.ts";
+import { toDate } from "../../db/dates.ts";
 import type { ReasonSummary, Suspicion } from "../../db/reason_summary.ts";
 import type { Settings } from "../../db/schema.ts";
 import type { Dialect } from "../drop/dialect.ts";
@@ -9,7 +9,7 @@ import type { Encoding } from "../drop/form.ts";
 import type { RowsEvent } from "../drop/lines.ts";
 import { readDrop } from "../drop/read.ts";
 import type { CopyLayout } from "../drop/row.ts";
-import type { LineRules } from "../drop/rules.ts";
+import { type LineRules, rulesAt } from "../drop/rules.ts";
 import { readTimestamp, type Timestamp } from "../drop/value/timestamp.ts";
 import { createZoneCalendar, type ZoneCalendar } from "../drop/zone_calendar.ts";
 import { isTooMany, limitRejects, QUARANTINE_BYTES, sizeOfReject } from "../load/quarantine.ts";
@@ -162,13 +162,8 @@ function rulesFor(
   syncedOn = NO_SYNC_DATE,
 ): LineRules {
   const slack = syncedOn === NO_SYNC_DATE ? 0 : (source?.syncSlack ?? syncSlack);
-  return {
-    earliest: calendar.thresholdOf(settings.earliest),
-    afterSync: calendar.thresholdOf(addDays(syncedOn, 1 + slack)),
-    closed: [],
-    decimalComma,
-    dayStarts: settings.dayStarts,
-  };
+  const bounds = { ...settings, syncedOn, syncSlack: slack, closed: [], decimalComma };
+  return rulesAt(bounds, calendar.thresholdOf);
 }
 
 /** What reading came to. */

@@ -45,8 +45,7 @@ export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
   stopwatch.enter("merge");
   const idsUnderTwoKeys = await countUnderTwoKeys(tx, slot, settings);
   const sumRows = task.form?.sumRows === true;
-  const { rows: staging } = staged;
-  const merge = { tx, settings, slot, rows: staging, loadId, syncedOn, sumRows };
+  const merge = { tx, settings, slot, rows: staged.rows, loadId, syncedOn, sumRows };
   const merged = await (sumRows ? mergeSums(merge) : mergeStaging(merge));
   await emptyStaging(tx, slot);
   if (merged === undefined) {
