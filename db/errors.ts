@@ -23,6 +23,8 @@ export type ErrorCode =
   | "table_missing"
   | "corrupted"
   | "partitions_changed"
+  | "partition_closed"
+  | "statements_pruned"
   | "aborted"
   | "embedded_server"
   | "database";

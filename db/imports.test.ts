@@ -97,6 +97,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["etl/load/"],
   ["etl/refresh/", "etl/inbox/", "etl/inspect/"],
   ["etl/verify/", "etl/terminal/", "etl/watch.ts"],
+  ["etl/undo/"],
   ["etl/retire.ts", "etl/library.ts"],
   ["etl/commands/"],
   ["etl/program.ts"],

@@ -16,7 +16,7 @@ export const LOCK = {
   removePartition: 0x526f6c36,
   closePartition: 0x526f6c37,
   verifyPartition: 0x526f6c38,
-  takeOutOlder: 0x526f6c39,
+  statements: 0x526f6c39,
   decideRejects: 0x526f6c3a,
 } as const;
 

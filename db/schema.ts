@@ -26,10 +26,10 @@ export const GRANULARITIES = ["day", "week", "month", "quarter", "year"] as cons
 /** The range of creation dates that one partition holds. */
 export type Granularity = (typeof GRANULARITIES)[number];
 
-export const LOAD_STATUSES = ["loaded", "rejected", "failed", "repair", "retry"] as const;
+export const LOAD_STATUSES = ["loaded", "rejected", "failed", "repair", "retry", "undo", "undone"] as const;
 /**
  * What became of a load; `repair` is the ledger entry of an adjustment by `verify --repair`, `retry` that of rejected lines
- * which were read again.
+ * which were read again, `undo` that of taking an entry back, which is `undone` from then on.
  */
 export type LoadStatus = (typeof LOAD_STATUSES)[number];
 
@@ -56,6 +56,10 @@ export const settings = warehouse.table("settings", {
   earliest: day("earliest").notNull(),
   /** `HH:MM` */
   dayStarts: text("day_starts").notNull().default("00:00"),
+  /** For how long statements are kept that do not stand. */
+  keepStatementsDays: integer("keep_statements_days").notNull().default(400),
+  /** Loads that became known later can be undone. */
+  statementsKeptSince: instant("statements_kept_since").notNull().default("-infinity"),
 });
 
 export const venues = warehouse.table("venues", {
@@ -96,6 +100,12 @@ export const loads = warehouse.table("loads", {
   skipped: count("skipped").default(0),
   /** Lines that were added to another line of their invoice. */
   summed: count("summed").default(0),
+  /** Of an undo: the entry that it takes back, why, and who decided it. */
+  undoOf: integer("undo_of"),
+  because: text("because"),
+  decidedBy: text("decided_by"),
+  /** Of an undo: invoices that no other load states. */
+  removed: count("removed").default(0),
 });
 
 export const rejects = warehouse.table(
@@ -148,6 +158,21 @@ export const corrections = warehouse.table("corrections", {
   oldSyncedOn: day("old_synced_on").notNull(),
 });
 
+/** Statements that do not stand and that no correction overwrote, an array for each group. */
+export const statements = warehouse.table("statements", {
+  /** The entry that kept them: the load that confirmed them, the load itself where it came too late, or an undo. */
+  loadId: integer("load_id").notNull(),
+  statedBy: integer("stated_by").notNull(),
+  syncedOn: day("synced_on").notNull(),
+  /** The load that says the same of these invoices; null: the values are in the last two columns. */
+  sameAs: integer("same_as"),
+  createdOn: day("created_on").notNull(),
+  venueKey: integer("venue_key").notNull(),
+  invoiceIds: uuid("invoice_ids").array().notNull(),
+  createdAt: instant("created_at").array(),
+  total: numeric("total", { precision: 14, scale: 2 }).array(),
+});
+
 export const deltas = warehouse.table("venue_day_deltas", {
   loadId: integer("load_id").notNull(),
   createdOn: day("created_on").notNull(),
@@ -191,7 +216,10 @@ export const partitions = warehouse.table("partitions", {
   rollupTable: text("rollup_table").notNull(),
 });
 
-export type Settings = Readonly<Omit<typeof settings.$inferSelect, "onlyRow">>;
+/** Those that are fixed once something is loaded. */
+export type Settings = Readonly<
+  Pick<typeof settings.$inferSelect, "timeZone" | "granularity" | "earliest" | "dayStarts">
+>;
 export type Partition = Readonly<typeof partitions.$inferSelect>;
 export type Load = Readonly<typeof loads.$inferSelect>;
 
@@ -211,6 +239,8 @@ export const warehouseSettings = reports
     earliest: day("earliest").notNull(),
     schemaVersion: count("schema_version"),
     dayStarts: text("day_starts").notNull(),
+    keepStatementsDays: integer("keep_statements_days").notNull(),
+    statementsKeptSince: instant("statements_kept_since").notNull(),
   })
   .existing();
 
@@ -245,6 +275,10 @@ export const loadHistory = reports
     skipped: count("skipped"),
     summed: count("summed"),
     venueId: text("venue_id"),
+    undoOf: integer("undo_of"),
+    because: text("because"),
+    decidedBy: text("decided_by"),
+    removed: count("removed"),
   })
   .existing();
 

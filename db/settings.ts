@@ -171,7 +171,7 @@ async function reportsTellVersion({ db }: Session): Promise<boolean> {
 async function readReportedSettings({ db }: Session, journal: Journal): Promise<Settings> {
   const [row] = await db.select().from(warehouseSettings);
   if (row === undefined) throw missingWarehouse();
-  const { schemaVersion, ...reported } = row;
+  const { schemaVersion, keepStatementsDays: _days, statementsKeptSince: _since, ...reported } = row;
   refuseNewer(schemaVersion, journal);
   refuseOlder(schemaVersion, journal);
   return reported;

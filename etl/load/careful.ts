@@ -5,13 +5,7 @@ import type { Transaction } from "../../db/client.ts";
 import { errorState, SQLSTATE } from "../../db/errors.ts";
 import type { Suspicion } from "../../db/reason_summary.ts";
 import { refuseChangedFile } from "./changed.ts";
-import {
-  addStagedVenues,
-  countUnderTwoKeys,
-  mergeStaging,
-  readStagedDates,
-  sumStagedMoney,
-} from "./merge.ts";
+import { addStagedVenues, countRepeatedIds, mergeStaging, readStagedDates, sumStagedMoney } from "./merge.ts";
 import { openPartitions } from "./prepare.ts";
 import { isTooMany, refuseTooMany } from "./quarantine.ts";
 import { NO_LINES, type Refusal } from "./report.ts";
@@ -41,11 +35,13 @@ export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
   }
   stopwatch.enter("prepare");
   await addStagedVenues(tx, slot, task);
-  await openPartitions(tx, task, await readStagedDates(tx, slot, settings));
+  const dates = await readStagedDates(tx, slot, settings);
+  await openPartitions(tx, task, dates);
   stopwatch.enter("merge");
-  const idsUnderTwoKeys = await countUnderTwoKeys(tx, slot, settings);
+  const replaced = (await task.replace?.takeBack(tx, dates)) ?? [];
+  const { underTwoKeys, repeatedLines } = await countRepeatedIds(tx, slot, settings);
   const sumRows = task.form?.sumRows === true;
-  const merge = { tx, settings, slot, rows: staged.rows, loadId, syncedOn, sumRows };
+  const merge = { tx, settings, slot, rows: staged.rows, repeatedLines, loadId, syncedOn, sumRows };
   const merged = await (sumRows ? mergeSums(merge) : mergeStaging(merge));
   await emptyStaging(tx, slot);
   if (merged === undefined) {
@@ -55,7 +51,14 @@ export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
   const summed = sumRows ? staged.rows - (keys ?? 0) : 0;
   const superseded = staged.rows - summed - inserted - corrected - unchanged;
   const rows = { ...nothing, inserted, corrected, unchanged, superseded, summed };
-  return { kind: "loaded", rows, reasons, suspicious, partitions, idsUnderTwoKeys };
+  return {
+    kind: "loaded",
+    rows,
+    reasons,
+    suspicious,
+    partitions: [...new Set([...partitions, ...replaced])].toSorted(),
+    idsUnderTwoKeys: underTwoKeys,
+  };
 }
 
 /** @returns undefined when the rows of one invoice add up to what is no total; then nothing is merged */

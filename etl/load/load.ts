@@ -29,7 +29,7 @@ import { enterResult, recordRefusal } from "./ledger.ts";
 import { limitRejects, QUARANTINE_BYTES } from "./quarantine.ts";
 import { type Attempt, type LoadReport, NO_LINES } from "./report.ts";
 import { type LoadProgress, type Stopwatch, startStopwatch } from "./steps.ts";
-import type { LoadTask, TaskResult } from "./task.ts";
+import type { LoadTask, Replacement, TaskResult } from "./task.ts";
 
 export interface LoadOptions extends FileGuard {
   /** A load takes two connections of its pool at a time. */
@@ -58,6 +58,8 @@ export interface LoadOptions extends FileGuard {
    * false.
    */
   readonly again?: boolean | undefined;
+  /** A load that this one replaces, in the same transaction. */
+  readonly replace?: Replacement | undefined;
   /** Leaves out the direct way. Both ways end in the same state. Default false. */
   readonly careful?: boolean | undefined;
   /** Lines that the direct way sorts at a time; default {@link CHUNK_LINES}. */
@@ -157,11 +159,13 @@ async function loadOnce(
   const { stopwatch, past, drop } = attempt;
   stopwatch.enter("claim");
   if (options.again === true) await releaseClaim(tx, drop);
+  await options.replace?.claim(tx);
   const claim = await claimLoad(tx, drop);
   const { loadId } = claim;
   if (claim.kind === "already_loaded") {
     // When this attempt began, the server may still have been at the commit of the one before.
     const sent = await findSent(tx, past, drop.syncedOn);
+    await options.replace?.release(tx);
     return sent ?? reportAlreadyLoaded(claim, drop.syncedOn);
   }
   const syncSlack = options.source?.syncSlack ?? options.syncSlack;
@@ -179,11 +183,18 @@ async function loadOnce(
     quarantineBytes: options.quarantineBytes ?? QUARANTINE_BYTES,
     chunkLines: options.chunkLines ?? CHUNK_LINES,
   };
-  // Rows are added up in staging.
-  const direct = options.careful !== true && !past.failedDirectly && task.form?.sumRows !== true;
-  const result = (direct ? await tryDirectly(task, past) : undefined) ?? (await mergeCarefully(task));
+  const result =
+    (mayGoDirectly(task, options, past) ? await tryDirectly(task, past) : undefined) ??
+    (await mergeCarefully(task));
   stopwatch.enter("commit");
+  if (result.kind === "loaded") await task.replace?.enter(tx);
+  else await task.replace?.release(tx);
   return enterResult(task, result);
+}
+
+/** Rows are added up in staging, and what is replaced is taken back once the drop is known to be loaded. */
+function mayGoDirectly(task: LoadTask, { careful }: LoadOptions, { failedDirectly }: PastAttempts): boolean {
+  return careful !== true && !failedDirectly && task.form?.sumRows !== true && task.replace === undefined;
 }
 
 /**

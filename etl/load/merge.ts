@@ -39,20 +39,31 @@ export async function readStagedDates(
   return result.rows.map((row) => row.date);
 }
 
-/** How many invoice ids are staged with several venues or creation dates. */
-export async function countUnderTwoKeys(tx: Transaction, slot: number, settings: Settings): Promise<number> {
+export interface RepeatedIds {
+  /** How many invoice ids are staged with several venues or creation dates. */
+  readonly underTwoKeys: number;
+  /** How many lines have the key of an earlier line. */
+  readonly repeatedLines: number;
+}
+
+export async function countRepeatedIds(
+  tx: Transaction,
+  slot: number,
+  settings: Settings,
+): Promise<RepeatedIds> {
   const staging = stagingTable(slot);
   const createdOn = createdOnSql(sql`datetime_created`, settings);
   // In two steps: of the ids that come once, as nearly all do, the server keeps no more than a count.
-  const result = await tx.db.execute<{ ids: string }>(sql`
-    select count(*) as ids
+  const result = await tx.db.execute<{ moved: string; repeated: string }>(sql`
+    select count(*) filter (where keys > 1) as moved, coalesce(sum(lines - keys), 0) as repeated
     from (
-      select from ${staging}
+      select count(*) as lines, count(distinct (venue_id, ${createdOn})) as keys
+      from ${staging}
       where invoice_id in (select invoice_id from ${staging} group by invoice_id having count(*) > 1)
       group by invoice_id
-      having count(distinct (venue_id, ${createdOn})) > 1
-    ) moved`);
-  return Number(result.rows[0]?.ids ?? 0);
+    ) ids`);
+  const [row] = result.rows;
+  return { underTwoKeys: Number(row?.moved ?? 0), repeatedLines: Number(row?.repeated ?? 0) };
 }
 
 /** The invoice ids that are staged (in hexadecimal), and under how many keys each. For few lines. */
@@ -106,6 +117,8 @@ export interface MergeOptions {
   readonly slot: number;
   /** Lines in staging. */
   readonly rows: number;
+  /** Lines with the key of an earlier one. */
+  readonly repeatedLines: number;
   readonly loadId: number;
   readonly syncedOn: string;
   /** Whether the lines of one key are added, instead of the last one counting; default false. */
@@ -167,7 +180,7 @@ export async function insertNew({
   syncedOn,
   settings,
   sumRows,
-}: Omit<MergeOptions, "rows">): Promise<MergeReport> {
+}: Omit<MergeOptions, "rows" | "repeatedLines">): Promise<MergeReport> {
   const result = await tx.db.execute<MergeRow>(sql`
     with winners as materialized (${winnersOf(slot, settings, sumRows)}),
     inserted as (
@@ -191,13 +204,16 @@ export async function insertNew({
  * statements of the load `statedBy`: what a newer drop has stated stays.
  */
 export async function mergeRetried(
-  options: Omit<MergeOptions, "rows"> & { readonly statedBy: number; readonly selection: Selection },
+  options: Omit<MergeOptions, "rows" | "repeatedLines"> & {
+    readonly statedBy: number;
+    readonly selection: Selection;
+  },
 ): Promise<MergeReport> {
-  return mergeByKey(options);
+  return mergeByKey({ ...options, rows: options.selection.positions.length, repeatedLines: 0 });
 }
 
 async function mergeByKey(
-  options: Omit<MergeOptions, "rows"> & { readonly statedBy?: number; readonly selection?: Selection },
+  options: MergeOptions & { readonly statedBy?: number; readonly selection?: Selection },
 ): Promise<MergeReport> {
   const { tx, slot, loadId, syncedOn, settings, sumRows, selection, statedBy = loadId } = options;
   const winners =
@@ -238,6 +254,15 @@ async function mergeByKey(
       from merged
       where differs and not is_new
     ),
+    confirmed as (
+      insert into warehouse.statements
+        (load_id, stated_by, synced_on, same_as, created_on, venue_key, invoice_ids)
+      select ${loadId}::integer, old_load_id, old_synced_on, ${statedBy}::integer, created_on, venue_key,
+             array_agg(invoice_id)
+      from merged
+      where not differs and old_load_id <> ${statedBy}
+      group by created_on, venue_key, old_load_id, old_synced_on
+    ),
     ${recordNet(loadId)}
     select ${sumRows === true ? sql`(select count(*) from winners)` : sql`null`} as keys,
            count(*) filter (where is_new) as inserted,
@@ -245,7 +270,43 @@ async function mergeByKey(
            count(*) filter (where not differs) as unchanged,
            ${changedPartitions()} as partitions
     from merged`);
-  return readReport(result.rows);
+  const report = readReport(result.rows);
+  const { keys = options.rows - options.repeatedLines, inserted, corrected, unchanged } = report;
+  if (keys > inserted + corrected + unchanged) await keepSuperseded({ ...options, winners, statedBy });
+  return report;
+}
+
+/**
+ * Keeps what the lines say of invoices of which a newer drop has stated something: if that is taken back, it
+ * stands. The rows are locked since the merge, so none has changed. The lookup is lateral, so that each goes by
+ * the key.
+ */
+async function keepSuperseded(
+  options: Pick<MergeOptions, "tx" | "loadId" | "syncedOn"> & {
+    readonly winners: SQL;
+    readonly statedBy: number;
+  },
+): Promise<void> {
+  const { tx, loadId, syncedOn, winners, statedBy } = options;
+  await tx.db.execute(sql`
+    insert into warehouse.statements
+      (load_id, stated_by, synced_on, same_as, created_on, venue_key, invoice_ids, ${values()})
+    select ${loadId}::integer, ${statedBy}::integer, ${syncedOn}::date, same_as, created_on, venue_key,
+           array_agg(invoice_id), ${eachValue((value) => sql`case when same_as is null then array_agg(${value}) end`)}
+    from (
+      select w.created_on, w.venue_key, w.invoice_id, ${eachValue((value) => sql`w.${value}`)},
+             case when (${eachValue((value) => sql`w.${value}`)}) = (${eachValue((value) => sql`stored.${value}`)})
+                  then stored.load_id end as same_as
+      from (${winners}) w
+      cross join lateral (
+        select i.load_id, i.synced_on, ${eachValue((value) => sql`i.${value}`)}
+        from warehouse.invoices i
+        where i.created_on = w.created_on and i.venue_key = w.venue_key and i.invoice_id = w.invoice_id
+        limit 1
+      ) stored
+      where (stored.synced_on, stored.load_id) > (${syncedOn}::date, ${statedBy}::integer)
+    ) superseded
+    group by created_on, venue_key, same_as`);
 }
 
 /**
@@ -312,7 +373,7 @@ function retriedWinnersOf(slot: number, settings: Settings, { positions, dismiss
 }
 
 /** A list with an item for each value of an invoice: its column in `invoices`, and in `corrections`. */
-function eachValue(write: (value: SQLChunk, oldValue: SQLChunk) => SQL): SQL {
+export function eachValue(write: (value: SQLChunk, oldValue: SQLChunk) => SQL): SQL {
   const items = Object.values(VALUES).map((name) =>
     write(sql.identifier(name), sql.identifier(`old_${name}`)),
   );

@@ -16,6 +16,23 @@ export interface RejectLimit {
   readonly lines: number;
 }
 
+/** Another load that is taken back in the transaction of this one (etl/undo/replace.ts). */
+export interface Replacement {
+  /** Before this drop is claimed, because it may be the same. */
+  readonly claim: (tx: Transaction) => Promise<void>;
+  /**
+   * Before its lines are merged.
+   *
+   * @param dates whose partitions this load holds
+   * @returns the partitions in which the count or total of a group changed
+   */
+  readonly takeBack: (tx: Transaction, dates: readonly string[]) => Promise<readonly string[]>;
+  /** Before this load is entered in the ledger. */
+  readonly enter: (tx: Transaction) => Promise<void>;
+  /** If this drop is not loaded. */
+  readonly release: (tx: Transaction) => Promise<void>;
+}
+
 export interface LoadTask extends Preparation {
   /** The open transaction, which has claimed the drop. */
   readonly tx: Transaction;
@@ -41,6 +58,7 @@ export interface LoadTask extends Preparation {
   /** Lines that the direct way sorts and writes at a time. */
   readonly chunkLines: number;
   readonly stopwatch: Stopwatch;
+  readonly replace?: Replacement | undefined;
   /** The lines that are read again, when the drop is in already. */
   readonly selection?: Selection;
 }

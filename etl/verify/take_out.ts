@@ -50,7 +50,7 @@ export async function takeOutOlder(options: TakeOutOptions): Promise<TakenOut> {
 
 async function takeOut(tx: Transaction, { settings, only, dates }: TakeOutOptions): Promise<TakenOut> {
   // Of two repairs at once the second would rank statements that the first is about to take out.
-  await lockUntilEnd(tx, LOCK.takeOutOlder);
+  await lockUntilEnd(tx, LOCK.statements);
   const loadId = await beginRepair(tx, { fileName: TAKEN_OUT });
   const names = new Set([...dates].map((date) => partitionOf(settings.granularity, date).partition));
   const held = await holdPartitions(tx, [...names]);

@@ -1,0 +1,57 @@
+/** Replaces a load by another drop: the undo and the load in one transaction. */
+import type { Transaction } from "../../db/client.ts";
+import type { Settings } from "../../db/schema.ts";
+import type { Replacement } from "../load/task.ts";
+import { claimUndo, enterUndo, refusal, releaseUndo, type UndoClaim } from "./claim.ts";
+import type { Settled } from "./settle.ts";
+import { enterSettled, reportUndo, takeBack, type UndoReport } from "./undo.ts";
+
+/** What a load needs to take another one back, and afterwards what that came to. */
+export interface LoadReplacement extends Replacement {
+  /** Undefined before, and where the drop was not loaded: then the other load stays. */
+  readonly report: () => UndoReport | undefined;
+}
+
+/**
+ * Makes a load replace another one. The other is undone before the lines of the new one are merged, and stays as
+ * it is if the new one is refused.
+ */
+export function replaceLoad(options: {
+  readonly settings: Settings;
+  /** The load that is replaced. */
+  readonly loadId: number;
+  readonly because: string;
+}): LoadReplacement {
+  const { settings, loadId, because } = options;
+  // Of the attempt that is under way.
+  let claim: UndoClaim | undefined;
+  let undone: { readonly undoId: number; readonly settled: Settled } | undefined;
+  const claimed = () => {
+    if (claim === undefined) throw new Error("the load that is replaced was not claimed");
+    return claim;
+  };
+  return {
+    claim: async (tx: Transaction) => {
+      undone = undefined;
+      claim = await claimUndo(tx, loadId);
+      if (claim.kind !== "load") throw notALoad(claim);
+    },
+    takeBack: async (tx, dates) => {
+      const undoId = await enterUndo(tx, claimed(), because);
+      undone = { undoId, settled: await takeBack(tx, claimed(), { settings, undoId, heldDates: dates }) };
+      return undone.settled.partitions;
+    },
+    enter: async (tx) => {
+      if (undone !== undefined) await enterSettled(tx, undone.undoId, undone.settled);
+    },
+    release: (tx) => releaseUndo(tx, claimed()),
+    report: () => undone && reportUndo(claimed(), undone.settled, undone.undoId),
+  };
+}
+
+function notALoad({ target }: UndoClaim): Error {
+  return refusal(
+    "usage",
+    `${target.loadId} is no load but an entry of kind ${target.status}, so a file cannot replace it.`,
+  );
+}

@@ -1,0 +1,441 @@
+/**
+ * Settles what stands for some invoices. Of all statements about an invoice that of the greatest rank,
+ * `(synced_on, load_id)`, stands, of those loads that are not undone. The statements are in `invoices`,
+ * `corrections` and `statements`. Read are the groups that the load touched, and no others.
+ *
+ * All of it is done by the server, in temporary tables, so memory is the same for a load of any size.
+ */
+import { type SQL, sql } from "drizzle-orm";
+import type { Transaction } from "../../db/client.ts";
+import { errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
+import { corrections, deltas, invoices, loads, partitions, statements } from "../../db/schema.ts";
+import { changedPartitions, eachValue, oldValues, recordNet, values } from "../load/merge.ts";
+import { TAKEN_OUT } from "../verify/ledger.ts";
+import { refusal, type UndoClaim } from "./claim.ts";
+
+/** A range of creation dates: from `lower` on, before `upper`. */
+export interface Range {
+  readonly lower: string;
+  readonly upper: string;
+}
+
+/** What became of the invoices. */
+export interface UndoCounts {
+  /** No other load states them, so they are gone. */
+  readonly removed: number;
+  /** What another load says of them stands, and differs. */
+  readonly corrected: number;
+  /** Another load says the same of them. */
+  readonly unchanged: number;
+  /** They came back, where an undo or a repair is taken back. */
+  readonly inserted: number;
+}
+
+export interface Settled {
+  readonly rows: UndoCounts;
+  /** How many groups have another count or total. */
+  readonly groups: number;
+  /** By how much the number of all invoices changes. */
+  readonly invoices: number;
+  /** By how much their total changes, in euros. */
+  readonly total: string;
+  /** Partitions in which the count or total of a group changed: those to refresh. */
+  readonly partitions: readonly string[];
+}
+
+/** Groups that the load touched. */
+const GROUPS = sql`pg_temp.undo_groups`;
+/** Keys for which another statement may stand from now on. */
+const KEYS = sql`pg_temp.undo_keys`;
+/** What stands for them, locked. */
+const STANDING = sql`pg_temp.undo_standing`;
+/** All statements about them that do not stand, and since when. */
+const KEPT = sql`pg_temp.undo_kept`;
+/** The statement of each key that is the newest of those that count. */
+const NEWEST = sql`pg_temp.undo_newest`;
+
+const KEY = sql`created_on, venue_key, invoice_id`;
+
+export async function makeTables(tx: Transaction): Promise<void> {
+  const statement = sql`
+    select ${KEY}, load_id, synced_on, ${values()},
+           null::integer as same_as, null::timestamptz as kept_at, null::integer as kept_by
+    from ${invoices}
+    with no data`;
+  await tx.db.execute(sql`
+    create temp table undo_groups on commit drop as select created_on, venue_key from ${invoices} with no data`);
+  await tx.db.execute(
+    sql`create temp table undo_keys on commit drop as select ${KEY} from ${invoices} with no data`,
+  );
+  await tx.db.execute(sql`create temp table undo_standing on commit drop as ${statement}`);
+  await tx.db.execute(sql`create temp table undo_kept on commit drop as ${statement}`);
+  await tx.db.execute(sql`create temp table undo_newest on commit drop as ${statement}`);
+}
+
+/**
+ * Finds the groups that the entries touched.
+ *
+ * @returns the creation dates of the groups
+ */
+export async function findGroups(
+  tx: Transaction,
+  { family, partitions }: UndoClaim,
+): Promise<readonly string[]> {
+  const ids = sql.param(family);
+  const inserted = await readRanges(tx, partitions);
+  await tx.db.execute(sql`
+    insert into ${GROUPS} (created_on, venue_key)
+    select distinct created_on, venue_key
+    from (
+      select created_on, venue_key from ${deltas}
+      where load_id = any (${ids}::integer[]) and ${inRanges(sql`created_on`, inserted)}
+      union all
+      select created_on, venue_key from ${corrections} where load_id = any (${ids}::integer[])
+      union all
+      select created_on, venue_key from ${statements} where load_id = any (${ids}::integer[])
+    ) touched`);
+  await tx.db.execute(sql`analyze ${GROUPS}`);
+  const { rows } = await tx.db.execute<{ date: string }>(
+    sql`select distinct created_on::text as date from ${GROUPS} order by 1`,
+  );
+  return rows.map(({ date }) => date);
+}
+
+/** The dates of partitions, in as few ranges as can be. */
+export async function readRanges(tx: Transaction, names: readonly string[]): Promise<readonly Range[]> {
+  const bounds = await tx.db.execute<{ lower: string; upper: string }>(sql`
+    select lower::text, upper::text
+    from ${partitions}
+    where partition = any (${sql.param([...names])}::text[])
+    order by ${partitions.lower}`);
+  const ranges: { lower: string; upper: string }[] = [];
+  for (const { lower, upper } of bounds.rows) {
+    const last = ranges.at(-1);
+    if (last?.upper === lower) last.upper = upper;
+    else ranges.push({ lower, upper });
+  }
+  return ranges;
+}
+
+/** A condition by which PostgreSQL leaves out the other partitions when it plans. */
+function inRanges(date: SQL, ranges: readonly Range[]): SQL {
+  if (ranges.length === 0) return sql`false`;
+  const each = ranges.map(({ lower, upper }) => sql`${date} >= ${lower}::date and ${date} < ${upper}::date`);
+  return sql`(${sql.join(each, sql` or `)})`;
+}
+
+/**
+ * A repair may have taken out older statements of an invoice because this load stated it under another key.
+ *
+ * @throws RollbookError `usage` where one did: it has to be undone first
+ */
+export async function refuseCause(tx: Transaction, { kind, subject }: UndoClaim): Promise<void> {
+  if (kind !== "load") return;
+  const isAnother = (row: SQL) => sql`(${row}.created_on, ${row}.venue_key) <> (c.created_on, c.venue_key)`;
+  const { rows } = await tx.db.execute<{ load_id: number }>(sql`
+    select r.load_id
+    from ${loads} r
+    where r.status = 'repair' and r.file_name = ${TAKEN_OUT} and r.known_at > ${subject.knownAt}::timestamptz
+      and exists (
+        select
+        from ${corrections} c
+        cross join ${GROUPS} g
+        where c.load_id = r.load_id
+          and (
+            exists (
+              select from ${invoices} i
+              where i.created_on = g.created_on and i.venue_key = g.venue_key and i.invoice_id = c.invoice_id
+                and i.load_id = ${subject.loadId} and ${isAnother(sql`i`)}
+            )
+            or exists (
+              select from ${corrections} k
+              where k.created_on = g.created_on and k.venue_key = g.venue_key and k.invoice_id = c.invoice_id
+                and k.old_load_id = ${subject.loadId} and ${isAnother(sql`k`)}
+            )
+            or exists (
+              select from ${statements} s
+              where s.created_on = g.created_on and s.venue_key = g.venue_key
+                and c.invoice_id = any (s.invoice_ids)
+                and s.stated_by = ${subject.loadId} and ${isAnother(sql`s`)}
+            )
+          )
+      )
+    order by r.load_id desc
+    limit 1`);
+  const [repair] = rows;
+  if (repair === undefined) return;
+  throw refusal(
+    "usage",
+    `load ${subject.loadId} cannot be undone as it is: because it stated some invoices anew, repair ${repair.load_id} took out what other loads had said of them under another venue or date. Undo the repair first: rollbook undo ${repair.load_id}`,
+  );
+}
+
+/**
+ * Finds the keys for which something else may stand from now on, and locks what stands for them. Each load that
+ * meets one of them waits from then on, and what those before said of them is committed: the statements after
+ * this one see it.
+ */
+export async function lockInvoices(
+  tx: Transaction,
+  { kind, subject }: UndoClaim,
+  ranges: readonly Range[],
+): Promise<void> {
+  const { loadId } = subject;
+  const standing = sql`i.created_on, i.venue_key, i.invoice_id, i.load_id, i.synced_on, ${eachValue((value) => sql`i.${value}`)}`;
+  const columns = sql`${KEY}, load_id, synced_on, ${values()}`;
+  if (kind === "load") {
+    await tx.db.execute(sql`
+      insert into ${STANDING} (${columns})
+      select ${standing}
+      from ${GROUPS} g
+      join ${invoices} i on i.created_on = g.created_on and i.venue_key = g.venue_key
+      where i.load_id = ${loadId} and ${inRanges(sql`i.created_on`, ranges)}
+      order by i.created_on, i.venue_key, i.invoice_id
+      for update of i`);
+    await tx.db.execute(sql`insert into ${KEYS} (${KEY}) select ${KEY} from ${STANDING}`);
+  } else {
+    // Of a repair what it took out, of a load all that it says and that does not stand.
+    const kept = kind === "repair" ? sql`c.load_id = ${loadId}` : sql`c.old_load_id = ${loadId}`;
+    await tx.db.execute(sql`
+      insert into ${KEYS} (${KEY})
+      select c.created_on, c.venue_key, c.invoice_id
+      from ${GROUPS} g
+      join ${corrections} c on c.created_on = g.created_on and c.venue_key = g.venue_key
+      where ${kept}
+      union
+      select s.created_on, s.venue_key, unnest(s.invoice_ids)
+      from ${GROUPS} g
+      join ${statements} s on s.created_on = g.created_on and s.venue_key = g.venue_key
+      where s.stated_by = ${loadId}`);
+    await tx.db.execute(sql`analyze ${KEYS}`);
+    await tx.db.execute(sql`
+      insert into ${STANDING} (${columns})
+      select ${standing}
+      from ${KEYS} k
+      join ${invoices} i on i.created_on = k.created_on and i.venue_key = k.venue_key and i.invoice_id = k.invoice_id
+      where ${inRanges(sql`i.created_on`, ranges)}
+      order by i.created_on, i.venue_key, i.invoice_id
+      for update of i`);
+  }
+  await tx.db.execute(sql`analyze ${KEYS}`);
+  await tx.db.execute(sql`analyze ${STANDING}`);
+}
+
+/**
+ * Lets the newest statement stand of those that count, for each of the keys, and enters what changed.
+ *
+ * @throws RollbookError `corrupted` where the value of a statement is not there
+ */
+export async function settle(
+  tx: Transaction,
+  claim: UndoClaim & { readonly undoId: number },
+  ranges: readonly Range[],
+): Promise<Settled> {
+  await readKept(tx);
+  await findNewest(tx);
+  await findValues(tx);
+  return apply(tx, claim, ranges);
+}
+
+/** Reads all statements about the keys that do not stand. */
+async function readKept(tx: Transaction): Promise<void> {
+  await tx.db.execute(sql`
+    insert into ${KEPT} (${KEY}, load_id, synced_on, ${values()}, same_as, kept_at, kept_by)
+    select k.created_on, k.venue_key, k.invoice_id, said.load_id, said.synced_on,
+           ${eachValue((value) => sql`said.${value}`)}, said.same_as, l.known_at, said.kept_by
+    from (
+      select c.created_on, c.venue_key, c.invoice_id, c.old_load_id as load_id, c.old_synced_on as synced_on,
+             ${eachValue((value, oldValue) => sql`c.${oldValue} as ${value}`)}, null::integer as same_as, c.load_id as kept_by
+      from ${GROUPS} g
+      join ${corrections} c on c.created_on = g.created_on and c.venue_key = g.venue_key
+      union all
+      select s.created_on, s.venue_key, each.invoice_id, s.stated_by, s.synced_on,
+             ${eachValue((value) => sql`each.${value}`)}, s.same_as, s.load_id
+      from ${GROUPS} g
+      join ${statements} s on s.created_on = g.created_on and s.venue_key = g.venue_key
+      cross join lateral unnest(s.invoice_ids, ${eachValue((value) => sql`s.${value}`)})
+        as each (invoice_id, ${values()})
+    ) said
+    join ${KEYS} k on k.created_on = said.created_on and k.venue_key = said.venue_key and k.invoice_id = said.invoice_id
+    left join ${loads} l on l.load_id = said.kept_by`);
+  await tx.db.execute(sql`analyze ${KEPT}`);
+}
+
+/** Whether two rows are about one invoice. */
+function isSameKey(one: SQL, other: SQL): SQL {
+  return sql`${one}.created_on = ${other}.created_on and ${one}.venue_key = ${other}.venue_key
+    and ${one}.invoice_id = ${other}.invoice_id`;
+}
+
+/**
+ * Finds the newest statement of each key, of loads that are not undone. A repair that took out a key made void
+ * what had been said of it up to then. If a load said the same twice, of its retries the last counts.
+ */
+async function findNewest(tx: Transaction): Promise<void> {
+  await tx.db.execute(sql`
+    with repairs as (
+      select c.created_on, c.venue_key, c.invoice_id, max(r.known_at) as known_at
+      from ${loads} r
+      join ${corrections} c on c.load_id = r.load_id
+      where r.status = 'repair' and r.file_name = ${TAKEN_OUT}
+      group by c.created_on, c.venue_key, c.invoice_id
+    )
+    insert into ${NEWEST} (${KEY}, load_id, synced_on, ${values()}, same_as, kept_at, kept_by)
+    select distinct on (${KEY}) ${KEY}, load_id, synced_on, ${values()}, same_as, kept_at, kept_by
+    from ${KEPT} k
+    where not exists (select from ${loads} l where l.load_id = k.load_id and l.status = 'undone')
+      and not exists (
+        select from repairs r where ${isSameKey(sql`r`, sql`k`)} and r.known_at >= k.kept_at
+      )
+    order by ${KEY}, synced_on desc, load_id desc, kept_at desc, kept_by desc`);
+  await tx.db.execute(sql`analyze ${NEWEST}`);
+}
+
+/**
+ * Finds the values of those that are known as the same as another load's: that load's were kept when they
+ * ceased to stand, or stand now. A load's values may change, by a retry; so the first that were kept after
+ * count.
+ */
+async function findValues(tx: Transaction): Promise<void> {
+  for (;;) {
+    const found = await tx.db.execute(sql`
+      with open as (
+        select ${KEY}, same_as, kept_at, kept_by from ${NEWEST} where same_as is not null
+      ),
+      next as (
+        select distinct on (${sql`o.created_on, o.venue_key, o.invoice_id`})
+               o.created_on, o.venue_key, o.invoice_id,
+               ${eachValue((value) => sql`coalesce(k.${value}, s.${value}) as ${value}`)},
+               k.same_as, k.kept_at, k.kept_by
+        from open o
+        left join ${KEPT} k on ${isSameKey(sql`k`, sql`o`)} and k.load_id = o.same_as
+          and (k.kept_at, k.kept_by) > (o.kept_at, o.kept_by)
+        left join ${STANDING} s on ${isSameKey(sql`s`, sql`o`)} and s.load_id = o.same_as and k.load_id is null
+        where k.load_id is not null or s.load_id is not null
+        order by o.created_on, o.venue_key, o.invoice_id, k.kept_at, k.kept_by
+      )
+      update ${NEWEST} n
+      set ${eachValue((value) => sql`${value} = next.${value}`)},
+          same_as = next.same_as, kept_at = next.kept_at, kept_by = next.kept_by
+      from next
+      where ${isSameKey(sql`next`, sql`n`)}`);
+    const open = await tx.db.execute(sql`select from ${NEWEST} where same_as is not null limit 1`);
+    if (open.rowCount === 0) return;
+    if (found.rowCount === 0) {
+      throw new RollbookError({
+        code: "corrupted",
+        message:
+          "some statements are known as the same as those of a load that are not there, so what they say is lost. Nothing was changed. Find out what is missing with: rollbook verify",
+      });
+    }
+  }
+}
+
+interface SettledRow extends Record<string, unknown> {
+  readonly removed: string;
+  readonly corrected: string;
+  readonly unchanged: string;
+  readonly inserted: string;
+  readonly groups: string;
+  readonly invoices: string;
+  readonly total: string;
+  readonly partitions: readonly string[];
+}
+
+async function apply(
+  tx: Transaction,
+  { kind, undoId }: Parameters<typeof settle>[1],
+  ranges: readonly Range[],
+): Promise<Settled> {
+  const isNewer = sql`(n.synced_on, n.load_id) > (s.synced_on, s.load_id)`;
+  try {
+    const { rows } = await tx.db.execute<SettledRow>(sql`
+      with changed as materialized (
+        select k.created_on, k.venue_key, k.invoice_id,
+               s.load_id as old_load_id, s.synced_on as old_synced_on,
+               ${eachValue((value, oldValue) => sql`s.${value} as ${oldValue}`)},
+               n.load_id, n.synced_on, ${eachValue((value) => sql`n.${value}`)},
+               (${eachValue((value) => sql`s.${value}`)}) is distinct from (${eachValue((value) => sql`n.${value}`)}) as differs
+        from ${KEYS} k
+        left join ${STANDING} s on ${isSameKey(sql`s`, sql`k`)}
+        left join ${NEWEST} n on ${isSameKey(sql`n`, sql`k`)}
+        where case
+          when s.load_id is null then n.load_id is not null
+          else ${kind === "load" ? sql`true` : isNewer}
+        end
+      ),
+      removed as (
+        delete from ${invoices} i
+        using changed c
+        where ${isSameKey(sql`i`, sql`c`)} and c.load_id is null and ${inRanges(sql`i.created_on`, ranges)}
+      ),
+      replaced as (
+        update ${invoices} i
+        set ${eachValue((value) => sql`${value} = c.${value}`)}, load_id = c.load_id, synced_on = c.synced_on
+        from changed c
+        where ${isSameKey(sql`i`, sql`c`)} and c.load_id is not null and c.old_load_id is not null
+          and ${inRanges(sql`i.created_on`, ranges)}
+      ),
+      inserted as (
+        insert into ${invoices} (${KEY}, load_id, synced_on, ${values()})
+        select ${KEY}, load_id, synced_on, ${values()}
+        from changed
+        where old_load_id is null
+        order by ${KEY}
+      ),
+      kept as (
+        insert into ${statements}
+          (load_id, stated_by, synced_on, same_as, created_on, venue_key, invoice_ids, ${values()})
+        select ${undoId}::integer, old_load_id, old_synced_on, same_as, created_on, venue_key,
+               array_agg(invoice_id),
+               ${eachValue((_, oldValue) => sql`case when same_as is null then array_agg(${oldValue}) end`)}
+        from (
+          select created_on, venue_key, invoice_id, old_load_id, old_synced_on, ${oldValues()},
+                 case when not differs then load_id end as same_as
+          from changed
+          where old_load_id is not null
+        ) old
+        group by created_on, venue_key, old_load_id, old_synced_on, same_as
+      ),
+      net as (
+        select created_on, venue_key, count(load_id) - count(old_load_id) as invoices,
+               coalesce(sum(total), 0) - coalesce(sum(old_total), 0) as total
+        from changed
+        where differs
+        group by created_on, venue_key
+        having count(load_id) <> count(old_load_id) or coalesce(sum(total), 0) <> coalesce(sum(old_total), 0)
+      ),
+      ${recordNet(undoId)}
+      select count(*) filter (where load_id is null) as removed,
+             count(*) filter (where old_load_id is null) as inserted,
+             count(*) filter (where load_id is not null and old_load_id is not null and differs) as corrected,
+             count(*) filter (where not differs) as unchanged,
+             (select count(*) from net) as groups,
+             (select coalesce(sum(invoices), 0) from net) as invoices,
+             (select coalesce(sum(total), 0)::numeric(24, 2)::text from net) as total,
+             ${changedPartitions()} as partitions
+      from changed`);
+    const [row] = rows;
+    if (row === undefined) throw new Error("an aggregate returned no row");
+    return {
+      rows: {
+        removed: Number(row.removed),
+        corrected: Number(row.corrected),
+        unchanged: Number(row.unchanged),
+        inserted: Number(row.inserted),
+      },
+      groups: Number(row.groups),
+      invoices: Number(row.invoices),
+      total: row.total,
+      partitions: row.partitions,
+    };
+  } catch (error) {
+    if (errorState(error) !== SQLSTATE.uniqueViolation) throw error;
+    // A load brought one of the invoices meanwhile that are to come back. The next attempt sees it.
+    throw new RollbookError({
+      code: "partitions_changed",
+      message: "loads brought some of the invoices all the while that are to come back. Run it again.",
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * Takes an entry of the ledger back. After the undo of a load the warehouse is what it would be had the load
+ * never come: for each invoice of which it says something, the newest statement of the other loads stands, or
+ * the invoice is gone. See docs/design.md, "Undo".
+ */
+import { sql } from "drizzle-orm";
+import { ALLOW_WORK_MEM, type Database, type Transaction, withTransaction } from "../../db/client.ts";
+import { RollbookError } from "../../db/errors.ts";
+import { holdPartitions } from "../../db/partitions/catalog.ts";
+import { partitionOf } from "../../db/partitions/ranges.ts";
+import { withRetries } from "../../db/retry.ts";
+import { loads, type Settings } from "../../db/schema.ts";
+import { requireSettings } from "../../db/settings.ts";
+import { enterLedger } from "../load/ledger.ts";
+import { claimUndo, enterUndo, type Undoable, type UndoClaim } from "./claim.ts";
+import {
+  findGroups,
+  lockInvoices,
+  makeTables,
+  type Range,
+  readRanges,
+  refuseCause,
+  type Settled,
+  settle,
+} from "./settle.ts";
+
+/** Steps of an undo, in their order. `committed` is reported when the transaction has ended. */
+export const UNDO_STEPS = ["claim", "find", "lock", "settle", "commit", "committed"] as const;
+export type UndoStep = (typeof UNDO_STEPS)[number];
+
+export interface UndoOptions {
+  readonly database: Database;
+  readonly settings: Settings;
+  /** The entry of the ledger to take back: a load, an undo of a load, or a repair that took invoices out. */
+  readonly loadId: number;
+  /** Why, for the ledger. */
+  readonly because: string;
+  /** Changes nothing, and reports what would change; default false. */
+  readonly dryRun?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onStep?: ((step: UndoStep) => void) | undefined;
+}
+
+export interface UndoReport extends Settled {
+  /** Number of the undo in the ledger; null: a dry run. */
+  readonly loadId: number | null;
+  readonly undoOf: number;
+  /** What was taken back. */
+  readonly undone: Undoable;
+  /** Of the load, or of the entry that was taken back. */
+  readonly fileName: string;
+}
+
+/**
+ * Takes back a load, an undo or a repair, in one transaction. After a deadlock or a lost connection it is tried
+ * again as a whole. Loads and refreshes go on meanwhile; a load that meets the same invoices waits, as for
+ * another load.
+ *
+ * @throws RollbookError `not_found`, `usage` where the entry cannot be taken back, `statements_pruned` where
+ *   what other loads say of its invoices is not known any more, `partition_closed`
+ */
+export async function undo(options: UndoOptions): Promise<UndoReport> {
+  const { signal, onStep } = options;
+  const sent: UndoReport[] = [];
+  const report = await withRetries({ signal }, () =>
+    withTransaction({ ...options, opening: [ALLOW_WORK_MEM] }, async (tx) => {
+      const committed = await findCommitted(tx, options, sent);
+      if (committed !== undefined) return committed;
+      const done = await undoOnce(tx, options);
+      sent.push(done);
+      return done;
+    }),
+  );
+  onStep?.("committed");
+  return report;
+}
+
+/** What an earlier attempt committed although it got no answer, if one did. */
+async function findCommitted(
+  tx: Transaction,
+  { loadId, because }: UndoOptions,
+  sent: readonly UndoReport[],
+): Promise<UndoReport | undefined> {
+  if (sent.length === 0) return undefined;
+  const entries = await tx.db.execute<{ load_id: number }>(
+    sql`select load_id from ${loads} where undo_of = ${loadId} and because = ${because}`,
+  );
+  return sent.find((report) => entries.rows.some(({ load_id }) => load_id === report.loadId));
+}
+
+async function undoOnce(tx: Transaction, options: UndoOptions): Promise<UndoReport> {
+  const { loadId, because, dryRun = false, onStep } = options;
+  await tx.db.execute(sql`savepoint undo`);
+  onStep?.("claim");
+  const claim = await claimUndo(tx, loadId);
+  const undoId = await enterUndo(tx, claim, because);
+  const settled = await takeBack(tx, claim, { ...options, undoId });
+  if (dryRun) await tx.db.execute(sql`rollback to savepoint undo`);
+  else {
+    onStep?.("commit");
+    await enterSettled(tx, undoId, settled);
+  }
+  return reportUndo(claim, settled, dryRun ? null : undoId);
+}
+
+export function reportUndo(claim: UndoClaim, settled: Settled, loadId: number | null): UndoReport {
+  const { target, kind: undone, subject } = claim;
+  return { loadId, undoOf: target.loadId, undone, fileName: subject.fileName, ...settled };
+}
+
+/** Enters what an undo came to in the ledger, as one of the last statements of its transaction. */
+export async function enterSettled(tx: Transaction, undoId: number, settled: Settled): Promise<void> {
+  await enterLedger(tx, undoId, { ...settled.rows, partitions: [...settled.partitions] });
+}
+
+/** Its locks come in the order of a load's: ledger entry, partitions, invoices by key, `known_at`. */
+export async function takeBack(
+  tx: Transaction,
+  claim: UndoClaim,
+  options: Pick<UndoOptions, "settings" | "onStep"> & {
+    readonly undoId: number;
+    /** Their partitions are held already. */
+    readonly heldDates?: readonly string[];
+  },
+): Promise<Settled> {
+  const { settings, onStep, undoId, heldDates = [] } = options;
+  onStep?.("find");
+  await makeTables(tx);
+  const dates = await findGroups(tx, claim);
+  await refuseCause(tx, claim);
+  onStep?.("lock");
+  const names = [...claim.partitions, ...namesOf(settings, dates)];
+  const held = namesOf(settings, heldDates);
+  const ranges = await holdOpen(tx, { settings, loadId: claim.target.loadId, held }, names);
+  await lockInvoices(tx, claim, ranges);
+  onStep?.("settle");
+  return settle(tx, { ...claim, undoId }, ranges);
+}
+
+function namesOf({ granularity }: Settings, dates: readonly string[]): readonly string[] {
+  return dates.map((date) => partitionOf(granularity, date).partition);
+}
+
+/**
+ * Keeps partitions from being closed until the transaction ends.
+ *
+ * @returns the dates that they hold, in as few ranges as can be
+ * @throws RollbookError `partition_closed`
+ */
+async function holdOpen(
+  tx: Transaction,
+  options: Pick<UndoOptions, "settings" | "loadId"> & { readonly held: readonly string[] },
+  names: readonly string[],
+): Promise<readonly Range[]> {
+  const { settings, loadId } = options;
+  const wanted = [...new Set(names)].filter((name) => !options.held.includes(name));
+  const found = await holdPartitions(tx, wanted);
+  await requireSettings(tx, settings);
+  const closed = found.filter(({ state }) => state !== "open" && state !== "stale");
+  if (closed.length > 0 || found.length < wanted.length) {
+    const list = closed.map(({ partition, state }) => `${partition} is ${state}`).join(", ");
+    throw new RollbookError({
+      code: "partition_closed",
+      message: `${loadId} cannot be undone: it has invoices in partitions that are closed (${list}). Attach those that are detached, then run it again: rollbook partitions attach PARTITION. Those of a dropped partition are gone for good.`,
+    });
+  }
+  return readRanges(tx, names);
+}
