@@ -18,6 +18,7 @@ const EXPORTS = [
   "readStatus",
   "readTotals",
   "refreshPartitions",
+  "undo",
   "verifyWarehouse",
 ];
 

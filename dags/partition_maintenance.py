@@ -1,4 +1,4 @@
-"""Makes the partitions that will be needed, takes out those that are kept no longer, and checks the archive."""
+"""Makes partitions ahead, takes out those that are kept no longer, checks the archive, and forgets old statements."""
 
 from __future__ import annotations
 
@@ -38,6 +38,11 @@ archives or drops them. Nothing is ever dropped by this DAG.
 
 Compares the files in `archive/` with the ledger. One that its sender wrote to after it was loaded goes back to the inbox with a warning,
 and `invoice_ingest` loads it again.
+
+### Old statements
+
+Forgets what was kept so that a load can be undone, once it is older than `init --keep-statements` says (400 days by default). Loads that
+are older cannot be undone any more. No total changes.
 """,
 )
 def partition_maintenance() -> None:
@@ -52,6 +57,13 @@ def partition_maintenance() -> None:
         operands=[INBOX],
         execution_timeout=LONG_WORK,
         doc_md="Archived files that grew or changed since they were loaded go back to the inbox.",
+    )
+    NodeCliOperator(
+        task_id="prune_statements",
+        arguments=["prune", "--json"],
+        pool=WAREHOUSE_POOL,
+        execution_timeout=LONG_WORK,
+        doc_md="Forgets statements that are kept no longer. They are there for `rollbook undo` alone.",
     )
     if KEEP_MONTHS:
         detach_partitions = NodeCliOperator(

@@ -101,7 +101,14 @@ test("a second init changes nothing, with the same settings or with none", async
   const before = await database.pool.query(SNAPSHOT);
   for (const again of [{}, wanted, { timeZone: "europe/berlin" }]) {
     const second = await initWarehouse({ database, ...again });
-    expect(second).toEqual({ settings: wanted, applied: [], created: false, changed: false, roles: false });
+    expect(second).toEqual({
+      settings: wanted,
+      keepStatementsDays: 400,
+      applied: [],
+      created: false,
+      changed: false,
+      roles: false,
+    });
   }
   const after = await database.pool.query(SNAPSHOT);
   expect(after.rows).toEqual(before.rows);

@@ -8,13 +8,13 @@ import { actAsOwner, findOwner } from "./roles/owner.ts";
 import { explainPermission, permissionError } from "./roles/permission.ts";
 import { ROLES } from "./roles/rights.ts";
 import type { Granularity, Settings } from "./schema.ts";
-import { fixSettings } from "./settings.ts";
+import { fixSettings, keepStatements } from "./settings.ts";
 import { checkServerVersion, MIGRATIONS_FOLDER, readJournal, readVersion, refuseNewer } from "./version.ts";
 
 /**
  * Creates or migrates the warehouse, under an advisory lock: any number of processes may do it at once.
  * Settings that are left out are the ones the warehouse has, or the defaults on a new one. As long as it has no
- * partitions they may change.
+ * partitions they may change; `keepStatements` always may.
  *
  * @throws RollbookError `unsupported_server`, `warehouse_newer`, `permission` (no right to create),
  *   `configuration` (an unknown time zone; settings that differ from those of a warehouse with partitions)
@@ -26,6 +26,8 @@ export async function initWarehouse(options: {
   readonly earliest?: string | undefined;
   /** `HH:MM`, when a business day starts. */
   readonly dayStarts?: string | undefined;
+  /** For how many days statements are kept that do not stand, at least 1: so long can a load be undone. */
+  readonly keepStatements?: number | undefined;
   /**
    * Makes the roles of rights.ts, gives the warehouse to the owner's role, and gives the others their rights.
    * Default false: only a warehouse that has roles already gets their rights brought up to date.
@@ -40,9 +42,11 @@ export async function initWarehouse(options: {
         const owner = await prepareOwner(session, options);
         const applied = await migrate(session);
         const fixed = await fixSettings(session, options);
+        const kept = await keepStatements(session, options.keepStatements);
         const roles = owner === ROLES.owner;
         if (roles) await grantRights(session);
-        return { ...fixed, applied, roles };
+        const changed = fixed.changed || (kept.changed && !fixed.created);
+        return { ...fixed, changed, keepStatementsDays: kept.days, applied, roles };
       } catch (error) {
         throw await explainPermission(error, session, ROLES.owner);
       } finally {
@@ -59,7 +63,9 @@ export interface Initialized {
   readonly applied: readonly string[];
   /** Whether there was no warehouse before. */
   readonly created: boolean;
-  /** Whether it had other settings before, and no partitions. */
+  /** For how many days statements are kept that do not stand. */
+  readonly keepStatementsDays: number;
+  /** Whether it had other settings before. */
   readonly changed: boolean;
   /** Whether the warehouse belongs to the role of its owner, and the other roles have their rights. */
   readonly roles: boolean;

@@ -1,5 +1,5 @@
 /** The settings of a warehouse: fixed once something is loaded, read by every command. */
-import { type SQL, sql } from "drizzle-orm";
+import { ne, type SQL, sql } from "drizzle-orm";
 import { inTransaction, type Session, type Transaction } from "./client.ts";
 import { RollbookError } from "./errors.ts";
 import { LOCK, lockUntilEnd } from "./locks.ts";
@@ -95,6 +95,29 @@ export async function requireSettings(tx: Transaction, read: Settings): Promise<
     code: "configuration",
     message: "the settings of the warehouse were changed by another init meanwhile. Run the command again.",
   });
+}
+
+/**
+ * Sets for how many days statements are kept that do not stand. That is not fixed: a prune reads it anew.
+ *
+ * @param days left out: it stays as it is
+ * @returns for how many days they are kept now, and whether that is new
+ */
+export async function keepStatements(
+  { db }: Session,
+  days: number | undefined,
+): Promise<{ readonly days: number; readonly changed: boolean }> {
+  const changed =
+    days === undefined
+      ? []
+      : await db
+          .update(settings)
+          .set({ keepStatementsDays: days })
+          .where(ne(settings.keepStatementsDays, days))
+          .returning();
+  const [row] = await db.select({ days: settings.keepStatementsDays }).from(settings);
+  if (row === undefined) throw missingWarehouse();
+  return { days: row.days, changed: changed.length > 0 };
 }
 
 async function findTimeZone(session: Session, name: string): Promise<string> {

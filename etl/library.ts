@@ -13,6 +13,7 @@ import { refreshPartitions as refreshPartitionsOf } from "./refresh/refresh.ts";
 import { readRejects as readRejectsOf } from "./reports/loads.ts";
 import { readStatus as readStatusOf } from "./reports/status.ts";
 import { readTotals as readTotalsOf } from "./reports/totals.ts";
+import { undo as undoEntry } from "./undo/undo.ts";
 import { verifyWarehouse as verify } from "./verify/verify.ts";
 import { type OpenDatabase, openWarehouse as open, openConfigured } from "./warehouse.ts";
 
@@ -239,6 +240,51 @@ export interface Reject {
 /** @throws RollbookError `not_found` when there is no such load */
 export async function readRejects({ onReject, ...options }: RejectsOptions): Promise<void> {
   await readRejectsOf(reach(options), async (reject) => onReject(reject));
+}
+
+export interface UndoOptions extends Work {
+  /** The number of a load in the ledger, of an undo, or of a repair by `verify --identity`. */
+  readonly loadId: number;
+  /** Why; the ledger keeps it. */
+  readonly because: string;
+  /** Changes nothing, and reports what would change; default false. */
+  readonly dryRun?: boolean;
+}
+
+export interface UndoReport {
+  /** The number of the undo in the ledger; null where nothing was changed. */
+  readonly loadId: number | null;
+  /** The entry that was undone, and what it is. */
+  readonly undoOf: number;
+  readonly undone: "load" | "undo" | "repair";
+  /** Its file. */
+  readonly fileName: string;
+  /** Invoices that went, that another value stands for now, of which another load says the same, and that came back. */
+  readonly rows: {
+    readonly removed: number;
+    readonly corrected: number;
+    readonly unchanged: number;
+    readonly inserted: number;
+  };
+  /** How many groups (venue and creation date) have another count or total. */
+  readonly groups: number;
+  /** By how much all totals change, net. */
+  readonly invoices: number;
+  /** In euros, with two decimals. */
+  readonly total: string;
+  /** Partitions to refresh, by name. */
+  readonly partitions: readonly string[];
+}
+
+/**
+ * Takes a load back in one transaction, as if its file had never been loaded: what other loads say of its invoices stands again. The
+ * totals are right from then on; {@link refreshPartitions} with the report's `partitions` keeps them fast.
+ *
+ * @throws RollbookError `not_found` when there is no such entry; `usage` when it cannot be undone; `statements_pruned` when too much is
+ *   forgotten; `partition_closed` when its partitions are detached or dropped; `permission`, `aborted`
+ */
+export async function undo(options: UndoOptions): Promise<UndoReport> {
+  return undoEntry(reach(options));
 }
 
 export interface VerifyOptions extends Work {

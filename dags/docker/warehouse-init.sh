@@ -7,4 +7,5 @@ set --
 if [ -n "${ROLLBOOK_TIME_ZONE:-}" ]; then set -- "$@" --time-zone "$ROLLBOOK_TIME_ZONE"; fi
 if [ -n "${ROLLBOOK_GRANULARITY:-}" ]; then set -- "$@" --granularity "$ROLLBOOK_GRANULARITY"; fi
 if [ -n "${ROLLBOOK_DAY_STARTS:-}" ]; then set -- "$@" --day-starts "$ROLLBOOK_DAY_STARTS"; fi
+if [ -n "${ROLLBOOK_KEEP_STATEMENTS:-}" ]; then set -- "$@" --keep-statements "$ROLLBOOK_KEEP_STATEMENTS"; fi
 exec node dist/rollbook.js init "$@"

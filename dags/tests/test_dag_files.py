@@ -160,6 +160,7 @@ def test_work_on_the_warehouse_is_bounded_by_the_pool(dags: dict[str, DAG]) -> N
     long_tasks = {
         "load_drops",
         "refresh_partitions",
+        "prune_statements",
         "verify",
         "rebuild",
         "review.decide",
@@ -168,3 +169,10 @@ def test_work_on_the_warehouse_is_bounded_by_the_pool(dags: dict[str, DAG]) -> N
         task.task_id: task.pool for dag in dags.values() for task in dag.tasks if task.task_id in long_tasks
     }
     assert found == dict.fromkeys(long_tasks, "rollbook_warehouse")
+
+
+def test_old_statements_are_forgotten_every_day(dags: dict[str, DAG]) -> None:
+    task = dags["partition_maintenance"].get_task("prune_statements")
+    assert isinstance(task, NodeCliOperator)
+    assert list(task.arguments) == ["prune", "--json"]
+    assert not task.upstream_task_ids

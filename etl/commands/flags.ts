@@ -82,11 +82,21 @@ export function parseRejectLimit(text: string): RejectLimit {
   return limit;
 }
 
-/** A whole number, at least `least`. */
-export function parseWhole(least: number): (text: string) => number {
+/** Why somebody takes a load back: a text that is not empty. */
+export function requireBecause(because: string | undefined): string {
+  if (because === undefined) throw usageError("why? Say it: --because TEXT. The ledger keeps it.");
+  if (because.trim() === "") throw usageError("--because is empty. Say why.");
+  return because.trim();
+}
+
+/** A whole number, at least `least`, and at most `most` where that is given. */
+export function parseWhole(least: number, most?: number): (text: string) => number {
+  const range = most === undefined ? `, ${least} or more` : ` from ${least} to ${most}`;
   return (text) => {
     const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
-    if (!(value >= least)) throw new InvalidArgumentError(`Give a whole number, ${least} or more.`);
+    if (!(value >= least && value <= (most ?? value))) {
+      throw new InvalidArgumentError(`Give a whole number${range}.`);
+    }
     return value;
   };
 }

@@ -3,9 +3,9 @@ import { initWarehouse } from "../../db/migrate.ts";
 import { ROLES } from "../../db/roles/rights.ts";
 import { GRANULARITIES, type Granularity } from "../../db/schema.ts";
 import { writeJson, writeLine } from "../output.ts";
-import { describeDays } from "../terminal/format.ts";
+import { countOf, describeDays } from "../terminal/format.ts";
 import { type Context, EXIT } from "./context.ts";
-import { jsonOption, parseDate, parseTimeOfDay } from "./flags.ts";
+import { jsonOption, parseDate, parseTimeOfDay, parseWhole } from "./flags.ts";
 import { declareKind } from "./kind.ts";
 import { warnAboutLocks } from "./lock_warnings.ts";
 import { withDatabase } from "./open.ts";
@@ -15,14 +15,18 @@ interface InitFlags {
   readonly granularity?: Granularity;
   readonly earliest?: string;
   readonly dayStarts?: string;
+  readonly keepStatements?: number;
   readonly roles?: boolean;
   readonly json?: boolean;
 }
 
+/** Some 270 years. */
+const MOST_DAYS = 100_000;
+
 export function defineInit(verb: Command, context: Context): void {
   declareKind(verb, "works")
     .description(
-      "Create the warehouse, or migrate it to this version. Its settings are fixed once something is loaded; running it again is safe.",
+      "Create the warehouse, or migrate it to this version. Its settings are fixed once something is loaded, but for --keep-statements; running it again is safe.",
     )
     .option("--time-zone <name>", "time zone in which an instant becomes a creation date (default: UTC)")
     .addOption(
@@ -37,6 +41,11 @@ export function defineInit(verb: Command, context: Context): void {
       parseTimeOfDay,
     )
     .option(
+      "--keep-statements <days>",
+      "for how many days a load can be undone; a larger number takes more room; may be changed at any time (default: 400)",
+      parseWhole(1, MOST_DAYS),
+    )
+    .option(
       "--roles",
       "make the roles rollbook_owner, rollbook_loader and rollbook_reader, and let each do its own work only (takes the right to create roles; docs/security.md)",
     )
@@ -48,14 +57,21 @@ export function defineInit(verb: Command, context: Context): void {
 async function init(context: Context, flags: InitFlags): Promise<number> {
   return withDatabase(context, async ({ database }) => {
     const { json = false, ...wanted } = flags;
-    const { settings, applied, created, changed, roles } = await initWarehouse({
+    const { settings, keepStatementsDays, applied, created, changed, roles } = await initWarehouse({
       database,
       ...wanted,
       signal: context.signal,
     });
     await warnAboutLocks(context, database);
     if (json) {
-      await writeJson(context, { ...settings, created, changed, migrations: applied, roles });
+      await writeJson(context, {
+        ...settings,
+        keepStatementsDays,
+        created,
+        changed,
+        migrations: applied,
+        roles,
+      });
     } else {
       const done = created
         ? "made"
@@ -66,7 +82,7 @@ async function init(context: Context, flags: InitFlags): Promise<number> {
             : "is up to date";
       await writeLine(
         context,
-        `The warehouse ${done}: time zone ${settings.timeZone}, ${describeDays(settings)}one partition per ${settings.granularity}, invoices from ${settings.earliest} on.`,
+        `The warehouse ${done}: time zone ${settings.timeZone}, ${describeDays(settings)}one partition per ${settings.granularity}, invoices from ${settings.earliest} on; a load can be undone for ${countOf(keepStatementsDays, "day")}.`,
       );
       if (flags.roles === true) {
         await writeLine(

@@ -1,5 +1,5 @@
 import { basename } from "node:path";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { RollbookError } from "../../db/errors.ts";
 import { requireOwner } from "../../db/roles/owner.ts";
 import { FILE_DATE, readDropName } from "../drop/name.ts";
@@ -8,8 +8,10 @@ import { NO_LINES } from "../load/report.ts";
 import { startTally, type Tally } from "../load/tally.ts";
 import { note, writeJson, writeLine } from "../output.ts";
 import { countOf } from "../terminal/format.ts";
-import { type Context, EXIT, resolvePath } from "./context.ts";
-import { syncedOnOption } from "./flags.ts";
+import { type LoadReplacement, replaceLoad, requireReplaceable } from "../undo/replace.ts";
+import type { Warehouse } from "../warehouse.ts";
+import { type Context, EXIT, resolvePath, usageError } from "./context.ts";
+import { parseWhole, requireBecause, syncedOnOption } from "./flags.ts";
 import { isGone, noteMissing, presentFiles } from "./given_files.ts";
 import { declareKind } from "./kind.ts";
 import { addLoadOptions, type LoadFlags } from "./load_flags.ts";
@@ -34,14 +36,27 @@ export function defineLoad(verb: Command, context: Context): void {
     .option(
       "--again",
       "load files that the ledger says are in, because their invoices were lost (docs/recovery.md) or their source was mended (docs/sources.md); invoices that are there and read the same do not change",
-    );
+    )
+    .addOption(
+      new Option(
+        "--replace <load>",
+        "undo this load in the same transaction (see `undo`): one file takes the place of another. If the file is refused, the load stays as it is",
+      )
+        .argParser(parseWhole(1))
+        .conflicts("again"),
+    )
+    .option("--because <text>", "with --replace: why; the ledger keeps it");
   addLoadOptions(command)
     .addOption(inboxOption())
-    .addHelpText("after", "\nExample:\n  rollbook load invoices_2026-10-05.csv invoices_2026-10-06.csv.gz\n")
+    .addHelpText(
+      "after",
+      "\nExample:\n  rollbook load invoices_2026-10-05.csv invoices_2026-10-06.csv.gz\n  rollbook load corrected_2026-10-05.csv --replace 42 --because doubled\n",
+    )
     .action(async (files: string[], flags: LoadFlags) => context.finish(await load(context, files, flags)));
 }
 
 async function load(context: Context, files: readonly string[], flags: LoadFlags): Promise<number> {
+  const wanted = readReplace(files, flags);
   const present = await presentFiles(context, files, flags);
   if (present.length === 0) return EXIT.done;
   const chosen = await chooseSources(context, present, flags);
@@ -49,6 +64,7 @@ async function load(context: Context, files: readonly string[], flags: LoadFlags
   try {
     return await withWarehouse(context, { create: true }, async (warehouse) => {
       if (flags.again === true) await requireOwner({ ...warehouse, action: "load drops again" });
+      const replacement = wanted && (await prepareReplacement(context, warehouse, wanted));
       for (const [index, file] of present.entries()) {
         if (flags.ignoreMissing && (await isGone(resolvePath(context, file), flags.follow))) {
           noteMissing(context, file);
@@ -59,7 +75,7 @@ async function load(context: Context, files: readonly string[], flags: LoadFlags
           context,
           warehouse,
           file,
-          { ...flags, source: chosen.get(file) },
+          { ...flags, source: chosen.get(file), replacement },
           { number: index + 1, of: present.length },
         );
         tally.add(report);
@@ -77,6 +93,34 @@ async function load(context: Context, files: readonly string[], flags: LoadFlags
     }
     throw error;
   }
+}
+
+interface Replace {
+  readonly loadId: number;
+  readonly because: string;
+}
+
+function readReplace(
+  files: readonly string[],
+  { replace, because }: Pick<LoadFlags, "replace" | "because">,
+): Replace | undefined {
+  if (replace === undefined) {
+    if (because !== undefined)
+      throw usageError("--because goes with --replace: it says why a load is undone.");
+    return undefined;
+  }
+  if (files.length > 1) throw usageError("--replace takes one file. Nothing was loaded.");
+  return { loadId: replace, because: requireBecause(because) };
+}
+
+async function prepareReplacement(
+  { signal }: Context,
+  { database, settings }: Warehouse,
+  wanted: Replace,
+): Promise<LoadReplacement & Replace> {
+  const replacement = replaceLoad({ settings, ...wanted });
+  await requireReplaceable({ database, replacement, signal });
+  return { ...replacement, ...wanted };
 }
 
 /** Drops that were not tried failed, too, for a program that waits for an object per drop. */

@@ -13,6 +13,8 @@ export interface LoadFlags extends FormatFlags, SourceFlags {
   readonly ignoreMissing?: boolean;
   readonly follow: boolean;
   readonly again?: boolean;
+  readonly replace?: number;
+  readonly because?: string;
   readonly json?: boolean;
 }
 

@@ -1,9 +1,8 @@
 import { type Command, Option } from "commander";
 import { LOAD_STATUSES, type LoadStatus } from "../../db/schema.ts";
-import { printable } from "../escape.ts";
 import { writeJson, writeLine } from "../output.ts";
 import { readLoads } from "../reports/loads.ts";
-import { formatLoads } from "../terminal/loads.ts";
+import { describeEntry, formatLoads } from "../terminal/loads.ts";
 import { widthOf } from "../terminal/width.ts";
 import { type Context, EXIT } from "./context.ts";
 import { jsonOption, parseWhole } from "./flags.ts";
@@ -48,8 +47,8 @@ async function listLoads(
         context,
         found.length === 0 ? "No loads." : formatLoads(found, widthOf(context.stdout)),
       );
-      for (const { loadId, errorMessage } of found) {
-        if (errorMessage !== null) await writeLine(context, `load ${loadId}: ${printable(errorMessage)}`);
+      for (const load of found) {
+        for (const line of describeEntry(load)) await writeLine(context, line);
       }
     }
     return EXIT.done;

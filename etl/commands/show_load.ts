@@ -13,6 +13,8 @@ import { shorten } from "../terminal/format.ts";
 import { loadShare, startDescription } from "../terminal/load_progress.ts";
 import { describeReport, jsonReport } from "../terminal/load_report.ts";
 import { openProgress } from "../terminal/progress.ts";
+import { describeNotReplaced, describeUndone } from "../terminal/undo.ts";
+import type { LoadReplacement } from "../undo/replace.ts";
 import type { Warehouse } from "../warehouse.ts";
 import { type Context, resolvePath } from "./context.ts";
 import type { LoadFlags } from "./load_flags.ts";
@@ -23,12 +25,27 @@ export async function loadAndShow(
   warehouse: Pick<Warehouse, "database" | "settings">,
   file: string,
   flags: Omit<LoadFlags, "refresh" | "sources" | "inbox"> &
-    FileGuard & { readonly source?: FileSource | undefined },
+    FileGuard & { readonly source?: FileSource | undefined; readonly replacement?: Replacing | undefined },
   place: { readonly number: number; readonly of: number },
 ): Promise<LoadReport> {
   const report = { ...(await loadWithProgress(context, warehouse, file, flags, place)), file };
-  return showLoad(context, report, flags, readBy(flags.source));
+  const { replacement } = flags;
+  if (replacement === undefined) return showLoad(context, report, flags, readBy(flags.source));
+  const undo = report.outcome === "loaded" ? (replacement.report() ?? null) : null;
+  if (flags.json) {
+    await writeJson(context, { ...jsonReport(report), replaced: undo });
+    warnOf(context, report);
+  } else {
+    if (undo !== null) await writeLine(context, describeUndone(undo));
+    await showLoad(context, report, flags, readBy(flags.source));
+    if (undo === null) await writeLine(context, describeNotReplaced(replacement.loadId));
+  }
+  const touched = new Set([...report.touched, ...(undo?.partitions ?? [])]);
+  return { ...report, touched: [...touched] };
 }
+
+/** A load that the drop takes the place of. */
+type Replacing = LoadReplacement & { readonly loadId: number };
 
 /**
  * Prints the report of a load.
@@ -43,6 +60,11 @@ export async function showLoad(
 ): Promise<LoadReport> {
   if (flags.json) await writeJson(context, jsonReport(report));
   else await writeLine(context, describeReport(report, today));
+  warnOf(context, report);
+  return report;
+}
+
+function warnOf(context: Context, report: LoadReport): void {
   if (report.outcome === "loaded" && report.rows.read === 0) {
     const remedy = "If there should be some, its export may have failed.";
     note(context, `warning: ${printable(report.file)} holds no invoices. ${remedy}`);
@@ -51,7 +73,6 @@ export async function showLoad(
     const why = describeSuspicions(report.suspicious);
     note(context, `warning: ${printable(report.file)} (load ${report.loadId}) is suspicious: ${why}`);
   }
-  return report;
 }
 
 /** Loads one drop with progress on the terminal. */
@@ -67,6 +88,7 @@ export async function loadWithProgress(
     readonly syncSlack?: number | undefined;
     readonly again?: boolean | undefined;
     readonly source?: FileSource | undefined;
+    readonly replacement?: Replacing | undefined;
   },
   place: { readonly number: number; readonly of: number } = { number: 1, of: 1 },
 ): Promise<LoadReport> {
@@ -87,6 +109,7 @@ export async function loadWithProgress(
     decimalComma: flags.decimalComma,
     syncSlack: flags.syncSlack,
     again: flags.again,
+    replace: flags.replacement,
     signal: context.signal,
     onProgress: (progress) =>
       bar.update((place.number - 1 + loadShare(progress)) / place.of, describe(progress)),

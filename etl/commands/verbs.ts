@@ -71,6 +71,11 @@ export const VERBS: readonly Verb[] = [
     read: async () => (await import("./rejects/rejects.ts")).defineRejects,
   },
   {
+    name: "undo",
+    summary: "take a load back, as if its file had never been loaded",
+    read: async () => (await import("./undo.ts")).defineUndo,
+  },
+  {
     name: "silent",
     summary: "venues and sources that stopped sending",
     read: async () => (await import("./silent.ts")).defineSilent,
@@ -94,5 +99,10 @@ export const VERBS: readonly Verb[] = [
     name: "partitions",
     summary: "list, ensure, detach, attach or drop partitions",
     read: async () => (await import("./partitions/partitions.ts")).definePartitions,
+  },
+  {
+    name: "prune",
+    summary: "forget old statements, which are kept for undo alone",
+    read: async () => (await import("./prune.ts")).definePrune,
   },
 ];

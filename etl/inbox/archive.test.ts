@@ -217,6 +217,26 @@ test("the newest word of the ledger counts: a drop that is tried again stays unt
   expect(await outcome()).toBe("loaded");
 });
 
+test("a file whose load was undone stays, with or without a sync date, until it is loaded again", async () => {
+  const { inbox, load, archive, run } = await setScene();
+  writeDrop(inbox, "a_2026-01-05.csv", [GOOD(1)]);
+  writeDrop(inbox, "undated.csv", [GOOD(2)]);
+  const [dated] = await load("a_2026-01-05.csv");
+  const given = await run("load", "--json", "--synced-on", "2026-01-05", join(inbox, "undated.csv"));
+  const undated = jsonLines(given.stdout)[0];
+  for (const report of [dated, undated]) {
+    expect((await run("undo", String(report?.loadId), "--because", "wrong file")).code).toBe(0);
+  }
+  const { stdout, stderr } = await archive("a_2026-01-05.csv", "undated.csv");
+  expect(jsonLines(stdout)).toMatchObject([
+    { outcome: "unknown", loadId: dated?.loadId, movedTo: null, error: { code: "undone" } },
+    { outcome: "unknown", loadId: undated?.loadId, movedTo: null, error: { code: "undone" } },
+  ]);
+  expect(stderr).toContain(`load ${dated?.loadId} was undone, so it stays, and the next run loads it again`);
+  await load("a_2026-01-05.csv");
+  expect(jsonLines((await archive("a_2026-01-05.csv")).stdout)).toMatchObject([{ outcome: "loaded" }]);
+});
+
 test("what was accepted after review goes from rejected/ to archive/, and its reason goes away", async () => {
   const { inbox, load, archive, run } = await setScene();
   const rejected = join(inbox, "rejected");

@@ -20,7 +20,7 @@ export interface ArchiveReport {
   readonly file: string;
   /**
    * `loaded` and `rejected`: what the ledger says; the file was moved, or was there already. `unknown`: the
-   * ledger does not know these bytes, so the file stays. `missing`: the file is gone. `failed`: it could not
+   * ledger does not know these bytes, or their load was undone, so the file stays. `missing`: the file is gone. `failed`: it could not
    * be moved.
    */
   readonly outcome: "loaded" | "rejected" | "unknown" | "missing" | "failed";
@@ -141,14 +141,14 @@ async function hashFile(options: ArchiveOptions, path: string): Promise<Hashed |
 
 interface Entry {
   readonly loadId: number;
-  readonly status: "loaded" | "rejected" | "failed";
+  readonly status: "loaded" | "rejected" | "failed" | "undone";
   readonly fileName: string;
 }
 
 /**
  * The entry of the ledger that counts for each drop. Once a drop is loaded it is in, whatever failed
  * afterwards. Otherwise the newest entry counts: a failure after a rejection means that the drop is being
- * tried again.
+ * tried again, and one whose load was undone may be loaded again.
  */
 async function findEntries(
   options: { readonly database: Database; readonly signal?: AbortSignal | undefined },
@@ -175,9 +175,9 @@ async function findEntries(
        and l.venue_id is not distinct from wanted.venue_id
        and case
              when wanted.synced_on is not null then l.synced_on = wanted.synced_on
-             else l.status = 'loaded' or (l.synced_on is null and l.file_name = wanted.file_name)
+             else l.status in ('loaded', 'undone') or (l.synced_on is null and l.file_name = wanted.file_name)
            end
-      where l.status in ('loaded', 'rejected', 'failed')
+      where l.status in ('loaded', 'rejected', 'failed', 'undone') and l.retry_of is null and l.undo_of is null
       order by wanted.number, l.status = 'loaded' desc, l.load_id desc`);
     const entries = new Map<Hashed, Entry>();
     for (const { number, load_id: loadId, status, file_name: fileName } of found.rows) {
@@ -196,6 +196,7 @@ async function archiveDrop(
 ): Promise<ArchiveReport> {
   const stays = { file: file.path, loadId: entry?.loadId ?? null, movedTo: null };
   if (entry === undefined || entry.status === "failed") return { ...stays, outcome: "unknown" };
+  if (entry.status === "undone") return { ...stays, outcome: "unknown", error: undoneError(file, entry) };
   const { loadId, status } = entry;
   const kept = status === "rejected" ? reasons.get(loadId) : undefined;
   // The entry may be of the same bytes under another name.
@@ -217,6 +218,11 @@ async function archiveDrop(
   } catch (error) {
     return { ...stays, outcome: "failed", error: describe(error) };
   }
+}
+
+function undoneError({ path }: InboxFile, { loadId }: Entry): Refusal {
+  const message = `${path}: load ${loadId} was undone, so it stays, and the next run loads it again. Take it out of the inbox if it must not come in.`;
+  return { code: "undone", message };
 }
 
 /** Another process has moved it, or another file of its name has come, which nobody has loaded. */

@@ -75,6 +75,7 @@ const summary = (counts: Record<string, number>) => ({
   hashed: 0,
   returned: 0,
   unknown: 0,
+  undone: 0,
   failed: 0,
   ...counts,
 });
@@ -103,7 +104,7 @@ test("an archived file that grew goes back to the inbox, is loaded again, and th
   expect(await check("--hash-within", "1")).toEqual([summary({ files: 1, hashed: 1 })]);
   const forPeople = await run("inbox", "check", "inbox");
   expect(forPeople.stdout).toMatch(
-    /^1 archived file checked, [01] by hash: 0 back to the inbox, 0 unknown, 0 failed\.\n$/,
+    /^1 archived file checked, [01] by hash: 0 back to the inbox, 0 unknown, 0 undone, 0 failed\.\n$/,
   );
   appendFileSync(join(archive, NAME), `${line(4)}\n`);
   const warned = await run("inbox", "check", "inbox");
@@ -238,4 +239,35 @@ test("hundreds of changed files, killed midway and at once by two: each is back 
     " 0 back to the inbox",
   );
   expect(await total()).toBe("800 for 8000.00");
+});
+
+test("a file whose load was undone stays and is named, also when its sender went on writing; in the inbox it is loaded anew", async () => {
+  const { inbox, archive, run, watch, check, total } = await setScene();
+  writeDrop(inbox, NAME, [line(1)]);
+  writeDrop(inbox, "b_2026-01-06.csv", [line(2), line(3)]);
+  await watch();
+  const [loaded] = jsonLines((await run("loads", "--json")).stdout);
+  const loadId = Number(loaded?.loadId);
+  expect((await run("undo", String(loadId), "--because", "wrong file")).code).toBe(0);
+  const undone = {
+    kind: "file",
+    file: join(archive, "b_2026-01-06.csv"),
+    outcome: "undone",
+    loadId,
+    movedTo: null,
+  };
+  expect(await check("--hash-within", "1")).toEqual([undone, summary({ files: 2, hashed: 2, undone: 1 })]);
+  const forPeople = await run("inbox", "check", "inbox", "--hash-within", "1");
+  expect(forPeople.stderr).toContain(`b_2026-01-06.csv: load ${loadId} read it, and was undone. It stays`);
+  expect(forPeople.stdout).toContain("0 unknown, 1 undone, 0 failed");
+  appendFileSync(join(archive, "b_2026-01-06.csv"), `${line(4)}\n`);
+  expect(await check("--hash-within", "1")).toEqual([undone, summary({ files: 2, hashed: 2, undone: 1 })]);
+  expect(filesIn(archive)).toEqual([NAME, "b_2026-01-06.csv"]);
+  expect(await total()).toBe("1 for 10.00");
+  writeDrop(inbox, "b_2026-01-06.csv", [line(2), line(3)]);
+  expect((await watch()).stdout).toMatch(/b_2026-01-06\.csv: loaded \(load \d+\), 2 lines: 2 inserted/);
+  expect(await total()).toBe("3 for 30.00");
+  expect(filesIn(archive)).toHaveLength(3);
+  // Now the first one is a load's again that counts, and has more lines than that.
+  expect(await check("--hash-within", "1")).toMatchObject([{ file: undone.file, outcome: "returned" }, {}]);
 });

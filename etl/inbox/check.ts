@@ -25,9 +25,10 @@ export interface Finding {
   readonly file: string;
   /**
    * `returned`: it is back in the inbox. `unknown`: it stays, because the ledger knows neither its name nor
-   * its bytes, or because it is empty. `failed`: it could not be read or moved.
+   * its bytes, or because it is empty. `undone`: it stays, and its load was undone. `failed`: it could not be
+   * read or moved.
    */
-  readonly outcome: "returned" | "unknown" | "failed";
+  readonly outcome: "returned" | "unknown" | "undone" | "failed";
   /** The load that read it; null where that is not known. */
   readonly loadId: number | null;
   /** Its path in the inbox; null when it was not moved. */
@@ -103,7 +104,9 @@ export async function checkFiles(
   }
   const known = await findByHash(options, hashed);
   for (const { file, sha256 } of hashed) {
-    if (!known.has(sha256.toString("hex"))) await takeBack(options, file);
+    const entry = known.get(sha256.toString("hex"));
+    if (entry === undefined) await takeBack(options, file);
+    else if (entry.undone !== null) await reportUndone(options, file, entry.undone);
   }
   return hashed.length;
 }
@@ -168,24 +171,39 @@ async function findByName(
   });
 }
 
+/** What the ledger has of these bytes. */
+interface Known {
+  /** The newest load of them, where each that was in is undone; else null. */
+  readonly undone: number | null;
+}
+
 /** The hashes, in hexadecimal, that the ledger has. A load that failed took nothing in. */
 async function findByHash(
   options: Pick<CheckOptions, "database" | "signal">,
   hashed: readonly Hashed[],
-): Promise<ReadonlySet<string>> {
-  if (hashed.length === 0) return new Set();
+): Promise<ReadonlyMap<string, Known>> {
+  if (hashed.length === 0) return new Map();
   return withSession(options, async ({ db }) => {
-    const found = await db.execute<{ sha256: string }>(sql`
-      select distinct encode(sha256, 'hex') as sha256
+    const found = await db.execute<{ sha256: string; loaded: boolean; undone: number | null }>(sql`
+      select encode(sha256, 'hex') as sha256, bool_or(status = 'loaded') as loaded,
+             max(load_id) filter (where status = 'undone' and retry_of is null) as undone
       from ${loads}
-      where sha256 = any(${sql.param(hashed.map(({ sha256 }) => sha256))}::bytea[]) and status <> 'failed'`);
-    return new Set(found.rows.map(({ sha256 }) => sha256));
+      where sha256 = any(${sql.param(hashed.map(({ sha256 }) => sha256))}::bytea[]) and status <> 'failed'
+      group by sha256`);
+    return new Map(
+      found.rows.map(({ sha256, loaded, undone }) => [sha256, { undone: loaded ? null : undone }]),
+    );
   });
+}
+
+async function reportUndone({ onFinding }: CheckOptions, { path }: InboxFile, loadId: number): Promise<void> {
+  await onFinding({ ...notMoved(path), outcome: "undone", loadId });
 }
 
 /** A load that may have read an archived file. */
 interface Candidate {
   readonly loadId: number;
+  readonly isUndone: boolean;
   readonly fileName: string;
   readonly syncedOn: string;
   readonly bytes: number;
@@ -199,10 +217,14 @@ const MOVE_ATTEMPTS = 5;
 async function takeBack(options: CheckOptions, { path, name }: InboxFile): Promise<void> {
   const { inbox, onFinding } = options;
   try {
-    const candidates = await findCandidates(options, name);
+    const found = await findCandidates(options, name);
+    const candidates = found.filter(({ isUndone }) => !isUndone);
+    // What its sender wrote to it is no reason to load a file again whose load was undone.
+    const undone = candidates.length === 0 ? found.at(-1) : undefined;
     for (let attempt = 0; attempt < MOVE_ATTEMPTS; attempt += 1) {
       const file = await lookAt(path);
       if (file === undefined) return;
+      if (undone !== undefined) return await reportUndone(options, file, undone.loadId);
       // An empty one holds nothing to load: a move that was cut off left it, or somebody emptied it.
       if (candidates.length === 0 || file.bytes === 0n) {
         return await onFinding({ ...notMoved(path), outcome: "unknown" });
@@ -245,17 +267,20 @@ function findCandidates(
   return withSession(options, async ({ db }) => {
     const found = await db.execute<{
       load_id: number;
+      undone: boolean;
       file_name: string;
       synced_on: string;
       bytes: string;
       sha256: Buffer;
     }>(sql`
-      select load_id, file_name, synced_on::text, bytes::text, sha256
+      select load_id, status = 'undone' as undone, file_name, synced_on::text, bytes::text, sha256
       from ${loads}
-      where (file_name = ${name} or load_id = ${loadNumberIn(name)}::integer) and status = 'loaded'
+      where (file_name = ${name} or load_id = ${loadNumberIn(name)}::integer)
+        and status in ('loaded', 'undone') and retry_of is null and undo_of is null and bytes is not null
       order by bytes, load_id`);
     return found.rows.map((row) => ({
       loadId: row.load_id,
+      isUndone: row.undone,
       fileName: row.file_name,
       syncedOn: row.synced_on,
       bytes: Number(row.bytes),

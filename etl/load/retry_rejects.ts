@@ -141,6 +141,12 @@ async function findRoot(tx: Transaction, loadId: number): Promise<Load> {
   }
   if (load.retryOf !== null) return findRoot(tx, load.retryOf);
   if (load.status === "loaded") return load;
+  if (load.undoOf !== null || load.status === "repair") {
+    throw new RollbookError({
+      code: "usage",
+      message: `${loadId} is the entry of ${load.undoOf === null ? "a repair" : "an undo"}, which refused no lines. List what is open with: rollbook rejects`,
+    });
+  }
   throw new RollbookError({
     code: "usage",
     message: `load ${loadId} is ${load.status}, so nothing of its file counts, and none of its lines is open. Load the file again.`,

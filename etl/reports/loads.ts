@@ -1,6 +1,6 @@
 /** Reports the loads: their entries in the ledger, and their lines in quarantine. */
-import { and, desc, eq, sql } from "drizzle-orm";
-import { type Database, withSession } from "../../db/client.ts";
+import { and, asc, desc, eq, inArray, sql } from "drizzle-orm";
+import { type Database, type Session, withSession } from "../../db/client.ts";
 import { streamRows } from "../../db/cursor.ts";
 import { RollbookError } from "../../db/errors.ts";
 import {
@@ -13,6 +13,18 @@ import {
 } from "../../db/schema.ts";
 import { inWarehouseZone, isoInstant } from "./zone.ts";
 
+/** A load as the reports show it, and what took it back. */
+export interface ListedLoad extends ReportedLoad {
+  /** Of an entry that is undone: the undo, why, and who decided it; of a retry that of its load. */
+  readonly undoneBy: UndoneBy | null;
+}
+
+export interface UndoneBy {
+  readonly loadId: number;
+  readonly because: string;
+  readonly decidedBy: string;
+}
+
 /** Reads the newest loads, newest first. */
 export async function readLoads(options: {
   readonly database: Database;
@@ -21,10 +33,10 @@ export async function readLoads(options: {
   readonly status?: LoadStatus | undefined;
   readonly loadId?: number | undefined;
   readonly signal?: AbortSignal | undefined;
-}): Promise<readonly ReportedLoad[]> {
+}): Promise<readonly ListedLoad[]> {
   const { status, loadId } = options;
-  const rows = await inWarehouseZone(options, ({ db }) =>
-    db
+  const { rows, undone } = await inWarehouseZone(options, async (session) => {
+    const rows = await session.db
       .select()
       .from(loadHistory)
       .where(
@@ -34,14 +46,41 @@ export async function readLoads(options: {
         ),
       )
       .orderBy(desc(loadHistory.loadId))
-      .limit(options.limit),
-  );
+      .limit(options.limit);
+    return { rows, undone: await findUndos(session, rows) };
+  });
   return rows.map((row) => ({
     ...row,
+    undoneBy: row.status === "undone" ? (undone.get(row.retryOf ?? row.loadId) ?? null) : null,
     startedAt: isoInstant(row.startedAt),
     finishedAt: isoInstant(row.finishedAt),
     knownAt: isoInstant(row.knownAt),
   }));
+}
+
+/** The newest undo of each of these entries that is undone, by the entry's number. */
+async function findUndos(
+  { db }: Session,
+  entries: readonly ReportedLoad[],
+): Promise<ReadonlyMap<number, UndoneBy>> {
+  const undone = entries.filter(({ status }) => status === "undone");
+  if (undone.length === 0) return new Map();
+  const found = await db
+    .select()
+    .from(loadHistory)
+    .where(
+      inArray(
+        loadHistory.undoOf,
+        undone.map(({ loadId, retryOf }) => retryOf ?? loadId),
+      ),
+    )
+    .orderBy(asc(loadHistory.loadId));
+  return new Map(
+    found.map(({ undoOf, loadId, because, decidedBy }) => [
+      undoOf ?? 0,
+      { loadId, because: because ?? "", decidedBy: decidedBy ?? "" },
+    ]),
+  );
 }
 
 /** A line in quarantine; `raw` is what the line held, without its end. */

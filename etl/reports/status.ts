@@ -2,8 +2,8 @@
 import { sql } from "drizzle-orm";
 import { type Database, withSession } from "../../db/client.ts";
 import { describeFirst, listMissingTables } from "../../db/partitions/missing.ts";
-import { partitionFreshness, type ReportedLoad, type Settings } from "../../db/schema.ts";
-import { readLoads } from "./loads.ts";
+import { partitionFreshness, type Settings } from "../../db/schema.ts";
+import { type ListedLoad, readLoads } from "./loads.ts";
 import { type OpenSum, sumOpenRejects } from "./open_rejects.ts";
 import { inWarehouseZone, isoInstant } from "./zone.ts";
 
@@ -12,7 +12,7 @@ export type Freshness = Readonly<typeof partitionFreshness.$inferSelect>;
 export interface Status {
   readonly settings: Settings;
   readonly partitions: readonly Freshness[];
-  readonly lastLoads: readonly ReportedLoad[];
+  readonly lastLoads: readonly ListedLoad[];
   /** Rejected lines that nobody has decided on. */
   readonly openRejects: OpenSum;
   /** What an operator should act on, in words. */

@@ -14,6 +14,8 @@ export function describeFinding({ file: path, outcome, loadId, movedTo, error }:
     }
     case "unknown":
       return `${file}: the ledger knows neither its name nor its bytes, or it is empty, so it stays.`;
+    case "undone":
+      return `${file}: load ${loadId} read it, and was undone. It stays; whoever loads all of the archive again loads it, too, so take it out if it must not come in.`;
     case "failed":
       return `warning: ${file} could not be checked: ${printable(error?.message ?? "")}`;
   }

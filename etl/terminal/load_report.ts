@@ -6,7 +6,7 @@ import { countOf, formatCount, formatDuration } from "./format.ts";
 import { describePartitions } from "./partitions.ts";
 
 /** Only a source skips or adds up lines, so only where there is one these counts are among the others. */
-export function jsonReport(report: LoadReport): unknown {
+export function jsonReport(report: LoadReport): object {
   const { file, outcome, loadId, syncedOn, source, reasons, suspicious, partitions, durationMs } = report;
   const { skipped, summed, ...rows } = report.rows;
   const { error, idsUnderTwoKeys } = report;

@@ -1,5 +1,7 @@
 /** Loads of the ledger, for people. */
 import type { ReportedLoad } from "../../db/schema.ts";
+import { printable } from "../escape.ts";
+import type { ListedLoad } from "../reports/loads.ts";
 import { formatCount, formatInstant, shorten } from "./format.ts";
 import { formatTable } from "./table.ts";
 
@@ -9,6 +11,7 @@ const LEFT_OUT = {
   skipped: 2,
   superseded: 1,
   unchanged: 2,
+  removed: 2,
   corrected: 3,
   inserted: 5,
   read: 8,
@@ -22,7 +25,12 @@ const OF_SOURCES = ["summed", "skipped"] as const;
 export function formatLoads(found: readonly ReportedLoad[], width?: number): string {
   // Only a source skips or adds up lines.
   const bySource = found.some(({ source }) => source !== null);
-  const counts = [...COUNTS, ...(bySource ? OF_SOURCES : [])] as const;
+  const removes = found.some(({ removed }) => removed > 0);
+  const counts = [
+    ...COUNTS,
+    ...(removes ? (["removed"] as const) : []),
+    ...(bySource ? OF_SOURCES : []),
+  ] as const;
   return formatTable(
     [
       { title: "load", align: "right" },
@@ -46,4 +54,22 @@ export function formatLoads(found: readonly ReportedLoad[], width?: number): str
     ]),
     width,
   );
+}
+
+/** What there is to say of a load beside its row: why it was refused, what it undid, and what undid it. */
+export function describeEntry(load: ListedLoad): readonly string[] {
+  const { loadId, errorMessage, undoOf, because, decidedBy, undoneBy } = load;
+  return [
+    errorMessage ?? undefined,
+    undoOf === null ? undefined : `undid ${undoOf}${why(because, decidedBy)}`,
+    undoneBy === null
+      ? undefined
+      : `undone by ${undoneBy.loadId}${why(undoneBy.because, undoneBy.decidedBy)}`,
+  ]
+    .filter((said) => said !== undefined)
+    .map((said) => `load ${loadId}: ${printable(said)}`);
+}
+
+function why(because: string | null, decidedBy: string | null): string {
+  return `: ${because ?? ""} (${decidedBy ?? ""})`;
 }

@@ -1,11 +1,13 @@
 /** Forgets statements that do not stand, once they are older than the warehouse keeps them. */
 import { sql } from "drizzle-orm";
-import { type Database, withTransaction } from "../../db/client.ts";
+import type { Database } from "../../db/client.ts";
+import type { Settings } from "../../db/schema.ts";
+import { inWarehouseZone, isoInstant } from "../reports/zone.ts";
 
 export interface Pruned {
   /** Rows of `warehouse.statements` that were deleted. */
   readonly rows: number;
-  /** Loads that became known later can be undone. An instant, as PostgreSQL prints it. */
+  /** Loads that became known later can be undone. An instant in the zone of the warehouse. */
   readonly keptSince: string;
 }
 
@@ -15,14 +17,15 @@ export interface Pruned {
  */
 export async function pruneStatements(options: {
   readonly database: Database;
+  readonly settings: Settings;
   readonly signal?: AbortSignal | undefined;
 }): Promise<Pruned> {
-  return withTransaction(options, async (tx) => {
-    const { rows } = await tx.db.execute<{ pruned_rows: string; kept_since: string }>(
+  return inWarehouseZone(options, async ({ db }) => {
+    const { rows } = await db.execute<{ pruned_rows: string; kept_since: string }>(
       sql`select pruned_rows, kept_since::text from warehouse.prune_statements()`,
     );
     const [row] = rows;
     if (row === undefined) throw new Error("a function returned no row");
-    return { rows: Number(row.pruned_rows), keptSince: row.kept_since };
+    return { rows: Number(row.pruned_rows), keptSince: isoInstant(row.kept_since) };
   });
 }

@@ -1,5 +1,5 @@
 /** Replaces a load by another drop: the undo and the load in one transaction. */
-import type { Transaction } from "../../db/client.ts";
+import { type Database, type Transaction, withTransaction } from "../../db/client.ts";
 import type { Settings } from "../../db/schema.ts";
 import type { Replacement } from "../load/task.ts";
 import { claimUndo, enterUndo, refusal, releaseUndo, type UndoClaim } from "./claim.ts";
@@ -47,6 +47,22 @@ export function replaceLoad(options: {
     release: (tx) => releaseUndo(tx, claimed()),
     report: () => undone && reportUndo(claimed(), undone.settled, undone.undoId),
   };
+}
+
+/**
+ * Makes sure that a load can be replaced, before anything is begun.
+ *
+ * @throws RollbookError as the undo itself, but for what its invoices and partitions say
+ */
+export async function requireReplaceable(options: {
+  readonly database: Database;
+  readonly replacement: Replacement;
+  readonly signal?: AbortSignal | undefined;
+}): Promise<void> {
+  await withTransaction(options, async (tx) => {
+    await options.replacement.claim(tx);
+    await options.replacement.release(tx);
+  });
 }
 
 function notALoad({ target }: UndoClaim): Error {

@@ -34,7 +34,7 @@ async function check(context: Context, folder: string, flags: Flags): Promise<nu
   const { json = false, hashWithin, recursive } = flags;
   const inbox = await requireInbox(context, folder);
   const sources = await readInboxSources(context, inbox, flags);
-  const counts: Record<Finding["outcome"], number> = { returned: 0, unknown: 0, failed: 0 };
+  const counts: Record<Finding["outcome"], number> = { returned: 0, unknown: 0, undone: 0, failed: 0 };
   const report = await withWarehouse(context, {}, ({ database }) =>
     checkArchive({
       database,
@@ -56,7 +56,7 @@ async function check(context: Context, folder: string, flags: Flags): Promise<nu
     await writeLine(
       context,
       `${countOf(files, "archived file")} checked, ${formatCount(hashed)} by hash: ` +
-        `${formatCount(counts.returned)} back to the inbox, ${formatCount(counts.unknown)} unknown, ${formatCount(counts.failed)} failed.`,
+        `${formatCount(counts.returned)} back to the inbox, ${formatCount(counts.unknown)} unknown, ${formatCount(counts.undone)} undone, ${formatCount(counts.failed)} failed.`,
     );
   }
   return counts.failed > 0 ? EXIT.failed : EXIT.done;
