@@ -231,14 +231,27 @@ export async function settle(
   claim: UndoClaim & { readonly undoId: number },
   ranges: readonly Range[],
 ): Promise<Settled> {
-  await readKept(tx);
+  const undone = await listUndone(tx, claim);
+  await readKept(tx, (load) => sql`${load} <> all (${sql.param(undone)}::integer[])`);
   await findNewest(tx);
-  await findValues(tx);
+  await findValues(tx, undone);
   return apply(tx, claim, ranges);
 }
 
-/** Reads all statements about the keys that do not stand. */
-async function readKept(tx: Transaction): Promise<void> {
+/** The other loads that are undone. */
+async function listUndone(tx: Transaction, { subject }: UndoClaim): Promise<readonly number[]> {
+  const { rows } = await tx.db.execute<{ load_id: number }>(
+    sql`select load_id from ${loads} where status = 'undone' and load_id <> ${subject.loadId}`,
+  );
+  return rows.map(({ load_id }) => load_id);
+}
+
+/**
+ * Reads the statements about the keys that do not stand.
+ *
+ * @param counts a condition on whose statements are read
+ */
+async function readKept(tx: Transaction, counts: (load: SQL) => SQL): Promise<void> {
   await tx.db.execute(sql`
     insert into ${KEPT} (${KEY}, load_id, synced_on, ${values()}, same_as, kept_at, kept_by)
     select k.created_on, k.venue_key, k.invoice_id, said.load_id, said.synced_on,
@@ -248,6 +261,7 @@ async function readKept(tx: Transaction): Promise<void> {
              ${eachValue((value, oldValue) => sql`c.${oldValue} as ${value}`)}, null::integer as same_as, c.load_id as kept_by
       from ${GROUPS} g
       join ${corrections} c on c.created_on = g.created_on and c.venue_key = g.venue_key
+      where ${counts(sql`c.old_load_id`)}
       union all
       select s.created_on, s.venue_key, each.invoice_id, s.stated_by, s.synced_on,
              ${eachValue((value) => sql`each.${value}`)}, s.same_as, s.load_id
@@ -255,6 +269,7 @@ async function readKept(tx: Transaction): Promise<void> {
       join ${statements} s on s.created_on = g.created_on and s.venue_key = g.venue_key
       cross join lateral unnest(s.invoice_ids, ${eachValue((value) => sql`s.${value}`)})
         as each (invoice_id, ${values()})
+      where ${counts(sql`s.stated_by`)}
     ) said
     join ${KEYS} k on k.created_on = said.created_on and k.venue_key = said.venue_key and k.invoice_id = said.invoice_id
     left join ${loads} l on l.load_id = said.kept_by`);
@@ -295,23 +310,30 @@ async function findNewest(tx: Transaction): Promise<void> {
  * Finds the values of those that are known as the same as another load's: that load's were kept when they
  * ceased to stand, or stand now. A load's values may change, by a retry; so the first that were kept after
  * count.
+ *
+ * @param undone loads whose statements were not read
  */
-async function findValues(tx: Transaction): Promise<void> {
+async function findValues(tx: Transaction, undone: readonly number[]): Promise<void> {
+  const unread = new Set(undone);
   for (;;) {
+    const open = await tx.db.execute<{ same_as: number }>(
+      sql`select distinct same_as from ${NEWEST} where same_as is not null`,
+    );
+    if (open.rowCount === 0) return;
+    const missing = open.rows.map(({ same_as }) => same_as).filter((load) => unread.delete(load));
+    if (missing.length > 0)
+      await readKept(tx, (load) => sql`${load} = any (${sql.param(missing)}::integer[])`);
     const found = await tx.db.execute(sql`
-      with open as (
-        select ${KEY}, same_as, kept_at, kept_by from ${NEWEST} where same_as is not null
-      ),
-      next as (
-        select distinct on (${sql`o.created_on, o.venue_key, o.invoice_id`})
+      with next as (
+        select distinct on (o.created_on, o.venue_key, o.invoice_id)
                o.created_on, o.venue_key, o.invoice_id,
                ${eachValue((value) => sql`coalesce(k.${value}, s.${value}) as ${value}`)},
                k.same_as, k.kept_at, k.kept_by
-        from open o
+        from ${NEWEST} o
         left join ${KEPT} k on ${isSameKey(sql`k`, sql`o`)} and k.load_id = o.same_as
           and (k.kept_at, k.kept_by) > (o.kept_at, o.kept_by)
         left join ${STANDING} s on ${isSameKey(sql`s`, sql`o`)} and s.load_id = o.same_as and k.load_id is null
-        where k.load_id is not null or s.load_id is not null
+        where o.same_as is not null and (k.load_id is not null or s.load_id is not null)
         order by o.created_on, o.venue_key, o.invoice_id, k.kept_at, k.kept_by
       )
       update ${NEWEST} n
@@ -319,8 +341,6 @@ async function findValues(tx: Transaction): Promise<void> {
           same_as = next.same_as, kept_at = next.kept_at, kept_by = next.kept_by
       from next
       where ${isSameKey(sql`next`, sql`n`)}`);
-    const open = await tx.db.execute(sql`select from ${NEWEST} where same_as is not null limit 1`);
-    if (open.rowCount === 0) return;
     if (found.rowCount === 0) {
       throw new RollbookError({
         code: "corrupted",
