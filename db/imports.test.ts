@@ -93,7 +93,7 @@ const FLOORS: readonly (readonly string[])[] = [
     "etl/sql/",
   ],
   ["etl/output.ts", "etl/drop/", "etl/reports/"],
-  ["etl/sources/"],
+  ["etl/sources/", "etl/closings/"],
   ["etl/load/"],
   ["etl/refresh/", "etl/inbox/", "etl/inspect/"],
   ["etl/verify/", "etl/watch.ts"],

@@ -18,6 +18,7 @@ export const LOCK = {
   verifyPartition: 0x526f6c38,
   statements: 0x526f6c39,
   decideRejects: 0x526f6c3a,
+  closings: 0x526f6c3b,
 } as const;
 
 /** The statement of {@link lockUntilEnd}, to be sent along with others. */

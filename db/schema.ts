@@ -216,6 +216,24 @@ export const partitions = warehouse.table("partitions", {
   rollupTable: text("rollup_table").notNull(),
 });
 
+/** What periods were when they were closed. */
+export const closings = warehouse.table("closings", {
+  closingId: integer("closing_id").primaryKey(),
+  period: text("period").notNull(),
+  firstDate: day("first_date").notNull(),
+  dateAfter: day("date_after").notNull(),
+  /** Exactly the loads that were known then count. */
+  knownAt: instant("known_at").notNull(),
+  groups: count("groups"),
+  invoices: count("invoices"),
+  total: euros("total"),
+  sha256: bytea("sha256").notNull(),
+  /** Of the closing before; null for the first one. */
+  previousSha256: bytea("previous_sha256"),
+  closedBy: text("closed_by").notNull().default(sql`session_user`),
+  closedAt: instant("closed_at").notNull().default(sql`now()`),
+});
+
 /** Those that are fixed once something is loaded. */
 export type Settings = Readonly<
   Pick<typeof settings.$inferSelect, "timeZone" | "granularity" | "earliest" | "dayStarts">
@@ -305,6 +323,56 @@ export const openRejects = reports
 
 /** Rejected lines of one load and reason that nobody has decided on. */
 export type OpenRejects = Readonly<typeof openRejects.$inferSelect>;
+
+export const reportedClosings = reports
+  .view("closings", {
+    closing: integer("closing").notNull(),
+    period: text("period").notNull(),
+    firstDate: day("first_date").notNull(),
+    dateAfter: day("date_after").notNull(),
+    knownAt: instant("known_at").notNull(),
+    groups: count("groups"),
+    invoices: count("invoices"),
+    total: euros("total"),
+    /** In hexadecimal. */
+    sha256: text("sha256").notNull(),
+    previousSha256: text("previous_sha256"),
+    closedBy: text("closed_by").notNull(),
+    closedAt: instant("closed_at").notNull(),
+    /** The next closing of the same dates. */
+    replacedBy: integer("replaced_by"),
+  })
+  .existing();
+
+export const restatements = reports
+  .view("restatements", {
+    closing: integer("closing").notNull(),
+    period: text("period").notNull(),
+    venueId: text("venue_id"),
+    createdOn: day("created_on").notNull(),
+    thenInvoices: count("then_invoices"),
+    thenTotal: euros("then_total"),
+    nowInvoices: count("now_invoices"),
+    nowTotal: euros("now_total"),
+    invoices: count("invoices"),
+    total: euros("total"),
+  })
+  .existing();
+
+export const restatingLoads = reports
+  .view("restating_loads", {
+    closing: integer("closing").notNull(),
+    period: text("period").notNull(),
+    loadId: integer("load_id").notNull(),
+    fileName: text("file_name").notNull(),
+    syncedOn: day("synced_on"),
+    knownAt: instant("known_at").notNull(),
+    venueId: text("venue_id"),
+    createdOn: day("created_on").notNull(),
+    invoices: count("invoices"),
+    total: euros("total"),
+  })
+  .existing();
 
 export const partitionFreshness = reports
   .view("partition_freshness", {

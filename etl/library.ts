@@ -19,6 +19,7 @@ import { type OpenDatabase, openWarehouse as open, openConfigured } from "./ware
 
 export { type ErrorCode, RollbookError } from "../db/errors.ts";
 export type { ReasonSummary, Suspicion } from "../db/reason_summary.ts";
+export type { RestatedPeriod } from "./closings/period.ts";
 export type { LineCounts, LoadOutcome, LoadReport, ReadBy } from "./load/report.ts";
 export type { LoadProgress, LoadStep } from "./load/steps.ts";
 
@@ -292,13 +293,15 @@ export interface VerifyOptions extends Work {
   readonly partition?: string;
   /** Looks also for invoice ids under several keys: reads all invoices, twice. */
   readonly identity?: boolean;
+  /** Recomputes also the digest of each closing from the deltas that were known then. */
+  readonly closings?: boolean;
   /** Takes each divergence, with what was found. */
   readonly onDivergence?: (divergence: Divergence) => void;
 }
 
 /** Something that does not add up; the fields beside `kind` are those of `rollbook verify --json`. */
 export interface Divergence {
-  readonly kind: "group" | "table" | "control" | "orphan" | "load" | "identity";
+  readonly kind: "group" | "table" | "control" | "orphan" | "load" | "closing" | "identity";
 }
 
 export interface VerifyReport {

@@ -75,6 +75,7 @@ const TABLES: Readonly<Record<string, Rights>> = {
   venue_day_pending: forLoader("select", "insert", "delete", "maintain"),
   venue_day_rollup: forLoader("select", "insert", "update", "delete"),
   partitions: forLoader("select", ...updateOf(CATALOG_COLUMNS)),
+  closings: forLoader("select"),
   venue_day_totals: NONE,
   today: NONE,
 };

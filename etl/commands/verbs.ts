@@ -81,6 +81,21 @@ export const VERBS: readonly Verb[] = [
     read: async () => (await import("./silent.ts")).defineSilent,
   },
   {
+    name: "close",
+    summary: "certify what a period is, so that changes are seen",
+    read: async () => (await import("./close.ts")).defineClose,
+  },
+  {
+    name: "closings",
+    summary: "what was closed, and the certificate of each closing",
+    read: async () => (await import("./closings/closings.ts")).defineClosings,
+  },
+  {
+    name: "restated",
+    summary: "what has changed in a period since it was closed",
+    read: async () => (await import("./restated.ts")).defineRestated,
+  },
+  {
     name: "sql",
     summary: "ask the warehouse in SQL, with psql where there is one",
     read: async () => (await import("./sql.ts")).defineSql,

@@ -15,6 +15,7 @@ import { withWarehouse } from "./open.ts";
 interface VerifyFlags {
   readonly partition?: string;
   readonly identity?: boolean;
+  readonly closings?: boolean;
   readonly repair?: true | "newest";
   readonly json?: boolean;
 }
@@ -31,6 +32,10 @@ export function defineVerify(verb: Command, context: Context): void {
     .option(
       "--identity",
       "look for invoice ids that stand under several keys, too: sent again with another venue or creation date (reads all invoices, twice)",
+    )
+    .option(
+      "--closings",
+      "recompute the digest of each closing from the deltas that were known then, too: nobody has changed what was closed",
     )
     .addOption(
       new Option(
@@ -49,6 +54,9 @@ export function defineVerify(verb: Command, context: Context): void {
 async function verify(context: Context, { json = false, ...flags }: VerifyFlags): Promise<number> {
   if (flags.repair === "newest" && flags.identity !== true) {
     throw usageError("--repair newest is about invoice ids under several keys: add --identity.");
+  }
+  if (flags.closings === true && flags.partition !== undefined) {
+    throw usageError("--closings looks at all closings: leave out --partition.");
   }
   return withWarehouse(context, {}, async (warehouse) => {
     const first = await verifyAndShow(context, warehouse, flags, json);
@@ -113,6 +121,7 @@ async function show(
       ? `Verified: rollup + pending = recompute = sum of deltas, in ${size} (${took}).`
       : `${countOf(report.divergences, "divergence")} in ${size} (${took}).`,
   );
+  if (report.closings !== undefined) await showClosings(context, report.closings);
   for (const piece of advice) await writeLine(context, piece);
   if (report.withoutIdentity.length > 0) {
     const names = report.withoutIdentity.map(({ partition, state }) => `${partition} (${state})`);
@@ -120,6 +129,22 @@ async function show(
   }
 }
 
+async function showClosings(
+  context: Context,
+  { recomputed, unprovable }: NonNullable<VerifyReport["closings"]>,
+): Promise<void> {
+  await writeLine(context, `Recomputed ${countOf(recomputed, "closing")} from the deltas known then.`);
+  for (const { closing, period, partitions } of unprovable) {
+    const names = partitions.join(", ");
+    note(
+      context,
+      `closing ${closing} (${period}) is not proved: the deltas of ${names} are not in the database. Restore their tables, and run it again.`,
+    );
+  }
+}
+
+const CLOSED =
+  "Deltas, or the closings, were changed after a period was closed, and a repair does not bring them back. Which groups: docs/closing.md";
 const MEND =
   "The loads behind a group: rollbook explain-total; to mend: rollbook verify --repair (after a loss of data first read docs/recovery.md)";
 const TAKE_OUT =
@@ -128,6 +153,7 @@ const CANNOT_TELL =
   "Where one load brought an invoice under several keys, nothing tells which is right: send the right one again in a newer file, then take out the others.";
 
 function adviceOn(divergence: Divergence): readonly string[] {
+  if (divergence.kind === "closing") return [CLOSED];
   if (divergence.kind !== "identity") return [MEND];
   const { statements } = divergence;
   const tied = statements.filter(({ newest }) => newest).length > 1;
@@ -161,6 +187,10 @@ function describe(divergence: Divergence): string {
       return `pending: ${divergence.venueId} on ${divergence.createdOn}: ${format(divergence.pending)} for a date without a partition`;
     case "load":
       return `load ${divergence.loadId}: ${divergence.message}`;
+    case "closing": {
+      const { closing, period, certified, recomputed, message } = divergence;
+      return `closing ${closing} (${period}): ${message}: certified ${formatGroups(certified)}, deltas ${formatGroups(recomputed)}`;
+    }
     case "identity": {
       const { invoiceId, statements } = divergence;
       return `invoice ${invoiceId} stands under ${statements.length} keys: ${statements.map(describeStatement).join("; ")}`;
@@ -170,6 +200,10 @@ function describe(divergence: Divergence): string {
 
 function format({ invoices, total }: Sums): string {
   return `${formatCount(invoices)} for ${formatEuros(total)}`;
+}
+
+function formatGroups({ groups, ...sums }: Sums & { readonly groups: number }): string {
+  return `${format(sums)} in ${countOf(groups, "group")}`;
 }
 
 function describeStatement({

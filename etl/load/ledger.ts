@@ -3,6 +3,7 @@ import { eq, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { LOCK, lockUntilEnd } from "../../db/locks.ts";
 import { loads } from "../../db/schema.ts";
+import { findRestated } from "../closings/restated_by_load.ts";
 import type { Drop } from "./claim.ts";
 import { columnsOfSource, readBy } from "./read_by.ts";
 import { type Attempt, NO_LINES, type Refusal } from "./report.ts";
@@ -36,6 +37,8 @@ export async function enterResult(task: LoadTask, result: TaskResult): Promise<A
   const { rows, reasons, suspicious } = result;
   if (result.kind === "loaded") {
     const partitions = [...result.partitions];
+    // Before the lock, which others wait for.
+    const restated = await findRestated(tx, { loadId, partitions });
     await enterLedger(tx, loadId, { ...rows, reasons, suspicious, partitions, timings: stopwatch.timings() });
     const { idsUnderTwoKeys } = result;
     return {
@@ -49,6 +52,7 @@ export async function enterResult(task: LoadTask, result: TaskResult): Promise<A
       partitions,
       touched: partitions,
       ...(idsUnderTwoKeys > 0 && { idsUnderTwoKeys }),
+      ...(restated.length > 0 && { restated }),
     };
   }
   const { code, message } = result.refusal;

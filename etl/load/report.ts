@@ -1,5 +1,6 @@
 /** What is reported of a load. */
 import type { ReasonSummary, Suspicion } from "../../db/reason_summary.ts";
+import type { RestatedPeriod } from "../closings/period.ts";
 import type { LoadStep } from "./steps.ts";
 
 /** What became of the lines: when the load is loaded, `read` is the sum of the others but `skipped`. */
@@ -53,6 +54,8 @@ export interface LoadReport {
    * Left out where there are none.
    */
   readonly idsUnderTwoKeys?: number;
+  /** What this drop changed in periods that are closed. Left out where that is nothing. */
+  readonly restated?: readonly RestatedPeriod[];
 }
 
 export const NO_LINES: LineCounts = {

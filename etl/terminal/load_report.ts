@@ -1,15 +1,17 @@
 /** What became of a drop: for people in a line, for programs as an object. */
+
+import type { RestatedPeriod } from "../closings/period.ts";
 import { printable } from "../escape.ts";
 import { describeReason } from "../load/reasons.ts";
 import type { LineCounts, LoadReport, ReadBy } from "../load/report.ts";
-import { countOf, formatCount, formatDuration } from "./format.ts";
+import { countOf, formatCount, formatDuration, formatEuros } from "./format.ts";
 import { describePartitions } from "./partitions.ts";
 
 /** Only a source skips or adds up lines, so only where there is one these counts are among the others. */
 export function jsonReport(report: LoadReport): object {
   const { file, outcome, loadId, syncedOn, source, reasons, suspicious, partitions, durationMs } = report;
   const { skipped, summed, ...rows } = report.rows;
-  const { error, idsUnderTwoKeys } = report;
+  const { error, idsUnderTwoKeys, restated } = report;
   return {
     file,
     outcome,
@@ -23,11 +25,13 @@ export function jsonReport(report: LoadReport): object {
     durationMs,
     ...(error && { error }),
     ...(idsUnderTwoKeys !== undefined && { idsUnderTwoKeys }),
+    ...(restated !== undefined && { restated }),
   };
 }
 
 /**
- * For people: a line, and one below it for each reason to reject lines of a drop that is loaded.
+ * For people: a line, and one below it for each reason to reject lines of a drop that is loaded, and for each
+ * closed period that it restates.
  *
  * @param today the source that reads the drop today, where somebody may want it to be read anew; null: none does
  */
@@ -41,7 +45,8 @@ export function describeReport(report: LoadReport, today: ReadBy | null = report
       const where = describePartitions(report.partitions);
       const moved = describeMoved(report.idsUnderTwoKeys ?? 0);
       const loaded = `${file}: loaded${number}, ${lines}; ${where}; ${formatDuration(report.durationMs)}${moved}`;
-      return [loaded, ...report.reasons.map((reason) => `  ${describeReason(reason)}`)].join("\n");
+      const more = [...report.reasons.map(describeReason), ...(report.restated ?? []).map(describeRestated)];
+      return [loaded, ...more.map((line) => `  ${line}`)].join("\n");
     }
     case "already_loaded":
       return `${file}: was loaded already${number}, nothing changed${describeMended(source, today)}`;
@@ -65,6 +70,11 @@ export function describeCounts(rows: LineCounts): string {
     .filter((name) => rows[name] > 0)
     .map((name) => `${formatCount(rows[name])} ${name}`);
   return `${countOf(rows.read, "line")}${counts.length > 0 ? `: ${counts.join(", ")}` : ""}`;
+}
+
+/** `2026-10 is closed (closing 3), and restated: 2 groups, 1 invoice for 10.00 euros`. */
+export function describeRestated({ closing, period, groups, invoices, total }: RestatedPeriod): string {
+  return `${printable(period)} is closed (closing ${closing}), and restated: ${countOf(groups, "group")}, ${countOf(invoices, "invoice")} for ${formatEuros(total)} euros`;
 }
 
 function describeSource({ source, rows }: LoadReport): string {

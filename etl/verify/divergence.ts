@@ -1,5 +1,6 @@
 /** What a verification finds: something that does not add up. */
 import type { MissingTable } from "../../db/partitions/missing.ts";
+import type { ClosingFinding } from "../closings/verify.ts";
 
 /** Count and total (euros) that one table has for a group. */
 export interface Sums {
@@ -30,6 +31,8 @@ export type Divergence =
   | { readonly kind: "orphan"; readonly createdOn: string; readonly venueId: string; readonly pending: Sums }
   /** The ledger's entry of a load is not what its rows say. */
   | { readonly kind: "load"; readonly loadId: number; readonly message: string }
+  /** A closing is not what it was. */
+  | ({ readonly kind: "closing" } & ClosingFinding)
   /** An invoice id stands under several keys. */
   | { readonly kind: "identity"; readonly invoiceId: string; readonly statements: readonly Statement[] };
 

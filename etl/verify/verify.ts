@@ -7,6 +7,7 @@ import { LOCK, shareLockUntilEnd } from "../../db/locks.ts";
 import { listPartitions } from "../../db/partitions/catalog.ts";
 import { requireOwner } from "../../db/roles/owner.ts";
 import type { Partition, Settings } from "../../db/schema.ts";
+import { type CheckedClosings, checkClosings } from "../closings/verify.ts";
 import type { OnDivergence } from "./divergence.ts";
 import { type Checked, checkPartition } from "./groups.ts";
 import { checkIdentity } from "./identity.ts";
@@ -27,6 +28,8 @@ export interface VerifyReport {
   readonly takenOut: TakenOut | null;
   /** Partitions whose invoices were not looked at for ids under several keys: detached or dropped. */
   readonly withoutIdentity: readonly Pick<Partition, "partition" | "state">[];
+  /** What was closed; left out where that was not asked for. */
+  readonly closings?: CheckedClosings;
   readonly durationMs: number;
 }
 
@@ -37,6 +40,8 @@ export interface VerifyOptions {
   readonly partition?: string | undefined;
   /** Look also for invoice ids under several keys: reads all invoices, twice. */
   readonly identity?: boolean | undefined;
+  /** Recompute also the digest of each closing from the deltas that were known then. */
+  readonly closings?: boolean | undefined;
   /**
    * Rebuild what diverges, and enter what the deltas lack as an adjustment. `newest`, with `identity`: take the
    * older statements of invoices that stand under several keys out, too.
@@ -77,8 +82,10 @@ export async function verifyWarehouse(options: VerifyOptions): Promise<VerifyRep
   // The deltas of a table that is missing may still come back.
   if (options.partition === undefined) await verifyLoads(options, found, repair && whole);
   const identity = options.identity === true ? await verifyIdentity(options, found, whole) : NO_IDENTITY;
+  const closings = options.closings === true ? await verifyClosings(options, found) : undefined;
   return {
     ...identity,
+    ...(closings && { closings }),
     partitions: verified.length,
     invoices: verified.reduce((sum, { invoices }) => sum + invoices, 0),
     groups: verified.reduce((sum, { groups }) => sum + groups, 0),
@@ -122,6 +129,12 @@ async function verifyLoads(options: VerifyOptions, found: OnDivergence, mend: bo
     checkLedger(tx, found),
   );
   if (mend) await withTransaction(options, (tx) => acknowledge(tx, findings));
+}
+
+function verifyClosings(options: VerifyOptions, found: OnDivergence): Promise<CheckedClosings> {
+  return withTransaction({ ...options, isolation: "repeatable read" }, (tx) =>
+    checkClosings(tx, (finding) => found({ kind: "closing", ...finding })),
+  );
 }
 
 const NO_IDENTITY = { takenOut: null, withoutIdentity: [] } as const;
