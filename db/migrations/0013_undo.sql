@@ -10,7 +10,11 @@ create table warehouse.statements (
   invoice_ids uuid[] not null,
   created_at timestamptz[],
   total numeric(14, 2)[],
-  check ((same_as is null) = (created_at is not null) and (same_as is null) = (total is not null))
+  check ((same_as is null) = (created_at is not null) and (same_as is null) = (total is not null)),
+  check (
+    cardinality(invoice_ids) > 0
+    and (same_as is not null or cardinality(created_at) = cardinality(invoice_ids) and cardinality(total) = cardinality(invoice_ids))
+  )
 );
 --> statement-breakpoint
 -- Random ids do not get smaller.
@@ -137,3 +141,48 @@ select c.load_id, c.file_name, c.synced_on, c.venue_id, c.created_on, c.synced_o
 from reports.venue_daily_changes c
 join warehouse.loads l on l.load_id = c.load_id
 where c.synced_on - c.created_on >= 2 and l.status <> 'undone';
+--> statement-breakpoint
+
+-- An undo changes entries that are finished. Who may write the column removed may do that: the owner, and the steward where there are roles
+-- (db/roles/rights.ts). The policies ask for that right and name no role, so they hold whichever roles there are. An undo is entered in the
+-- name of who enters it.
+alter policy loads_are_entered on warehouse.loads with check (
+  case status
+    when 'undo' then decided_by = session_user and has_column_privilege('warehouse.loads'::regclass, 'removed', 'update')
+    else status <> 'undone'
+  end
+);
+--> statement-breakpoint
+alter policy finished_loads_stay on warehouse.loads
+  using (finished_at is null or has_column_privilege('warehouse.loads'::regclass, 'removed', 'update'));
+--> statement-breakpoint
+-- A trigger, because a policy cannot compare old and new; it fires for these changes alone, so no load meets it.
+create function warehouse.guard_finished_loads()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  changed constant text := new.status;
+begin
+  if pg_has_role(current_user, (select c.relowner from pg_class c where c.oid = tg_relid), 'usage') then
+    return new;
+  end if;
+  new.status := old.status;
+  if old.finished_at is null or new is distinct from old
+     or not (changed = 'undone' and old.status in ('loaded', 'retry', 'repair', 'undo')
+             or changed in ('loaded', 'retry') and old.status = 'undone') then
+    raise exception 'an entry of the ledger that is finished is marked as undone, or as loaded again, and else it is changed by the owner of the warehouse alone'
+      using errcode = 'insufficient_privilege';
+  end if;
+  new.status := changed;
+  return new;
+end $$;
+--> statement-breakpoint
+create trigger guard_finished_loads
+before update on warehouse.loads
+for each row
+when (old.finished_at is not null or new.status <> old.status and new.status in ('undo', 'undone'))
+execute function warehouse.guard_finished_loads();
+--> statement-breakpoint
+revoke execute on function warehouse.guard_finished_loads() from public;

@@ -97,6 +97,7 @@ test("no function looks names up by the caller's search_path", async () => {
   expect(definers).toEqual([
     { name: "warehouse.announce_partitions()", definer: true, pinned: true, bound: false },
     { name: "warehouse.open_partitions(date[])", definer: true, pinned: true, bound: false },
+    { name: "warehouse.prune_statements()", definer: true, pinned: true, bound: false },
   ]);
   const document = readFileSync(new URL("../../docs/security.md", import.meta.url), "utf8");
   expect(definers.filter(({ name }) => !document.includes(`\`${name}\``))).toEqual([]);
@@ -215,6 +216,8 @@ async function expectRoles(warehouse: TestWarehouse): Promise<void> {
   const reader = await loginAs(warehouse, "reader");
   expect(await refusalOf(loader, "select from warehouse.invoices")).toBeUndefined();
   expect(await refusalOf(loader, "drop table warehouse.corrections")).toBe(DENIED);
+  const steward = await loginAs(warehouse, "steward");
+  expect(await refusalOf(steward, "update warehouse.loads set removed = 0")).toBeUndefined();
   expect(await refusalOf(reader, "select from reports.venue_daily_totals")).toBeUndefined();
   expect(await refusalOf(reader, "select from warehouse.invoices")).toBe(DENIED);
 }
@@ -354,9 +357,9 @@ test("handing over that is cut off halfway is finished by the next init with rol
   await expectFitting(warehouse);
 });
 
-test("a loader is told that init is the owner's, and the owner what the database must allow", async () => {
+test("loader, steward and reader are told that init is the owner's, and the owner what the database must allow", async () => {
   const warehouse = await createTestDatabase({ roles: true });
-  for (const role of ["loader", "reader"] as const) {
+  for (const role of ["steward", "loader", "reader"] as const) {
     const { database } = await loginAs(warehouse, role);
     const error = await errorOf(initWarehouse({ database }));
     expect(error.code).toBe("permission");
@@ -375,7 +378,7 @@ test("a loader is told that init is the owner's, and the owner what the database
 
 // What each may not do
 
-const FORBIDDEN_TO_BOTH = [
+const FORBIDDEN_TO_GUESTS = [
   "drop table warehouse.corrections",
   "drop view reports.venue_totals",
   "drop function warehouse.open_partitions",
@@ -384,7 +387,9 @@ const FORBIDDEN_TO_BOTH = [
   "alter table warehouse.invoices detach partition warehouse.invoices_2026_01",
   "alter table warehouse.loads disable row level security",
   "alter table warehouse.partitions disable trigger guard_partition_state",
+  "alter table warehouse.loads disable trigger guard_finished_loads",
   "alter policy finished_loads_stay on warehouse.loads using (true)",
+  "alter policy loads_are_entered on warehouse.loads with check (true)",
   "drop policy finished_loads_stay on warehouse.loads",
   "alter function warehouse.open_partitions security invoker",
   "create or replace view reports.venue_totals as select ''::text as venue_id, 0::bigint as invoices, 0::numeric(24, 2) as total",
@@ -431,6 +436,14 @@ const FORBIDDEN_TO_BOTH = [
   "update warehouse.rejects set raw = ''",
   "update warehouse.corrections set old_total = 0",
   "delete from warehouse.corrections",
+  "update warehouse.statements set stated_by = 2",
+  "update warehouse.statements set invoice_ids = '{}'",
+  "delete from warehouse.statements",
+  "truncate warehouse.statements",
+  "update warehouse.settings set statements_kept_since = now()",
+  "update warehouse.settings set keep_statements_days = 1",
+  "insert into warehouse.loads (file_name, status) values ('x', 'undone')",
+  "insert into warehouse.loads (file_name, status, undo_of, because, decided_by) values ('x', 'undo', 1, 'x', 'somebody else')",
   "update warehouse.venue_day_deltas set total = 0",
   "delete from warehouse.venue_day_deltas",
   "update warehouse.venue_day_deltas_2026_01 set total = 0",
@@ -447,6 +460,17 @@ const FORBIDDEN_TO_BOTH = [
   "update warehouse.partitions set state = 'detached'",
   "delete from warehouse.staging_1",
   "select warehouse.guard_partition_state()",
+  "select warehouse.guard_finished_loads()",
+];
+
+/** To loader and reader. */
+const FORBIDDEN_TO_OTHERS = [
+  "update warehouse.loads set removed = 1",
+  "update warehouse.loads set status = 'undo' where finished_at is null",
+  "update warehouse.loads set status = 'undone' where finished_at is null",
+  "insert into warehouse.loads (file_name, status, undo_of, because, decided_by) values ('x', 'undo', 1, 'x', session_user)",
+  "set role rollbook_steward",
+  "grant rollbook_steward to current_user",
 ];
 
 const FORBIDDEN_TO_READER = [
@@ -482,14 +506,16 @@ async function filled(): Promise<TestWarehouse> {
   await fill(warehouse.database.pool as unknown as pg.PoolClient, "2026-01-05");
   await warehouse.query(`
     insert into warehouse.loads (file_name, status, finished_at) values ('done', 'loaded', now());
+    insert into warehouse.loads (file_name, synced_on, status) values ('open', '2026-01-03', 'loaded');
     insert into warehouse.rejects values (1, 1, 'bad_uuid', null, '');
     insert into warehouse.corrections values (1, '2026-01-05', 1, gen_random_uuid(), now(), 1, 1, '2026-01-05');
+    insert into warehouse.statements values (1, 1, '2026-01-05', 1, '2026-01-05', 1, array[gen_random_uuid()]);
     insert into warehouse.venue_day_pending values ('2026-01-05', 1, 1, 1);
     insert into warehouse.staging_1 values ('x', gen_random_uuid(), now(), 1)`);
   return warehouse;
 }
 
-test("nothing that is not theirs is open to the loader or to the reader", async () => {
+test("nothing that is not theirs is open to steward, loader and reader", async () => {
   const warehouse = await filled();
   const open: string[] = [];
   const attempt = async (role: Role, statements: readonly string[]) => {
@@ -503,8 +529,9 @@ test("nothing that is not theirs is open to the loader or to the reader", async 
         open.push(`${role}: ${statement}: ${refusal ?? "done"}`);
     }
   };
-  await attempt("loader", FORBIDDEN_TO_BOTH);
-  await attempt("reader", [...FORBIDDEN_TO_BOTH, ...FORBIDDEN_TO_READER]);
+  await attempt("steward", FORBIDDEN_TO_GUESTS);
+  await attempt("loader", [...FORBIDDEN_TO_GUESTS, ...FORBIDDEN_TO_OTHERS]);
+  await attempt("reader", [...FORBIDDEN_TO_GUESTS, ...FORBIDDEN_TO_OTHERS, ...FORBIDDEN_TO_READER]);
   expect(open).toEqual([]);
 });
 
@@ -512,7 +539,7 @@ test("the owner may do what the others may not to its tables", async () => {
   const warehouse = await filled();
   const owner = await loginAs(warehouse, "owner");
   const refused: string[] = [];
-  const own = FORBIDDEN_TO_BOTH.filter((statement) =>
+  const own = FORBIDDEN_TO_GUESTS.filter((statement) =>
     /^(drop|alter table|truncate|create table|delete|update)/.test(statement),
   );
   for (const statement of own) {
@@ -528,15 +555,93 @@ test("the loader changes an entry of the ledger until it is finished, and never 
   await loader.query(
     "insert into warehouse.loads (file_name, synced_on, status) values ('mine', '2026-01-02', 'loaded')",
   );
-  const finish = "update warehouse.loads set inserted = 7, finished_at = now() returning file_name";
+  const finish =
+    "update warehouse.loads set inserted = 7, finished_at = now() where file_name <> 'open' returning file_name";
   expect(await loader.query(finish)).toEqual([{ file_name: "mine" }]);
   expect(await loader.query(finish)).toEqual([]);
-  expect(await loader.query("select file_name, inserted from warehouse.loads order by 1")).toEqual([
+  expect(
+    await loader.query(
+      "select file_name, inserted from warehouse.loads where file_name <> 'open' order by 1",
+    ),
+  ).toEqual([
     { file_name: "done", inserted: "0" },
     { file_name: "mine", inserted: "7" },
   ]);
   const owner = await loginAs(warehouse, "owner");
   expect(await owner.query(finish)).toHaveLength(2);
+});
+
+test("the steward marks finished entries as undone and as loaded again, and changes nothing else of them", async () => {
+  const warehouse = await filled();
+  await warehouse.query(`
+    insert into warehouse.loads (file_name, status, retry_of, finished_at) values ('read again', 'retry', 1, now());
+    insert into warehouse.loads (file_name, status, finished_at) values ('refused', 'rejected', now())`);
+  const steward = await loginAs(warehouse, "steward");
+  const set = (what: string, fileName: string) =>
+    refusalOf(steward, `update warehouse.loads set ${what} where file_name = '${fileName}'`);
+  for (const change of ["inserted = 7", "removed = 1", "known_at = now()"]) {
+    expect(await set(change, "done"), change).toBe(DENIED);
+    expect(await set(`status = 'undone', ${change}`, "done"), change).toBe(DENIED);
+  }
+  expect(await set("status = 'failed'", "done")).toBe(DENIED);
+  expect(await set("status = 'undone'", "refused")).toBe(DENIED);
+  expect(await set("status = 'undone'", "open")).toBe(DENIED);
+  for (const [fileName, status] of [
+    ["done", "loaded"],
+    ["read again", "retry"],
+  ] as const) {
+    const change = (to: string) =>
+      steward.query(`update warehouse.loads set status = $2 where file_name = $1 returning status`, [
+        fileName,
+        to,
+      ]);
+    expect(await change("undone")).toEqual([{ status: "undone" }]);
+    expect(await set("status = 'failed'", fileName)).toBe(DENIED);
+    expect(await set("status = 'repair'", fileName)).toBe(DENIED);
+    expect(await change(status)).toEqual([{ status }]);
+  }
+  // For the loader these entries are not there to be changed.
+  const loader = await loginAs(warehouse, "loader");
+  expect(
+    await loader.query(
+      "update warehouse.loads set status = 'failed' where finished_at is not null returning 1",
+    ),
+  ).toEqual([]);
+});
+
+test("an undo is entered by a steward or the owner, in the name of who enters it", async () => {
+  const warehouse = await filled();
+  const enter = (by: string) => `
+    insert into warehouse.loads (file_name, status, undo_of, because, decided_by)
+    values ('undo', 'undo', 1, 'a test', ${by}) returning decided_by`;
+  const steward = await loginAs(warehouse, "steward");
+  expect(await steward.query(enter("session_user"))).toEqual([{ decided_by: "test steward" }]);
+  expect(await refusalOf(steward, enter("'test owner'"))).toBe(DENIED);
+  expect(
+    await steward.query(
+      "update warehouse.loads set removed = 3, finished_at = now() where status = 'undo' returning removed",
+    ),
+  ).toEqual([{ removed: "3" }]);
+  expect(await refusalOf(steward, "update warehouse.loads set removed = 4 where status = 'undo'")).toBe(
+    DENIED,
+  );
+  expect(await refusalOf(await loginAs(warehouse, "loader"), enter("session_user"))).toBe(DENIED);
+  expect(await refusalOf(await loginAs(warehouse, "owner"), enter("session_user"))).toBeUndefined();
+});
+
+test("who may write what an undo removed is a steward to the ledger, also without the roles", async () => {
+  const user = await createUser();
+  const warehouse = await createTestDatabase();
+  onTestFinished(() => warehouse.query(`drop owned by "${user}"`).then(() => {}));
+  await warehouse.query(`
+    grant usage on schema warehouse to "${user}";
+    grant select, insert, update (status) on warehouse.loads to "${user}";
+    insert into warehouse.loads (file_name, status, finished_at) values ('done', 'loaded', now())`);
+  const guest = withUser(warehouse, user);
+  const undone = "update warehouse.loads set status = 'undone' returning status";
+  expect(await guest.query(undone)).toEqual([]);
+  await warehouse.query(`grant update (removed) on warehouse.loads to "${user}"`);
+  expect(await guest.query(undone)).toEqual([{ status: "undone" }]);
 });
 
 test("the loader may say that a partition is stale and that it no longer is", async () => {

@@ -2,6 +2,7 @@
  * Gives the roles of a warehouse their objects and their rights (rights.ts). It changes only what differs, so
  * it can be run again after a crash.
  */
+import { sql } from "drizzle-orm";
 import pg from "pg";
 import { type Database, inTransaction, type Session, withSession } from "../client.ts";
 import { limitLockWaits, retryWhileLocked } from "../locks.ts";
@@ -30,18 +31,20 @@ export async function handOver(session: Session, signal?: AbortSignal): Promise<
   }
 }
 
-const GUESTS: readonly Guest[] = ["loader", "reader"];
+const GUESTS: readonly Guest[] = ["steward", "loader", "reader"];
 
 /**
- * Gives loader and reader their rights, and revokes every other grant to them and to everybody. It does so in
- * one transaction, so that nobody who is at work lacks a right in between. The session must act as the owner.
+ * Gives steward, loader and reader their rights, and revokes every other grant to them and to everybody. It does
+ * so in one transaction, so that nobody who is at work lacks a right in between. The session must act as the
+ * owner. A role that an earlier version did not make, and that the server lacks, gets nothing yet.
  *
  * @returns how many statements it took
  */
 export async function grantRights(session: Session): Promise<number> {
   // An object that a user put into the schemas is left to that user.
   const owned = (await listObjects(session)).filter(({ owner }) => owner === ROLES.owner);
-  const statements = owned.flatMap(correctionsOf);
+  const guests = await listGuests(session);
+  const statements = owned.flatMap((object) => correctionsOf(object, guests));
   if (statements.length > 0) {
     await inTransaction(session, (tx) => tx.client.query(statements.join(";\n")));
   }
@@ -68,12 +71,19 @@ export async function restoreRights(options: {
   });
 }
 
-function correctionsOf(object: Owned): readonly string[] {
+/** Those whose roles the server has. */
+async function listGuests({ db }: Session): Promise<readonly Guest[]> {
+  const found = await db.execute<{ rolname: string }>(sql`select rolname from pg_roles`);
+  const names = new Set(found.rows.map(({ rolname }) => rolname));
+  return GUESTS.filter((guest) => names.has(ROLES[guest]));
+}
+
+function correctionsOf(object: Owned, guests: readonly Guest[]): readonly string[] {
   const rights = rightsTo(object);
-  const wanted = GUESTS.flatMap((guest) =>
+  const wanted = guests.flatMap((guest) =>
     (rights?.[guest] ?? []).map((right) => `${ROLES[guest]} ${right}`),
   );
-  const ours = new Set<string>(["public", ...GUESTS.map((guest) => ROLES[guest])]);
+  const ours = new Set<string>(["public", ...guests.map((guest) => ROLES[guest])]);
   const granted = object.granted.filter((grant) => ours.has(granteeOf(grant)));
   const excess = granted.filter((grant) => !wanted.includes(grant));
   // Revoking a right to a table also revokes that right to its columns.

@@ -7,6 +7,7 @@ import { initWarehouse } from "../migrate.ts";
 import { readSettings } from "../settings.ts";
 import { makeServerHome } from "../testing/home.ts";
 import { errorOf } from "../testing/partitions.ts";
+import { requireSteward } from "./steward.ts";
 
 let home: string;
 let server: EmbeddedServer;
@@ -52,8 +53,8 @@ test("a user who may not create roles makes a warehouse without them, and is tol
   expect((await database.pool.query(OWNERS)).rows).toEqual([{ owner: "rollbook_owner" }]);
   await asSuperuser(
     "plain",
-    "drop owned by rollbook_owner, rollbook_loader, rollbook_reader cascade",
-    "drop role rollbook_owner, rollbook_loader, rollbook_reader",
+    "drop owned by rollbook_owner, rollbook_steward, rollbook_loader, rollbook_reader cascade",
+    "drop role rollbook_owner, rollbook_steward, rollbook_loader, rollbook_reader",
   );
 });
 
@@ -88,6 +89,29 @@ test("a second warehouse of the server shares the roles, and its user needs no r
   expect(await initWarehouse({ database, roles: true })).toMatchObject({ created: true, roles: true });
   const loader = connect("till", "other");
   expect(await withSession({ database: loader }, readSettings)).toMatchObject({ timeZone: "UTC" });
+});
+
+test("a role that an earlier version did not make is made by init --roles; until then all else works without it", async () => {
+  const remove = "drop owned by rollbook_steward";
+  await asSuperuser("other", remove);
+  await asSuperuser("managed", remove, "drop role rollbook_steward");
+  const database = connect("manager", "managed");
+  expect(await initWarehouse({ database })).toMatchObject({ created: false, roles: true });
+  const loader = connect("till", "managed");
+  const refused = await errorOf(requireSteward({ database: loader, action: "undo loads" }));
+  expect(refused.code).toBe("permission");
+  expect(refused.message).toMatch(/role rollbook_steward.*run: rollbook init --roles/);
+  await requireSteward({ database, action: "undo loads" });
+  expect(await initWarehouse({ database, roles: true })).toMatchObject({ created: false, roles: true });
+  await database.pool.query("create role bookkeeping login in role rollbook_steward");
+  await requireSteward({ database: connect("bookkeeping", "managed"), action: "undo loads" });
+  const told = await errorOf(requireSteward({ database: loader, action: "undo loads" }));
+  expect(told.message).toContain('let somebody who may run: grant "rollbook_steward" to "till"');
+  // The other warehouse gives that role its rights when it is migrated the next time.
+  const other = connect("bookkeeping", "other");
+  await errorOf(requireSteward({ database: other, action: "undo loads" }));
+  await initWarehouse({ database: connect("other", "other") });
+  await requireSteward({ database: other, action: "undo loads" });
 });
 
 test("a user who may make roles and may not give them rights to the database learns so", async () => {

@@ -81,10 +81,11 @@ async function readDatabase({
 
 async function explainRoles(session: Session, cause: unknown): Promise<RollbookError> {
   const { user, name: database } = await readDatabase(session);
-  const { owner, loader, reader } = ROLES;
+  const { owner } = ROLES;
+  const create = Object.values(ROLES).map((role) => `create role ${role}`);
   return new RollbookError({
     code: "permission",
-    message: `user ${user} may not make the roles of the warehouse. Let an administrator of the server run, leaving out the roles that are there: create role ${owner}; create role ${loader}; create role ${reader}; grant ${owner} to ${quote(user)} with inherit true, set true; grant create on database ${quote(database)} to ${owner}; then run it again.`,
+    message: `user ${user} may not make the roles of the warehouse. Let an administrator of the server run, leaving out the roles that are there: ${create.join("; ")}; grant ${owner} to ${quote(user)} with inherit true, set true; grant create on database ${quote(database)} to ${owner}; then run it again.`,
     cause,
   });
 }

@@ -7,11 +7,13 @@
  * Group roles without a login of their own, shared by all warehouses of a server; a user's role is made a
  * member.
  * - `owner`: owns the schemas and all in them: migrates, removes partitions, repairs
+ * - `steward`: undoes loads, and does what the loader does
  * - `loader`: loads, refreshes, verifies; gets new partitions by a function, and has no DDL
  * - `reader`: the schema `reports`
  */
 export const ROLES = {
   owner: "rollbook_owner",
+  steward: "rollbook_steward",
   loader: "rollbook_loader",
   reader: "rollbook_reader",
 } as const;
@@ -22,13 +24,22 @@ export type Guest = Exclude<Role, "owner">;
 /** In the words of GRANT: `select`, `update(state)`. */
 export type Rights = Readonly<Record<Guest, readonly string[]>>;
 
-const NONE: Rights = { loader: [], reader: [] };
-const forLoader = (...loader: readonly string[]): Rights => ({ loader, reader: [] });
-const forBoth = (...rights: readonly string[]): Rights => ({ loader: rights, reader: rights });
+const NONE: Rights = { steward: [], loader: [], reader: [] };
+/** The steward loads, too. */
+const forLoader = (...rights: readonly string[]): Rights => ({ steward: rights, loader: rights, reader: [] });
+const forAll = (...rights: readonly string[]): Rights => ({
+  steward: rights,
+  loader: rights,
+  reader: rights,
+});
+const andSteward = (rights: Rights, ...more: readonly string[]): Rights => ({
+  ...rights,
+  steward: [...rights.steward, ...more],
+});
 
 /**
- * All columns of the ledger but those that name the drop. A policy protects finished entries (migration
- * 0004).
+ * All columns of the ledger but those that name the drop, or the decision behind an undo. A policy and a trigger
+ * protect finished entries (migrations 0004 and 0013).
  */
 const LEDGER_COLUMNS = [
   "status",
@@ -62,7 +73,8 @@ const TABLES: Readonly<Record<string, Rights>> = {
   migrations: forLoader("select"),
   settings: forLoader("select"),
   venues: forLoader("select", "insert(venue_id)"),
-  loads: forLoader("select", "insert", ...updateOf(LEDGER_COLUMNS)),
+  // Who may write what an undo removed may undo: the row policies ask for this right (migration 0013).
+  loads: andSteward(forLoader("select", "insert", ...updateOf(LEDGER_COLUMNS)), "update(removed)"),
   rejects: forLoader("select", "insert"),
   // Who and when are the database's to say.
   dismissals: forLoader("select", "insert(load_id)", "insert(reason)", "insert(because)"),
@@ -70,6 +82,7 @@ const TABLES: Readonly<Record<string, Rights>> = {
   invoices: forLoader("select", "insert", "delete", ...updateOf(CORRECTED_COLUMNS)),
   // Select: verify counts the corrections.
   corrections: forLoader("select", "insert"),
+  statements: forLoader("select", "insert"),
   venue_day_deltas: forLoader("select", "insert"),
   // Maintain: a large queue that was just emptied is vacuumed.
   venue_day_pending: forLoader("select", "insert", "delete", "maintain"),
@@ -94,15 +107,17 @@ const LEAVES: readonly (readonly [RegExp, Rights])[] = [
 const FUNCTIONS: Readonly<Record<string, Rights>> = {
   "warehouse.open_partitions(date[])": forLoader("execute"),
   "warehouse.announce_partitions()": forLoader("execute"),
+  "warehouse.prune_statements()": forLoader("execute"),
   "warehouse.partition_range(text, date)": NONE,
   "warehouse.guard_partition_state()": NONE,
-  "reports.venue_daily_totals_as_known_on(timestamp with time zone)": forBoth("execute"),
-  "reports.venue_daily_totals_as_known_on(date)": forBoth("execute"),
+  "warehouse.guard_finished_loads()": NONE,
+  "reports.venue_daily_totals_as_known_on(timestamp with time zone)": forAll("execute"),
+  "reports.venue_daily_totals_as_known_on(date)": forAll("execute"),
 };
 
 const SCHEMAS: Readonly<Record<string, Rights>> = {
   warehouse: forLoader("usage"),
-  reports: forBoth("usage"),
+  reports: forAll("usage"),
 };
 
 export type ObjectKind = "schema" | "table" | "function";
@@ -117,6 +132,6 @@ export function rightsTo(object: {
   const { kind, schema, name } = object;
   if (kind === "schema") return SCHEMAS[schema];
   if (kind === "function") return FUNCTIONS[`${schema}.${name}`];
-  if (schema === "reports") return forBoth("select");
+  if (schema === "reports") return forAll("select");
   return TABLES[name] ?? LEAVES.find(([pattern]) => pattern.test(name))?.[1];
 }

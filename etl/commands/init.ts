@@ -47,7 +47,7 @@ export function defineInit(verb: Command, context: Context): void {
     )
     .option(
       "--roles",
-      "make the roles rollbook_owner, rollbook_loader and rollbook_reader, and let each do its own work only (takes the right to create roles; docs/security.md)",
+      "make the roles rollbook_owner, rollbook_steward, rollbook_loader and rollbook_reader, and let each do its own work only (takes the right to create roles; docs/security.md)",
     )
     .addOption(jsonOption())
     .addHelpText("after", "\nExample:\n  rollbook init --time-zone Europe/Berlin --granularity month\n")
@@ -87,7 +87,7 @@ async function init(context: Context, flags: InitFlags): Promise<number> {
       if (flags.roles === true) {
         await writeLine(
           context,
-          `It belongs to ${ROLES.owner}; let users load with: grant ${ROLES.loader} to "name"; and read the reports with: grant ${ROLES.reader} to "name"`,
+          `It belongs to ${ROLES.owner}; let users load with: grant ${ROLES.loader} to "name"; undo loads, too, with: grant ${ROLES.steward} to "name"; and read the reports with: grant ${ROLES.reader} to "name"`,
         );
       }
     }

@@ -2,6 +2,7 @@
 import { appendFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import type { Role } from "../../../db/roles/rights.ts";
 import { createTestDatabase, type TestWarehouse } from "../../../db/testing/database.ts";
 import { makeFolder } from "../../../db/testing/folder.ts";
 import { expectFitting } from "../../../db/testing/partitions.ts";
@@ -14,26 +15,24 @@ import { jsonLines, type Run, rollbookHere } from "../cli.ts";
 import { invoiceId, writeDrop } from "../lines.ts";
 import { disagreements, totalsOf } from "../warehouse.ts";
 
-interface Place {
+interface Place extends Readonly<Record<Role, TestWarehouse>> {
   readonly warehouse: TestWarehouse;
-  readonly loader: TestWarehouse;
-  readonly reader: TestWarehouse;
-  readonly owner: TestWarehouse;
   readonly folder: string;
 }
 
 async function makePlace(): Promise<Place> {
   const warehouse = await createTestDatabase({ roles: true });
-  const [loader, reader, owner] = [
+  const [steward, loader, reader, owner] = [
+    await loginAs(warehouse, "steward"),
     await loginAs(warehouse, "loader"),
     await loginAs(warehouse, "reader"),
     await loginAs(warehouse, "owner"),
   ];
-  return { warehouse, loader, reader, owner, folder: makeFolder() };
+  return { warehouse, steward, loader, reader, owner, folder: makeFolder() };
 }
 
 /** Runs a verb as a role. */
-function run(place: Place, role: "loader" | "reader" | "owner", ...args: readonly string[]): Promise<Run> {
+function run(place: Place, role: Role, ...args: readonly string[]): Promise<Run> {
   return rollbookHere(args, { environment: place[role].environment, folder: place.folder });
 }
 
@@ -159,36 +158,106 @@ test("what was changed by hand the loader finds, marks stale and rebuilds; to re
   await expectExact(place);
 });
 
-test("every verb of the loader works through the command line, watch among them", async () => {
+test.each(["loader", "steward"] as const)(
+  "every verb of the loader works for the %s through the command line, watch among them",
+  async (role) => {
+    const place = await makePlace();
+    const drop = writeDrop(place.folder, "a_2026-04-01.csv", [line("v", 1, "2026-03-01", "1.00"), "bad"]);
+    const works = async (...args: readonly string[]) => {
+      const { code, stdout, stderr } = await run(place, role, ...args);
+      expect({ code, stderr: code === 0 ? "" : stderr }, args.join(" ")).toEqual({ code: 0, stderr: "" });
+      return stdout;
+    };
+    await works("load", drop, "--max-rejects", "0.5");
+    await works("partitions", "ensure", "--from", "2026-04-01", "--to", "2026-06-01");
+    await works("partitions", "list");
+    await works("refresh", "--strategy", "full");
+    await works("verify");
+    await works("status");
+    await works("loads");
+    expect(jsonLines(await works("rejects", "--load", "1", "--json"))).toMatchObject([{ line: 2 }]);
+    expect(jsonLines(await works("rejects", "--json"))).toMatchObject([{ firstLine: 2 }]);
+    expect(await works("rejects", "retry", "--load", "1", drop)).toContain("nothing can be taken in");
+    expect(await works("rejects", "dismiss", "--load", "1", "--because", "a test")).toContain(
+      "1 line dismissed",
+    );
+    expect(await works("totals", "--by", "venue,day", "--format", "csv")).toContain("v,2026-03-01,1,1.00");
+    await works("totals", "--as-known-on", "2030-01-01");
+    await works("explain-total", "--venue", "v");
+    const inbox = join(place.folder, "inbox");
+    mkdirSync(inbox);
+    writeFileSync(join(inbox, "b_2026-04-02.csv"), `${line("v", 2, "2026-02-01", "2.00")}\n`);
+    await works("watch", inbox, "--once");
+    expect(readdirSync(join(inbox, "archive"))).toEqual(["b_2026-04-02.csv"]);
+    await expectExact(place);
+  },
+);
+
+test("to undo is the steward's and the owner's, and each does it in the own name", async () => {
   const place = await makePlace();
-  const drop = writeDrop(place.folder, "a_2026-04-01.csv", [line("v", 1, "2026-03-01", "1.00"), "bad"]);
-  const works = async (...args: readonly string[]) => {
-    const { code, stdout, stderr } = await run(place, "loader", ...args);
-    expect({ code, stderr: code === 0 ? "" : stderr }, args.join(" ")).toEqual({ code: 0, stderr: "" });
-    return stdout;
-  };
-  await works("load", drop, "--max-rejects", "0.5");
-  await works("partitions", "ensure", "--from", "2026-04-01", "--to", "2026-06-01");
-  await works("partitions", "list");
-  await works("refresh", "--strategy", "full");
-  await works("verify");
-  await works("status");
-  await works("loads");
-  expect(jsonLines(await works("rejects", "--load", "1", "--json"))).toMatchObject([{ line: 2 }]);
-  expect(jsonLines(await works("rejects", "--json"))).toMatchObject([{ firstLine: 2 }]);
-  expect(await works("rejects", "retry", "--load", "1", drop)).toContain("nothing can be taken in");
-  expect(await works("rejects", "dismiss", "--load", "1", "--because", "a test")).toContain(
-    "1 line dismissed",
-  );
-  expect(await works("totals", "--by", "venue,day", "--format", "csv")).toContain("v,2026-03-01,1,1.00");
-  await works("totals", "--as-known-on", "2030-01-01");
-  await works("explain-total", "--venue", "v");
-  const inbox = join(place.folder, "inbox");
-  mkdirSync(inbox);
-  writeFileSync(join(inbox, "b_2026-04-02.csv"), `${line("v", 2, "2026-02-01", "2.00")}\n`);
-  await works("watch", inbox, "--once");
-  expect(readdirSync(join(inbox, "archive"))).toEqual(["b_2026-04-02.csv"]);
+  const { warehouse, folder } = place;
+  const first = [1, 2, 3, 4].map((id) => line("v", id, "2026-03-01", "1.00"));
+  const second = [
+    first[0] ?? "",
+    line("v", 2, "2026-03-01", "2.00"),
+    line("w", 5, "2026-02-01", "5.00"),
+    "bad",
+  ];
+  const late = [line("v", 3, "2026-03-01", "3.00"), first[3] ?? "", line("w", 5, "2026-02-01", "5.50")];
+  const drops = [
+    writeDrop(folder, "a_2026-04-02.csv", first),
+    writeDrop(folder, "b_2026-04-03.csv", second),
+    writeDrop(folder, "c_2026-04-01.csv", late),
+  ];
+  const loaded = await run(place, "loader", "load", ...drops, "--max-rejects", "0.5");
+  expect(loaded.code, loaded.stderr).toBe(0);
+  const before = await totalsOf(warehouse);
+  const because = ["--because", "a test"];
+  for (const dry of [[], ["--dry-run"]]) {
+    const refused = await run(place, "loader", "undo", "2", ...because, ...dry);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toMatch(
+      /user test loader may not undo loads: that is for role rollbook_steward.*grant "rollbook_steward" to "test loader"/,
+    );
+  }
+  // It uses up a number, as whatever is rolled back.
+  expect((await run(place, "steward", "undo", "2", ...because, "--dry-run")).code).toBe(0);
+  expect(await totalsOf(warehouse)).toEqual(before);
+  const undone = await run(place, "steward", "undo", "2", ...because, "--json");
+  expect(undone.code, undone.stderr).toBe(0);
+  expect(jsonLines(undone.stdout)[0]).toMatchObject({
+    loadId: 5,
+    undoOf: 2,
+    rows: { corrected: 2, unchanged: 1 },
+  });
   await expectExact(place);
+  expect(await totalsOf(warehouse)).not.toEqual(before);
+  // The loader may load the drop again; then the undo cannot be taken back before that load is.
+  const again = await run(place, "loader", "load", drops[1] ?? "", "--max-rejects", "0.5");
+  expect(again.code, again.stderr).toBe(0);
+  expect(await totalsOf(warehouse)).toEqual(before);
+  expect((await run(place, "steward", "undo", "5", ...because)).stderr).toContain("undo 6");
+  for (const [role, id] of [
+    ["owner", "6"],
+    ["steward", "5"],
+  ] as const) {
+    const { code, stderr } = await run(place, role, "undo", id, ...because);
+    expect({ code, stderr: code === 0 ? "" : stderr }).toEqual({ code: 0, stderr: "" });
+    await expectExact(place);
+  }
+  expect(await totalsOf(warehouse)).toEqual(before);
+  expect(
+    await warehouse.query(
+      "select load_id, undo_of, decided_by from warehouse.loads where undo_of is not null order by 1",
+    ),
+  ).toEqual([
+    { load_id: 5, undo_of: 2, decided_by: "test steward" },
+    { load_id: 7, undo_of: 6, decided_by: "test owner" },
+    { load_id: 8, undo_of: 5, decided_by: "test steward" },
+  ]);
+  for (const role of ["loader", "steward"] as const) {
+    expect((await run(place, role, "verify", "--identity")).code).toBe(0);
+  }
 });
 
 test.each(["loader", "reader"] as const)(
@@ -205,6 +274,10 @@ test.each(["loader", "reader"] as const)(
       ["partitions", "attach", "2026-03"],
       ["partitions", "drop", "2026-03", "--yes"],
       ["verify", "--repair"],
+    ];
+    const undoing = [
+      ["undo", "1", "--because", "a test"],
+      ["undo", "1", "--dry-run"],
     ];
     const loaders = [
       ["load", drop],
@@ -225,6 +298,8 @@ test.each(["loader", "reader"] as const)(
     };
     for (const args of owners) await refused(args, "rollbook_owner");
     for (const args of closing) await refused(args, role === "loader" ? "rollbook_owner" : "rollbook_loader");
+    for (const args of undoing)
+      await refused(args, role === "loader" ? "rollbook_steward" : "rollbook_loader");
     if (role === "reader") for (const args of loaders) await refused(args, "rollbook_loader");
     await expectExact(place);
   },
