@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 /** What takes minutes, or needs more than Node: Python for Airflow and a data set, PostgreSQL's client programs for recovery, PgBouncer. */
 const LONG = [
   "dags/**/*.test.ts",
-  "etl/testing/scenarios/{certificate,history,pooler,recovery/**/*}.test.ts",
+  "etl/testing/scenarios/{certificate,history,pooler,undo_crash,recovery/**/*}.test.ts",
   "bench/bench.test.ts",
   "bench/proof/{endure,simulate,tills}.test.ts",
   "bench/proof/fuzz/*.test.ts",

@@ -188,8 +188,10 @@ async function loadOnce(
     (await mergeCarefully(task));
   stopwatch.enter("commit");
   if (result.kind === "loaded") await task.replace?.enter(tx);
-  else await task.replace?.release(tx);
-  return enterResult(task, result);
+  const entered = await enterResult(task, result);
+  // Not before this load is entered as refused: it may be of the same drop.
+  if (result.kind !== "loaded") await task.replace?.release(tx);
+  return entered;
 }
 
 /** Rows are added up in staging, and what is replaced is taken back once the drop is known to be loaded. */

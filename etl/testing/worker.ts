@@ -1,4 +1,4 @@
-/** For tests: a process that loads and refreshes on demand, so that several processes can do so at once. */
+/** For tests: a process that loads, undoes and refreshes on demand, so that several processes can do so at once. */
 import type pg from "pg";
 import { openDatabase } from "../../db/client.ts";
 import type { Settings } from "../../db/schema.ts";
@@ -8,25 +8,32 @@ import type { LoadStep } from "../load/steps.ts";
 import { refreshPartitions } from "../refresh/refresh.ts";
 import type { RefreshReport } from "../refresh/report.ts";
 import type { Strategy } from "../refresh/strategy.ts";
+import { type UndoReport, type UndoStep, undo } from "../undo/undo.ts";
 
 export interface Job {
   readonly connection: pg.ClientConfig;
   readonly settings: Settings;
-  /** Loads this drop; refreshes when it is left out. */
+  /** Loads this drop. Without it and `undo` the process refreshes. */
   readonly path?: string;
+  /** Undoes this load. */
+  readonly undo?: number;
   readonly maxRejects?: number;
   readonly careful?: boolean;
+  readonly again?: boolean;
   readonly strategy?: Strategy;
-  /** The process kills itself with SIGKILL when the load, or the refresh, comes to this step. */
-  readonly dieAt?: LoadStep | "refresh";
+  /** The process kills itself with SIGKILL when the load, the undo or the refresh comes to this step. */
+  readonly dieAt?: Step;
   /** The process stops itself with SIGSTOP at this step, until somebody sends SIGCONT. */
-  readonly stopAt?: LoadStep | "refresh";
+  readonly stopAt?: Step;
   /** With `dieAt` or `stopAt` "insert" or "stage": not before so many bytes of the file were read. */
   readonly afterBytes?: number;
 }
 
+type Step = LoadStep | UndoStep | "refresh";
+
 export type JobResult =
   | { readonly load: LoadReport }
+  | { readonly undone: UndoReport }
   | { readonly refreshed: readonly RefreshReport[] }
   | { readonly error: string };
 
@@ -41,7 +48,7 @@ process.on("message", (job: Job) => {
 async function carryOut(job: Job): Promise<JobResult> {
   const database = openDatabase({ connection: job.connection, max: 4 });
   let stopped = false;
-  const arrive = (step: LoadStep | "refresh", bytes = 0) => {
+  const arrive = (step: Step, bytes = 0) => {
     if (stopped || bytes < (job.afterBytes ?? 0)) return;
     if (step === job.dieAt) process.kill(process.pid, "SIGKILL");
     if (step !== job.stopAt) return;
@@ -50,7 +57,7 @@ async function carryOut(job: Job): Promise<JobResult> {
   };
   try {
     if (job.path !== undefined) {
-      const { settings, path, maxRejects, careful } = job;
+      const { settings, path, maxRejects, careful, again } = job;
       return {
         load: await loadDrop({
           database,
@@ -58,9 +65,14 @@ async function carryOut(job: Job): Promise<JobResult> {
           path,
           maxRejects,
           careful,
+          again,
           onProgress: ({ step, bytes }) => arrive(step, bytes),
         }),
       };
+    }
+    if (job.undo !== undefined) {
+      const { settings, undo: loadId } = job;
+      return { undone: await undo({ database, settings, loadId, because: "a test", onStep: arrive }) };
     }
     return {
       refreshed: await refreshPartitions({

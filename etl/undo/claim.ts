@@ -1,8 +1,9 @@
 /** Which entries of the ledger can be taken back, and what their states become. */
 import { desc, eq, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
-import { type ErrorCode, RollbookError } from "../../db/errors.ts";
+import { type ErrorCode, errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
 import { LOCK, lockUntilEnd } from "../../db/locks.ts";
+import { refuseOthers } from "../../db/roles/steward.ts";
 import { type Load, loads } from "../../db/schema.ts";
 import { TAKEN_OUT } from "../verify/ledger.ts";
 
@@ -24,14 +25,15 @@ export interface UndoClaim {
  * Gives the entries that an undo concerns their new states. Until the transaction ends nobody else takes
  * statements out or forgets them, or decides about rejects of the load.
  *
- * @throws RollbookError `not_found`, `usage`, `statements_pruned`
+ * @throws RollbookError `permission`, `not_found`, `usage`, `statements_pruned`
  */
 export async function claimUndo(tx: Transaction, loadId: number): Promise<UndoClaim> {
+  await refuseOthers(tx, "undo loads");
   await lockUntilEnd(tx, LOCK.statements);
   const found = await readEntry(tx, loadId);
   const subject = await findSubject(tx, found);
   await lockUntilEnd(tx, LOCK.decideRejects, subject.loadId);
-  const target = await readEntry(tx, loadId);
+  const target = await holdEntry(tx, loadId);
   const kind = await findKind(tx, target, subject);
   await refusePruned(tx, subject);
   if (kind === "undo") await refuseLoadedAgain(tx, target, subject);
@@ -43,19 +45,31 @@ export async function claimUndo(tx: Transaction, loadId: number): Promise<UndoCl
   const partitions = [...subject.partitions, ...retries.flatMap(({ partitions }) => partitions)];
   await tx.db.execute(sql`
     update ${loads} set status = 'undone' where load_id = ${target.loadId} or retry_of = ${target.loadId}`);
-  if (kind === "undo") await countAgain(tx, family);
+  if (kind === "undo") await countAgain(tx, { target, subject, family });
   return { target, kind, subject, family, partitions };
 }
 
 /** Takes the states back, where a load is to be replaced by a drop that is not loaded. */
-export async function releaseUndo(tx: Transaction, { family }: UndoClaim): Promise<void> {
-  await countAgain(tx, family);
+export async function releaseUndo(tx: Transaction, claim: UndoClaim): Promise<void> {
+  await countAgain(tx, claim);
 }
 
-async function countAgain(tx: Transaction, family: readonly number[]): Promise<void> {
-  await tx.db.execute(sql`
-    update ${loads} set status = case when retry_of is null then 'loaded' else 'retry' end
-    where load_id = any (${sql.param(family)}::integer[])`);
+/** A load of the same drop that is at work is waited for: the unique index on loaded drops decides. */
+async function countAgain(
+  tx: Transaction,
+  { target, subject, family }: Pick<UndoClaim, "target" | "subject" | "family">,
+): Promise<void> {
+  await tx.db.execute(sql`savepoint count_again`);
+  try {
+    await tx.db.execute(sql`
+      update ${loads} set status = case when retry_of is null then 'loaded' else 'retry' end
+      where load_id = any (${sql.param(family)}::integer[])`);
+  } catch (error) {
+    if (errorState(error) !== SQLSTATE.uniqueViolation) throw error;
+    await tx.db.execute(sql`rollback to savepoint count_again`);
+    await refuseLoadedAgain(tx, target, subject);
+    throw error;
+  }
 }
 
 /**
@@ -84,7 +98,16 @@ export async function enterUndo(
 }
 
 async function readEntry(tx: Transaction, loadId: number): Promise<Load> {
-  const [entry] = await tx.db.select().from(loads).where(eq(loads.loadId, loadId));
+  return present(loadId, await tx.db.select().from(loads).where(eq(loads.loadId, loadId)));
+}
+
+/** The same, as it stays until the transaction ends. */
+async function holdEntry(tx: Transaction, loadId: number): Promise<Load> {
+  const query = tx.db.select().from(loads).where(eq(loads.loadId, loadId));
+  return present(loadId, await query.for("no key update"));
+}
+
+function present(loadId: number, [entry]: readonly Load[]): Load {
   if (entry !== undefined) return entry;
   throw refusal("not_found", `there is no load ${loadId}. List them with: rollbook loads`);
 }

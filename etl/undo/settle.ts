@@ -8,7 +8,7 @@
 import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
-import { corrections, deltas, invoices, loads, partitions, statements } from "../../db/schema.ts";
+import { corrections, deltas, invoices, loads, partitions, settings, statements } from "../../db/schema.ts";
 import { changedPartitions, eachValue, oldValues, recordNet, values } from "../load/merge.ts";
 import { TAKEN_OUT } from "../verify/ledger.ts";
 import { refusal, type UndoClaim } from "./claim.ts";
@@ -283,7 +283,9 @@ function isSameKey(one: SQL, other: SQL): SQL {
 }
 
 /**
- * Finds the newest statement of each key, of loads that are not undone. A repair that took out a key made void
+ * Finds the newest statement of each key, of loads that are not undone. What was kept before
+ * `statements_kept_since` is not needed, and may not be all of it: the newest of that time stood then, because
+ * nothing of that time is undone any more, and so it was kept later or stands. A repair that took out a key made void
  * what had been said of it up to then. If a load said the same twice, of its retries the last counts.
  */
 async function findNewest(tx: Transaction): Promise<void> {
@@ -299,6 +301,7 @@ async function findNewest(tx: Transaction): Promise<void> {
     select distinct on (${KEY}) ${KEY}, load_id, synced_on, ${values()}, same_as, kept_at, kept_by
     from ${KEPT} k
     where not exists (select from ${loads} l where l.load_id = k.load_id and l.status = 'undone')
+      and k.kept_at > (select statements_kept_since from ${settings})
       and not exists (
         select from repairs r where ${isSameKey(sql`r`, sql`k`)} and r.known_at >= k.kept_at
       )

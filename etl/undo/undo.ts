@@ -56,8 +56,8 @@ export interface UndoReport extends Settled {
  * again as a whole. Loads and refreshes go on meanwhile; a load that meets the same invoices waits, as for
  * another load.
  *
- * @throws RollbookError `not_found`, `usage` where the entry cannot be taken back, `statements_pruned` where
- *   what other loads say of its invoices is not known any more, `partition_closed`
+ * @throws RollbookError `permission`, `not_found`, `usage` where the entry cannot be taken back,
+ *   `statements_pruned` where what other loads say of its invoices is not known any more, `partition_closed`
  */
 export async function undo(options: UndoOptions): Promise<UndoReport> {
   const { signal, onStep } = options;
