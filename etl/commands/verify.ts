@@ -175,9 +175,10 @@ function describeTakenOut({ takenOut }: VerifyReport): string | undefined {
 function describe(divergence: Divergence): string {
   switch (divergence.kind) {
     case "group": {
-      const { partition, venueId, createdOn, recomputed, shown, deltas, misdated } = divergence;
+      const { partition, venueId, createdOn, recomputed, shown, deltas, misdated, undone } = divergence;
       const date = misdated ? "; an invoice stands under a date that is not its own" : "";
-      return `${partition}: ${venueId} on ${createdOn}: invoices say ${format(recomputed)}, rollup + pending ${format(shown)}, deltas ${format(deltas)}${date}`;
+      const load = undone ? "; an invoice stands for a load that was undone" : "";
+      return `${partition}: ${venueId} on ${createdOn}: invoices say ${format(recomputed)}, rollup + pending ${format(shown)}, deltas ${format(deltas)}${date}${load}`;
     }
     case "table":
       return describeMissing(divergence);

@@ -4,7 +4,7 @@
  */
 import { type SQL, sql } from "drizzle-orm";
 import { leafTable, type Parent, type PartitionTables } from "../../db/partitions/tables.ts";
-import type { Partition, Settings } from "../../db/schema.ts";
+import { loads, type Partition, type Settings } from "../../db/schema.ts";
 import { createdOnSql } from "../../db/settings.ts";
 
 /** A partition's own table under one of the parents, for a statement. */
@@ -16,8 +16,8 @@ export function leafOf(parent: Parent, partition: PartitionTables): SQL {
  * A query for the groups of a partition: `created_on`, `venue_key`, `invoices`, `total`. The source is its
  * invoices; where those were dropped, its deltas.
  *
- * @param options.settings adds a column `misdated`: an invoice stands under a date that is not its date
- *   by these
+ * @param options.settings adds the columns `misdated`: an invoice stands under a date that is not its date
+ *   by these; and `undone`: one stands for a load that was undone
  */
 export function recomputeGroups(options: {
   readonly partition: PartitionTables & Pick<Partition, "state">;
@@ -25,16 +25,19 @@ export function recomputeGroups(options: {
 }): SQL {
   const { partition, settings } = options;
   if (partition.state === "dropped") {
-    const misdated = settings === undefined ? sql`` : sql`, false as misdated`;
+    const flags = settings === undefined ? sql`` : sql`, false as misdated, false as undone`;
     return sql`
-      select created_on, venue_key, sum(invoices)::bigint as invoices, sum(total) as total${misdated}
+      select created_on, venue_key, sum(invoices)::bigint as invoices, sum(total) as total${flags}
       from ${leafOf("venue_day_deltas", partition)}
       group by created_on, venue_key
       having sum(invoices) <> 0`;
   }
-  const misdated = settings === undefined ? sql`` : sql`, bool_or(${isMisdated(settings)}) as misdated`;
+  const flags =
+    settings === undefined
+      ? sql``
+      : sql`, bool_or(${isMisdated(settings)}) as misdated, bool_or(${isUndone()}) as undone`;
   return sql`
-    select created_on, venue_key, count(*) as invoices, sum(total) as total${misdated}
+    select created_on, venue_key, count(*) as invoices, sum(total) as total${flags}
     from ${leafOf("invoices", partition)}
     group by created_on, venue_key`;
 }
@@ -42,4 +45,10 @@ export function recomputeGroups(options: {
 function isMisdated(settings: Settings): SQL {
   const wall = sql`(created_at at time zone ${settings.timeZone})`;
   return sql`${createdOnSql(wall, settings)} <> created_on`;
+}
+
+/** As long as nothing was undone, the load of an invoice is not looked at. */
+function isUndone(): SQL {
+  const undone = sql`select load_id from ${loads} where status = 'undone'`;
+  return sql`(select exists (${undone})) and load_id in (${undone})`;
 }

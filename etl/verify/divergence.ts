@@ -22,6 +22,8 @@ export type Divergence =
       readonly deltas: Sums;
       /** Invoices stand under a date that is not the date of their creation instant. */
       readonly misdated: boolean;
+      /** Invoices stand for a load that was undone. */
+      readonly undone: boolean;
     }
   /** A table of the partition is gone or not attached: the partition cannot be verified. */
   | ({ readonly kind: "table" } & Omit<MissingTable, "parent">)

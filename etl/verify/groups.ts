@@ -53,6 +53,7 @@ interface GroupRow {
   readonly delta_invoices: string;
   readonly delta_total: string;
   readonly misdated: boolean;
+  readonly undone: boolean;
   readonly rollup_wrong: boolean;
 }
 
@@ -76,6 +77,7 @@ async function compareGroups(
       shown: readSums(row.shown_invoices, row.shown_total),
       deltas: readSums(row.delta_invoices, row.delta_total),
       misdated: row.misdated,
+      undone: row.undone,
     });
   }
   return { diverges, rollupDiverges };
@@ -106,7 +108,7 @@ function differingGroups(settings: Settings, partition: Partition): SQL {
              coalesce(r.invoices, 0) + coalesce(q.invoices, 0) as shown_invoices,
              coalesce(r.total, 0) + coalesce(q.total, 0) as shown_total,
              coalesce(l.invoices, 0) as delta_invoices, coalesce(l.total, 0) as delta_total,
-             coalesce(t.misdated, false) as misdated,
+             coalesce(t.misdated, false) as misdated, coalesce(t.undone, false) as undone,
              coalesce(r.invoices <= 0, false) as emptied
       from truth t
       full join ledger l using (created_on, venue_key)
@@ -115,13 +117,14 @@ function differingGroups(settings: Settings, partition: Partition): SQL {
     )
     select c.created_on::text, ${venueName(sql`c.venue_key`)} as venue_id,
            c.invoices, c.total::numeric(24, 2)::text, c.shown_invoices, c.shown_total::numeric(24, 2)::text,
-           c.delta_invoices, c.delta_total::numeric(24, 2)::text, c.misdated,
+           c.delta_invoices, c.delta_total::numeric(24, 2)::text, c.misdated, c.undone,
            emptied or (c.invoices, c.total) <> (c.shown_invoices, c.shown_total) as rollup_wrong
     from compared c
     left join ${venues} v on v.venue_key = c.venue_key
     where (c.invoices, c.total) <> (c.shown_invoices, c.shown_total)
        or (c.invoices, c.total) <> (c.delta_invoices, c.delta_total)
        or c.misdated
+       or c.undone
        or c.emptied
        or v.venue_key is null
     order by c.created_on, v.venue_id`;

@@ -1,9 +1,9 @@
-/** Compares the ledger's entries with the rows of the loads: deltas, corrections, quarantine. */
+/** Compares the ledger's entries with the rows of the loads: deltas, corrections, statements, quarantine. */
 import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { streamRows } from "../../db/cursor.ts";
 import { listDetachedDeltas } from "../../db/partitions/tables.ts";
-import { corrections, deltas, loads, rejects } from "../../db/schema.ts";
+import { corrections, deltas, loads, rejects, settings, statements } from "../../db/schema.ts";
 import { LOADED_AGAIN } from "../load/claim.ts";
 import type { OnDivergence } from "./divergence.ts";
 
@@ -26,6 +26,8 @@ export interface Unknown {
 export interface LedgerFindings {
   readonly lacking: readonly Lacking[];
   readonly unknown: readonly Unknown[];
+  /** Statements are gone, or there are some that nobody knows of, so an undo could not tell what stands. */
+  readonly statementsDiffer: boolean;
 }
 
 /** File name of the ledger entry that a repair makes for a load; the load's number follows. */
@@ -46,10 +48,11 @@ interface FindingRow {
 }
 
 /**
- * Checks that the counts of each load add up, that its deltas bring as many invoices as it inserted (or take
- * away as many as a repair took out), that what it overwrote is kept, and that its quarantine is complete. Of a
- * load whose drop was loaded again only the first is checked, because its rows were lost. Of a load with deltas
- * in an archive the second is not checked.
+ * Checks that the counts of each entry add up, that its deltas bring as many invoices as it inserted (or take
+ * away as many as an undo removed, or a repair took out), that what it overwrote, confirmed or took back is kept,
+ * and that its quarantine is complete. Of a load whose drop was loaded again only the first is checked, because
+ * its rows were lost. Of a load with deltas in an archive the second is not checked. Statements are compared of
+ * entries from which none were pruned.
  *
  * To be run in a REPEATABLE READ transaction: catalog, live deltas and detached deltas must be seen as of one
  * moment.
@@ -61,10 +64,12 @@ export async function checkLedger(tx: Transaction, found: OnDivergence): Promise
   const { tables, archived } = await listDetachedDeltas(tx);
   const lacking = new Map<number, Lacking>();
   const unknown: Unknown[] = [];
+  let statementsDiffer = false;
   for await (const row of streamRows<FindingRow>(tx, failedChecks(tables, archived))) {
     const loadId = row.load_id;
     found({ kind: "load", loadId, message: row.message });
     if (row.kind === "unknown") unknown.push({ loadId, lines: Number(row.lines) });
+    statementsDiffer ||= ["statements", "corrections", "unknown"].includes(row.kind);
     if (row.kind !== "deltas" && row.kind !== "corrections") continue;
     lacking.set(loadId, {
       loadId,
@@ -72,7 +77,7 @@ export async function checkLedger(tx: Transaction, found: OnDivergence): Promise
       corrections: Number(row.kept_less),
     });
   }
-  return { lacking: [...lacking.values()], unknown };
+  return { lacking: [...lacking.values()], unknown, statementsDiffer };
 }
 
 /**
@@ -93,41 +98,60 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
       select load_id, l.status, l.error_code,
              l.read, l.inserted, l.corrected, l.unchanged, l.superseded, l.rejected, l.summed,
              coalesce(c.invoices, 0) as brought, coalesce(r.lines, 0) as lines,
-             coalesce(o.invoices, 0) as kept,
+             coalesce(o.invoices, 0) as kept, coalesce(s.of_others, 0) as of_others, coalesce(s.own, 0) as own,
              e.brings, e.brings - coalesce(c.invoices, 0) - coalesce(a.invoices, 0) as brought_less,
-             l.corrected - coalesce(o.invoices, 0) - coalesce(a.corrections, 0) as kept_less,
+             e.overwrites, e.overwrites - coalesce(o.invoices, 0) - coalesce(a.corrections, 0) as kept_less,
+             e.keeps, e.reads, l.retry_of is not null as is_retry,
              l.status = 'repair' and not e.takes_out or l.error_code = ${LOADED_AGAIN} as excused,
-             l.partitions && ${sql.param(archived)}::text[] as archived
+             l.partitions && ${sql.param(archived)}::text[] as archived,
+             l.known_at <= (select statements_kept_since from ${settings}) as pruned,
+             l.status = 'undone' and not exists (
+               select from ${loads} u where u.undo_of = coalesce(l.retry_of, l.load_id) and u.status = 'undo'
+             ) as undone_by_none,
+             l.status = 'undo' and not exists (
+               select from ${loads} t where t.load_id = l.undo_of and t.status = 'undone'
+             ) as undoes_none
       from ${loads} l
       full join changes c using (load_id)
       full join refused r using (load_id)
       full join overwritten o using (load_id)
+      full join stated s using (load_id)
       left join acknowledged a using (load_id)
       cross join lateral (
-        select takes_out, case when takes_out then -l.corrected else l.inserted end as brings
-        from (select l.status = 'repair' and l.file_name = ${TAKEN_OUT} as takes_out) kind
+        select takes_out,
+               case when takes_out then -l.corrected else l.inserted - l.removed end as brings,
+               case when l.undo_of is null then l.corrected else 0 end as overwrites,
+               case when l.undo_of is null then l.unchanged else l.removed + l.corrected + l.unchanged end as keeps,
+               l.status in ('loaded', 'retry') or l.status = 'undone' and l.undo_of is null and not takes_out as reads
+        from (select l.status in ('repair', 'undone') and l.file_name = ${TAKEN_OUT} as takes_out) kind
       ) e
     )
     select load_id, kind, brought_less, kept_less, lines, message
     from compared
     cross join lateral (values
       ('unknown', status is null,
-       'there are deltas, corrections or quarantined lines of a load that the ledger does not know'),
+       'there are deltas, corrections, statements or quarantined lines of a load that the ledger does not know'),
       ('deltas', (excused or archived) is not true and status is not null and brought_less <> 0,
        format('its deltas bring %s invoices, its ledger entry says %s', brought, brings)),
       ('corrections', excused is not true and status is not null and kept_less <> 0,
-       format('%s of its corrections are kept, its ledger entry says %s', kept, corrected)),
-      ('lines', status in ('loaded', 'retry') and read <> inserted + corrected + unchanged + superseded + rejected + summed,
+       format('%s of its corrections are kept, its ledger entry says %s', kept, overwrites)),
+      ('statements', (excused or pruned) is not true and status is not null
+         and (of_others > keeps or of_others < keeps and not is_retry or own > superseded),
+       format('it kept %s statements of other loads and %s of its own, its ledger entry says %s and at most %s',
+              of_others, own, keeps, superseded)),
+      ('lines', reads and read <> inserted + corrected + unchanged + superseded + rejected + summed,
        format('%s lines read are not %s + %s + %s + %s + %s + %s',
               read, inserted, corrected, unchanged, superseded, rejected, summed)),
       ('quarantine', lines <> rejected and error_code is distinct from ${LOADED_AGAIN},
-       format('%s lines are in quarantine, its ledger entry says %s', lines, rejected))
+       format('%s lines are in quarantine, its ledger entry says %s', lines, rejected)),
+      ('undone', undone_by_none, 'it is undone, and no undo of it is in the ledger'),
+      ('undo', undoes_none, 'the entry that it undid is not undone')
     ) as checks (kind, failed, message)
     where failed
     order by load_id, kind`;
 }
 
-/** What each load changed, refused and overwrote, by its number. */
+/** What each load changed, refused, overwrote and stated, by its number. */
 function rowsOfLoads(detached: readonly string[]): SQL {
   const ofDetached = detached.map((table) => sql` union all select load_id, invoices from ${sql.raw(table)}`);
   return sql`changes as (
@@ -139,5 +163,23 @@ function rowsOfLoads(detached: readonly string[]): SQL {
       group by load_id
     ),
     refused as (select load_id, count(*) as lines from ${rejects} group by load_id),
-    overwritten as (select load_id, count(*) as invoices from ${corrections} group by load_id)`;
+    overwritten as (select load_id, count(*) as invoices from ${corrections} group by load_id),
+    stated as (
+      select load_id, sum(of_others) as of_others, sum(own) as own
+      from (
+        select s.load_id,
+               sum(cardinality(s.invoice_ids)) filter (where s.stated_by <> coalesce(l.retry_of, s.load_id)) as of_others,
+               sum(cardinality(s.invoice_ids)) filter (where s.stated_by = coalesce(l.retry_of, s.load_id)) as own
+        from ${statements} s
+        left join ${loads} l on l.load_id = s.load_id
+        group by s.load_id
+        union all
+        select named.load_id, 0, 0
+        from ${statements} s
+        cross join lateral (values (s.stated_by), (s.same_as)) as named (load_id)
+        where not exists (select from ${loads} l where l.load_id = named.load_id)
+          and named.load_id is not null
+      ) numbers
+      group by load_id
+    )`;
 }

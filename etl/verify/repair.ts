@@ -12,6 +12,8 @@ import {
   partitions,
   rejects,
   type Settings,
+  settings,
+  statements,
 } from "../../db/schema.ts";
 import { enterLedger } from "../load/ledger.ts";
 import { rebuildRollup } from "../refresh/rebuild.ts";
@@ -115,6 +117,7 @@ export async function raiseLoadIds(tx: Transaction): Promise<void> {
         select max(load_id) as load_id from ${loads}
         union all select max(load_id) from ${rejects}
         union all select max(load_id) from ${corrections}
+        union all select max(greatest(load_id, stated_by, same_as)) from ${statements}
         union all select max(load_id) from ${invoices}
         union all select max(load_id) from ${deltas}${sql.join(ofDetached)}
       ) numbers
@@ -127,7 +130,10 @@ export async function raiseLoadIds(tx: Transaction): Promise<void> {
  * and corrections of a load are short for good. Their groups were adjusted under the repair's own entry,
  * because nobody knows which of them the load had brought.
  */
-export async function acknowledge(tx: Transaction, { lacking, unknown }: LedgerFindings): Promise<void> {
+export async function acknowledge(tx: Transaction, findings: LedgerFindings): Promise<void> {
+  const { lacking, unknown, statementsDiffer } = findings;
+  // An undo takes this lock first, too.
+  if (statementsDiffer) await lockUntilEnd(tx, LOCK.statements);
   // The deltas of an unknown load stay its own, and count as known from now on.
   for (const { loadId, lines } of unknown) {
     await tx.db.insert(loads).values({
@@ -143,4 +149,13 @@ export async function acknowledge(tx: Transaction, { lacking, unknown }: LedgerF
     const repairId = await beginRepair(tx, { fileName: `${REPAIR_OF_LOAD} ${loadId}` });
     await enterLedger(tx, repairId, { inserted, corrected });
   }
+  if (statementsDiffer) await distrustStatements(tx);
+}
+
+/** What was kept up to now is not all that was stated. So only what is loaded from now on can be undone. */
+async function distrustStatements(tx: Transaction): Promise<void> {
+  await lockUntilEnd(tx, LOCK.knownAt);
+  await tx.db.execute(sql`
+    update ${settings}
+    set statements_kept_since = greatest(statements_kept_since, (select max(known_at) from ${loads}))`);
 }

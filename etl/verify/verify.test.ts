@@ -12,6 +12,8 @@ import { type Change, explainTotal } from "../reports/totals.ts";
 import { findDivergences, type Invoice, load, writeInvoices } from "../testing/invoices.ts";
 import { invoiceId } from "../testing/lines.ts";
 import { disagreements, startWorker, totalsOf, type Worker } from "../testing/warehouse.ts";
+import { pruneStatements } from "../undo/prune.ts";
+import { undo } from "../undo/undo.ts";
 import type { Divergence } from "./divergence.ts";
 import { verifyWarehouse } from "./verify.ts";
 
@@ -20,6 +22,7 @@ const TABLES = [
   "loads",
   "rejects",
   "corrections",
+  "statements",
   "invoices",
   "venue_day_deltas",
   "venue_day_pending",
@@ -27,7 +30,10 @@ const TABLES = [
   "partitions",
 ];
 
-/** Three drops over two months; the last is left pending. Load 2 has a correction and a rejected line. */
+/**
+ * Three drops over two months; the last is left pending. Load 2 has a correction and a rejected line. Then a load
+ * that confirms two invoices of one group, one that comes too late, and one that entry 7 undoes.
+ */
 async function makeWarehouse(granularity: Granularity = "month"): Promise<TestWarehouse> {
   const warehouse = await createTestDatabase({ granularity });
   const folder = makeFolder();
@@ -60,6 +66,33 @@ async function makeWarehouse(granularity: Granularity = "month"): Promise<TestWa
       ["venue-b", 5, "2026-03-10", "7.50"],
     ]),
   );
+  await load(
+    warehouse,
+    writeInvoices(folder, "confirming-2026-03-22.csv", [
+      ["venue-a", 2, "2026-02-10", "20.00"],
+      ["venue-a", 7, "2026-02-10", "5.00"],
+    ]),
+  );
+  await load(
+    warehouse,
+    writeInvoices(folder, "late-2026-03-19.csv", [
+      ["venue-a", 2, "2026-02-10", "20.00"],
+      ["venue-a", 9, "2026-02-10", "99.00"],
+    ]),
+  );
+  await load(
+    warehouse,
+    writeInvoices(folder, "mistaken-2026-03-23.csv", [
+      ["venue-a", 6, "2026-03-10", "8.00"],
+      ["venue-b", 5, "2026-03-10", "9.50"],
+      ["venue-b", 20, "2026-03-10", "1.00"],
+    ]),
+  );
+  const { settings } = warehouse;
+  expect(await undo({ database, settings, loadId: 6, because: "a test" })).toMatchObject({
+    loadId: 7,
+    rows: { removed: 1, corrected: 1, unchanged: 1, inserted: 0 },
+  });
   for (const table of TABLES)
     await warehouse.query(`create table public.${table} as table warehouse.${table}`);
   return warehouse;
@@ -76,6 +109,7 @@ async function putBack(warehouse: TestWarehouse): Promise<void> {
       update warehouse.partitions p
       set state = b.state, rollup_invoices = b.rollup_invoices, rollup_total = b.rollup_total
       from public.partitions b where b.partition = p.partition`);
+    await client.query("update warehouse.settings set statements_kept_since = '-infinity'");
   });
 }
 
@@ -266,7 +300,78 @@ const TAMPERINGS: Readonly<Record<string, readonly Tampering[]>> = {
       others: [{ kind: "control" }],
     },
   ],
+  statements: [
+    {
+      by: "a row taken out",
+      sql: "delete from warehouse.statements where load_id = 4 and stated_by = 1",
+      others: [{ kind: "load", loadId: 4 }],
+    },
+    {
+      by: "an invoice added",
+      sql: "update warehouse.statements set invoice_ids = array_append(invoice_ids, gen_random_uuid()) where load_id = 4 and stated_by = 1",
+      others: [{ kind: "load", loadId: 4 }],
+    },
+    {
+      by: "rows added",
+      sql: "insert into warehouse.statements select * from warehouse.statements where load_id = 4",
+      others: [{ kind: "load", loadId: 4 }],
+    },
+    {
+      by: "rows of a late load added",
+      sql: "insert into warehouse.statements select * from warehouse.statements where load_id = 5",
+      others: [{ kind: "load", loadId: 5 }],
+    },
+    {
+      by: "what an undo took back, taken out",
+      sql: "delete from warehouse.statements where load_id = 7 and created_on = '2026-03-10'",
+      others: [{ kind: "load", loadId: 7 }],
+    },
+    {
+      by: "a row's load",
+      sql: "update warehouse.statements set load_id = 2 where load_id = 4",
+      others: [
+        { kind: "load", loadId: 2 },
+        { kind: "load", loadId: 4 },
+      ],
+    },
+    {
+      by: "a row of no load",
+      sql: "insert into warehouse.statements select 666, stated_by, synced_on, same_as, created_on, venue_key, invoice_ids, created_at, total from warehouse.statements where load_id = 5",
+      others: [{ kind: "load", loadId: 666 }],
+    },
+    {
+      by: "whose they are",
+      sql: "update warehouse.statements set stated_by = 555 where load_id = 4",
+      others: [{ kind: "load", loadId: 555 }],
+    },
+    {
+      by: "what they are the same as",
+      sql: "update warehouse.statements set same_as = 444 where load_id = 4",
+      others: [{ kind: "load", loadId: 444 }],
+    },
+  ],
   ledger: [
+    {
+      by: "the count removed of an undo",
+      sql: "update warehouse.loads set removed = removed + 1 where load_id = 7",
+      others: [{ kind: "load", loadId: 7 }],
+    },
+    {
+      by: "the status of a load that was undone",
+      sql: "update warehouse.loads set status = 'loaded' where load_id = 6",
+      others: [{ kind: "load", loadId: 7 }],
+      stays: true,
+    },
+    {
+      by: "the status of a load that was not undone",
+      sql: "update warehouse.loads set status = 'undone' where load_id = 3",
+      groups: [...GROUP_A, ["venue-b", "2026-02-11"], ["venue-b", "2026-03-10"]],
+      others: [
+        { kind: "load", loadId: 3 },
+        { kind: "group", venueId: "venue-a", createdOn: "2026-02-10", undone: true },
+      ],
+      stays: true,
+    },
     ...["read", "inserted", "corrected", "unchanged", "superseded", "rejected", "summed"].map((column) => ({
       by: `the count ${column}`,
       sql: `update warehouse.loads set ${column} = ${column} + 1 where load_id = 2`,
@@ -400,6 +505,39 @@ test("what no repair can know stays named", async () => {
     expect(await findDivergences(warehouse), tampering.by).not.toEqual([]);
     await putBack(warehouse);
   }
+});
+
+test("where statements are lost a repair leaves to be undone only what is loaded later", async () => {
+  const warehouse = await makeWarehouse();
+  const { database, settings } = warehouse;
+  const undoing = (loadId: number) => undo({ database, settings, loadId, because: "a test" });
+  await warehouse.query("delete from warehouse.statements where load_id = 4");
+  await findDivergences(warehouse, { repair: true });
+  expect(await findDivergences(warehouse)).toEqual([]);
+  await expect(undoing(3)).rejects.toMatchObject({ code: "statements_pruned" });
+  const path = writeInvoices(makeFolder(), "2026-03-24.csv", [["venue-a", 1, "2026-02-10", "12.00"]]);
+  const before = await totalsOf(warehouse);
+  const { loadId } = await load(warehouse, path);
+  expect(await undoing(loadId ?? 0)).toMatchObject({ rows: { corrected: 1 } });
+  expect(await totalsOf(warehouse)).toEqual(before);
+  expect(await findDivergences(warehouse)).toEqual([]);
+});
+
+test("a repair sees to it that no load gets a number that a statement bears", async () => {
+  const warehouse = await makeWarehouse();
+  await warehouse.query("update warehouse.statements set same_as = 900 where load_id = 4");
+  await findDivergences(warehouse, { repair: true });
+  const path = writeInvoices(makeFolder(), "2026-03-24.csv", [["venue-a", 1, "2026-02-10", "12.00"]]);
+  expect((await load(warehouse, path)).loadId).toBeGreaterThan(900);
+});
+
+test("pruned statements are not missed", async () => {
+  const warehouse = await makeWarehouse();
+  await warehouse.query(
+    "update warehouse.loads set known_at = known_at - interval '2 years' where load_id <= 5",
+  );
+  expect(await pruneStatements(warehouse)).toMatchObject({ rows: 4 });
+  expect(await findDivergences(warehouse)).toEqual([]);
 });
 
 test("what a repair has acknowledged of a load is named again when it changes again", async () => {

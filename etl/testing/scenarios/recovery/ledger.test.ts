@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { createTestDatabase, type TestWarehouse } from "../../../../db/testing/database.ts";
 import { makeFolder } from "../../../../db/testing/folder.ts";
+import { undo } from "../../../undo/undo.ts";
 import { jsonLines, rollbookHere } from "../../cli.ts";
 import { findClientPrograms, runOk } from "../../client_programs.ts";
 import { expectedTotals, type MadeDrop, makeDrop } from "../../drops.ts";
@@ -114,6 +115,33 @@ test("a ledger older than the data: verify names the loads it does not know, and
   expect(await totalsOf(warehouse)).toEqual(totals);
   expect(totals).toEqual(expectedTotals([...before, ...after]));
   expect(await findDivergences(warehouse, { identity: true })).toEqual([]);
+});
+
+test("a ledger from before an undo: verify names both entries, --repair enters them, and no total changes", async () => {
+  const { warehouse, before, after, backup } = await makePast();
+  const { database, settings, environment } = warehouse;
+  const undoing = (loadId: number) => undo({ database, settings, loadId, because: "a test" });
+  expect(await undoing(4)).toMatchObject({ loadId: 7, rows: { removed: 0, corrected: 80 } });
+  const totals = await totalsOf(warehouse);
+  expect(totals).toEqual(expectedTotals([...before, ...after.slice(1)]));
+  await runOk("psql", ["--command=truncate warehouse.loads"], environment);
+  await runOk(
+    "pg_restore",
+    ["--data-only", ...ofLedger, "--dbname", environment.PGDATABASE ?? "", backup],
+    environment,
+  );
+  const named = await findDivergences(warehouse, { repair: true });
+  expect(named.map((one) => (one.kind === "load" ? one.loadId : one.kind))).toEqual([4, 5, 6, 7]);
+  expect(await findDivergences(warehouse)).toEqual([]);
+  expect(await totalsOf(warehouse)).toEqual(totals);
+  await expect(undoing(3)).rejects.toMatchObject({ code: "statements_pruned" });
+  // What the ledger does not know of it does not undo: the drop counts again, and is undone again.
+  const [report] = await loadAll(warehouse, after.slice(0, 1));
+  expect(report?.loadId).toBeGreaterThan(7);
+  expect(await totalsOf(warehouse)).toEqual(expectedTotals([...before, ...after]));
+  await undoing(report?.loadId ?? 0);
+  expect(await totalsOf(warehouse)).toEqual(totals);
+  expect(await findDivergences(warehouse)).toEqual([]);
 });
 
 test("a repair of a warehouse in order enters nothing, and gives out no number", async () => {
