@@ -24,6 +24,9 @@ const HISTORY = "etl/testing/scenarios/history.test.ts";
 const RETRYING = "etl/load/retry_rejects.test.ts";
 const MERGING = "etl/load/merge.test.ts";
 const CRASH = "etl/testing/scenarios/crash.test.ts";
+const SETTLE = "etl/undo/settle.ts";
+const UNDOING = "etl/undo/undo.test.ts";
+const UNDO_CRASH = "etl/testing/scenarios/undo_crash.test.ts";
 
 export const MUTATIONS: readonly Mutation[] = [
   {
@@ -98,6 +101,107 @@ export const MUTATIONS: readonly Mutation[] = [
     find: "select created_on, venue_key, invoice_id, ${statedBy}::integer",
     replace: "select created_on, venue_key, invoice_id, ${loadId}::integer",
     tests: [RETRYING],
+  },
+  {
+    name: "a statement that is confirmed is not kept",
+    file: MERGE,
+    find: "      where not differs and old_load_id <> ${statedBy}\n",
+    replace: "      where not differs and old_load_id > ${statedBy}\n",
+    tests: [UNDOING, UNDO_CRASH],
+  },
+  {
+    name: "a statement that comes too late is not kept",
+    file: MERGE,
+    find: "  if (keys > inserted + corrected + unchanged) await keepSuperseded({",
+    replace: "  if (keys > inserted + corrected + unchanged && keys === 0) await keepSuperseded({",
+    tests: [UNDOING, UNDO_CRASH],
+  },
+  {
+    name: "a statement of a load that is undone stands again",
+    file: SETTLE,
+    find: "    where not exists (select from ${loads} l where l.load_id = k.load_id and l.status = 'undone')\n",
+    replace:
+      "    where not exists (select from ${loads} l where l.load_id = k.load_id and l.status = 'failed')\n",
+    tests: [UNDOING],
+  },
+  {
+    name: "after an undo not the newest of the other statements stands",
+    file: SETTLE,
+    find: "    order by ${KEY}, synced_on desc, load_id desc, kept_at desc, kept_by desc`);",
+    replace: "    order by ${KEY}, load_id desc, kept_at desc, kept_by desc`);",
+    tests: [UNDOING, UNDO_CRASH],
+  },
+  {
+    name: "a statement that a repair took out stands again",
+    file: SETTLE,
+    find: "        select from repairs r where ${isSameKey(sql`r`, sql`k`)} and r.known_at >= k.kept_at\n",
+    replace: "        select from repairs r where ${isSameKey(sql`r`, sql`k`)} and r.known_at < k.kept_at\n",
+    tests: [UNDOING],
+  },
+  {
+    name: "an undo does not wait for a load that meets the same invoices",
+    file: SETTLE,
+    find: "      order by i.created_on, i.venue_key, i.invoice_id\n      for update of i`);\n    await tx.db.execute(sql`insert into ${KEYS}",
+    replace:
+      "      order by i.created_on, i.venue_key, i.invoice_id`);\n    await tx.db.execute(sql`insert into ${KEYS}",
+    tests: [UNDO_CRASH],
+  },
+  {
+    name: "what an undo removes is not kept",
+    file: SETTLE,
+    find: "          from changed\n          where old_load_id is not null\n        ) old",
+    replace:
+      "          from changed\n          where old_load_id is not null and load_id is not null\n        ) old",
+    tests: [UNDOING],
+  },
+  {
+    name: "an undo does not put its changes into the queue of the refresh",
+    file: SETTLE,
+    find: "      ${recordNet(undoId)}\n",
+    replace: `      ledger as (
+        insert into \${deltas} (load_id, created_on, venue_key, invoices, total)
+        select \${undoId}::integer, created_on, venue_key, invoices, total from net
+      )
+`,
+    tests: [UNDOING, UNDO_CRASH],
+  },
+  {
+    name: "the retries of a load are not undone with it",
+    file: "etl/undo/claim.ts",
+    find: "where load_id = ${target.loadId} or retry_of = ${target.loadId}`);",
+    replace: "where load_id = ${target.loadId}`);",
+    tests: [UNDOING],
+  },
+  {
+    name: "lines that a load refused stay open when it is undone",
+    file: "db/migrations/0009_open_rejects.sql",
+    find: "  and coalesce(root.status, l.status) = 'loaded'\n",
+    replace: "  and coalesce(root.status, l.status) in ('loaded', 'undone')\n",
+    tests: [UNDOING],
+  },
+  {
+    name: "the loader may undo",
+    file: "db/roles/rights.ts",
+    find: '  "summed",\n];',
+    replace: '  "summed",\n  "removed",\n];',
+    tests: ["db/roles/grant.test.ts"],
+    simulate: false,
+  },
+  {
+    name: "verify does not look for invoices of loads that are undone",
+    file: "etl/refresh/recompute.ts",
+    find: "and load_id in (${undone})`;",
+    replace: "and load_id is null`;",
+    tests: ["etl/verify/verify.test.ts"],
+    simulate: false,
+  },
+  {
+    name: "verify does not count the statements that are kept",
+    file: "etl/verify/ledger.ts",
+    find: "(of_others > keeps or of_others < keeps and not is_retry or own > superseded)",
+    replace: "(of_others > keeps + superseded)",
+    tests: ["etl/verify/verify.test.ts"],
+    simulate: false,
   },
   {
     name: "corrections are not put into the queue of the refresh",
