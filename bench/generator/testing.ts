@@ -76,8 +76,8 @@ export function replayDrops(drops: readonly GeneratedDrop[]) {
   );
   return {
     /** Of each drop, in date order. */
-    // No source reads these drops, so nothing is left out or added up.
-    rows: reports.map(({ counts: { skipped, summed, ...rows } }) => rows),
+    // No source reads these drops, so nothing is left out or added up; and nothing is undone.
+    rows: reports.map(({ counts: { skipped, summed, removed, ...rows } }) => rows),
     rejects: reports.map(({ reasons }) => reasons),
     late: reports.map(({ late }) => late),
     invoices: model.invoices().length,

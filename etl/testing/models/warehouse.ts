@@ -1,11 +1,12 @@
 /**
- * The warehouse model: what must be in the tables and reports once some drops were loaded, worked out invoice
- * by invoice. It is told which loads are in and in which order they became known, and takes their lines as
- * the format model reads them. Shares nothing with the product.
+ * The warehouse model: what must be in the tables and reports once some drops were loaded, and some loads
+ * undone, worked out invoice by invoice. It is told which loads are in and in which order they became known,
+ * and takes their lines as the format model reads them. Shares nothing with the product.
  */
 import { dateOf, dayOfDate } from "./clocks.ts";
 import type { ReadLine } from "./format.ts";
-import { type Counts, createStanding, isNewer, type Statement } from "./standing.ts";
+import { type Counts, isNewer, type Statement } from "./standing.ts";
+import { createStatements } from "./statements.ts";
 import { createTotals } from "./totals.ts";
 
 /** The net sums of one venue on one date. */
@@ -35,10 +36,12 @@ export interface RejectedLine {
   readonly reason: string;
 }
 
-/** What one load must have done. */
+/** What one load, take-out or undo must have done. */
 export interface Applied {
   readonly loadId: number;
   readonly counts: Counts & {
+    /** Invoices that left with an undo. */
+    readonly removed: number;
     readonly read: number;
     readonly rejected: number;
     /** 0, as the next: no source reads what the model takes. */
@@ -47,14 +50,18 @@ export interface Applied {
   };
   readonly rejects: readonly RejectedLine[];
   readonly deltas: readonly GroupTotal[];
-  /** The rows that it overwrote, as they were. */
+  /** The rows that a load overwrote, or a take-out took out, as they were. */
   readonly corrections: readonly InvoiceRow[];
 }
 
 export interface WarehouseModel {
-  /** Takes in a load, after all that became known before it. */
+  /**
+   * Takes in a load, after all that became known before it.
+   *
+   * @param load.retryOf of a retry: the load whose statements the lines are
+   */
   readonly apply: (
-    load: { readonly loadId: number; readonly syncedOn: string },
+    load: { readonly loadId: number; readonly syncedOn: string; readonly retryOf?: number },
     lines: readonly ReadLine[],
   ) => Applied;
   /**
@@ -64,27 +71,48 @@ export interface WarehouseModel {
   readonly older: (counts: (createdOn: string) => boolean) => readonly InvoiceRow[];
   /** Takes out those of them that go, whichever dates they have. */
   readonly takeOutOlder: (loadId: number, goes: (older: InvoiceRow) => boolean) => Applied;
-  /** All loads, in the order in which they were taken in. */
+  /** Undoes a load or a take-out, or takes the undo of a load back. */
+  readonly undo: (undoId: number, undoOf: number) => Applied;
+  /** Whether an entry is undone. */
+  readonly isUndone: (loadId: number) => boolean;
+  /** All loads, take-outs and undos, in the order in which they were taken in. */
   readonly applied: () => readonly Applied[];
   readonly invoices: () => readonly InvoiceRow[];
-  /** The totals after the first so many loads; left out, after all. */
-  readonly totals: (loads?: number) => readonly GroupTotal[];
+  /** Every statement that does not stand, whether it counts or not. */
+  readonly kept: () => readonly InvoiceRow[];
+  /** The totals after the first so many entries; left out, after all. */
+  readonly totals: (entries?: number) => readonly GroupTotal[];
   /** Invoice ids that stand under several keys, in the dates that count. */
   readonly split: (counts: (createdOn: string) => boolean) => readonly string[];
 }
 
-/** What changed for an invoice; without `after` it was taken out. */
+/** Another statement stands for an invoice: none before it came in, none after it went. */
 interface Change {
   readonly invoice: number;
   readonly before: Statement | undefined;
   readonly after: Statement | undefined;
 }
 
+const NOTHING: Applied["counts"] = {
+  read: 0,
+  inserted: 0,
+  corrected: 0,
+  unchanged: 0,
+  superseded: 0,
+  removed: 0,
+  rejected: 0,
+  skipped: 0,
+  summed: 0,
+};
+
 export function createWarehouseModel(): WarehouseModel {
-  const standing = createStanding();
+  const statements = createStatements();
   const invoices = numberTexts<InvoiceKey>();
   const venues = numberTexts<string>();
-  const loads: (Applied & { readonly changes: readonly Change[] })[] = [];
+  const entries: (Applied & { readonly changes: readonly Change[] })[] = [];
+  /** What the undo of this number undid. */
+  const undoOf = new Map<number, number>();
+  const undone = new Set<number>();
   const row = (invoice: number, { createdAt, cents, loadId, syncDay }: Statement): InvoiceRow => ({
     ...invoices.of(invoice),
     createdAt,
@@ -92,6 +120,15 @@ export function createWarehouseModel(): WarehouseModel {
     loadId,
     syncedOn: dateOf(syncDay),
   });
+  const everyInvoice = () => Array.from({ length: invoices.count() }, (_, invoice) => invoice);
+  /** What changes for these invoices by the work. */
+  const changesBy = (touched: Iterable<number>, work: () => void): readonly Change[] => {
+    const found = Array.from(touched, (invoice) => ({ invoice, before: statements.standing(invoice) }));
+    work();
+    return found
+      .map(({ invoice, before }) => ({ invoice, before, after: statements.standing(invoice) }))
+      .filter(({ before, after }) => before !== after);
+  };
   const sum = (changes: readonly Change[]): readonly GroupTotal[] => {
     const totals = createTotals();
     for (const { invoice, before, after } of changes) {
@@ -107,81 +144,91 @@ export function createWarehouseModel(): WarehouseModel {
       ...sums,
     }));
   };
-  const corrected = (changes: readonly Change[]) =>
-    changes.flatMap(({ invoice, before }) => (before ? [row(invoice, before)] : []));
+  const enter = (
+    entry: Pick<Applied, "loadId" | "counts"> & Partial<Pick<Applied, "rejects">>,
+    changes: readonly Change[],
+    overwritten: readonly Change[],
+  ): Applied => {
+    const corrections = overwritten.flatMap(({ invoice, before }) => (before ? [row(invoice, before)] : []));
+    const applied = { rejects: [], ...entry, deltas: sum(changes), corrections, changes };
+    entries.push(applied);
+    return applied;
+  };
   const standingRows = () =>
-    Array.from({ length: invoices.count() }, (_, invoice) => {
-      const said = standing.of(invoice);
-      return said === undefined ? [] : [row(invoice, said)];
-    }).flat();
+    everyInvoice().flatMap((invoice) => {
+      const standing = statements.standing(invoice);
+      return standing === undefined ? [] : [row(invoice, standing)];
+    });
   const older = (counts: (createdOn: string) => boolean) => {
     const keysOf = new Map<string, { readonly invoice: number; readonly before: Statement }[]>();
-    for (let invoice = 0; invoice < invoices.count(); invoice++) {
+    for (const invoice of everyInvoice()) {
       const { uuid, createdOn } = invoices.of(invoice);
-      const before = standing.of(invoice);
+      const before = statements.standing(invoice);
       if (before === undefined || !counts(createdOn)) continue;
       keysOf.set(uuid, [...(keysOf.get(uuid) ?? []), { invoice, before }]);
     }
     return [...keysOf.values()].flatMap((keys) => {
       const newest = keys.map(({ before }) => before).reduce((a, b) => (isNewer(b, a) ? b : a));
-      return keys
-        .filter(({ before }) => isNewer(newest, before))
-        .map((said) => ({ ...said, after: undefined }));
+      return keys.filter(({ before }) => isNewer(newest, before));
     });
   };
   return {
-    apply: ({ loadId, syncedOn }, lines) => {
-      const said = { invoices: [] as number[], cents: [] as number[], createdAt: [] as number[] };
+    apply: ({ loadId, syncedOn, retryOf = loadId }, lines) => {
+      const lastLines = new Map<number, Statement>();
       for (const { decision } of lines) {
         if (decision.kind === "rejected") continue;
         const { venue, uuid, createdOn, instant, cents } = decision.invoice;
-        const key = { venue, uuid, createdOn };
-        said.invoices.push(invoices.numberOf(`${createdOn} ${uuid} ${venue}`, key));
-        said.cents.push(Number(cents));
-        said.createdAt.push(Number(instant));
+        lastLines.set(invoices.numberOf(`${createdOn} ${uuid} ${venue}`, { venue, uuid, createdOn }), {
+          loadId: retryOf,
+          syncDay: dayOfDate(syncedOn),
+          cents: Number(cents),
+          createdAt: Number(instant),
+        });
       }
-      const changes: Change[] = [];
-      const load = { loadId, syncDay: dayOfDate(syncedOn) };
-      const counts = standing.take(load, said, (change) => changes.push(change));
+      const changes = changesBy(lastLines.keys(), () => {
+        for (const [invoice, statement] of lastLines) statements.say(invoice, statement);
+      });
       const rejects = rejectsOf(lines);
-      const applied = {
-        loadId,
-        counts: { read: lines.length, ...counts, rejected: rejects.length, skipped: 0, summed: 0 },
-        rejects,
-        deltas: sum(changes),
-        corrections: corrected(changes),
-        changes,
-      };
-      loads.push(applied);
-      return applied;
+      const superseded = lines.length - rejects.length - changes.length;
+      const read = lines.length;
+      const counts = { ...NOTHING, ...countKinds(changes), superseded, read, rejected: rejects.length };
+      const overwritten = changes.filter((change) => kindOf(change) === "corrected");
+      return enter({ loadId, counts, rejects }, changes, overwritten);
     },
     older: (counts) => older(counts).map(({ invoice, before }) => row(invoice, before)),
     takeOutOlder: (loadId, goes) => {
-      const changes = older(() => true).filter(({ invoice, before }) => goes(row(invoice, before)));
-      for (const { invoice } of changes) standing.takeOut(invoice);
-      const applied = {
-        loadId,
-        counts: {
-          read: 0,
-          inserted: 0,
-          corrected: changes.length,
-          unchanged: 0,
-          superseded: 0,
-          rejected: 0,
-          skipped: 0,
-          summed: 0,
-        },
-        rejects: [],
-        deltas: sum(changes),
-        corrections: corrected(changes),
-        changes,
-      };
-      loads.push(applied);
-      return applied;
+      const going = older(() => true).filter(({ invoice, before }) => goes(row(invoice, before)));
+      const goingInvoices = going.map(({ invoice }) => invoice);
+      const changes = changesBy(goingInvoices, () => {
+        for (const invoice of goingInvoices) statements.takeOut(invoice, loadId);
+      });
+      // The ledger counts them so.
+      const counts = { ...NOTHING, corrected: changes.length };
+      return enter({ loadId, counts }, changes, changes);
     },
-    applied: () => loads,
+    undo: (undoId, entry) => {
+      if (undone.has(entry)) throw new Error(`${entry} is undone already`);
+      const taken = undoOf.get(entry);
+      if (taken !== undefined && undoOf.has(taken)) throw new Error(`${entry} took an undo back`);
+      const changes = changesBy(everyInvoice(), () => {
+        if (taken === undefined) statements.undo(entry);
+        else statements.redo(taken);
+      });
+      undone.add(entry);
+      undoOf.set(undoId, entry);
+      if (taken !== undefined) undone.delete(taken);
+      return enter({ loadId: undoId, counts: { ...NOTHING, ...countKinds(changes) } }, changes, []);
+    },
+    isUndone: (loadId) => undone.has(loadId),
+    applied: () => entries,
     invoices: standingRows,
-    totals: (count = loads.length) => sum(loads.slice(0, count).flatMap(({ changes }) => changes)),
+    kept: () =>
+      everyInvoice().flatMap((invoice) => {
+        const standing = statements.standing(invoice);
+        const others = statements.all(invoice).filter((statement) => statement !== standing);
+        return others.map((statement) => row(invoice, statement));
+      }),
+    totals: (count = entries.length) => sum(entries.slice(0, count).flatMap(({ changes }) => changes)),
     split: (counts) => {
       const keys = new Map<string, number>();
       for (const { uuid, createdOn } of standingRows()) {
@@ -190,6 +237,19 @@ export function createWarehouseModel(): WarehouseModel {
       return [...keys].filter(([, times]) => times > 1).map(([uuid]) => uuid);
     },
   };
+}
+
+/** How the ledger counts a change. */
+function kindOf({ before, after }: Change): "inserted" | "corrected" | "unchanged" | "removed" {
+  if (before === undefined) return "inserted";
+  if (after === undefined) return "removed";
+  return before.cents === after.cents && before.createdAt === after.createdAt ? "unchanged" : "corrected";
+}
+
+function countKinds(changes: readonly Change[]) {
+  const counts = { inserted: 0, corrected: 0, unchanged: 0, removed: 0 };
+  for (const change of changes) counts[kindOf(change)] += 1;
+  return counts;
 }
 
 /** The lines of a drop that are refused, in their order. */
