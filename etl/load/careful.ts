@@ -38,16 +38,19 @@ export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
   const dates = await readStagedDates(tx, slot, settings);
   await openPartitions(tx, task, dates);
   stopwatch.enter("merge");
-  const replaced = (await task.replace?.takeBack(tx, dates)) ?? [];
   const { underTwoKeys, repeatedLines } = await countRepeatedIds(tx, slot, settings);
   const sumRows = task.form?.sumRows === true;
   const merge = { tx, settings, slot, rows: staged.rows, repeatedLines, loadId, syncedOn, sumRows };
-  const merged = await (sumRows ? mergeSums(merge) : mergeStaging(merge));
+  const mergeOnce = async () => {
+    const replaced = (await task.replace?.takeBack(tx, dates)) ?? [];
+    return { ...(await mergeStaging(merge)), replaced };
+  };
+  const merged = await (sumRows ? unlessTooLarge(tx, mergeOnce) : mergeOnce());
   await emptyStaging(tx, slot);
   if (merged === undefined) {
     return { kind: "refused", rows: nothing, reasons, suspicious: [], refusal: refuseSum(task) };
   }
-  const { keys, inserted, corrected, unchanged, partitions } = merged;
+  const { keys, inserted, corrected, unchanged, partitions, replaced } = merged;
   const summed = sumRows ? staged.rows - (keys ?? 0) : 0;
   const superseded = staged.rows - summed - inserted - corrected - unchanged;
   const rows = { ...nothing, inserted, corrected, unchanged, superseded, summed };
@@ -56,19 +59,17 @@ export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
     rows,
     reasons,
     suspicious,
-    partitions: [...new Set([...partitions, ...replaced])].toSorted(),
+    partitions,
+    replaced,
     idsUnderTwoKeys: underTwoKeys,
   };
 }
 
-/** @returns undefined when the rows of one invoice add up to what is no total; then nothing is merged */
-async function mergeSums(
-  options: Parameters<typeof mergeStaging>[0],
-): Promise<Awaited<ReturnType<typeof mergeStaging>> | undefined> {
-  const { tx } = options;
+/** @returns undefined when the rows of one invoice add up to what is no total; then nothing is done */
+async function unlessTooLarge<T>(tx: Transaction, work: () => Promise<T>): Promise<T | undefined> {
   await tx.db.execute(sql`savepoint sums`);
   try {
-    return await mergeStaging(options);
+    return await work();
   } catch (error) {
     if (errorState(error) !== SQLSTATE.numericValueOutOfRange) throw error;
     await tx.db.execute(sql`rollback to savepoint sums`);

@@ -130,7 +130,8 @@ export async function findSent(
         inArray(loads.loadId, past.sent),
         eq(loads.sha256, past.content.sha256),
         eq(loads.syncedOn, syncedOn),
-        inArray(loads.status, ["loaded", "rejected"]),
+        // Whoever has undone it meanwhile meant this load.
+        inArray(loads.status, ["loaded", "undone", "rejected"]),
       ),
     );
   return load && reportFromLedger(load);
@@ -153,7 +154,7 @@ function reportFromLedger(load: Load): Attempt {
     partitions,
   } = load;
   return {
-    outcome: load.status === "loaded" ? "loaded" : "rejected",
+    outcome: load.status === "rejected" ? "rejected" : "loaded",
     loadId,
     syncedOn,
     source: enteredSource(load),

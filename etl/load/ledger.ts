@@ -50,7 +50,7 @@ export async function enterResult(task: LoadTask, result: TaskResult): Promise<A
       reasons,
       suspicious,
       partitions,
-      touched: partitions,
+      touched: [...new Set([...partitions, ...(result.replaced ?? [])])],
       ...(idsUnderTwoKeys > 0 && { idsUnderTwoKeys }),
       ...(restated.length > 0 && { restated }),
     };

@@ -75,6 +75,8 @@ export type TaskResult = {
       readonly kind: "loaded";
       /** Partitions in which the count or total of a group changed, oldest first. */
       readonly partitions: readonly string[];
+      /** The same of the undo of a load that it replaces. */
+      readonly replaced?: readonly string[];
       /** Invoice ids that the drop holds with several venues or creation dates. */
       readonly idsUnderTwoKeys: number;
     }

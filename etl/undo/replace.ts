@@ -44,7 +44,10 @@ export function replaceLoad(options: {
     enter: async (tx) => {
       if (undone !== undefined) await enterSettled(tx, undone.undoId, undone.settled);
     },
-    release: (tx) => releaseUndo(tx, claimed()),
+    release: async (tx) => {
+      undone = undefined;
+      await releaseUndo(tx, claimed());
+    },
     report: () => undone && reportUndo(claimed(), undone.settled, undone.undoId),
   };
 }
