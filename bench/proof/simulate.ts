@@ -39,7 +39,7 @@ interface Flags {
 export function createCommand(): Command {
   return new Command("npm run simulate --")
     .description(
-      "Live through random histories of drops, loads, refreshes and moved partitions, with processes and " +
+      "Live through random histories of drops, loads, undos, refreshes and moved partitions, with processes and " +
         "PostgreSQL killed, connections cut, disks filled and files changed in the middle. After each step every " +
         "table and view is compared with a model in memory. Exit code 1 when anything differs.",
     )

@@ -1,6 +1,7 @@
 /** How likely a history holds what: fast-check makes one from a seed, and finds a smaller one that fails as well. */
 import fc from "fast-check";
 import { LOAD_STEPS } from "../../../etl/load/steps.ts";
+import { UNDO_STEPS } from "../../../etl/undo/undo.ts";
 import {
   type Act,
   BAD_LINES,
@@ -13,6 +14,7 @@ import {
   type LoadFault,
   NAMES,
   type RefreshFault,
+  type UndoFault,
   VENUES,
   ZONES,
 } from "./history.ts";
@@ -72,21 +74,28 @@ const drop = fc.record({
   ),
 });
 
-const step = fc.constantFrom(...LOAD_STEPS);
+function stepFaults<Step extends string>(steps: readonly Step[]) {
+  const at = fc.constantFrom(...steps);
+  return [
+    fc.record({ kind: fc.constant("kill" as const), at }),
+    fc.record({ kind: fc.constant("abort" as const), at }),
+    fc.record({ kind: fc.constant("pause" as const), at, ms: fc.integer({ min: 1, max: 60 }) }),
+    fc.record({ kind: fc.constant("terminate" as const), at }),
+    fc.record({ kind: fc.constant("crash" as const), at }),
+    fc.record({ kind: fc.constant("cut" as const), bytes: fc.integer({ min: 500, max: 12_000 }) }),
+    fc.record({ kind: fc.constant("swallow" as const) }),
+  ] as const;
+}
+
 const loadFault: fc.Arbitrary<LoadFault> = fc.oneof(
-  fc.record({ kind: fc.constant("kill" as const), at: step }),
-  fc.record({ kind: fc.constant("abort" as const), at: step }),
-  fc.record({ kind: fc.constant("pause" as const), at: step, ms: fc.integer({ min: 1, max: 60 }) }),
-  fc.record({ kind: fc.constant("terminate" as const), at: step }),
-  fc.record({ kind: fc.constant("crash" as const), at: step }),
+  ...stepFaults(LOAD_STEPS),
   fc.record({
     kind: fc.constant("file" as const),
-    at: step,
+    at: fc.constantFrom(...LOAD_STEPS),
     change: fc.constantFrom("append" as const, "truncate" as const, "vanish" as const, "replace" as const),
   }),
-  fc.record({ kind: fc.constant("cut" as const), bytes: fc.integer({ min: 500, max: 12_000 }) }),
-  fc.record({ kind: fc.constant("swallow" as const) }),
 );
+const undoFault: fc.Arbitrary<UndoFault> = fc.oneof(...stepFaults(UNDO_STEPS));
 const refreshFault: fc.Arbitrary<RefreshFault> = fc.record({
   kind: fc.constantFrom("kill" as const, "terminate" as const, "crash" as const),
 });
@@ -102,6 +111,7 @@ const load: fc.Arbitrary<Act> = fc.record({
   careful: fc.boolean(),
   strict: fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
   chunkLines: fc.constantFrom(262_144, 262_144, 5),
+  replaces: seldom(9, fc.nat(99)),
   fault: seldom(2, loadFault),
 });
 
@@ -123,6 +133,15 @@ const act: fc.Arbitrary<Act> = fc.oneof(
       do: fc.constant("refresh" as const),
       strategy: fc.constantFrom("auto" as const, "delta" as const, "partition" as const, "full" as const),
       fault: seldom(5, refreshFault),
+    }),
+  },
+  {
+    weight: 18,
+    arbitrary: fc.record({
+      do: fc.constant("undo" as const),
+      what: fc.constantFrom("load" as const, "undo" as const),
+      entry: fc.nat(99),
+      fault: seldom(2, undoFault),
     }),
   },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("verify" as const), identity: fc.boolean() }) },

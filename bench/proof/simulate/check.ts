@@ -10,7 +10,7 @@ import {
   partitionAt,
   totalTexts,
 } from "./compare.ts";
-import type { LoadEnd } from "./jobs.ts";
+import type { FaultyEnd } from "./jobs.ts";
 import {
   type Disturbance,
   hashOf,
@@ -21,10 +21,11 @@ import {
   readLines,
 } from "./life.ts";
 import type { Observation, ObservedLoad, Read } from "./observe.ts";
+import { hasCounted, isRefused, isUndoneBy, kindOf, type Recent } from "./undos.ts";
 
 /**
- * Takes the loads and repairs that are new in the ledger into the model, and compares each with what it must
- * have done.
+ * Takes the loads, repairs and undos that are new in the ledger into the model, and compares every entry with
+ * what it must have done.
  */
 export function takeIn(life: Life, observed: Observation, move: Move | undefined): void {
   const { model, tally } = life;
@@ -32,23 +33,44 @@ export function takeIn(life: Life, observed: Observation, move: Move | undefined
   const loaded = known.filter(({ status }) => status === "loaded");
   const before = model.applied().map(({ loadId }) => loadId);
   expectSame(
-    "the loads that were in before",
+    "the entries that were in before",
     known.slice(0, before.length).map(({ load_id }) => String(load_id)),
     before.map(String),
   );
   const identities = loaded.map(({ sha256, synced_on }) => `${sha256} ${synced_on}`);
   expectTrue("a drop is loaded twice", new Set(identities).size === identities.length);
-  for (const load of known.slice(before.length)) {
-    const applied =
-      load.status === "repair" ? takeOut(life, observed, load) : apply(life, observed, load, move);
-    compareLoad(observed, load, applied);
+  for (const entry of known.slice(before.length)) {
+    const applied = takeInEntry(life, observed, entry, move);
     tally.add("lines", applied.counts.read);
   }
-  life.knownAt = known.map(({ known_at }) => known_at ?? "");
+  life.ledger = known;
+  for (const [index, entry] of known.entries()) {
+    const applied = model.applied()[index];
+    if (applied !== undefined) compareLoad(observed, entry, applied);
+    const undone = model.isUndone(entry.load_id);
+    expectTrue(`${entry.load_id} is ${entry.status}`, (entry.status === "undone") === undone);
+  }
+  const knownAt = known.map(({ known_at }) => known_at ?? "");
   expectTrue(
     "known_at does not increase",
-    life.knownAt.every((at, index) => at > (life.knownAt[index - 1] ?? "")),
+    knownAt.every((at, index) => at > (knownAt[index - 1] ?? "")),
   );
+}
+
+function takeInEntry(
+  life: Life,
+  observed: Observation,
+  entry: ObservedLoad,
+  move: Move | undefined,
+): Applied {
+  switch (kindOf(entry)) {
+    case "load":
+      return apply(life, observed, entry, move);
+    case "take out":
+      return takeOut(life, observed, entry);
+    case "undo":
+      return life.model.undo(entry.load_id, entry.undo_of ?? 0);
+  }
 }
 
 /**
@@ -105,8 +127,13 @@ function closedFor(
 }
 
 /** Compares what a load's process said with the ledger, and with what it had to come to. */
-export function checkLoad(life: Life, observed: Observation, load: LoadAct, disturbance: Disturbance): void {
-  const { act, drop, done } = load;
+export function checkLoad(
+  life: Life,
+  observed: Observation,
+  load: LoadAct,
+  { disturbance, recent }: { readonly disturbance: Disturbance; readonly recent: Recent },
+): void {
+  const { act, drop, replaces, done } = load;
   const { end, struck } = done;
   const { crashed, failing, moving, locking } = disturbance;
   const { bytes, changed } = drop.file;
@@ -114,15 +141,20 @@ export function checkLoad(life: Life, observed: Observation, load: LoadAct, dist
   // A file that changes in time, or before another attempt, is loaded as it is then.
   const contents = fault?.kind === "file" ? [hashOf(bytes), hashOf(changed)] : [hashOf(bytes)];
   const isIn = observed.loads.some(
-    ({ status, sha256, synced_on }) =>
-      status === "loaded" && contents.includes(sha256 ?? "") && synced_on === drop.syncedOn,
+    (entry) =>
+      entry.known_at !== null &&
+      contents.includes(entry.sha256 ?? "") &&
+      entry.synced_on === drop.syncedOn &&
+      hasCounted(observed, entry, recent),
   );
   const what = `${act.do} of ${JSON.stringify(drop.file.name)}`;
   const { outcome, detail } = outcomeOf(end);
   life.tally.count("outcomes", outcome);
   if (end.kind === "load") {
     for (const state of end.retries) life.tally.count("retries", state);
-    checkReport(observed, end.report, what);
+    checkReport(observed, end.report, { what, recent });
+    const replaced = replaces === undefined || isUndoneBy(observed, replaces, recent);
+    if (outcome === "loaded") expectTrue(`${what} did not replace ${replaces}`, replaced);
   }
   const allowed = allowedOutcomes(life, drop, contents, { strict: act.do === "load" && act.strict, moving });
   if (struck) {
@@ -132,6 +164,10 @@ export function checkLoad(life: Life, observed: Observation, load: LoadAct, dist
     return;
   }
   if (crashed || failing) allowed.add("failed");
+  if (replaces !== undefined && end.kind === "load") {
+    const code = end.report.error?.code ?? "";
+    if (isRefused(life, observed, { target: replaces, code, disturbance, recent })) allowed.add("failed");
+  }
   // It has written, and needs a partition; who wants the lock waits for a load that waits for it.
   if (locking && end.kind === "load" && end.report.error?.code === "partition_busy") allowed.add("failed");
   expectTrue(
@@ -142,14 +178,15 @@ export function checkLoad(life: Life, observed: Observation, load: LoadAct, dist
   if (said) expectTrue(`${what} said ${outcome}, and is not in`, isIn);
 }
 
-function outcomeOf(end: LoadEnd["end"]): { readonly outcome: string; readonly detail: string } {
+function outcomeOf(end: FaultyEnd["end"]): { readonly outcome: string; readonly detail: string } {
   switch (end.kind) {
     case "load":
       return { outcome: end.report.outcome, detail: JSON.stringify(end.report.error ?? null) };
     case "error":
       return { outcome: end.code === "aborted" ? "aborted" : "error", detail: end.message };
     case "refresh":
-      return { outcome: "error", detail: "a refresh" };
+    case "undo":
+      return { outcome: "error", detail: `a ${end.kind}` };
     case "ended": {
       if (end.signal !== null) return { outcome: "killed", detail: end.signal };
       const outcomes: Readonly<Record<number, string>> = { 0: "done", 1: "failed", 3: "rejected" };
@@ -182,11 +219,12 @@ function allowedOutcomes(
 function checkReport(
   observed: Observation,
   report: { readonly outcome: string; readonly loadId: number | null; readonly rows: object },
-  what: string,
+  { what, recent }: { readonly what: string; readonly recent: Recent },
 ): void {
   if (report.outcome !== "loaded" && report.outcome !== "already_loaded") return;
   const entry = observed.loads.find(({ load_id }) => load_id === report.loadId);
-  expectTrue(`${what} is not in the ledger as ${report.loadId}`, entry?.status === "loaded");
+  const isIn = entry !== undefined && entry.known_at !== null && hasCounted(observed, entry, recent);
+  expectTrue(`${what} is not in the ledger as ${report.loadId}`, isIn);
   if (report.outcome === "already_loaded") return;
   for (const [name, count] of Object.entries(report.rows)) {
     const kept = entry?.[name as keyof ObservedLoad];
@@ -194,7 +232,7 @@ function checkReport(
   }
 }
 
-/** Each read showed the loads up to some commit, and exactly the totals that these make. */
+/** Each read showed the ledger up to some commit, and exactly the totals that its entries make. */
 export function checkReads(
   life: Life,
   observed: Observation,

@@ -6,7 +6,7 @@ import type {
   InvoiceRow,
   WarehouseModel,
 } from "../../../etl/testing/models/warehouse.ts";
-import type { Observation, ObservedLoad, ObservedPartition } from "./observe.ts";
+import type { Observation, ObservedLoad, ObservedPartition, ObservedStatement } from "./observe.ts";
 
 /** Something is not as it must be. */
 export class Difference extends Error {
@@ -94,6 +94,7 @@ export function compareAll(observed: Observation, model: WarehouseModel): void {
     observed.corrections,
     loads.flatMap(({ loadId, corrections }) => corrections.map((old) => correctionText(loadId, old))),
   );
+  compareKept(observed, model, hasInvoices);
   expectSame(
     "deltas",
     observed.deltas,
@@ -104,6 +105,47 @@ export function compareAll(observed: Observation, model: WarehouseModel): void {
   expectSame("rollup and pending", observed.shown, texts);
   expectSame("reports.venue_daily_totals", observed.reports, texts);
   expectSame("reports.monthly_totals", observed.monthly, monthlyTexts(totals, isLive));
+}
+
+/**
+ * What is kept beside the corrections was said, and each statement that does not stand is in one of the two: so
+ * it can stand again.
+ */
+function compareKept(
+  observed: Observation,
+  model: WarehouseModel,
+  hasInvoices: (createdOn: string) => boolean,
+): void {
+  const textOf = (
+    loadId: number,
+    { createdOn, venue, uuid }: Pick<InvoiceRow, "createdOn" | "venue" | "uuid">,
+  ) => [loadId, createdOn, venue, uuid].join(" | ");
+  const keyOf = ({ created_on, venue_id, invoice_id }: ObservedStatement) => ({
+    createdOn: created_on,
+    venue: venue_id,
+    uuid: invoice_id,
+  });
+  const said = new Map([...model.invoices(), ...model.kept()].map((row) => [textOf(row.loadId, row), row]));
+  const wasSaid = (kept: ObservedStatement) => {
+    const own = said.get(textOf(kept.stated_by, keyOf(kept)));
+    if (own === undefined || own.syncedOn !== kept.synced_on) return false;
+    if (kept.same_as === null) return own.createdAt === kept.created_at && euros(own.cents) === kept.total;
+    const same = said.get(textOf(kept.same_as, keyOf(kept)));
+    return own.createdAt === same?.createdAt && own.cents === same.cents;
+  };
+  const wrong = observed.statements.filter((kept) => !wasSaid(kept));
+  expectSame(
+    "statements that nobody made",
+    wrong.map((kept) => JSON.stringify(kept)),
+    [],
+  );
+  const found = new Set([
+    ...observed.statements.map((kept) => textOf(kept.stated_by, keyOf(kept))),
+    ...model.applied().flatMap(({ corrections }) => corrections.map((old) => textOf(old.loadId, old))),
+  ]);
+  const wanted = model.kept().filter(({ createdOn }) => hasInvoices(createdOn));
+  const lost = wanted.map((row) => textOf(row.loadId, row)).filter((text) => !found.has(text));
+  expectSame("statements that are not kept", lost, []);
 }
 
 function monthlyTexts(

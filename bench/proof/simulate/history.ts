@@ -4,6 +4,7 @@
  * seed and finds a smaller one that fails as well.
  */
 import type { LoadStep } from "../../../etl/load/steps.ts";
+import type { UndoStep } from "../../../etl/undo/undo.ts";
 
 /** One statement about an invoice. Small numbers, so that drops meet in the same invoices. */
 export interface Line {
@@ -53,22 +54,27 @@ export interface Drop {
   readonly name: number;
 }
 
-/** Something that is done to a load at one of its steps. */
+/** Something that is done to a process at one of its steps. */
+type StepFault<Step> =
+  | { readonly kind: "kill"; readonly at: Step }
+  | { readonly kind: "abort"; readonly at: Step }
+  | { readonly kind: "pause"; readonly at: Step; readonly ms: number }
+  | { readonly kind: "terminate"; readonly at: Step }
+  | { readonly kind: "crash"; readonly at: Step }
+  /** The connection breaks after so many bytes to the server. */
+  | { readonly kind: "cut"; readonly bytes: number }
+  /** The answer to the commit is lost. */
+  | { readonly kind: "swallow" };
+
 export type LoadFault =
-  | { readonly kind: "kill"; readonly at: LoadStep }
-  | { readonly kind: "abort"; readonly at: LoadStep }
-  | { readonly kind: "pause"; readonly at: LoadStep; readonly ms: number }
-  | { readonly kind: "terminate"; readonly at: LoadStep }
-  | { readonly kind: "crash"; readonly at: LoadStep }
+  | StepFault<LoadStep>
   | {
       readonly kind: "file";
       readonly at: LoadStep;
       readonly change: "append" | "truncate" | "vanish" | "replace";
-    }
-  /** The connection breaks after so many bytes to the server: in the middle of COPY. */
-  | { readonly kind: "cut"; readonly bytes: number }
-  /** The answer to the commit is lost. */
-  | { readonly kind: "swallow" };
+    };
+
+export type UndoFault = StepFault<UndoStep>;
 
 export type RefreshFault =
   | { readonly kind: "kill" }
@@ -80,6 +86,7 @@ export const FAULTY_TABLES = [
   "loads",
   "invoices",
   "corrections",
+  "statements",
   "venue_day_deltas",
   "venue_day_pending",
   "venue_day_rollup",
@@ -101,6 +108,8 @@ export type Act =
       readonly strict: boolean;
       /** Lines of a chunk of the direct way. */
       readonly chunkLines: number;
+      /** Which of the loads that count it replaces. */
+      readonly replaces: number | null;
       readonly fault: LoadFault | null;
     }
   /** The real command line in a process of its own, which gets a signal after so many milliseconds. */
@@ -114,6 +123,16 @@ export type Act =
       readonly do: "refresh";
       readonly strategy: "auto" | "delta" | "partition" | "full";
       readonly fault: RefreshFault | null;
+    }
+  /**
+   * Which of the loads that count is undone; or, to take it back, which of the undos and take-outs. Those are
+   * meant that were in when the step began.
+   */
+  | {
+      readonly do: "undo";
+      readonly what: "load" | "undo";
+      readonly entry: number;
+      readonly fault: UndoFault | null;
     }
   | { readonly do: "verify"; readonly identity: boolean }
   /** The older statements of invoices under several keys are taken out. */

@@ -1,9 +1,10 @@
-/** The acts that run in processes of their own, loads and refreshes, and the faults in them. */
+/** The acts that run in processes of their own, loads, undos and refreshes, and the faults in them. */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type pg from "pg";
 import { stateOf } from "../../../db/testing/own_server.ts";
-import type { Act, LoadFault } from "./history.ts";
+import type { Act, LoadFault, UndoFault } from "./history.ts";
 import { startProxy } from "./proxy.ts";
 import type { SimulatedWarehouse, Site } from "./site.ts";
 import type { Interference } from "./worker.ts";
@@ -24,10 +25,10 @@ export interface Stage {
   readonly onFault: (kind: string) => void;
 }
 
-/** How a load ended, as its process said. */
-export interface LoadEnd {
+/** How a load or an undo ended, as its process said. */
+export interface FaultyEnd {
   readonly end: JobEnd;
-  /** Whether its fault may have kept the load from being done. */
+  /** Whether its fault may have kept it from being done. */
   readonly struck: boolean;
 }
 
@@ -43,26 +44,69 @@ export function placeDrop(folder: string, { name, bytes }: DropFile): { path: st
   return { path, remove: () => rmSync(own, { recursive: true, force: true }) };
 }
 
-/** Loads a drop in a process of its own. */
-export async function runLoad(stage: Stage, act: Act & { do: "load" }, file: DropFile): Promise<LoadEnd> {
+/**
+ * Loads a drop in a process of its own.
+ *
+ * @param replaces the load that it replaces
+ */
+export async function runLoad(
+  stage: Stage,
+  act: Act & { do: "load" },
+  { file, replaces }: { readonly file: DropFile; readonly replaces: number | undefined },
+): Promise<FaultyEnd> {
   const { site, warehouse } = stage;
   const placed = placeDrop(site.folder, file);
   const { fault } = act;
-  const name = `load ${files}`;
+  try {
+    return await runWithFault(stage, { what: "load", fault }, (connection) =>
+      site.workers.start({
+        kind: "load",
+        connection,
+        settings: warehouse.settings,
+        path: placed.path,
+        careful: act.careful,
+        maxRejects: act.strict ? 0 : 1,
+        chunkLines: act.chunkLines,
+        replaces: replaces ?? null,
+        interference: fault?.kind === "file" ? changeOf(fault, file) : interferenceOf(fault),
+      }),
+    );
+  } finally {
+    placed.remove();
+  }
+}
+
+/** Undoes an entry of the ledger in a process of its own. */
+export function runUndo(stage: Stage, act: Act & { do: "undo" }, loadId: number): Promise<FaultyEnd> {
+  const { site, warehouse } = stage;
+  const { fault } = act;
+  return runWithFault(stage, { what: "undo", fault }, (connection) =>
+    site.workers.start({
+      kind: "undo",
+      connection,
+      settings: warehouse.settings,
+      loadId,
+      interference: interferenceOf(fault),
+    }),
+  );
+}
+
+let jobs = 0;
+
+/** Starts a job by a connection, and does to it what its fault says. */
+async function runWithFault(
+  stage: Stage,
+  { what, fault }: { readonly what: "load" | "undo"; readonly fault: LoadFault | UndoFault | null },
+  start: (connection: pg.ClientConfig) => RunningJob,
+): Promise<FaultyEnd> {
+  const { site, warehouse } = stage;
+  jobs += 1;
+  const name = `${what} ${jobs}`;
   const connection = { ...warehouse.connection, application_name: name };
   const isCut = fault?.kind === "cut" || fault?.kind === "swallow";
   const proxy = isCut ? await startProxy({ connection, cut: fault, folder: site.folder }) : undefined;
   try {
-    const job = site.workers.start({
-      kind: "load",
-      connection: proxy?.connection ?? connection,
-      settings: warehouse.settings,
-      path: placed.path,
-      careful: act.careful,
-      maxRejects: act.strict ? 0 : 1,
-      chunkLines: act.chunkLines,
-      interference: interferenceOf(fault, file),
-    });
+    const job = start(proxy?.connection ?? connection);
     let struck = false;
     if (fault?.kind === "terminate" || fault?.kind === "crash") {
       struck = await strikeWhenStopped(stage, job, fault.kind, name);
@@ -72,20 +116,28 @@ export async function runLoad(stage: Stage, act: Act & { do: "load" }, file: Dro
     if (fault?.kind === "kill") struck = end.kind === "ended";
     if (fault?.kind === "abort") struck = end.kind === "error";
     if (fault?.kind === "file") struck = end.kind === "load" && end.report.outcome === "failed";
-    if (struck && fault !== null) stage.onFault(faultName(fault));
+    if (struck && fault !== null) stage.onFault(`${what}: ${faultName(fault)}`);
     return { end, struck };
   } finally {
     proxy?.close();
-    placed.remove();
   }
 }
 
-function faultName(fault: LoadFault): string {
+function faultName(fault: LoadFault | UndoFault): string {
   const where = "at" in fault ? ` at ${fault.at}` : "";
-  return fault.kind === "file" ? `load: file: ${fault.change}${where}` : `load: ${fault.kind}${where}`;
+  return fault.kind === "file" ? `file: ${fault.change}${where}` : `${fault.kind}${where}`;
 }
 
-function interferenceOf(fault: LoadFault | null, file: DropFile): Interference | null {
+function changeOf({ at, change }: LoadFault & { kind: "file" }, file: DropFile): Interference {
+  return {
+    kind: "file",
+    at,
+    change: change === "append" || change === "truncate" ? "rewrite" : change,
+    bytes: file.changed.toString("base64"),
+  };
+}
+
+function interferenceOf(fault: Exclude<LoadFault, { kind: "file" }> | UndoFault | null): Interference | null {
   switch (fault?.kind) {
     case "kill":
     case "abort":
@@ -94,13 +146,6 @@ function interferenceOf(fault: LoadFault | null, file: DropFile): Interference |
     case "terminate":
     case "crash":
       return { kind: "stop", at: fault.at };
-    case "file":
-      return {
-        kind: "file",
-        at: fault.at,
-        change: fault.change === "append" || fault.change === "truncate" ? "rewrite" : fault.change,
-        bytes: file.changed.toString("base64"),
-      };
     default:
       return null;
   }
@@ -145,7 +190,7 @@ export async function runCommand(
   stage: Stage,
   act: Act & { do: "command" },
   file: DropFile,
-): Promise<LoadEnd> {
+): Promise<FaultyEnd> {
   const { site, warehouse } = stage;
   const placed = placeDrop(site.folder, file);
   const { host, port, user, database } = warehouse.connection;
@@ -174,8 +219,8 @@ export async function runRefresh(
   stage: Stage,
   act: Act & { do: "refresh" },
 ): Promise<{ readonly error: string | undefined; readonly struck: boolean }> {
-  files += 1;
-  const name = `refresh ${files}`;
+  jobs += 1;
+  const name = `refresh ${jobs}`;
   const { fault, strategy } = act;
   const job = stage.site.workers.start({
     kind: "refresh",

@@ -8,7 +8,8 @@ import { Difference } from "./compare.ts";
 import { dateOf, nameOf, writeContent } from "./content.ts";
 import type { Tally } from "./figures.ts";
 import type { Act, Content, Drop, History } from "./history.ts";
-import type { DropFile, LoadEnd, Stage } from "./jobs.ts";
+import type { DropFile, FaultyEnd, Stage } from "./jobs.ts";
+import type { ObservedLoad } from "./observe.ts";
 
 /** A drop that a history loads: its file, and what it says. */
 export interface KnownDrop {
@@ -28,8 +29,8 @@ export interface Life {
   readonly timeZone: History["timeZone"];
   /** Partitions that are out of the live tables. */
   readonly closed: Map<string, "detached" | "dropped">;
-  /** `known_at` of the loads in the model, in its order. */
-  knownAt: string[];
+  /** The entries of the ledger that are in the model, in its order. */
+  ledger: readonly ObservedLoad[];
 }
 
 export interface Move {
@@ -50,7 +51,15 @@ export interface Disturbance {
 export interface LoadAct {
   readonly act: Act & { do: "load" | "command" };
   readonly drop: KnownDrop;
-  readonly done: LoadEnd;
+  /** The load that it was to replace. */
+  readonly replaces: number | undefined;
+  readonly done: FaultyEnd;
+}
+
+export interface UndoAct {
+  /** The entry that was to be undone. */
+  readonly target: number;
+  readonly done: FaultyEnd;
 }
 
 export function readDrops({ contents, drops, timeZone }: History): Pick<Life, "drops" | "texts"> {

@@ -28,7 +28,7 @@ export async function liveThrough(history: History, site: Site): Promise<Figures
     ...readDrops(history),
     timeZone,
     closed: new Map(),
-    knownAt: [],
+    ledger: [],
   };
   try {
     for (const [index, acts] of history.steps.entries()) {

@@ -7,6 +7,7 @@ export interface ObservedLoad {
   readonly sha256: string | null;
   readonly synced_on: string | null;
   readonly status: string;
+  readonly undo_of: number | null;
   readonly known_at: string | null;
   readonly read: number;
   readonly inserted: number;
@@ -16,6 +17,7 @@ export interface ObservedLoad {
   readonly rejected: number;
   readonly skipped: number;
   readonly summed: number;
+  readonly removed: number;
   readonly partitions: readonly string[];
   readonly error_code: string | null;
 }
@@ -27,6 +29,19 @@ export interface ObservedPartition {
   readonly state: "open" | "stale" | "detached" | "dropped";
 }
 
+export interface ObservedStatement {
+  /** Whose statement it is. */
+  readonly stated_by: number;
+  readonly synced_on: string;
+  readonly created_on: string;
+  readonly venue_id: string;
+  readonly invoice_id: string;
+  /** The load that says the same; null: the next two say it. */
+  readonly same_as: number | null;
+  readonly created_at: number | null;
+  readonly total: string | null;
+}
+
 /** Sums are texts of euros, instants microseconds, so that nothing is rounded on the way. */
 export interface Observation {
   readonly loads: readonly ObservedLoad[];
@@ -34,6 +49,8 @@ export interface Observation {
   readonly rejects: readonly { readonly load_id: number; readonly line: number; readonly reason: string }[];
   readonly invoices: readonly string[];
   readonly corrections: readonly string[];
+  /** Statements that are kept beside the corrections. */
+  readonly statements: readonly ObservedStatement[];
   readonly deltas: readonly string[];
   readonly shown: readonly string[];
   readonly reports: readonly string[];
@@ -46,8 +63,8 @@ export interface Observation {
 }
 
 const LOADS = `
-  select load_id, file_name, encode(sha256, 'hex') as sha256, synced_on, status, known_at,
-         read, inserted, corrected, unchanged, superseded, rejected, skipped, summed, partitions, error_code
+  select load_id, file_name, encode(sha256, 'hex') as sha256, synced_on, status, undo_of, known_at,
+         read, inserted, corrected, unchanged, superseded, rejected, skipped, summed, removed, partitions, error_code
   from warehouse.loads
   order by known_at nulls last, load_id`;
 
@@ -71,6 +88,12 @@ const OBSERVE = `
     (select coalesce(json_agg(concat_ws(' | ', load_id, created_on, venue_id, invoice_id, ${MICROS("old_created_at")},
                                         old_total, old_load_id, old_synced_on)), '[]')
      from warehouse.corrections join warehouse.venues using (venue_key)) as corrections,
+    (select coalesce(json_agg(s), '[]') from (
+       select stated_by, synced_on, created_on, venue_id, u.invoice_id, same_as,
+              ${MICROS("u.created_at")} as created_at, u.total::text as total
+       from warehouse.statements s
+       join warehouse.venues using (venue_key)
+       cross join unnest(s.invoice_ids, s.created_at, s.total) as u (invoice_id, created_at, total)) s) as statements,
     (select coalesce(json_agg(concat_ws(' | ', load_id, created_on, venue_id, invoices, total)), '[]') from (
        select load_id, created_on, venue_id, sum(invoices) as invoices, sum(total) as total
        from warehouse.venue_day_deltas join warehouse.venues using (venue_key)
@@ -118,7 +141,7 @@ export async function observe(warehouse: SimulatedWarehouse): Promise<Observatio
   return row as unknown as Observation;
 }
 
-/** What a reader sees in one statement: the loads and repairs that are in, and the totals. */
+/** What a reader sees in one statement: the entries of the ledger that are in, and the totals. */
 export interface Read {
   readonly loads: readonly number[];
   readonly reports: readonly string[];

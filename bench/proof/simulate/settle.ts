@@ -1,7 +1,9 @@
 /** The end of a history: all is loaded, refreshed and proved. */
+import { RollbookError } from "../../../db/errors.ts";
 import { loadDrop } from "../../../etl/load/load.ts";
 import { refreshPartitions } from "../../../etl/refresh/refresh.ts";
 import { rejectsOf } from "../../../etl/testing/models/warehouse.ts";
+import { undo } from "../../../etl/undo/undo.ts";
 import { runVerify } from "./acts.ts";
 import { takeIn } from "./check.ts";
 import {
@@ -17,10 +19,11 @@ import { placeDrop } from "./jobs.ts";
 import { type Life, readLines } from "./life.ts";
 import { finishMove } from "./moves.ts";
 import { AS_KNOWN, type Observation, observe } from "./observe.ts";
+import { undoable } from "./undos.ts";
 
 /**
- * The end: what is not in is loaded without disturbance, all is refreshed and proved, and the past is as it
- * was.
+ * The end: what is not in is loaded without disturbance, all is refreshed and proved, nothing is left without
+ * the loads, and the past is as it was.
  */
 export async function settle(life: Life): Promise<void> {
   const { stage, model } = life;
@@ -49,6 +52,8 @@ export async function settle(life: Life): Promise<void> {
   expectTrue(`${queue?.rows} changes are pending after a refresh`, queue?.rows === 0);
   await checkProof(life, observed);
   await takeOutAll(life, observed);
+  await checkProof(life, observed);
+  await undoAll(life);
   await checkProof(life, observed);
   await checkPast(life);
 }
@@ -87,11 +92,31 @@ async function takeOutAll(life: Life, { partitions }: Observation): Promise<void
   );
 }
 
+/** Undoes all loads, after the repairs that were made because of them; only what was dropped refuses. */
+async function undoAll(life: Life): Promise<void> {
+  const { stage, model, closed } = life;
+  const { database, settings } = stage.warehouse;
+  const refused = new Set(closed.size === 0 ? [] : ["partition_closed", "usage"]);
+  for (const { load_id: loadId } of [...undoable(life, "take out"), ...undoable(life, "load")]) {
+    try {
+      await undo({ database, settings, loadId, because: "the history ends" });
+    } catch (error) {
+      if (!(error instanceof RollbookError && refused.has(error.code))) throw error;
+    }
+  }
+  const observed = await observe(stage.warehouse);
+  takeIn(life, observed, undefined);
+  compareAll(observed, model);
+  if (closed.size > 0) return;
+  expectSame("invoices that no load states", observed.invoices, []);
+  expectSame("totals without loads", observed.reports, []);
+}
+
 /** The reports as known at earlier moments are what they were then. */
-async function checkPast({ stage, model, knownAt }: Life): Promise<void> {
-  const step = Math.max(1, Math.floor(knownAt.length / 4));
-  for (let loads = 1; loads <= knownAt.length; loads += step) {
-    const at = knownAt[loads - 1];
+async function checkPast({ stage, model, ledger }: Life): Promise<void> {
+  const step = Math.max(1, Math.floor(ledger.length / 4));
+  for (let loads = 1; loads <= ledger.length; loads += step) {
+    const at = ledger[loads - 1]?.known_at;
     const [row] = await stage.warehouse.query<{ reports: string[] }>(AS_KNOWN, [at]);
     expectSame(
       `the reports as known on ${at}`,

@@ -9,11 +9,12 @@ import { raiseErrors, runEnsure, runHold, runInit, runMove, runVerify } from "./
 import { checkLoad, checkReads, takeIn } from "./check.ts";
 import { compareAll, Difference, expectSame, expectTrue } from "./compare.ts";
 import type { Act } from "./history.ts";
-import { runCommand, runLoad, runRefresh } from "./jobs.ts";
-import { type Disturbance, type Life, type LoadAct, type Move, persist } from "./life.ts";
+import { runCommand, runLoad, runRefresh, runUndo } from "./jobs.ts";
+import { type Disturbance, type Life, type LoadAct, type Move, persist, type UndoAct } from "./life.ts";
 import { chooseMove, finishMove } from "./moves.ts";
 import { HELD, observe, READ, type Read } from "./observe.ts";
 import type { SimulatedWarehouse } from "./site.ts";
+import { checkUndo, chooseReplaced, chooseTarget } from "./undos.ts";
 
 export async function liveStep(life: Life, planned: readonly Act[]): Promise<void> {
   const { stage, tally } = life;
@@ -35,10 +36,11 @@ export async function liveStep(life: Life, planned: readonly Act[]): Promise<voi
     locking: acts.some((act) => act.do === "hold" && (act.what === "invoices" || act.what === "rollup")),
   };
   const loads: LoadAct[] = [];
+  const undos: UndoAct[] = [];
   const results = await Promise.allSettled(
     acts.map((act) => {
       const rivals = acts.filter((one) => one.do === act.do).length - 1;
-      return carryOut(life, act, { move, disturbance, loads, rivals });
+      return carryOut(life, act, { move, disturbance, loads, undos, rivals });
     }),
   );
   makeRoom?.();
@@ -55,7 +57,14 @@ export async function liveStep(life: Life, planned: readonly Act[]): Promise<voi
   const before = life.model.applied().length;
   takeIn(life, observed, move);
   compareAll(observed, life.model);
-  for (const load of loads) checkLoad(life, observed, load, disturbance);
+  const recent = new Set(
+    life.model
+      .applied()
+      .slice(before)
+      .map(({ loadId }) => loadId),
+  );
+  for (const load of loads) checkLoad(life, observed, load, { disturbance, recent });
+  for (const one of undos) checkUndo(life, observed, one, { disturbance, recent });
   checkReads(life, observed, { reads, move, before, crashed: disturbance.crashed });
   for (const act of acts) {
     if (act.do === "clock") await turnClockBack(life, act.minutes);
@@ -68,7 +77,7 @@ const FAILING: ReadonlySet<string> = new Set(["55P03", "57014", "53100", "53200"
 
 function crashes(act: Act): boolean {
   if (act.do === "crash") return true;
-  return (act.do === "load" || act.do === "refresh") && act.fault?.kind === "crash";
+  return (act.do === "load" || act.do === "undo" || act.do === "refresh") && act.fault?.kind === "crash";
 }
 
 async function carryOut(
@@ -78,6 +87,7 @@ async function carryOut(
     readonly move: Move | undefined;
     readonly disturbance: Disturbance;
     readonly loads: LoadAct[];
+    readonly undos: UndoAct[];
     /** Other acts of this kind in the step. */
     readonly rivals: number;
   },
@@ -96,9 +106,19 @@ async function carryOut(
     case "command": {
       const drop = drops[act.drop % drops.length];
       if (drop === undefined) throw new Error("a history without drops");
+      const { file } = drop;
+      const replaces = act.do === "load" ? chooseReplaced(life, act) : undefined;
       const done =
-        act.do === "load" ? await runLoad(stage, act, drop.file) : await runCommand(stage, act, drop.file);
-      step.loads.push({ act, drop, done });
+        act.do === "load"
+          ? await runLoad(stage, act, { file, replaces })
+          : await runCommand(stage, act, file);
+      step.loads.push({ act, drop, replaces, done });
+      return;
+    }
+    case "undo": {
+      const target = chooseTarget(life, act);
+      if (target === undefined) return;
+      step.undos.push({ target, done: await runUndo(stage, act, target) });
       return;
     }
     case "refresh": {

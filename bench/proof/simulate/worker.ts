@@ -1,4 +1,6 @@
-/** A process that loads or refreshes on demand, and dies, stops or waits at the step that the job names. */
+/**
+ * A process that loads, refreshes or undoes on demand, and dies, stops or waits at the step that the job names.
+ */
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import type pg from "pg";
 import { openDatabase } from "../../../db/client.ts";
@@ -9,11 +11,15 @@ import type { LoadReport } from "../../../etl/load/report.ts";
 import type { LoadStep } from "../../../etl/load/steps.ts";
 import { refreshPartitions } from "../../../etl/refresh/refresh.ts";
 import type { Strategy } from "../../../etl/refresh/strategy.ts";
+import { replaceLoad } from "../../../etl/undo/replace.ts";
+import { type UndoReport, type UndoStep, undo } from "../../../etl/undo/undo.ts";
+
+type Step = LoadStep | UndoStep | "refresh";
 
 /** What happens in the process itself when a step is reached. `stop` waits for SIGCONT. */
 export type Interference =
-  | { readonly kind: "kill" | "stop" | "abort"; readonly at: LoadStep | "refresh" }
-  | { readonly kind: "pause"; readonly at: LoadStep; readonly ms: number }
+  | { readonly kind: "kill" | "stop" | "abort"; readonly at: Step }
+  | { readonly kind: "pause"; readonly at: Step; readonly ms: number }
   /** The file gets other bytes (base64), in its place or in another file of its name; or it is gone. */
   | {
       readonly kind: "file";
@@ -31,6 +37,8 @@ export type Job =
       readonly careful: boolean;
       readonly maxRejects: number;
       readonly chunkLines: number;
+      /** The load that it replaces. */
+      readonly replaces: number | null;
       readonly interference: Interference | null;
     }
   | {
@@ -38,16 +46,25 @@ export type Job =
       readonly connection: pg.ClientConfig;
       readonly strategy: Strategy;
       readonly interference: Interference | null;
+    }
+  | {
+      readonly kind: "undo";
+      readonly connection: pg.ClientConfig;
+      readonly settings: Settings;
+      readonly loadId: number;
+      readonly interference: Interference | null;
     };
 
 export type JobResult =
   | { readonly kind: "load"; readonly report: LoadReport; readonly retries: readonly string[] }
   | { readonly kind: "refresh"; readonly refreshed: readonly string[] }
+  | { readonly kind: "undo"; readonly report: UndoReport }
   | { readonly kind: "error"; readonly code: string; readonly message: string };
 
+const BECAUSE = "the simulation says so";
+
 process.on("message", (job: Job) => {
-  const work = job.kind === "load" ? load(job) : refresh(job);
-  work.then(
+  carryOut(job).then(
     (result) => process.send?.(result),
     (error: unknown) =>
       process.send?.({
@@ -58,8 +75,19 @@ process.on("message", (job: Job) => {
   );
 });
 
+function carryOut(job: Job): Promise<JobResult> {
+  switch (job.kind) {
+    case "load":
+      return load(job);
+    case "refresh":
+      return refresh(job);
+    case "undo":
+      return undoEntry(job);
+  }
+}
+
 async function load(job: Job & { kind: "load" }): Promise<JobResult> {
-  const { settings, path, careful, maxRejects, chunkLines } = job;
+  const { settings, path, careful, maxRejects, chunkLines, replaces } = job;
   const database = openDatabase({ connection: job.connection, max: 4 });
   const retries: string[] = [];
   const aborting = new AbortController();
@@ -72,6 +100,7 @@ async function load(job: Job & { kind: "load" }): Promise<JobResult> {
       careful,
       maxRejects,
       chunkLines,
+      replace: replaces === null ? undefined : replaceLoad({ settings, loadId: replaces, because: BECAUSE }),
       signal: aborting.signal,
       onProgress: ({ step }) => interfere(step),
       onRetry: (_attempt, error) => retries.push(errorState(error) ?? "lost"),
@@ -97,12 +126,31 @@ async function refresh(job: Job & { kind: "refresh" }): Promise<JobResult> {
   }
 }
 
+async function undoEntry(job: Job & { kind: "undo" }): Promise<JobResult> {
+  const { settings, loadId } = job;
+  const database = openDatabase({ connection: job.connection, max: 4 });
+  const aborting = new AbortController();
+  try {
+    const report = await undo({
+      database,
+      settings,
+      loadId,
+      because: BECAUSE,
+      signal: aborting.signal,
+      onStep: startInterference(job.interference, "", aborting),
+    });
+    return { kind: "undo", report };
+  } finally {
+    await database.pool.end();
+  }
+}
+
 /** What to call at each step; it interferes once. All of it is done before the step goes on. */
 function startInterference(
   interference: Interference | null,
   path: string,
   aborting: AbortController,
-): (step: LoadStep | "refresh") => void {
+): (step: Step) => void {
   let done = interference === null;
   return (step) => {
     if (done || interference === null || step !== interference.at) return;
