@@ -474,7 +474,9 @@ def test_silent_venues_and_missing_dates_fail_the_watch_by_name_and_alert(
     assert len(web_hook) == 1
 
 
-def test_partitions_are_made_ahead_and_old_statements_forgotten(load_dag: Callable[[str], DAG], rollbook: Rollbook) -> None:
+def test_partitions_are_made_ahead_and_old_statements_forgotten(
+    load_dag: Callable[[str], DAG], rollbook: Rollbook
+) -> None:
     state, states = run(load_dag("partition_maintenance"))
     assert (state, states["prune_statements"]) == ("success", ["success"])
     names = {row["partition"] for row in rollbook("partitions", "list")}

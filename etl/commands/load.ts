@@ -35,7 +35,7 @@ export function defineLoad(verb: Command, context: Context): void {
     )
     .option(
       "--again",
-      "load files that the ledger says are in, because their invoices were lost (docs/recovery.md) or their source was mended (docs/sources.md); invoices that are there and read the same do not change",
+      "load files that the ledger says are in, because their invoices were lost (docs/recovery.md), or their source was mended and they are too old for --replace (docs/sources.md); invoices that are there and read the same do not change",
     )
     .addOption(
       new Option(

@@ -49,7 +49,7 @@ export function describeReport(report: LoadReport, today: ReadBy | null = report
       return [loaded, ...more.map((line) => `  ${line}`)].join("\n");
     }
     case "already_loaded":
-      return `${file}: was loaded already${number}, nothing changed${describeMended(source, today)}`;
+      return `${file}: was loaded already${number}, nothing changed${describeMended(report, today)}`;
     default: {
       const by = source === null ? "" : `, read by source ${printable(source.name)}`;
       return `${file}: ${report.outcome}${number}${by}: ${report.error?.code}: ${printable(report.error?.message ?? "")}`;
@@ -58,10 +58,10 @@ export function describeReport(report: LoadReport, today: ReadBy | null = report
 }
 
 /** Whoever mends a source and loads its file again would wait for the totals to change. */
-function describeMended(then: ReadBy | null, today: ReadBy | null): string {
+function describeMended({ source: then, loadId }: LoadReport, today: ReadBy | null): string {
   if (then?.name === today?.name && then?.sha256 === today?.sha256) return "";
   const by = then === null ? "without a source" : `by source ${printable(then.name)} as it was then`;
-  return `: it was read ${by}. With --again it is read as today's sources say`;
+  return `: it was read ${by}. With --replace ${loadId} it is read as today's sources say`;
 }
 
 /** How many lines were read, and what became of them. */

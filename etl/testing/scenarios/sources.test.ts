@@ -482,9 +482,10 @@ test("whoever mends a source and loads its file again is told how it is read ane
   expect((await run("load", file)).stdout).toMatch(/was loaded already \(load 1\), nothing changed\n/);
   source("x", text.replace("net", "gross"));
   expect((await run("load", file)).stdout).toContain(
-    "nothing changed: it was read by source x as it was then. With --again it is read as today's sources say\n",
+    "nothing changed: it was read by source x as it was then. With --replace 1 it is read as today's sources say\n",
   );
-  expect((await run("load", "--again", file)).stdout).toContain("1 corrected, read by source x");
+  const replaced = await run("load", file, "--replace", "1", "--because", "source mended");
+  expect(replaced.stdout).toContain("1 inserted, read by source x");
   expect(await totalsOf(warehouse)).toMatchObject([{ invoices: 1, total: "2.00" }]);
   expect(await disagreements(warehouse)).toEqual([]);
 });
