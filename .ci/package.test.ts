@@ -136,6 +136,7 @@ test("the example of docs/library.md compiles and runs", async () => {
   const said = await run(folder, process.execPath, "example.js");
   expect(said).toMatch(/^loaded \{/);
   expect(said).toContain("\nbar 2026-10-04 2 12.55\ncafé 2026-10-05 1 7.00\n");
+  expect(said).toContain("\nwithout this file: -3 invoices, -19.55 euros\n");
 });
 
 test("the library exports what docs/library.md names", async () => {
