@@ -6,6 +6,7 @@
 import { readConfig } from "../db/connection/config.ts";
 import { RollbookError } from "../db/errors.ts";
 import { initWarehouse } from "../db/migrate.ts";
+import type { RestatedPeriod } from "./closings/period.ts";
 import { loadDrop as loadDropInto } from "./load/load.ts";
 import type { LoadReport } from "./load/report.ts";
 import type { LoadProgress } from "./load/steps.ts";
@@ -275,6 +276,8 @@ export interface UndoReport {
   readonly total: string;
   /** Partitions to refresh, by name. */
   readonly partitions: readonly string[];
+  /** What changed in closed periods; left out where that is nothing. */
+  readonly restated?: readonly RestatedPeriod[];
 }
 
 /**

@@ -9,6 +9,7 @@ import { makeFolder } from "../../db/testing/folder.ts";
 import { errorOf, openTransaction, waits } from "../../db/testing/partitions.ts";
 import { loginAs } from "../../db/testing/roles.ts";
 import { refreshPartitions } from "../refresh/refresh.ts";
+import { jsonLines, rollbookHere } from "../testing/cli.ts";
 import { HOSTILE_TEXTS } from "../testing/hostile.ts";
 import { findDivergences, type Invoice, load, writeInvoices } from "../testing/invoices.ts";
 import { invoiceId, writeDrop } from "../testing/lines.ts";
@@ -198,7 +199,12 @@ test("late drops, corrections and undos are restatements, told by group, venue, 
     },
     { loadId: 3, fileName: "corrected_2026-04-06.csv", groups: 1, invoices: 0, total: "2.00" },
   ]);
-  await undo({ ...warehouse, loadId: 2, because: "a test" });
+  const taken = { closing: 1, period: "2026-03", groups: 2, invoices: -2, total: "-6.00" };
+  for (const dryRun of [true, false]) {
+    expect(await undo({ ...warehouse, loadId: 2, because: "a test", dryRun })).toMatchObject({
+      restated: [taken],
+    });
+  }
   expect(await restatedOf(warehouse, "2026-03")).toEqual([
     changed("b", "2026-03-01", [2, "10.50"], [2, "12.50"], [0, "2.00"]),
   ]);
@@ -206,7 +212,6 @@ test("late drops, corrections and undos are restatements, told by group, venue, 
     { loadId: 2 },
     { loadId: 3 },
     {
-      loadId: 4,
       fileName: "undo 2 (late_2026-04-05.csv)",
       syncedOn: null,
       groups: 2,
@@ -259,6 +264,31 @@ test("a load that changes nothing of a closed period says nothing of it", async 
   await close(warehouse, "2026-04-01");
   const sameMonth = await send(warehouse, "d_2026-04-04.csv", [["a", 13, "2026-04-02", "1.00"]]);
   for (const report of [confirming, beside, sameMonth]) expect(report).not.toHaveProperty("restated");
+});
+
+test("rejected lines that come in later restate, and so does a file that replaces another", async () => {
+  const warehouse = await createTestDatabase();
+  const folder = makeFolder();
+  const lines = [`a,${invoiceId(1)},2026-03-01,1.00`, `a,${invoiceId(2)},2026-03-02,"2,50"`];
+  const path = writeDrop(folder, "a_2026-04-01.csv", lines);
+  expect(await load(warehouse, path)).toMatchObject({ rows: { inserted: 1, rejected: 1 } });
+  await close(warehouse, "2026-03");
+  const run = (...args: string[]) => rollbookHere(args, { environment: warehouse.environment, folder });
+  const retried = await run("rejects", "retry", "--load", "1", "--decimal-comma", path, "--json");
+  expect(jsonLines(retried.stdout)[0]).toMatchObject({
+    outcome: "taken_in",
+    restated: [{ closing: 1, period: "2026-03", groups: 1, invoices: 1, total: "2.50" }],
+  });
+  const other = writeDrop(folder, "b_2026-04-01.csv", [`a,${invoiceId(1)},2026-03-01,7.00`]);
+  const { stdout } = await run("load", other, "--replace", "1", "--because", "a test");
+  expect(stdout.match(/2026-03 is closed .*/g)).toEqual([
+    "2026-03 is closed (closing 1), and restated: 2 groups, -2 invoices for -3.50 euros",
+    "2026-03 is closed (closing 1), and restated: 1 group, 1 invoice for 7.00 euros",
+  ]);
+  expect(await restatedOf(warehouse, "2026-03", "venue")).toEqual([
+    { venueId: "a", groups: 1, invoices: 0, total: "6.00" },
+  ]);
+  expect(await provenClosings(warehouse)).toEqual([]);
 });
 
 test("a load tells the same by both ways, in any granularity", async () => {

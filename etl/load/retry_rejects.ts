@@ -13,6 +13,8 @@ import { LOCK, lockUntilEnd } from "../../db/locks.ts";
 import type { ReasonSummary } from "../../db/reason_summary.ts";
 import { withRetries } from "../../db/retry.ts";
 import { dismissals, type Load, loads, openRejects, rejects, type Settings } from "../../db/schema.ts";
+import type { RestatedPeriod } from "../closings/period.ts";
+import { findRestated } from "../closings/restated_by_load.ts";
 import { givenVenue } from "../drop/form.ts";
 import { readRules } from "../drop/rules.ts";
 import { refuseChangedFile } from "./changed.ts";
@@ -59,6 +61,8 @@ export interface RetryReport {
   readonly reasons: readonly ReasonSummary[];
   /** Partitions in which the count or total of a group changed: those to refresh. */
   readonly partitions: readonly string[];
+  /** What it changed in periods that are closed. Left out where that is nothing. */
+  readonly restated?: readonly RestatedPeriod[];
 }
 
 /**
@@ -96,13 +100,15 @@ async function retryOnce(tx: Transaction, options: RetryOptions, stopwatch: Stop
     await tx.db.execute(sql`rollback to savepoint retry`);
     return { ...nothing, outcome: "nothing_taken", rows, reasons };
   }
+  const restated = await findRestated(tx, { loadId, partitions });
   await enterLedger(tx, loadId, {
     ...rows,
     reasons,
     partitions: [...partitions],
     timings: stopwatch.timings(),
   });
-  return { ...nothing, outcome: "taken_in", loadId, rows, reasons, partitions };
+  const more = restated.length > 0 && { restated };
+  return { ...nothing, outcome: "taken_in", loadId, rows, reasons, partitions, ...more };
 }
 
 /** A load and what was decided about its rejects. */

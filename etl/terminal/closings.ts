@@ -1,5 +1,6 @@
 /** Closings, their certificates, and what was restated since, for people and for programs. */
 import type { Closing, Group } from "../closings/certificate.ts";
+import type { RestatedPeriod } from "../closings/period.ts";
 import type { ReportedClosing } from "../closings/read.ts";
 import type {
   Restated,
@@ -18,6 +19,22 @@ import { widthOf } from "./width.ts";
 export function describeClosing(closing: Closing): string {
   const { period, groups, invoices, total, knownAt } = closing;
   return `Closing ${closing.closing} of ${printable(period)}: ${countOf(invoices, "invoice")} for ${formatEuros(total)} euros in ${countOf(groups, "group")}, as known at ${formatInstant(knownAt)}.`;
+}
+
+/**
+ * For each closed period a line: `2026-10 is closed (closing 3), and restated: 2 groups, 1 invoice for 10.00 euros`.
+ *
+ * @param planned nothing was changed yet
+ */
+export function describeRestated(
+  restated: readonly RestatedPeriod[] = [],
+  { planned = false }: { readonly planned?: boolean } = {},
+): readonly string[] {
+  return restated.map(({ closing, period, groups, invoices, total }) => {
+    const changed = `${countOf(groups, "group")}, ${countOf(invoices, "invoice")} for ${formatEuros(total)} euros`;
+    const verb = planned ? "would be restated" : "restated";
+    return `${printable(period)} is closed (closing ${closing}), and ${verb}: ${changed}`;
+  });
 }
 
 /** A table of them. */

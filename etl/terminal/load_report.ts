@@ -1,10 +1,10 @@
 /** What became of a drop: for people in a line, for programs as an object. */
 
-import type { RestatedPeriod } from "../closings/period.ts";
 import { printable } from "../escape.ts";
 import { describeReason } from "../load/reasons.ts";
 import type { LineCounts, LoadReport, ReadBy } from "../load/report.ts";
-import { countOf, formatCount, formatDuration, formatEuros } from "./format.ts";
+import { describeRestated } from "./closings.ts";
+import { countOf, formatCount, formatDuration } from "./format.ts";
 import { describePartitions } from "./partitions.ts";
 
 /** Only a source skips or adds up lines, so only where there is one these counts are among the others. */
@@ -45,7 +45,7 @@ export function describeReport(report: LoadReport, today: ReadBy | null = report
       const where = describePartitions(report.partitions);
       const moved = describeMoved(report.idsUnderTwoKeys ?? 0);
       const loaded = `${file}: loaded${number}, ${lines}; ${where}; ${formatDuration(report.durationMs)}${moved}`;
-      const more = [...report.reasons.map(describeReason), ...(report.restated ?? []).map(describeRestated)];
+      const more = [...report.reasons.map(describeReason), ...describeRestated(report.restated)];
       return [loaded, ...more.map((line) => `  ${line}`)].join("\n");
     }
     case "already_loaded":
@@ -70,11 +70,6 @@ export function describeCounts(rows: LineCounts): string {
     .filter((name) => rows[name] > 0)
     .map((name) => `${formatCount(rows[name])} ${name}`);
   return `${countOf(rows.read, "line")}${counts.length > 0 ? `: ${counts.join(", ")}` : ""}`;
-}
-
-/** `2026-10 is closed (closing 3), and restated: 2 groups, 1 invoice for 10.00 euros`. */
-export function describeRestated({ closing, period, groups, invoices, total }: RestatedPeriod): string {
-  return `${printable(period)} is closed (closing ${closing}), and restated: ${countOf(groups, "group")}, ${countOf(invoices, "invoice")} for ${formatEuros(total)} euros`;
 }
 
 function describeSource({ source, rows }: LoadReport): string {

@@ -1,6 +1,7 @@
 /** What an undo changed, or would change, for people. */
 import { printable } from "../escape.ts";
 import type { UndoReport, UndoStep } from "../undo/undo.ts";
+import { describeRestated } from "./closings.ts";
 import { countOf, formatCount, formatEuros, shorten } from "./format.ts";
 import { describePartitions } from "./partitions.ts";
 
@@ -21,12 +22,13 @@ export function describeUndo(report: UndoReport): string {
 
 /** The same without what can be done next. */
 export function describeUndone(report: UndoReport): string {
-  const { loadId, undoOf, undone, fileName, partitions } = report;
+  const { loadId, undoOf, undone, fileName, partitions, restated } = report;
   const done = loadId === null ? "would be undone" : `undone (undo ${loadId})`;
   return [
     `${printable(shorten(fileName))} (${undone} ${undoOf}): ${done}`,
     ...describeRows(report),
     `  ${describeTotals(report)}; ${describePartitions(partitions)}`,
+    ...describeRestated(restated, { planned: loadId === null }).map((line) => `  ${line}`),
   ].join("\n");
 }
 

@@ -9,6 +9,7 @@ import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
 import { corrections, deltas, invoices, loads, partitions, settings, statements } from "../../db/schema.ts";
+import type { RestatedPeriod } from "../closings/period.ts";
 import { changedPartitions, eachValue, oldValues, recordNet, values } from "../load/merge.ts";
 import { TAKEN_OUT } from "../verify/ledger.ts";
 import { refusal, type UndoClaim } from "./claim.ts";
@@ -41,6 +42,8 @@ export interface Settled {
   readonly total: string;
   /** Partitions in which the count or total of a group changed: those to refresh. */
   readonly partitions: readonly string[];
+  /** What changed in periods that are closed. Left out where that is nothing. */
+  readonly restated?: readonly RestatedPeriod[];
 }
 
 /** Groups that the load touched. */

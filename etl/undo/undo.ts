@@ -11,6 +11,7 @@ import { partitionOf } from "../../db/partitions/ranges.ts";
 import { withRetries } from "../../db/retry.ts";
 import { loads, type Settings } from "../../db/schema.ts";
 import { requireSettings } from "../../db/settings.ts";
+import { findRestated } from "../closings/restated_by_load.ts";
 import { enterLedger } from "../load/ledger.ts";
 import { claimUndo, enterUndo, type Undoable, type UndoClaim } from "./claim.ts";
 import {
@@ -134,7 +135,9 @@ export async function takeBack(
   const ranges = await holdOpen(tx, { settings, loadId: claim.target.loadId, held }, names);
   await lockInvoices(tx, claim, ranges);
   onStep?.("settle");
-  return settle(tx, { ...claim, undoId }, ranges);
+  const settled = await settle(tx, { ...claim, undoId }, ranges);
+  const restated = await findRestated(tx, { loadId: undoId, partitions: settled.partitions });
+  return { ...settled, ...(restated.length > 0 && { restated }) };
 }
 
 function namesOf({ granularity }: Settings, dates: readonly string[]): readonly string[] {

@@ -8,6 +8,7 @@ import { type RetryReport, retryRejects } from "../../load/retry_rejects.ts";
 import { writeJson, writeLine } from "../../output.ts";
 import { chooseSource } from "../../sources/choose.ts";
 import type { FileSource, Source } from "../../sources/source.ts";
+import { describeRestated } from "../../terminal/closings.ts";
 import { countOf, formatCount } from "../../terminal/format.ts";
 import { describeCounts } from "../../terminal/load_report.ts";
 import { describePartitions } from "../../terminal/partitions.ts";
@@ -98,15 +99,16 @@ function describeRetry(report: RetryReport): string {
   const { outcome, fileName, retryOf, loadId, rows, partitions } = report;
   const drop = `${printable(fileName)} (load ${retryOf})`;
   if (outcome === "nothing_open") return `${drop}: nothing is open`;
-  const open = report.reasons.map((reason) => `  ${describeReason(reason)}`);
+  const more = [...report.reasons.map(describeReason), ...describeRestated(report.restated)];
+  const below = more.map((line) => `  ${line}`);
   if (outcome === "nothing_taken") {
     return [
       `${drop}: nothing can be taken in, open as before: ${countOf(rows.rejected, "line")}`,
-      ...open,
+      ...below,
     ].join("\n");
   }
   const skipped = rows.skipped === 0 ? "" : `, ${formatCount(rows.skipped)} left out by its source`;
   const where = describePartitions(partitions);
   const taken = `${drop}: read again (load ${loadId}), ${describeCounts(rows)}${skipped}; ${where}`;
-  return [taken, ...open].join("\n");
+  return [taken, ...below].join("\n");
 }
