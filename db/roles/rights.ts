@@ -7,7 +7,7 @@
  * Group roles without a login of their own, shared by all warehouses of a server; a user's role is made a
  * member.
  * - `owner`: owns the schemas and all in them: migrates, removes partitions, repairs
- * - `steward`: undoes loads, and does what the loader does
+ * - `steward`: undoes loads, closes periods, and does what the loader does
  * - `loader`: loads, refreshes, verifies; gets new partitions by a function, and has no DDL
  * - `reader`: the schema `reports`
  */
@@ -67,6 +67,21 @@ const CORRECTED_COLUMNS = ["created_at", "total", "load_id", "synced_on"];
  */
 const CATALOG_COLUMNS = ["state", "announced", "rollup_invoices", "rollup_total", "refreshed_at"];
 
+/** Who and when are the database's to say. */
+const CLOSING_COLUMNS = [
+  "closing_id",
+  "period",
+  "first_date",
+  "date_after",
+  "known_at",
+  "groups",
+  "invoices",
+  "total",
+  "sha256",
+  "previous_sha256",
+];
+
+const insertOf = (columns: readonly string[]) => columns.map((column) => `insert(${column})`);
 const updateOf = (columns: readonly string[]) => columns.map((column) => `update(${column})`);
 
 const TABLES: Readonly<Record<string, Rights>> = {
@@ -88,7 +103,7 @@ const TABLES: Readonly<Record<string, Rights>> = {
   venue_day_pending: forLoader("select", "insert", "delete", "maintain"),
   venue_day_rollup: forLoader("select", "insert", "update", "delete"),
   partitions: forLoader("select", ...updateOf(CATALOG_COLUMNS)),
-  closings: forLoader("select"),
+  closings: andSteward(forLoader("select"), ...insertOf(CLOSING_COLUMNS)),
   venue_day_totals: NONE,
   today: NONE,
 };

@@ -1,4 +1,4 @@
-/** Who may undo what loads have brought: the stewards of a warehouse, and its owner. */
+/** Who may undo what loads have brought, and close periods: the stewards of a warehouse, and its owner. */
 import { sql } from "drizzle-orm";
 import pg from "pg";
 import { type Database, type Session, withSession } from "../client.ts";

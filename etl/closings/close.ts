@@ -13,7 +13,7 @@ import {
 import { RollbookError } from "../../db/errors.ts";
 import { LOCK, withSessionLock } from "../../db/locks.ts";
 import { describeFirst, listMissingTables } from "../../db/partitions/missing.ts";
-import { requireOwner } from "../../db/roles/owner.ts";
+import { requireSteward } from "../../db/roles/steward.ts";
 import { closings, loads, partitions, type Settings } from "../../db/schema.ts";
 import { createdOnSql } from "../../db/settings.ts";
 import { inWarehouseZone } from "../reports/zone.ts";
@@ -38,7 +38,7 @@ export interface CloseOptions {
  */
 export async function closePeriod(options: CloseOptions): Promise<Closing> {
   const { period } = options;
-  await requireOwner({ ...options, action: "close periods" });
+  await requireSteward({ ...options, action: "close periods" });
   await refuseUnended(options);
   return withSession(options, (session) =>
     withSessionLock(session, LOCK.closings, async () => {

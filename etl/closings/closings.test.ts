@@ -7,7 +7,7 @@ import { detachPartition } from "../../db/partitions/remove.ts";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
 import { errorOf, openTransaction, waits } from "../../db/testing/partitions.ts";
-import { loginAs } from "../../db/testing/roles.ts";
+import { loginAs, refusalOf } from "../../db/testing/roles.ts";
 import { refreshPartitions } from "../refresh/refresh.ts";
 import { jsonLines, rollbookHere } from "../testing/cli.ts";
 import { HOSTILE_TEXTS } from "../testing/hostile.ts";
@@ -376,15 +376,25 @@ test("what cannot be closed is refused with a reason, and leaves nothing", async
   expect((await errorOf(listOf(warehouse, 7))).code).toBe("not_found");
 });
 
-test("to close is the owner's; the loader proves closings, and the reader reads them", async () => {
+test("to close is for stewards and the owner; the loader proves closings, and the reader reads them", async () => {
   const warehouse = await createTestDatabase({ roles: true });
   await send(warehouse, "a_2026-04-01.csv", MARCH);
-  const [owner, loader, reader] = [
+  const [owner, steward, loader, reader] = [
     await loginAs(warehouse, "owner"),
+    await loginAs(warehouse, "steward"),
     await loginAs(warehouse, "loader"),
     await loginAs(warehouse, "reader"),
   ];
-  expect(await close(owner, "2026-03")).toMatchObject({ closedBy: "test owner" });
+  expect(await close(steward, "2026-Q1")).toMatchObject({ closing: 1, closedBy: "test steward" });
+  expect(await close(owner, "2026-03")).toMatchObject({ closing: 2, closedBy: "test owner" });
+  const entry =
+    "insert into warehouse.closings select 3, period, first_date, date_after, known_at, groups, invoices, total, 'x', sha256";
+  expect(await refusalOf(steward, `${entry}, 'somebody' from warehouse.closings where closing_id = 2`)).toBe(
+    "42501",
+  );
+  for (const forbidden of ["delete from warehouse.closings", "update warehouse.closings set total = 0"]) {
+    expect(await refusalOf(steward, forbidden)).toBe("42501");
+  }
   for (const guest of [loader, reader]) {
     const error = await errorOf(close(guest, "2026-03"));
     expect([error.code, error.message]).toEqual([
@@ -393,9 +403,10 @@ test("to close is the owner's; the loader proves closings, and the reader reads 
     ]);
     expect(await restatedOf(guest, "2026-03", "drop")).toEqual([]);
     expect(await listOf(guest, 1)).toMatchObject({ genuine: true });
+    expect(await refusalOf(guest, `${entry} from warehouse.closings where closing_id = 2`)).toBe("42501");
   }
   expect(await send(loader, "b_2026-04-02.csv", [["a", 10, "2026-03-05", "1.00"]])).toMatchObject({
-    restated: [{ closing: 1, invoices: 1 }],
+    restated: [{ period: "2026-Q1" }, { period: "2026-03" }],
   });
   expect(await provenClosings(loader)).toEqual([]);
 });

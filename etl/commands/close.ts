@@ -15,7 +15,7 @@ interface Flags extends PeriodFlags {
 
 export function defineClose(verb: Command, context: Context): void {
   const command = declareKind(verb, "works").description(
-    "Certify what a period is: enters its dates, number of invoices and total, and a digest of all its groups, in the closings. Nothing is kept out by that: files that come later still count, and what they change is told as a restatement (rollbook restated). A period can be closed once its last date has ended in the time zone of the warehouse; there is no flag to close one before, but --from and --to close those of its dates that have ended. It can be closed again: then the newer closing counts, and the older one stays. For the owner of the warehouse.",
+    "Certify what a period is: enters its dates, number of invoices and total, and a digest of all its groups, in the closings. Nothing is kept out by that: files that come later still count, and what they change is told as a restatement (rollbook restated). A period can be closed once its last date has ended in the time zone of the warehouse; there is no flag to close one before, but --from and --to close those of its dates that have ended. It can be closed again: then the newer closing counts, and the older one stays. For stewards of the warehouse, and its owner (docs/security.md).",
   );
   addPeriod(command)
     .addOption(jsonOption())
