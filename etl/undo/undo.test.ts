@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { detachPartition } from "../../db/partitions/remove.ts";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
+import type { Form } from "../drop/form.ts";
 import { loadDrop } from "../load/load.ts";
 import { retryRejects } from "../load/retry_rejects.ts";
 import { refreshPartitions } from "../refresh/refresh.ts";
@@ -274,4 +275,52 @@ test("a drop replaces a load in one transaction; one that is refused leaves it a
   expect(await warehouse.query("select status from warehouse.loads order by load_id")).toEqual(
     ["undone", "rejected", "loaded", "undo"].map((status) => ({ status })),
   );
+});
+
+test("a replacing file whose rows add up to no total leaves the load as it is", async () => {
+  const warehouse = await createTestDatabase();
+  const [loadId = 0] = await loadAll(warehouse, [["a_2026-01-02.csv", one("1.00")]]);
+  const large = `v,${invoiceId(2)},${DAY},999999999999.99`;
+  const form: Form = {
+    skip: 0,
+    header: false,
+    venueId: { column: 1 },
+    invoiceId: { column: 2 },
+    created: { columns: [3] },
+    total: { columns: [4] },
+    conditions: [],
+    sumRows: true,
+  };
+  const replacement = replaceLoad({ ...warehouse, loadId, because: "too large" });
+  const report = await loadDrop({
+    ...warehouse,
+    path: writeDrop(makeFolder(), "b_2026-01-02.csv", [large, large]),
+    source: { name: "till", sha256: Buffer.alloc(32), form },
+    replace: replacement,
+  });
+  expect(report).toMatchObject({ outcome: "rejected", error: { code: "sum_too_large" } });
+  expect(replacement.report()).toBeUndefined();
+  expect(await standing(warehouse)).toEqual([`1 1.00 ${loadId} 2026-01-02`]);
+  expect(await warehouse.query("select status from warehouse.loads order by load_id")).toEqual([
+    { status: "loaded" },
+    { status: "rejected" },
+  ]);
+});
+
+test("what a replacing file and the undo in it change is to be refreshed, each under its own entry", async () => {
+  const warehouse = await createTestDatabase();
+  const [loadId = 0] = await loadAll(warehouse, [["a_2026-01-02.csv", one("1.00")]]);
+  const path = writeInvoices(makeFolder(), "b_2026-02-02.csv", [["v", 1, "2026-02-01", "1.00"]]);
+  const report = await loadDrop({
+    ...warehouse,
+    path,
+    replace: replaceLoad({ ...warehouse, loadId, because: "a wrong date" }),
+  });
+  const [january, february] = ["2026-01", "2026-02"];
+  expect(report).toMatchObject({ partitions: [february], touched: [february, january] });
+  expect(await warehouse.query("select status, partitions from warehouse.loads order by load_id")).toEqual([
+    { status: "undone", partitions: [january] },
+    { status: "loaded", partitions: [february] },
+    { status: "undo", partitions: [january] },
+  ]);
 });
