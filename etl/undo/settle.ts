@@ -11,6 +11,8 @@ import { errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
 import { corrections, deltas, invoices, loads, partitions, settings, statements } from "../../db/schema.ts";
 import type { RestatedPeriod } from "../closings/period.ts";
 import { changedPartitions, eachValue, oldValues, recordNet, values } from "../load/merge.ts";
+import { PROBE_BY_KEY } from "../refresh/apply.ts";
+import { PLAN_FREELY } from "../refresh/rebuild.ts";
 import { TAKEN_OUT } from "../verify/ledger.ts";
 import { refusal, type UndoClaim } from "./claim.ts";
 
@@ -57,6 +59,9 @@ const KEPT = sql`pg_temp.undo_kept`;
 /** The statement of each key that is the newest of those that count. */
 const NEWEST = sql`pg_temp.undo_newest`;
 
+/** The keys for which another statement stands from now on: what stood, and what stands. */
+const CHANGED = sql`pg_temp.undo_changed`;
+
 const KEY = sql`created_on, venue_key, invoice_id`;
 
 export async function makeTables(tx: Transaction): Promise<void> {
@@ -73,6 +78,24 @@ export async function makeTables(tx: Transaction): Promise<void> {
   await tx.db.execute(sql`create temp table undo_standing on commit drop as ${statement}`);
   await tx.db.execute(sql`create temp table undo_kept on commit drop as ${statement}`);
   await tx.db.execute(sql`create temp table undo_newest on commit drop as ${statement}`);
+  await tx.db.execute(sql`
+    create temp table undo_changed on commit drop as
+    select ${KEY}, load_id as old_load_id, synced_on as old_synced_on,
+           ${eachValue((value, oldValue) => sql`${value} as ${oldValue}`)},
+           load_id, synced_on, ${values()}, null::boolean as differs
+    from ${invoices}
+    with no data`);
+}
+
+/**
+ * Runs a statement that looks up invoices by their keys. A hash join or a merge join would read whole
+ * partitions for a few of them.
+ */
+async function byKey<T>(tx: Transaction, run: () => Promise<T>): Promise<T> {
+  await tx.client.query(PROBE_BY_KEY.join(";"));
+  const result = await run();
+  await tx.client.query(PLAN_FREELY.join(";"));
+  return result;
 }
 
 /**
@@ -187,14 +210,15 @@ export async function lockInvoices(
   const standing = sql`i.created_on, i.venue_key, i.invoice_id, i.load_id, i.synced_on, ${eachValue((value) => sql`i.${value}`)}`;
   const columns = sql`${KEY}, load_id, synced_on, ${values()}`;
   if (kind === "load") {
-    await tx.db.execute(sql`
+    const ofLoad = sql`
       insert into ${STANDING} (${columns})
       select ${standing}
       from ${GROUPS} g
       join ${invoices} i on i.created_on = g.created_on and i.venue_key = g.venue_key
       where i.load_id = ${loadId} and ${inRanges(sql`i.created_on`, ranges)}
       order by i.created_on, i.venue_key, i.invoice_id
-      for update of i`);
+      for update of i`;
+    await byKey(tx, () => tx.db.execute(ofLoad));
     await tx.db.execute(sql`insert into ${KEYS} (${KEY}) select ${KEY} from ${STANDING}`);
   } else {
     // Of a repair what it took out, of a load all that it says and that does not stand.
@@ -211,14 +235,15 @@ export async function lockInvoices(
       join ${statements} s on s.created_on = g.created_on and s.venue_key = g.venue_key
       where s.stated_by = ${loadId}`);
     await tx.db.execute(sql`analyze ${KEYS}`);
-    await tx.db.execute(sql`
+    const ofKeys = sql`
       insert into ${STANDING} (${columns})
       select ${standing}
       from ${KEYS} k
-      join ${invoices} i on i.created_on = k.created_on and i.venue_key = k.venue_key and i.invoice_id = k.invoice_id
+      join ${invoices} i on ${isSameKey(sql`i`, sql`k`)}
       where ${inRanges(sql`i.created_on`, ranges)}
       order by i.created_on, i.venue_key, i.invoice_id
-      for update of i`);
+      for update of i`;
+    await byKey(tx, () => tx.db.execute(ofKeys));
   }
   await tx.db.execute(sql`analyze ${KEYS}`);
   await tx.db.execute(sql`analyze ${STANDING}`);
@@ -374,38 +399,41 @@ async function apply(
   ranges: readonly Range[],
 ): Promise<Settled> {
   const isNewer = sql`(n.synced_on, n.load_id) > (s.synced_on, s.load_id)`;
+  await tx.db.execute(sql`
+    insert into ${CHANGED} (${KEY}, old_load_id, old_synced_on, ${oldValues()}, load_id, synced_on, ${values()}, differs)
+    select k.created_on, k.venue_key, k.invoice_id, s.load_id, s.synced_on, ${eachValue((value) => sql`s.${value}`)},
+           n.load_id, n.synced_on, ${eachValue((value) => sql`n.${value}`)},
+           (${eachValue((value) => sql`s.${value}`)}) is distinct from (${eachValue((value) => sql`n.${value}`)})
+    from ${KEYS} k
+    left join ${STANDING} s on ${isSameKey(sql`s`, sql`k`)}
+    left join ${NEWEST} n on ${isSameKey(sql`n`, sql`k`)}
+    where case
+      when s.load_id is null then n.load_id is not null
+      else ${kind === "load" ? sql`true` : isNewer}
+    end`);
+  await tx.db.execute(sql`analyze ${CHANGED}`);
+  return byKey(tx, () => enterChanged(tx, undoId, ranges));
+}
+
+async function enterChanged(tx: Transaction, undoId: number, ranges: readonly Range[]): Promise<Settled> {
   try {
     const { rows } = await tx.db.execute<SettledRow>(sql`
-      with changed as materialized (
-        select k.created_on, k.venue_key, k.invoice_id,
-               s.load_id as old_load_id, s.synced_on as old_synced_on,
-               ${eachValue((value, oldValue) => sql`s.${value} as ${oldValue}`)},
-               n.load_id, n.synced_on, ${eachValue((value) => sql`n.${value}`)},
-               (${eachValue((value) => sql`s.${value}`)}) is distinct from (${eachValue((value) => sql`n.${value}`)}) as differs
-        from ${KEYS} k
-        left join ${STANDING} s on ${isSameKey(sql`s`, sql`k`)}
-        left join ${NEWEST} n on ${isSameKey(sql`n`, sql`k`)}
-        where case
-          when s.load_id is null then n.load_id is not null
-          else ${kind === "load" ? sql`true` : isNewer}
-        end
-      ),
-      removed as (
+      with removed as (
         delete from ${invoices} i
-        using changed c
+        using ${CHANGED} c
         where ${isSameKey(sql`i`, sql`c`)} and c.load_id is null and ${inRanges(sql`i.created_on`, ranges)}
       ),
       replaced as (
         update ${invoices} i
         set ${eachValue((value) => sql`${value} = c.${value}`)}, load_id = c.load_id, synced_on = c.synced_on
-        from changed c
+        from ${CHANGED} c
         where ${isSameKey(sql`i`, sql`c`)} and c.load_id is not null and c.old_load_id is not null
           and ${inRanges(sql`i.created_on`, ranges)}
       ),
       inserted as (
         insert into ${invoices} (${KEY}, load_id, synced_on, ${values()})
         select ${KEY}, load_id, synced_on, ${values()}
-        from changed
+        from ${CHANGED}
         where old_load_id is null
         order by ${KEY}
       ),
@@ -418,7 +446,7 @@ async function apply(
         from (
           select created_on, venue_key, invoice_id, old_load_id, old_synced_on, ${oldValues()},
                  case when not differs then load_id end as same_as
-          from changed
+          from ${CHANGED}
           where old_load_id is not null
         ) old
         group by created_on, venue_key, old_load_id, old_synced_on, same_as
@@ -426,7 +454,7 @@ async function apply(
       net as (
         select created_on, venue_key, count(load_id) - count(old_load_id) as invoices,
                coalesce(sum(total), 0) - coalesce(sum(old_total), 0) as total
-        from changed
+        from ${CHANGED}
         where differs
         group by created_on, venue_key
         having count(load_id) <> count(old_load_id) or coalesce(sum(total), 0) <> coalesce(sum(old_total), 0)
@@ -440,7 +468,7 @@ async function apply(
              (select coalesce(sum(invoices), 0) from net) as invoices,
              (select coalesce(sum(total), 0)::numeric(24, 2)::text from net) as total,
              ${changedPartitions()} as partitions
-      from changed`);
+      from ${CHANGED}`);
     const [row] = rows;
     if (row === undefined) throw new Error("an aggregate returned no row");
     return {

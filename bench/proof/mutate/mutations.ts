@@ -141,17 +141,17 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "an undo does not wait for a load that meets the same invoices",
     file: SETTLE,
-    find: "      order by i.created_on, i.venue_key, i.invoice_id\n      for update of i`);\n    await tx.db.execute(sql`insert into ${KEYS}",
+    find: "      order by i.created_on, i.venue_key, i.invoice_id\n      for update of i`;\n    await byKey(tx, () => tx.db.execute(ofLoad));",
     replace:
-      "      order by i.created_on, i.venue_key, i.invoice_id`);\n    await tx.db.execute(sql`insert into ${KEYS}",
+      "      order by i.created_on, i.venue_key, i.invoice_id`;\n    await byKey(tx, () => tx.db.execute(ofLoad));",
     tests: [UNDO_CRASH],
   },
   {
     name: "what an undo removes is not kept",
     file: SETTLE,
-    find: "          from changed\n          where old_load_id is not null\n        ) old",
+    find: "          from ${CHANGED}\n          where old_load_id is not null\n        ) old",
     replace:
-      "          from changed\n          where old_load_id is not null and load_id is not null\n        ) old",
+      "          from ${CHANGED}\n          where old_load_id is not null and load_id is not null\n        ) old",
     tests: [UNDOING],
   },
   {
