@@ -8,6 +8,7 @@ import type { LoadStep } from "../load/steps.ts";
 import { refreshPartitions } from "../refresh/refresh.ts";
 import type { RefreshReport } from "../refresh/report.ts";
 import type { Strategy } from "../refresh/strategy.ts";
+import { replaceLoad } from "../undo/replace.ts";
 import { type UndoReport, type UndoStep, undo } from "../undo/undo.ts";
 
 export interface Job {
@@ -20,6 +21,8 @@ export interface Job {
   readonly maxRejects?: number;
   readonly careful?: boolean;
   readonly again?: boolean;
+  /** The load that the drop replaces. */
+  readonly replace?: number;
   readonly strategy?: Strategy;
   /** The process kills itself with SIGKILL when the load, the undo or the refresh comes to this step. */
   readonly dieAt?: Step;
@@ -57,7 +60,7 @@ async function carryOut(job: Job): Promise<JobResult> {
   };
   try {
     if (job.path !== undefined) {
-      const { settings, path, maxRejects, careful, again } = job;
+      const { settings, path, maxRejects, careful, again, replace: loadId } = job;
       return {
         load: await loadDrop({
           database,
@@ -66,6 +69,7 @@ async function carryOut(job: Job): Promise<JobResult> {
           maxRejects,
           careful,
           again,
+          replace: loadId === undefined ? undefined : replaceLoad({ settings, loadId, because: "a test" }),
           onProgress: ({ step, bytes }) => arrive(step, bytes),
         }),
       };

@@ -101,7 +101,7 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
              coalesce(o.invoices, 0) as kept, coalesce(s.of_others, 0) as of_others, coalesce(s.own, 0) as own,
              e.brings, e.brings - coalesce(c.invoices, 0) - coalesce(a.invoices, 0) as brought_less,
              e.overwrites, e.overwrites - coalesce(o.invoices, 0) - coalesce(a.corrections, 0) as kept_less,
-             e.keeps, e.reads, l.retry_of is not null as is_retry,
+             e.keeps, e.reads, l.retry_of,
              l.status = 'repair' and not e.takes_out or l.error_code = ${LOADED_AGAIN} as excused,
              l.partitions && ${sql.param(archived)}::text[] as archived,
              l.known_at <= (select statements_kept_since from ${settings}) as pruned,
@@ -110,7 +110,10 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
              ) as undone_by_none,
              l.status = 'undo' and not exists (
                select from ${loads} t where t.load_id = l.undo_of and t.status = 'undone'
-             ) as undoes_none
+             ) as undoes_none,
+             (l.status = 'undone') <> (
+               select root.status = 'undone' from ${loads} root where root.load_id = l.retry_of
+             ) as undone_alone
       from ${loads} l
       full join changes c using (load_id)
       full join refused r using (load_id)
@@ -136,7 +139,7 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
       ('corrections', excused is not true and status is not null and kept_less <> 0,
        format('%s of its corrections are kept, its ledger entry says %s', kept, overwrites)),
       ('statements', (excused or pruned) is not true and status is not null
-         and (of_others > keeps or of_others < keeps and not is_retry or own > superseded),
+         and (of_others > keeps or of_others < keeps and retry_of is null or own > superseded),
        format('it kept %s statements of other loads and %s of its own, its ledger entry says %s and at most %s',
               of_others, own, keeps, superseded)),
       ('lines', reads and read <> inserted + corrected + unchanged + superseded + rejected + summed,
@@ -145,7 +148,8 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
       ('quarantine', lines <> rejected and error_code is distinct from ${LOADED_AGAIN},
        format('%s lines are in quarantine, its ledger entry says %s', lines, rejected)),
       ('undone', undone_by_none, 'it is undone, and no undo of it is in the ledger'),
-      ('undo', undoes_none, 'the entry that it undid is not undone')
+      ('undo', undoes_none, 'the entry that it undid is not undone'),
+      ('retry', undone_alone, format('it read lines of load %s again, and one of the two is undone without the other', retry_of))
     ) as checks (kind, failed, message)
     where failed
     order by load_id, kind`;

@@ -198,7 +198,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "verify does not count the statements that are kept",
     file: "etl/verify/ledger.ts",
-    find: "(of_others > keeps or of_others < keeps and not is_retry or own > superseded)",
+    find: "(of_others > keeps or of_others < keeps and retry_of is null or own > superseded)",
     replace: "(of_others > keeps + superseded)",
     tests: ["etl/verify/verify.test.ts"],
     simulate: false,

@@ -1,5 +1,5 @@
 /**
- * Undos that are cut off, and undos beside loads, refreshes and each other. Whatever happens, the warehouse is as
+ * Undos and replacements that are cut off, and undos beside loads, refreshes and each other. Whatever happens, the warehouse is as
  * before or as after, and a second attempt works.
  */
 import type pg from "pg";
@@ -8,6 +8,7 @@ import { openDatabase } from "../../../db/client.ts";
 import { createTestDatabase, type TestWarehouse } from "../../../db/testing/database.ts";
 import { makeFolder } from "../../../db/testing/folder.ts";
 import { type OwnServer, openOwnServer, stateOf, until } from "../../../db/testing/own_server.ts";
+import { LOAD_STEPS } from "../../load/steps.ts";
 import { refreshPartitions } from "../../refresh/refresh.ts";
 import { UNDO_STEPS, type UndoReport, undo } from "../../undo/undo.ts";
 import { type MadeDrop, makeDrop } from "../drops.ts";
@@ -39,21 +40,27 @@ async function makeHistory(warehouse: TestWarehouse): Promise<readonly MadeDrop[
   return drops;
 }
 
+/** Loads of the history by their numbers; those of later attempts differ from run to run. */
+const named = (column: string) => `case when ${column} > 5 then 'later' else ${column}::text end`;
 const ENTRY = `
   with entry as (
-    select load_id, case when undo_of is null then load_id::text else 'undo of ' || undo_of end as entry
+    select load_id, case when undo_of is null then ${named("load_id")} else 'undo of ' || undo_of end as entry
     from warehouse.loads
   )`;
 
-/** What the warehouse holds, an undo under the number of what it undid: its own differs from attempt to attempt. */
 const STATE = {
   ledger: `${ENTRY}
-    select entry, status, inserted, corrected, unchanged, removed, partitions
+    select entry, status, read, inserted, corrected, unchanged, superseded, removed, partitions
     from warehouse.loads join entry using (load_id) order by entry`,
-  invoices: "select * from warehouse.invoices order by created_on, venue_key, invoice_id",
-  corrections: "select * from warehouse.corrections order by load_id, created_on, venue_key, invoice_id",
+  invoices: `
+    select created_at, created_on, venue_key, ${named("load_id")} as load, synced_on, invoice_id, total
+    from warehouse.invoices order by created_on, venue_key, invoice_id`,
+  corrections: `${ENTRY}
+    select entry, created_on, venue_key, invoice_id, old_created_at, old_total, old_load_id, old_synced_on
+    from warehouse.corrections join entry using (load_id)
+    order by entry, created_on, venue_key, invoice_id`,
   statements: `${ENTRY}
-    select entry, stated_by, synced_on, same_as, created_on, venue_key, each.*
+    select entry, ${named("stated_by")} as stated_by, synced_on, ${named("same_as")} as same_as, created_on, venue_key, each.*
     from warehouse.statements join entry using (load_id)
     cross join lateral unnest(invoice_ids, created_at, total) as each (invoice_id, created_at, total)
     order by created_on, venue_key, each.invoice_id, entry, stated_by`,
@@ -233,15 +240,28 @@ describe("PostgreSQL killed with all its processes", () => {
     process.kill(stopped.pid, "SIGCONT");
     const ended = await result;
     if ("error" in ended) expect(ended.error).toMatch(/connect|terminat|ECONN|EPIPE/);
-    await until("the server is back", () =>
-      warehouse.query("select 1").then(
-        () => true,
-        () => false,
-      ),
-    );
+    await untilReachable(warehouse);
     await expectFinished(warehouse, "undone" in ended);
   });
 });
+
+async function endSessions(warehouse: TestWarehouse): Promise<void> {
+  const { connection } = jobOn(warehouse);
+  const admin = openDatabase({ connection: { ...connection, application_name: "admin" }, max: 1 });
+  await admin.pool.query(`
+    select pg_terminate_backend(pid, 10000) from pg_stat_activity
+    where application_name = 'rollbook' and datname = current_database()`);
+  await admin.pool.end();
+}
+
+async function untilReachable(warehouse: TestWarehouse): Promise<void> {
+  await until("the server is back", () =>
+    warehouse.query("select 1").then(
+      () => true,
+      () => false,
+    ),
+  );
+}
 
 describe("an undo whose connections are ended", () => {
   test.each(UNDO_STEPS.filter((step) => step !== "committed"))(
@@ -252,17 +272,105 @@ describe("an undo whose connections are ended", () => {
       const stopped = startOwnWorker();
       const result = stopped.run(undoJob(warehouse, { stopAt: step }));
       await untilStopped(stopped);
-      const { connection } = jobOn(warehouse);
-      const admin = openDatabase({ connection: { ...connection, application_name: "admin" }, max: 1 });
-      await admin.pool.query(`
-        select pg_terminate_backend(pid, 10000) from pg_stat_activity
-        where application_name = 'rollbook' and datname = current_database()`);
-      await admin.pool.end();
+      await endSessions(warehouse);
       process.kill(stopped.pid, "SIGCONT");
       expect(reportOf(await result).rows.removed).toBe(150);
       await expectFinished(warehouse, true);
     },
   );
+});
+
+describe("a load that replaces the mistake", () => {
+  const steps = LOAD_STEPS.filter((step) => step !== "insert");
+  let expectingReplaced: Promise<Expected> | undefined;
+
+  /** It corrects some of the mistake, leaves some out, and brings others. */
+  async function makeCorrected(): Promise<string> {
+    const corrected = { syncedOn: "2026-04-03", rows: 700, first: 550, version: 8 };
+    return (await makeDrop({ folder: makeFolder(), ...corrected })).path;
+  }
+
+  const replaceJob = (warehouse: TestWarehouse, path: string, more: Partial<Job> = {}): Job => ({
+    ...jobOn(warehouse),
+    path,
+    replace: MISTAKE,
+    ...more,
+  });
+
+  async function readReplaced(): Promise<Expected> {
+    const warehouse = await createTestDatabase();
+    await makeHistory(warehouse);
+    const before = await readState(warehouse);
+    const done = await startOwnWorker().run(replaceJob(warehouse, await makeCorrected()));
+    expect(done).toMatchObject({ load: { outcome: "loaded" } });
+    await expectWhole(warehouse);
+    return { before, after: await readState(warehouse) };
+  }
+
+  async function expectReplaced(warehouse: TestWarehouse, path: string, isReplaced: boolean): Promise<void> {
+    expectingReplaced ??= readReplaced();
+    const expected = await expectingReplaced;
+    await expectNothingHeld(warehouse);
+    const failed = "delete from warehouse.loads where status = 'failed'";
+    await warehouse.query(failed);
+    expect(await readState(warehouse)).toEqual(isReplaced ? expected.after : expected.before);
+    await expectWhole(warehouse);
+    const again = await startOwnWorker().run(replaceJob(warehouse, path));
+    const outcome = isReplaced ? "failed" : "loaded";
+    expect(again, JSON.stringify(again)).toMatchObject({ load: { outcome } });
+    await warehouse.query(failed);
+    expect(await readState(warehouse)).toEqual(expected.after);
+    await refreshPartitions({ database: warehouse.database });
+    await expectWhole(warehouse);
+  }
+
+  test.each(steps)("and is killed at step %s leaves both as before or as after", async (step) => {
+    const warehouse = await createTestDatabase();
+    await makeHistory(warehouse);
+    const path = await makeCorrected();
+    const result = await startOwnWorker().run(replaceJob(warehouse, path, { dieAt: step }));
+    expect(result).toEqual({ error: "the worker ended: SIGKILL" });
+    await expectReplaced(warehouse, path, step === "committed");
+  });
+
+  test.each(steps.filter((step) => step !== "committed"))(
+    "and loses its connections at step %s is tried again and succeeds",
+    async (step) => {
+      const warehouse = await createTestDatabase();
+      await makeHistory(warehouse);
+      const path = await makeCorrected();
+      const stopped = startOwnWorker();
+      const result = stopped.run(replaceJob(warehouse, path, { stopAt: step }));
+      await untilStopped(stopped);
+      await endSessions(warehouse);
+      process.kill(stopped.pid, "SIGCONT");
+      expect(await result).toMatchObject({ load: { outcome: "loaded" } });
+      await expectReplaced(warehouse, path, true);
+    },
+  );
+
+  describe("and PostgreSQL is killed with all its processes", () => {
+    let own: OwnServer;
+    beforeAll(async () => {
+      own = await openOwnServer();
+    });
+    afterAll(() => own.close());
+
+    test.each(steps)("at step %s loses and doubles nothing", async (step) => {
+      const warehouse = await own.makeWarehouse();
+      await makeHistory(warehouse);
+      const path = await makeCorrected();
+      const stopped = startOwnWorker();
+      const result = stopped.run(replaceJob(warehouse, path, { stopAt: step }));
+      await untilStopped(stopped);
+      own.kill();
+      process.kill(stopped.pid, "SIGCONT");
+      const ended = await result;
+      if (!("load" in ended)) throw new Error(`no load: ${JSON.stringify(ended)}`);
+      await untilReachable(warehouse);
+      await expectReplaced(warehouse, path, ended.load.outcome === "loaded");
+    });
+  });
 });
 
 describe("an undo and a load that meet at the same invoices", () => {
@@ -288,13 +396,7 @@ describe("an undo and a load that meet at the same invoices", () => {
     return readInvoices(warehouse);
   }
 
-  /** But for the number of the last load, which follows that of the undo, or precedes it. */
-  async function readInvoices(warehouse: TestWarehouse): Promise<unknown> {
-    return warehouse.query(`
-      select created_at, created_on, venue_key, case when load_id > 5 then 'last' else load_id::text end as load,
-             synced_on, invoice_id, total
-      from warehouse.invoices order by created_on, venue_key, invoice_id`);
-  }
+  const readInvoices = (warehouse: TestWarehouse) => warehouse.query(STATE.invoices);
 
   test.each(cases)(
     "$what (careful: $careful) that waits for the undo",
