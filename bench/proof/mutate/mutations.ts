@@ -184,7 +184,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: "db/roles/rights.ts",
     find: '  "summed",\n];',
     replace: '  "summed",\n  "removed",\n];',
-    tests: ["db/roles/grant.test.ts"],
+    tests: ["etl/testing/scenarios/roles.test.ts"],
     simulate: false,
   },
   {
