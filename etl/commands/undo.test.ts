@@ -97,7 +97,7 @@ test("a load is undone, everything shows it, and the totals are those without it
   expect(await json("loads", "--status", "undone")).toEqual([loads[2]]);
   expect(await json("loads", "--status", "undo")).toEqual([loads[0]]);
   const listed = (await run("loads")).stdout;
-  expect(listed).toMatch(/\d {2}removed/);
+  expect(listed).toMatch(/ rejected {2}removed {2}finished at /);
   expect(listed).toContain(`\nload ${undo}: undid ${b}: test system's file (`);
   expect(listed).toContain(`\nload ${b}: undone by ${undo}: test system's file (`);
 
