@@ -135,6 +135,7 @@ test("a service with dots in its name and anything in its password opens the war
   expect([made.code, made.stderr]).toEqual([0, ""]);
   expect(jsonLines(made.stdout)).toEqual([
     {
+      keepStatementsDays: 400,
       timeZone: "Europe/Berlin",
       granularity: "week",
       earliest: "2000-01-01",
