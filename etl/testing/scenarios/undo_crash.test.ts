@@ -196,7 +196,7 @@ describe("an undo that is killed", () => {
     const held = await holdLock(warehouse, "lock table warehouse.venue_day_pending in share mode");
     const killed = startOwnWorker();
     const result = killed.run(undoJob(warehouse));
-    await untilWaiting(warehouse, "%with changed%");
+    await untilWaiting(warehouse, "%undo_changed%");
     killed.kill();
     expect(await result).toEqual({ error: "the worker ended: SIGKILL" });
     await held.release();
