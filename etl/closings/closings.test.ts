@@ -240,6 +240,7 @@ test("a period is closed again: the newer closing counts, each of another range 
   const third = await close(warehouse, "2026-03");
   expect(second).toMatchObject({ closing: 2, previousSha256: first.sha256, invoices: 6, total: "107.25" });
   expect(third).toMatchObject({ closing: 3, previousSha256: second.sha256, invoices: 5, total: "9.25" });
+  expect(second.sha256).toBe(digestOf((await listOf(warehouse, 2)).groups, second));
   const replaced = (await readClosings(warehouse)).map(({ replacedBy }) => replacedBy);
   expect(replaced).toEqual([3, null, null]);
   expect(await restatedOf(warehouse, "2026-03")).toEqual([]);

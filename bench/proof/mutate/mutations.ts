@@ -26,6 +26,7 @@ const MERGING = "etl/load/merge.test.ts";
 const CRASH = "etl/testing/scenarios/crash.test.ts";
 const SETTLE = "etl/undo/settle.ts";
 const UNDOING = "etl/undo/undo.test.ts";
+const CLOSING = "etl/closings/closings.test.ts";
 const UNDO_CRASH = "etl/testing/scenarios/undo_crash.test.ts";
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -435,6 +436,54 @@ export const MUTATIONS: readonly Mutation[] = [
     find: "  where c.known_at <= venue_daily_totals_as_known_on.known_at\n",
     replace: "  where c.known_at < venue_daily_totals_as_known_on.known_at\n",
     tests: ["etl/reports/totals.test.ts"],
+  },
+  {
+    name: "a closing leaves out the newest load that is known",
+    file: "etl/closings/groups.ts",
+    find: "c.known_at <= ${knownAt}::timestamptz",
+    replace: "c.known_at < ${knownAt}::timestamptz",
+    tests: [CLOSING],
+    simulate: false,
+  },
+  {
+    name: "closings at once do not wait for each other",
+    file: "etl/closings/close.ts",
+    find: "withSessionLock(session, LOCK.closings, async () => {",
+    replace: "((_session, _lock, work) => work())(session, LOCK.closings, async () => {",
+    tests: [CLOSING],
+    simulate: false,
+  },
+  {
+    name: "a period is closed before its last date has ended",
+    file: "etl/closings/close.ts",
+    find: "  if (period.to <= today) return;\n",
+    replace: "  if (period.from <= today) return;\n",
+    tests: [CLOSING],
+    simulate: false,
+  },
+  {
+    name: "the load that was known last before a closing restates it",
+    file: "db/migrations/0014_closings.sql",
+    find: "and l.known_at > c.known_at\n",
+    replace: "and l.known_at >= c.known_at\n",
+    tests: [CLOSING],
+    simulate: false,
+  },
+  {
+    name: "the digest of a closing does not hold the one before",
+    file: "etl/closings/certificate.ts",
+    find: "  return [...what, closedBy, closedAt, previousSha256];\n",
+    replace: "  return [...what, closedBy, closedAt, previousSha256 && null];\n",
+    tests: [CLOSING],
+    simulate: false,
+  },
+  {
+    name: "closings are verified without the deltas that are detached",
+    file: "etl/closings/verify.ts",
+    find: "certify(tx, allChanges(tables), closing)",
+    replace: "certify(tx, allChanges([]), closing)",
+    tests: [CLOSING],
+    simulate: false,
   },
   {
     name: "a session may be ended by a timeout of the server's",
