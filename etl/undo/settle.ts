@@ -1,26 +1,31 @@
 /**
  * Settles what stands for some invoices. Of all statements about an invoice that of the greatest rank,
  * `(synced_on, load_id)`, stands, of those loads that are not undone. The statements are in `invoices`,
- * `corrections` and `statements`. Read are the groups that the load touched, and no others.
+ * `corrections` and `statements`.
  *
  * All of it is done by the server, in temporary tables, so memory is the same for a load of any size.
  */
 import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
-import { corrections, deltas, invoices, loads, partitions, settings, statements } from "../../db/schema.ts";
+import { corrections, invoices, loads, settings, statements } from "../../db/schema.ts";
 import type { RestatedPeriod } from "../closings/period.ts";
 import { changedPartitions, eachValue, oldValues, recordNet, values } from "../load/merge.ts";
-import { PROBE_BY_KEY } from "../refresh/apply.ts";
-import { PLAN_FREELY } from "../refresh/rebuild.ts";
 import { TAKEN_OUT } from "../verify/ledger.ts";
-import { refusal, type UndoClaim } from "./claim.ts";
-
-/** A range of creation dates: from `lower` on, before `upper`. */
-export interface Range {
-  readonly lower: string;
-  readonly upper: string;
-}
+import type { UndoClaim } from "./claim.ts";
+import {
+  byKey,
+  CHANGED,
+  GROUPS,
+  inRanges,
+  isSameKey,
+  KEPT,
+  KEY,
+  KEYS,
+  NEWEST,
+  type Range,
+  STANDING,
+} from "./tables.ts";
 
 /** What became of the invoices. */
 export interface UndoCounts {
@@ -46,207 +51,6 @@ export interface Settled {
   readonly partitions: readonly string[];
   /** What changed in periods that are closed. Left out where that is nothing. */
   readonly restated?: readonly RestatedPeriod[];
-}
-
-/** Groups that the load touched. */
-const GROUPS = sql`pg_temp.undo_groups`;
-/** Keys for which another statement may stand from now on. */
-const KEYS = sql`pg_temp.undo_keys`;
-/** What stands for them, locked. */
-const STANDING = sql`pg_temp.undo_standing`;
-/** All statements about them that do not stand, and since when. */
-const KEPT = sql`pg_temp.undo_kept`;
-/** The statement of each key that is the newest of those that count. */
-const NEWEST = sql`pg_temp.undo_newest`;
-
-/** The keys for which another statement stands from now on: what stood, and what stands. */
-const CHANGED = sql`pg_temp.undo_changed`;
-
-const KEY = sql`created_on, venue_key, invoice_id`;
-
-export async function makeTables(tx: Transaction): Promise<void> {
-  const statement = sql`
-    select ${KEY}, load_id, synced_on, ${values()},
-           null::integer as same_as, null::timestamptz as kept_at, null::integer as kept_by
-    from ${invoices}
-    with no data`;
-  await tx.db.execute(sql`
-    create temp table undo_groups on commit drop as select created_on, venue_key from ${invoices} with no data`);
-  await tx.db.execute(
-    sql`create temp table undo_keys on commit drop as select ${KEY} from ${invoices} with no data`,
-  );
-  await tx.db.execute(sql`create temp table undo_standing on commit drop as ${statement}`);
-  await tx.db.execute(sql`create temp table undo_kept on commit drop as ${statement}`);
-  await tx.db.execute(sql`create temp table undo_newest on commit drop as ${statement}`);
-  await tx.db.execute(sql`
-    create temp table undo_changed on commit drop as
-    select ${KEY}, load_id as old_load_id, synced_on as old_synced_on,
-           ${eachValue((value, oldValue) => sql`${value} as ${oldValue}`)},
-           load_id, synced_on, ${values()}, null::boolean as differs
-    from ${invoices}
-    with no data`);
-}
-
-/**
- * Runs a statement that looks up invoices by their keys. A hash join or a merge join would read whole
- * partitions for a few of them.
- */
-async function byKey<T>(tx: Transaction, run: () => Promise<T>): Promise<T> {
-  await tx.client.query(PROBE_BY_KEY.join(";"));
-  const result = await run();
-  await tx.client.query(PLAN_FREELY.join(";"));
-  return result;
-}
-
-/**
- * Finds the groups that the entries touched.
- *
- * @returns the creation dates of the groups
- */
-export async function findGroups(
-  tx: Transaction,
-  { family, partitions }: UndoClaim,
-): Promise<readonly string[]> {
-  const ids = sql.param(family);
-  const inserted = await readRanges(tx, partitions);
-  await tx.db.execute(sql`
-    insert into ${GROUPS} (created_on, venue_key)
-    select distinct created_on, venue_key
-    from (
-      select created_on, venue_key from ${deltas}
-      where load_id = any (${ids}::integer[]) and ${inRanges(sql`created_on`, inserted)}
-      union all
-      select created_on, venue_key from ${corrections} where load_id = any (${ids}::integer[])
-      union all
-      select created_on, venue_key from ${statements} where load_id = any (${ids}::integer[])
-    ) touched`);
-  await tx.db.execute(sql`analyze ${GROUPS}`);
-  const { rows } = await tx.db.execute<{ date: string }>(
-    sql`select distinct created_on::text as date from ${GROUPS} order by 1`,
-  );
-  return rows.map(({ date }) => date);
-}
-
-/** The dates of partitions, in as few ranges as can be. */
-export async function readRanges(tx: Transaction, names: readonly string[]): Promise<readonly Range[]> {
-  const bounds = await tx.db.execute<{ lower: string; upper: string }>(sql`
-    select lower::text, upper::text
-    from ${partitions}
-    where partition = any (${sql.param([...names])}::text[])
-    order by ${partitions.lower}`);
-  const ranges: { lower: string; upper: string }[] = [];
-  for (const { lower, upper } of bounds.rows) {
-    const last = ranges.at(-1);
-    if (last?.upper === lower) last.upper = upper;
-    else ranges.push({ lower, upper });
-  }
-  return ranges;
-}
-
-/** A condition by which PostgreSQL leaves out the other partitions when it plans. */
-function inRanges(date: SQL, ranges: readonly Range[]): SQL {
-  if (ranges.length === 0) return sql`false`;
-  const each = ranges.map(({ lower, upper }) => sql`${date} >= ${lower}::date and ${date} < ${upper}::date`);
-  return sql`(${sql.join(each, sql` or `)})`;
-}
-
-/**
- * A repair may have taken out older statements of an invoice because this load stated it under another key.
- *
- * @throws RollbookError `usage` where one did: it has to be undone first
- */
-export async function refuseCause(tx: Transaction, { kind, subject }: UndoClaim): Promise<void> {
-  if (kind !== "load") return;
-  const isAnother = (row: SQL) => sql`(${row}.created_on, ${row}.venue_key) <> (c.created_on, c.venue_key)`;
-  const { rows } = await tx.db.execute<{ load_id: number }>(sql`
-    select r.load_id
-    from ${loads} r
-    where r.status = 'repair' and r.file_name = ${TAKEN_OUT} and r.known_at > ${subject.knownAt}::timestamptz
-      and exists (
-        select
-        from ${corrections} c
-        cross join ${GROUPS} g
-        where c.load_id = r.load_id
-          and (
-            exists (
-              select from ${invoices} i
-              where i.created_on = g.created_on and i.venue_key = g.venue_key and i.invoice_id = c.invoice_id
-                and i.load_id = ${subject.loadId} and ${isAnother(sql`i`)}
-            )
-            or exists (
-              select from ${corrections} k
-              where k.created_on = g.created_on and k.venue_key = g.venue_key and k.invoice_id = c.invoice_id
-                and k.old_load_id = ${subject.loadId} and ${isAnother(sql`k`)}
-            )
-            or exists (
-              select from ${statements} s
-              where s.created_on = g.created_on and s.venue_key = g.venue_key
-                and c.invoice_id = any (s.invoice_ids)
-                and s.stated_by = ${subject.loadId} and ${isAnother(sql`s`)}
-            )
-          )
-      )
-    order by r.load_id desc
-    limit 1`);
-  const [repair] = rows;
-  if (repair === undefined) return;
-  throw refusal(
-    "usage",
-    `load ${subject.loadId} cannot be undone as it is: because it stated some invoices anew, repair ${repair.load_id} took out what other loads had said of them under another venue or date. Undo the repair first: rollbook undo ${repair.load_id}`,
-  );
-}
-
-/**
- * Finds the keys for which something else may stand from now on, and locks what stands for them. Each load that
- * meets one of them waits from then on, and what those before said of them is committed: the statements after
- * this one see it.
- */
-export async function lockInvoices(
-  tx: Transaction,
-  { kind, subject }: UndoClaim,
-  ranges: readonly Range[],
-): Promise<void> {
-  const { loadId } = subject;
-  const standing = sql`i.created_on, i.venue_key, i.invoice_id, i.load_id, i.synced_on, ${eachValue((value) => sql`i.${value}`)}`;
-  const columns = sql`${KEY}, load_id, synced_on, ${values()}`;
-  if (kind === "load") {
-    const ofLoad = sql`
-      insert into ${STANDING} (${columns})
-      select ${standing}
-      from ${GROUPS} g
-      join ${invoices} i on i.created_on = g.created_on and i.venue_key = g.venue_key
-      where i.load_id = ${loadId} and ${inRanges(sql`i.created_on`, ranges)}
-      order by i.created_on, i.venue_key, i.invoice_id
-      for update of i`;
-    await byKey(tx, () => tx.db.execute(ofLoad));
-    await tx.db.execute(sql`insert into ${KEYS} (${KEY}) select ${KEY} from ${STANDING}`);
-  } else {
-    // Of a repair what it took out, of a load all that it says and that does not stand.
-    const kept = kind === "repair" ? sql`c.load_id = ${loadId}` : sql`c.old_load_id = ${loadId}`;
-    await tx.db.execute(sql`
-      insert into ${KEYS} (${KEY})
-      select c.created_on, c.venue_key, c.invoice_id
-      from ${GROUPS} g
-      join ${corrections} c on c.created_on = g.created_on and c.venue_key = g.venue_key
-      where ${kept}
-      union
-      select s.created_on, s.venue_key, unnest(s.invoice_ids)
-      from ${GROUPS} g
-      join ${statements} s on s.created_on = g.created_on and s.venue_key = g.venue_key
-      where s.stated_by = ${loadId}`);
-    await tx.db.execute(sql`analyze ${KEYS}`);
-    const ofKeys = sql`
-      insert into ${STANDING} (${columns})
-      select ${standing}
-      from ${KEYS} k
-      join ${invoices} i on ${isSameKey(sql`i`, sql`k`)}
-      where ${inRanges(sql`i.created_on`, ranges)}
-      order by i.created_on, i.venue_key, i.invoice_id
-      for update of i`;
-    await byKey(tx, () => tx.db.execute(ofKeys));
-  }
-  await tx.db.execute(sql`analyze ${KEYS}`);
-  await tx.db.execute(sql`analyze ${STANDING}`);
 }
 
 /**
@@ -302,12 +106,6 @@ async function readKept(tx: Transaction, counts: (load: SQL) => SQL): Promise<vo
     join ${KEYS} k on k.created_on = said.created_on and k.venue_key = said.venue_key and k.invoice_id = said.invoice_id
     left join ${loads} l on l.load_id = said.kept_by`);
   await tx.db.execute(sql`analyze ${KEPT}`);
-}
-
-/** Whether two rows are about one invoice. */
-function isSameKey(one: SQL, other: SQL): SQL {
-  return sql`${one}.created_on = ${other}.created_on and ${one}.venue_key = ${other}.venue_key
-    and ${one}.invoice_id = ${other}.invoice_id`;
 }
 
 /**

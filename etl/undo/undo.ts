@@ -14,16 +14,9 @@ import { requireSettings } from "../../db/settings.ts";
 import { findRestated } from "../closings/restated_by_load.ts";
 import { enterLedger } from "../load/ledger.ts";
 import { claimUndo, enterUndo, type Undoable, type UndoClaim } from "./claim.ts";
-import {
-  findGroups,
-  lockInvoices,
-  makeTables,
-  type Range,
-  readRanges,
-  refuseCause,
-  type Settled,
-  settle,
-} from "./settle.ts";
+import { findGroups, lockInvoices, refuseCause } from "./lock.ts";
+import { type Settled, settle } from "./settle.ts";
+import { makeTables, type Range, readRanges } from "./tables.ts";
 
 /** Steps of an undo, in their order. `committed` is reported when the transaction has ended. */
 export const UNDO_STEPS = ["claim", "find", "lock", "settle", "commit", "committed"] as const;

@@ -25,6 +25,7 @@ const RETRYING = "etl/load/retry_rejects.test.ts";
 const MERGING = "etl/load/merge.test.ts";
 const CRASH = "etl/testing/scenarios/crash.test.ts";
 const SETTLE = "etl/undo/settle.ts";
+const UNDO_LOCK = "etl/undo/lock.ts";
 const UNDOING = "etl/undo/undo.test.ts";
 const CLOSING = "etl/closings/closings.test.ts";
 const UNDO_CRASH = "etl/testing/scenarios/undo_crash.test.ts";
@@ -141,7 +142,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "an undo does not wait for a load that meets the same invoices",
-    file: SETTLE,
+    file: UNDO_LOCK,
     find: "      order by i.created_on, i.venue_key, i.invoice_id\n      for update of i`;\n    await byKey(tx, () => tx.db.execute(ofLoad));",
     replace:
       "      order by i.created_on, i.venue_key, i.invoice_id`;\n    await byKey(tx, () => tx.db.execute(ofLoad));",

@@ -1,0 +1,91 @@
+/** The temporary tables of an undo, and how its statements look up invoices. */
+import { type SQL, sql } from "drizzle-orm";
+import type { Transaction } from "../../db/client.ts";
+import { invoices, partitions } from "../../db/schema.ts";
+import { eachValue, values } from "../load/merge.ts";
+import { PROBE_BY_KEY } from "../refresh/apply.ts";
+import { PLAN_FREELY } from "../refresh/rebuild.ts";
+
+/** Groups that the load touched. */
+export const GROUPS = sql`pg_temp.undo_groups`;
+/** Keys for which another statement may stand from now on. */
+export const KEYS = sql`pg_temp.undo_keys`;
+/** What stands for them, locked. */
+export const STANDING = sql`pg_temp.undo_standing`;
+/** All statements about them that do not stand, and since when. */
+export const KEPT = sql`pg_temp.undo_kept`;
+/** The statement of each key that is the newest of those that count. */
+export const NEWEST = sql`pg_temp.undo_newest`;
+/** The keys for which another statement stands from now on: what stood, and what stands. */
+export const CHANGED = sql`pg_temp.undo_changed`;
+
+export const KEY = sql`created_on, venue_key, invoice_id`;
+
+export async function makeTables(tx: Transaction): Promise<void> {
+  const statement = sql`
+    select ${KEY}, load_id, synced_on, ${values()},
+           null::integer as same_as, null::timestamptz as kept_at, null::integer as kept_by
+    from ${invoices}
+    with no data`;
+  await tx.db.execute(sql`
+    create temp table undo_groups on commit drop as select created_on, venue_key from ${invoices} with no data`);
+  await tx.db.execute(
+    sql`create temp table undo_keys on commit drop as select ${KEY} from ${invoices} with no data`,
+  );
+  await tx.db.execute(sql`create temp table undo_standing on commit drop as ${statement}`);
+  await tx.db.execute(sql`create temp table undo_kept on commit drop as ${statement}`);
+  await tx.db.execute(sql`create temp table undo_newest on commit drop as ${statement}`);
+  await tx.db.execute(sql`
+    create temp table undo_changed on commit drop as
+    select ${KEY}, load_id as old_load_id, synced_on as old_synced_on,
+           ${eachValue((value, oldValue) => sql`${value} as ${oldValue}`)},
+           load_id, synced_on, ${values()}, null::boolean as differs
+    from ${invoices}
+    with no data`);
+}
+
+/**
+ * Runs a statement that looks up invoices by their keys. A hash join or a merge join would read whole
+ * partitions for a few of them.
+ */
+export async function byKey<T>(tx: Transaction, run: () => Promise<T>): Promise<T> {
+  await tx.client.query(PROBE_BY_KEY.join(";"));
+  const result = await run();
+  await tx.client.query(PLAN_FREELY.join(";"));
+  return result;
+}
+
+/** Whether two rows are about one invoice. */
+export function isSameKey(one: SQL, other: SQL): SQL {
+  return sql`${one}.created_on = ${other}.created_on and ${one}.venue_key = ${other}.venue_key
+    and ${one}.invoice_id = ${other}.invoice_id`;
+}
+
+/** A range of creation dates: from `lower` on, before `upper`. */
+export interface Range {
+  readonly lower: string;
+  readonly upper: string;
+}
+
+/** The dates of partitions, in as few ranges as can be. */
+export async function readRanges(tx: Transaction, names: readonly string[]): Promise<readonly Range[]> {
+  const bounds = await tx.db.execute<{ lower: string; upper: string }>(sql`
+    select lower::text, upper::text
+    from ${partitions}
+    where partition = any (${sql.param([...names])}::text[])
+    order by ${partitions.lower}`);
+  const ranges: { lower: string; upper: string }[] = [];
+  for (const { lower, upper } of bounds.rows) {
+    const last = ranges.at(-1);
+    if (last?.upper === lower) last.upper = upper;
+    else ranges.push({ lower, upper });
+  }
+  return ranges;
+}
+
+/** A condition by which PostgreSQL leaves out the other partitions when it plans. */
+export function inRanges(date: SQL, ranges: readonly Range[]): SQL {
+  if (ranges.length === 0) return sql`false`;
+  const each = ranges.map(({ lower, upper }) => sql`${date} >= ${lower}::date and ${date} < ${upper}::date`);
+  return sql`(${sql.join(each, sql` or `)})`;
+}
