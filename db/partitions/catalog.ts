@@ -16,6 +16,11 @@ export async function findPartition(session: Session, name: string): Promise<Par
   throw unknownPartition(name);
 }
 
+/** Whether a partition takes invoices. One that is stale does. */
+export function isOpen({ state }: Pick<Partition, "state">): boolean {
+  return state === "open" || state === "stale";
+}
+
 export async function setState(tx: Transaction, name: string, state: Partition["state"]): Promise<void> {
   await tx.db.update(partitions).set({ state }).where(eq(partitions.partition, name));
 }

@@ -113,3 +113,11 @@ export async function listDetachedDeltas(
     archived: result.rows.filter(({ there }) => !there).map(({ partition }) => partition),
   };
 }
+
+/**
+ * From the next snapshot on the tables of the deltas stay where that snapshot sees them: a detach that it does
+ * not see waits for this lock before it takes a table away.
+ */
+export async function holdDeltas(tx: Transaction): Promise<void> {
+  await tx.client.query("lock table only warehouse.venue_day_deltas in access share mode");
+}

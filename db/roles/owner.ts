@@ -50,9 +50,14 @@ export async function requireOwner(options: {
       where nspname = 'warehouse'`);
     const [row] = found.rows;
     if (row === undefined || row.owns) return;
-    throw new RollbookError({
-      code: "permission",
-      message: `user ${row.user} may not ${options.action}: that is for role ${row.owner}, the owner of the warehouse. Connect as one of its members; or let somebody who may run: grant ${quote(row.owner)} to ${quote(row.user)}`,
-    });
+    throw new RollbookError({ code: "permission", message: describeOwners(row, options.action) });
   });
+}
+
+/** That something is the owner's to do, and how somebody else gets the right. */
+export function describeOwners(
+  { user, owner }: { readonly user: string; readonly owner: string },
+  action: string,
+): string {
+  return `user ${user} may not ${action}: that is for role ${owner}, the owner of the warehouse. Connect as one of its members; or let somebody who may run: grant ${quote(owner)} to ${quote(user)}`;
 }

@@ -3,6 +3,7 @@ import { sql } from "drizzle-orm";
 import pg from "pg";
 import { type Database, type Session, withSession } from "../client.ts";
 import { RollbookError } from "../errors.ts";
+import { describeOwners } from "./owner.ts";
 import { ROLES } from "./rights.ts";
 
 const quote = pg.escapeIdentifier;
@@ -43,10 +44,9 @@ export async function refuseOthers({ db }: Session, action: string): Promise<voi
   throw new RollbookError({ code: "permission", message: explain(row, action) });
 }
 
-function explain({ user, owner, has_steward: hasSteward }: Situation, action: string): string {
-  if (owner !== ROLES.owner) {
-    return `user ${user} may not ${action}: that is for role ${owner}, the owner of the warehouse. Connect as one of its members; or let somebody who may run: grant ${quote(owner)} to ${quote(user)}`;
-  }
+function explain(situation: Situation, action: string): string {
+  const { user, owner, has_steward: hasSteward } = situation;
+  if (owner !== ROLES.owner) return describeOwners(situation, action);
   const role = ROLES.steward;
   const make = hasSteward ? "" : `rollbook init --roles, which makes that role, and then: `;
   return `user ${user} may not ${action}: that is for role ${role}. Connect as one of its members; or let somebody who may run: ${make}grant ${quote(role)} to ${quote(user)}`;

@@ -13,12 +13,13 @@ import {
 import { RollbookError } from "../../db/errors.ts";
 import { LOCK, withSessionLock } from "../../db/locks.ts";
 import { describeFirst, listMissingTables } from "../../db/partitions/missing.ts";
+import { holdDeltas } from "../../db/partitions/tables.ts";
 import { requireSteward } from "../../db/roles/steward.ts";
 import { closings, loads, partitions, type Settings } from "../../db/schema.ts";
 import { createdOnSql } from "../../db/settings.ts";
 import { inWarehouseZone } from "../reports/zone.ts";
 import type { Closing, Opening } from "./certificate.ts";
-import { certify, holdDeltas, REPORTED_CHANGES, refuseDetached } from "./groups.ts";
+import { certify, REPORTED_CHANGES, refuseDetached } from "./groups.ts";
 import type { Period } from "./period.ts";
 import { utc } from "./read.ts";
 

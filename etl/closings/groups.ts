@@ -1,6 +1,6 @@
 /** The groups of a period as they were known at a moment, by the deltas. */
 import { type SQL, sql } from "drizzle-orm";
-import type { Session, Transaction } from "../../db/client.ts";
+import type { Session } from "../../db/client.ts";
 import { streamRows } from "../../db/cursor.ts";
 import { RollbookError } from "../../db/errors.ts";
 import { deltas, loads, partitionFreshness, venues } from "../../db/schema.ts";
@@ -62,14 +62,6 @@ function selectGroups(changes: SQL, { from, to, knownAt }: Opening): SQL {
     group by c.venue_id, c.created_on
     having sum(c.invoices) <> 0 or sum(c.total) <> 0
     order by c.venue_id collate "C", c.created_on`;
-}
-
-/**
- * From the next snapshot on the tables of the deltas stay where that snapshot sees them: a detach that it does
- * not see waits for this lock before it takes a table away.
- */
-export async function holdDeltas(tx: Transaction): Promise<void> {
-  await tx.client.query("lock table only warehouse.venue_day_deltas in access share mode");
 }
 
 /** @throws RollbookError `partition_closed` where the reports leave out dates of the period */

@@ -3,9 +3,9 @@ import type { Transaction } from "../../db/client.ts";
 import { listPartitions } from "../../db/partitions/catalog.ts";
 import { listMissingTables } from "../../db/partitions/missing.ts";
 import { intersects } from "../../db/partitions/ranges.ts";
-import { listDetachedDeltas } from "../../db/partitions/tables.ts";
+import { holdDeltas, listDetachedDeltas } from "../../db/partitions/tables.ts";
 import type { Closing, Sums } from "./certificate.ts";
-import { allChanges, certify, holdDeltas } from "./groups.ts";
+import { allChanges, certify } from "./groups.ts";
 import { listClosings, type ReportedClosing } from "./read.ts";
 
 /** A closing that is not what it was. */

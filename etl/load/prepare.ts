@@ -2,7 +2,7 @@
 import { sql } from "drizzle-orm";
 import { type Database, type Transaction, withTransaction } from "../../db/client.ts";
 import { RollbookError } from "../../db/errors.ts";
-import { holdPartitions } from "../../db/partitions/catalog.ts";
+import { holdPartitions, isOpen } from "../../db/partitions/catalog.ts";
 import { ensurePartitions } from "../../db/partitions/create.ts";
 import { partitionOf } from "../../db/partitions/ranges.ts";
 import { type Settings, venues } from "../../db/schema.ts";
@@ -56,7 +56,7 @@ export async function openPartitions(
     await ensurePartitions({ database, granularity: settings.granularity, dates, signal });
     held = await holdPartitions(tx, [...names]);
   }
-  if (held.length === names.size && held.every((p) => p.state === "open" || p.state === "stale")) {
+  if (held.length === names.size && held.every(isOpen)) {
     return requireSettings(tx, settings);
   }
   throw new RollbookError({

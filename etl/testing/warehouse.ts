@@ -4,8 +4,9 @@
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { inject } from "vitest";
+import { expect, inject, onTestFinished } from "vitest";
 import type { TestWarehouse } from "../../db/testing/database.ts";
+import { until } from "../../db/testing/own_server.ts";
 import { readTotals, type Total } from "../reports/totals.ts";
 import type { Job, JobResult } from "./worker.ts";
 
@@ -35,6 +36,37 @@ export function startWorker(): Worker {
     kill: () => child.kill("SIGKILL"),
     pid: child.pid ?? 0,
   };
+}
+
+/** What a worker needs to work on a warehouse. */
+export function jobOn(warehouse: TestWarehouse): Job {
+  const { host, port, user, database } = warehouse.database.pool.options;
+  return { connection: { host, port, user, database, ssl: false }, settings: warehouse.settings };
+}
+
+/** A worker that ends with the test. */
+export function startOwnWorker(): Worker {
+  const worker = startWorker();
+  onTestFinished(() => worker.kill());
+  return worker;
+}
+
+/** Sessions of rollbook on this warehouse but this one. */
+export const SESSIONS =
+  "application_name = 'rollbook' and datname = current_database() and pid <> pg_backend_pid()";
+
+/** Waits until the server has noticed that a process is gone: no transaction of its is left, and no lock. */
+export async function expectNothingHeld(warehouse: TestWarehouse): Promise<void> {
+  await until("no session has a transaction open", async () => {
+    const open = await warehouse.query(
+      `select from pg_stat_activity where ${SESSIONS} and state <> 'idle' and backend_type = 'client backend'`,
+    );
+    return open.length === 0;
+  });
+  const locks = await warehouse.query(
+    "select * from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())",
+  );
+  expect(locks).toEqual([]);
 }
 
 /** All totals by venue and day, as the reports show them. */

@@ -143,11 +143,13 @@ async function findKind(tx: Transaction, target: Load, subject: Load): Promise<U
         );
       }
       return "undo";
-    case "undone":
+    case "undone": {
+      const undoer = await findUndoer(tx, loadId);
       throw refusal(
         "usage",
-        `${loadId} is undone already, by ${await findUndoer(tx, loadId)}. To take that back, run: rollbook undo ${await findUndoer(tx, loadId)}`,
+        `${loadId} is undone already, by ${undoer}. To take that back, run: rollbook undo ${undoer}`,
       );
+    }
     case "retry":
       throw refusal(
         "usage",

@@ -6,7 +6,7 @@
 import { sql } from "drizzle-orm";
 import { ALLOW_WORK_MEM, type Database, type Transaction, withTransaction } from "../../db/client.ts";
 import { RollbookError } from "../../db/errors.ts";
-import { holdPartitions } from "../../db/partitions/catalog.ts";
+import { holdPartitions, isOpen } from "../../db/partitions/catalog.ts";
 import { partitionOf } from "../../db/partitions/ranges.ts";
 import { withRetries } from "../../db/retry.ts";
 import { loads, type Settings } from "../../db/schema.ts";
@@ -152,7 +152,7 @@ async function holdOpen(
   const wanted = [...new Set(names)].filter((name) => !options.held.includes(name));
   const found = await holdPartitions(tx, wanted);
   await requireSettings(tx, settings);
-  const closed = found.filter(({ state }) => state !== "open" && state !== "stale");
+  const closed = found.filter((partition) => !isOpen(partition));
   if (closed.length > 0 || found.length < wanted.length) {
     const list = closed.map(({ partition, state }) => `${partition} is ${state}`).join(", ");
     throw new RollbookError({

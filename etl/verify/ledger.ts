@@ -2,7 +2,7 @@
 import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { streamRows } from "../../db/cursor.ts";
-import { listDetachedDeltas } from "../../db/partitions/tables.ts";
+import { holdDeltas, listDetachedDeltas } from "../../db/partitions/tables.ts";
 import { corrections, deltas, loads, rejects, settings, statements } from "../../db/schema.ts";
 import { LOADED_AGAIN } from "../load/claim.ts";
 import type { OnDivergence } from "./divergence.ts";
@@ -58,9 +58,7 @@ interface FindingRow {
  * moment.
  */
 export async function checkLedger(tx: Transaction, found: OnDivergence): Promise<LedgerFindings> {
-  // Before the snapshot: a detach that this snapshot does not see waits for this lock before it takes the
-  // table away.
-  await tx.client.query("lock table only warehouse.venue_day_deltas in access share mode");
+  await holdDeltas(tx);
   const { tables, archived } = await listDetachedDeltas(tx);
   const lacking = new Map<number, Lacking>();
   const unknown: Unknown[] = [];

@@ -6,7 +6,7 @@
 import { sql } from "drizzle-orm";
 import { ALLOW_WORK_MEM, type Database, type Transaction, withTransaction } from "../../db/client.ts";
 import { LOCK, lockUntilEnd } from "../../db/locks.ts";
-import { holdPartitions } from "../../db/partitions/catalog.ts";
+import { holdPartitions, isOpen } from "../../db/partitions/catalog.ts";
 import { partitionOf } from "../../db/partitions/ranges.ts";
 import { withRetries } from "../../db/retry.ts";
 import { corrections, invoices, loads, type Partition, partitions, type Settings } from "../../db/schema.ts";
@@ -54,7 +54,6 @@ async function takeOut(tx: Transaction, { settings, only, dates }: TakeOutOption
   const loadId = await beginRepair(tx, { fileName: TAKEN_OUT });
   const names = new Set([...dates].map((date) => partitionOf(settings.granularity, date).partition));
   const held = await holdPartitions(tx, [...names]);
-  const isOpen = ({ state }: (typeof held)[number]) => state === "open" || state === "stale";
   const open = held.filter(isOpen).map(({ partition }) => partition);
   const closed = held.filter((partition) => !isOpen(partition));
   const { statements, touched } = await moveToCorrections(tx, { loadId, only, open });

@@ -334,7 +334,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "a load goes into a partition that was closed after its lines were read",
     file: "etl/load/prepare.ts",
-    find: 'held.every((p) => p.state === "open" || p.state === "stale")',
+    find: "held.every(isOpen)",
     replace: "held.every((p) => p.state.length > 0)",
     tests: ["etl/retire.test.ts"],
   },

@@ -5,7 +5,7 @@
 import { sql } from "drizzle-orm";
 import type { Session } from "../../../db/client.ts";
 import { toDate } from "../../../db/dates.ts";
-import { listPartitions } from "../../../db/partitions/catalog.ts";
+import { isOpen, listPartitions } from "../../../db/partitions/catalog.ts";
 import { type PartitionRange, partitionOf } from "../../../db/partitions/ranges.ts";
 import type { Settings } from "../../../db/schema.ts";
 import { readOffsets } from "../../drop/calendar.ts";
@@ -46,7 +46,7 @@ export function createKeyMaps(settings: Settings): KeyMaps {
 }
 
 export async function readOpenPartitions(session: Session): Promise<OpenPartitions> {
-  const open = (await listPartitions(session)).filter(({ state }) => state === "open" || state === "stale");
+  const open = (await listPartitions(session)).filter(isOpen);
   return new Map(open.map(({ partition, lower }) => [partition, lower]));
 }
 

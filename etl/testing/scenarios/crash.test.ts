@@ -31,26 +31,23 @@ import type { LoadReport } from "../../load/report.ts";
 import { LOAD_STEPS, type LoadStep } from "../../load/steps.ts";
 import { refreshPartitions } from "../../refresh/refresh.ts";
 import { expectedTotals, type MadeDrop, makeDrop, writeLargeDrop } from "../drops.ts";
-import { disagreements, startWorker, totalsOf, type Worker } from "../warehouse.ts";
-import type { Job, JobResult } from "../worker.ts";
+import {
+  disagreements,
+  expectNothingHeld,
+  jobOn,
+  SESSIONS,
+  startOwnWorker,
+  totalsOf,
+  type Worker,
+} from "../warehouse.ts";
+import type { JobResult } from "../worker.ts";
 
 /** Bytes after which a load is cut off in the middle of staging. The drops are larger. */
 const MIDWAY = 250_000;
 const ROWS = 6000;
 
-function jobOn(warehouse: TestWarehouse): Job {
-  const { host, port, user, database } = warehouse.database.pool.options;
-  return { connection: { host, port, user, database, ssl: false }, settings: warehouse.settings };
-}
-
 function load(warehouse: TestWarehouse, { path }: { readonly path: string }): Promise<LoadReport> {
   return loadDrop({ database: warehouse.database, settings: warehouse.settings, path });
-}
-
-function startOwnWorker(): Worker {
-  const worker = startWorker();
-  onTestFinished(() => worker.kill());
-  return worker;
 }
 
 function loadReport(result: JobResult): LoadReport {
@@ -66,22 +63,6 @@ async function makeHistory(warehouse: TestWarehouse): Promise<readonly [MadeDrop
   expect((await load(warehouse, before)).outcome).toBe("loaded");
   await refreshPartitions({ database: warehouse.database });
   return [before, drop];
-}
-
-const SESSIONS = "application_name = 'rollbook' and datname = current_database() and pid <> pg_backend_pid()";
-
-/** Waits until the server has noticed that a loader is gone: no transaction of its is left, and no lock. */
-async function expectNothingHeld(warehouse: TestWarehouse): Promise<void> {
-  await until("no session has a transaction open", async () => {
-    const open = await warehouse.query(
-      `select from pg_stat_activity where ${SESSIONS} and state <> 'idle' and backend_type = 'client backend'`,
-    );
-    return open.length === 0;
-  });
-  const locks = await warehouse.query(
-    "select * from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())",
-  );
-  expect(locks).toEqual([]);
 }
 
 async function expectWhole(warehouse: TestWarehouse, drops: readonly MadeDrop[]): Promise<void> {

@@ -13,8 +13,7 @@ import { refreshPartitions } from "../../refresh/refresh.ts";
 import type { RefreshReport } from "../../refresh/report.ts";
 import { STRATEGIES } from "../../refresh/strategy.ts";
 import { expectedTotals, type MadeDrop, makeDrop } from "../drops.ts";
-import { disagreements, startWorker, totalsOf, type Worker } from "../warehouse.ts";
-import type { Job } from "../worker.ts";
+import { disagreements, jobOn, startWorker, totalsOf, type Worker } from "../warehouse.ts";
 
 const LOADERS = 4;
 const DROPS = 100;
@@ -26,11 +25,6 @@ beforeAll(() => {
 afterAll(() => {
   for (const worker of workers) worker.kill();
 });
-
-function jobOn(warehouse: TestWarehouse): Job {
-  const { host, port, user, database } = warehouse.database.pool.options;
-  return { connection: { host, port, user, database, ssl: false }, settings: warehouse.settings };
-}
 
 /** Numbers from 0 up to `limit`, the same every time. */
 function randomFrom(seed: number): (limit: number) => number {

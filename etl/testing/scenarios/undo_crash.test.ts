@@ -13,7 +13,15 @@ import { refreshPartitions } from "../../refresh/refresh.ts";
 import { UNDO_STEPS, type UndoReport, undo } from "../../undo/undo.ts";
 import { type MadeDrop, makeDrop } from "../drops.ts";
 import { findDivergences, load } from "../invoices.ts";
-import { disagreements, startWorker, totalsOf, type Worker } from "../warehouse.ts";
+import {
+  disagreements,
+  expectNothingHeld,
+  jobOn,
+  SESSIONS,
+  startOwnWorker,
+  totalsOf,
+  type Worker,
+} from "../warehouse.ts";
 import type { Job, JobResult } from "../worker.ts";
 
 /** Number of the load that is undone. */
@@ -92,41 +100,14 @@ function undoing(warehouse: TestWarehouse, loadId = MISTAKE): Promise<UndoReport
   return undo({ database, settings, loadId, because: "a test" });
 }
 
-function jobOn(warehouse: TestWarehouse): Job {
-  const { host, port, user, database } = warehouse.database.pool.options;
-  return { connection: { host, port, user, database, ssl: false }, settings: warehouse.settings };
-}
-
 const undoJob = (warehouse: TestWarehouse, more: Partial<Job> = {}): Job => ({
   ...jobOn(warehouse),
   undo: MISTAKE,
   ...more,
 });
 
-function startOwnWorker(): Worker {
-  const started = startWorker();
-  onTestFinished(() => started.kill());
-  return started;
-}
-
 async function untilStopped({ pid }: Worker): Promise<void> {
   await until("the worker has stopped", () => stateOf(pid) === "T");
-}
-
-const SESSIONS = "application_name = 'rollbook' and datname = current_database() and pid <> pg_backend_pid()";
-
-/** Waits until the server has noticed that a process is gone: no transaction of its is left, and no lock. */
-async function expectNothingHeld(warehouse: TestWarehouse): Promise<void> {
-  await until("no session has a transaction open", async () => {
-    const open = await warehouse.query(
-      `select from pg_stat_activity where ${SESSIONS} and state <> 'idle' and backend_type = 'client backend'`,
-    );
-    return open.length === 0;
-  });
-  const locks = await warehouse.query(
-    "select * from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())",
-  );
-  expect(locks).toEqual([]);
 }
 
 async function untilWaiting(warehouse: TestWarehouse, query = "%"): Promise<void> {
