@@ -9,7 +9,8 @@ export type Delimiter = (typeof DELIMITERS)[number];
  * Splits a record into its cells, quotes taken off; undefined when its quotes are broken.
  *
  * A field that begins with a quote must be closed, with nothing after it. Any other field may hold no quote
- * (RFC 4180, and csv-parse without its relaxations).
+ * (RFC 4180, and csv-parse without its relaxations). In a record with quotes, U+0000 may come out as U+0001: both
+ * are refused in a record, and neither is part of a name.
  *
  * @param limit cells beyond this number may be left out of the result
  */
@@ -46,7 +47,8 @@ function unquoteAll(cells: string[]): boolean {
  */
 function parseQuoted(text: string, delimiter: Delimiter): string[] | undefined {
   try {
-    const records: string[][] = parse(text, {
+    // csv-parse takes a null character after a closing quote for the end of the text.
+    const records: string[][] = parse(text.replaceAll("\0", "\u0001"), {
       delimiter,
       record_delimiter: "\n",
       relax_column_count: true,
