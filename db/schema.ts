@@ -106,6 +106,10 @@ export const loads = warehouse.table("loads", {
   decidedBy: text("decided_by"),
   /** Of an undo: invoices that no other load states. */
   removed: count("removed").default(0),
+  /** Lines that say of their invoice that it is void. */
+  voided: count("voided").default(0),
+  /** Invoices that a load took out, because as of it they are absent. */
+  absent: count("absent").default(0),
 });
 
 export const rejects = warehouse.table(
@@ -173,6 +177,18 @@ export const statements = warehouse.table("statements", {
   total: numeric("total", { precision: 14, scale: 2 }).array(),
 });
 
+/** Statements that invoices are not there, by group. */
+export const absences = warehouse.table("absences", {
+  /** The entry that brought them. They count unless it is undone. */
+  loadId: integer("load_id").notNull(),
+  statedBy: integer("stated_by").notNull(),
+  syncedOn: day("synced_on").notNull(),
+  createdOn: day("created_on").notNull(),
+  venueKey: integer("venue_key").notNull(),
+  /** Null: all of the group that the load does not name. */
+  invoiceIds: uuid("invoice_ids").array(),
+});
+
 export const deltas = warehouse.table("venue_day_deltas", {
   loadId: integer("load_id").notNull(),
   createdOn: day("created_on").notNull(),
@@ -210,6 +226,8 @@ export const partitions = warehouse.table("partitions", {
   refreshedAt: instant("refreshed_at"),
   /** Whether all sessions were told of its tables a second time (db/partitions/announce.ts). */
   announced: boolean("announced").notNull().default(false),
+  /** Greatest sync date of an absence in it; null: there was none. */
+  absentUntil: day("absent_until"),
   // The database makes these three from the name of the partition.
   invoicesTable: text("invoices_table").notNull(),
   deltasTable: text("deltas_table").notNull(),
@@ -297,6 +315,8 @@ export const loadHistory = reports
     because: text("because"),
     decidedBy: text("decided_by"),
     removed: count("removed"),
+    voided: count("voided"),
+    absent: count("absent"),
   })
   .existing();
 

@@ -59,13 +59,22 @@ const LEDGER_COLUMNS = [
   "suspicious",
   "skipped",
   "summed",
+  "voided",
+  "absent",
 ];
 const CORRECTED_COLUMNS = ["created_at", "total", "load_id", "synced_on"];
 /**
  * `state`, because a refresh makes a stale partition open again. A trigger forbids the loader all other
  * changes of it (migration 0004).
  */
-const CATALOG_COLUMNS = ["state", "announced", "rollup_invoices", "rollup_total", "refreshed_at"];
+const CATALOG_COLUMNS = [
+  "state",
+  "announced",
+  "absent_until",
+  "rollup_invoices",
+  "rollup_total",
+  "refreshed_at",
+];
 
 /** Who and when are the database's to say. */
 const CLOSING_COLUMNS = [
@@ -98,6 +107,7 @@ const TABLES: Readonly<Record<string, Rights>> = {
   // Select: verify counts the corrections.
   corrections: forLoader("select", "insert"),
   statements: forLoader("select", "insert"),
+  absences: forLoader("select", "insert"),
   venue_day_deltas: forLoader("select", "insert"),
   // Maintain: a large queue that was just emptied is vacuumed.
   venue_day_pending: forLoader("select", "insert", "delete", "maintain"),
