@@ -16,7 +16,12 @@ export interface Drop {
 }
 
 export type Claim =
-  | { readonly kind: "claimed"; readonly loadId: number }
+  | {
+      readonly kind: "claimed";
+      readonly loadId: number;
+      /** Tomorrow in the warehouse's time zone, if the sync date is later; else null. */
+      readonly earlier: string | null;
+    }
   | {
       readonly kind: "already_loaded";
       readonly loadId: number;
@@ -59,6 +64,8 @@ function isGivenVenue(source: FileSource | undefined) {
  * Takes the drop for this transaction. The unique index on loaded drops decides: of two processes with the
  * same drop the second waits here until the first commits (then the drop is already loaded) or rolls back
  * (then the second loads it).
+ *
+ * @param tx its time zone is the warehouse's
  */
 export async function claimLoad(tx: Transaction, drop: Drop): Promise<Claim> {
   const { fileName, sha256, bytes, syncedOn } = drop;
@@ -79,11 +86,11 @@ export async function claimLoad(tx: Transaction, drop: Drop): Promise<Claim> {
         on conflict (sha256, synced_on, venue_id) where status = 'loaded' do nothing
         returning load_id, partitions, source, source_sha256
       )
-      select *, false as claimed from present
+      select *, false as claimed, null as earlier from present
       union all
-      select *, true from claimed`);
+      select *, true, case when ${syncedOn}::date > current_date + 1 then (current_date + 1)::text end from claimed`);
     const [row] = rows;
-    if (row?.claimed === true) return { kind: "claimed", loadId: row.load_id };
+    if (row?.claimed === true) return { kind: "claimed", loadId: row.load_id, earlier: row.earlier };
     if (row !== undefined) {
       const { load_id: loadId, partitions } = row;
       const entered = enteredSource({ source: row.source, sourceSha256: row.source_sha256 });
@@ -101,6 +108,7 @@ interface Claimed {
   readonly source: string | null;
   readonly source_sha256: Buffer | null;
   readonly claimed: boolean;
+  readonly earlier: string | null;
 }
 
 /** What the attempts at one load so far leave for the next one. */

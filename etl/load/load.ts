@@ -184,6 +184,7 @@ async function loadOnce(
     chunkLines: options.chunkLines ?? CHUNK_LINES,
   };
   const result =
+    refuseFuture(claim, options, drop) ??
     (mayGoDirectly(task, options, past) ? await tryDirectly(task, past) : undefined) ??
     (await mergeCarefully(task));
   stopwatch.enter("commit");
@@ -192,6 +193,23 @@ async function loadOnce(
   // Not before this load is entered as refused: it may be of the same drop.
   if (result.kind !== "loaded") await task.replace?.release(tx);
   return entered;
+}
+
+/**
+ * What a file of a sync date to come says would stand against all files until then. So somebody has to give the
+ * date. A day is allowed, because the sender's clock may be ahead.
+ */
+function refuseFuture(
+  { earlier }: Extract<Claim, { kind: "claimed" }>,
+  { syncedOn: given }: LoadOptions,
+  { fileName, syncedOn }: Drop,
+): TaskResult | undefined {
+  if (earlier === null || given === syncedOn) return undefined;
+  const message =
+    `${fileName}: its sync date ${syncedOn} is after tomorrow, ${earlier}, so what it says would stand against all files until then. ` +
+    `Mend the date in its name; if it is right, say so: --synced-on ${syncedOn}`;
+  const refusal = { code: "sync_date_in_future", message };
+  return { kind: "refused", rows: NO_LINES, reasons: [], suspicious: [], refusal };
 }
 
 /** Rows are added up in staging, and what is replaced is taken back once the drop is known to be loaded. */

@@ -1,8 +1,8 @@
 /** Reports the state of the warehouse: what is pending, the last loads, and what an operator should do. */
-import { sql } from "drizzle-orm";
+import { desc, sql } from "drizzle-orm";
 import { type Database, withSession } from "../../db/client.ts";
 import { describeFirst, listMissingTables } from "../../db/partitions/missing.ts";
-import { partitionFreshness, type Settings } from "../../db/schema.ts";
+import { loadHistory, partitionFreshness, type Settings } from "../../db/schema.ts";
 import { type ListedLoad, readLoads } from "./loads.ts";
 import { type OpenSum, sumOpenRejects } from "./open_rejects.ts";
 import { inWarehouseZone, isoInstant } from "./zone.ts";
@@ -39,6 +39,7 @@ export async function readStatus(options: {
     ...(await warnOfLocks(options)),
     ...(first === undefined ? [] : [describeFirst(first, others)]),
     ...warnOfStates(partitions),
+    ...(await warnOfFuture(options)),
   ];
   const openRejects = await sumOpenRejects(options);
   return { settings, partitions, lastLoads, openRejects, warnings };
@@ -68,6 +69,35 @@ function warnOfStates(partitions: readonly Freshness[]): readonly string[] {
       ({ partition }) =>
         `partition ${partition} is stale: rollbook refresh --partition ${partition} rebuilds it.`,
     );
+}
+
+/** Loads that are named. */
+const NAMED_LOADS = 3;
+
+/** Warns of loads whose sync date was still to come when they were loaded: the date may be a slip. */
+async function warnOfFuture(options: Parameters<typeof readStatus>[0]): Promise<readonly string[]> {
+  const rows = await inWarehouseZone(options, ({ db }) =>
+    db
+      .select({
+        loadId: loadHistory.loadId,
+        fileName: loadHistory.fileName,
+        syncedOn: loadHistory.syncedOn,
+        all: sql<number>`count(*) over ()::int`,
+      })
+      .from(loadHistory)
+      .where(sql`${loadHistory.status} = 'loaded' and ${loadHistory.syncedOn} > ${loadHistory.knownAt}::date`)
+      .orderBy(desc(loadHistory.syncedOn), desc(loadHistory.loadId))
+      .limit(NAMED_LOADS),
+  );
+  const [first] = rows;
+  if (first === undefined) return [];
+  const named = rows.map(({ loadId, fileName, syncedOn }) => `${loadId} (${fileName}, ${syncedOn})`);
+  const more = first.all > rows.length ? ", ..." : "";
+  const which = first.all === 1 ? "load has" : "loads have";
+  return [
+    `${first.all} ${which} a sync date after the day of the load, and until then what their files say stands against ` +
+      `all others: ${named.join(", ")}${more}. If a date is wrong: rollbook undo LOAD --because TEXT.`,
+  ];
 }
 
 /** Warns before the partitions come near the server's lock table: a view over all of them locks each one. */

@@ -44,7 +44,7 @@ async function rejected(context: Context, folder: string, { json = false }: Flag
       context,
       `  ${printable(error === null ? "no reason was kept" : `${error.code}: ${error.message}`)}`,
     );
-    if (error?.code === "no_sync_date") {
+    if (error?.code === "no_sync_date" || error?.code === "sync_date_in_future") {
       await writeLine(context, "  To load it: rollbook inbox decide, with --as load --synced-on YYYY-MM-DD");
     }
     for (const line of lines.slice(0, SHOWN_LINES)) {
