@@ -47,25 +47,36 @@ export interface PartitionChange {
  * not exist, those that do are returned and none is locked: make the others and call again. Never call it for
  * a partition that the transaction holds already: a session that closes the partition waits for this
  * transaction and lets nobody in, so both would wait for ever.
+ *
+ * @param options.alone whether nobody else may hold them at the same time, nor a refresh write them; default false
  */
 export async function holdPartitions(
   tx: Transaction,
   names: readonly string[],
+  { alone = false }: { readonly alone?: boolean | undefined } = {},
 ): Promise<readonly Pick<Partition, "partition" | "state">[]> {
   if (names.length === 0) return [];
   // A session that closes a partition takes this lock first, and then waits for the loads that hold the row.
   // With row locks alone new loads would pass the one who waits, for ever if loads overlap. Each lock is
   // given back at once, so that many partitions take one place in the server's lock table.
+  // Who holds it alone keeps it, and waits for those loads, too.
+  const lock = LOCK.closePartition;
+  const taken = alone
+    ? sql`pg_advisory_xact_lock(${lock}::integer, partition_id)`
+    : sql`pg_advisory_lock_shared(${lock}::integer, partition_id),
+           pg_advisory_unlock_shared(${lock}::integer, partition_id)`;
   const present = await tx.db.execute(sql`
-    select pg_advisory_lock_shared(${LOCK.closePartition}::integer, partition_id),
-           pg_advisory_unlock_shared(${LOCK.closePartition}::integer, partition_id)
-    from ${partitions}
-    where partition = any (${sql.param(names)}::text[]) and announced`);
+    select ${taken}
+    from (
+      select partition_id from ${partitions}
+      where partition = any (${sql.param(names)}::text[]) and announced
+      order by partition
+    ) wanted`);
   const found = tx.db
     .select({ partition: partitions.partition, state: partitions.state })
     .from(partitions)
     .where(and(inArray(partitions.partition, [...names]), eq(partitions.announced, true)))
     .orderBy(partitions.partition);
   // A lock on the key is enough: a session that closes the partition locks the whole row.
-  return present.rowCount === new Set(names).size ? found.for("key share") : found;
+  return present.rowCount === new Set(names).size ? found.for(alone ? "update" : "key share") : found;
 }

@@ -336,6 +336,28 @@ test("loads hold a partition together; who closes it waits for them, and new one
   expect(left).toEqual([]);
 });
 
+test("who holds a partition alone waits for loads in it, and new ones wait behind", async () => {
+  const warehouse = await threeMonths();
+  const ended: string[] = [];
+  const others: Promise<void>[] = [];
+  const hold = (name: string, partition: string, alone: boolean, work = async () => {}) =>
+    withTransaction(warehouse, async (tx) => {
+      await holdPartitions(tx, [partition], { alone });
+      await work();
+      ended.push(name);
+    });
+  await hold("first load", "2026-01", false, async () => {
+    const waiting = hold("alone", "2026-01", true);
+    await expect.poll(() => waits(warehouse), { timeout: 10_000 }).toHaveLength(1);
+    const late = hold("late load", "2026-01", false);
+    await expect.poll(() => waits(warehouse), { timeout: 10_000 }).toHaveLength(2);
+    await hold("elsewhere", "2026-02", false);
+    others.push(waiting, late);
+  });
+  await Promise.all(others);
+  expect(ended).toEqual(["elsewhere", "first load", "alone", "late load"]);
+});
+
 test("where a partition is missing, none is held", async () => {
   const warehouse = await threeMonths();
   await withTransaction(warehouse, async (tx) => {

@@ -36,7 +36,7 @@ export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
   stopwatch.enter("prepare");
   await addStagedVenues(tx, slot, task);
   const dates = await readStagedDates(tx, slot, settings);
-  await openPartitions(tx, task, dates);
+  await openPartitions(tx, { ...task, alone: task.replace?.isAlone() }, dates);
   stopwatch.enter("merge");
   const { underTwoKeys, repeatedLines } = await countRepeatedIds(tx, slot, settings);
   const sumRows = task.form?.sumRows === true;

@@ -41,20 +41,21 @@ export async function addVenues(options: Preparation, ids: readonly string[]): P
  * Makes the partitions of these dates where they are missing, and keeps all of them open until the
  * transaction ends.
  *
+ * @param options.alone whether nobody else may be at work in them meanwhile; default false
  * @throws RollbookError `partitions_changed` when one was closed after its lines were read: the next attempt
  *   rejects them; `configuration` when the settings changed after they were read
  */
 export async function openPartitions(
   tx: Transaction,
-  options: Preparation,
+  options: Preparation & { readonly alone?: boolean | undefined },
   dates: readonly string[],
 ): Promise<void> {
-  const { database, settings, signal } = options;
+  const { database, settings, signal, alone } = options;
   const names = new Set(dates.map((date) => partitionOf(settings.granularity, date).partition));
-  let held = await holdPartitions(tx, [...names]);
+  let held = await holdPartitions(tx, [...names], { alone });
   if (held.length < names.size) {
     await ensurePartitions({ database, granularity: settings.granularity, dates, signal });
-    held = await holdPartitions(tx, [...names]);
+    held = await holdPartitions(tx, [...names], { alone });
   }
   if (held.length === names.size && held.every(isOpen)) {
     return requireSettings(tx, settings);

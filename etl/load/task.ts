@@ -21,6 +21,11 @@ export interface Replacement {
   /** Before this drop is claimed, because it may be the same. */
   readonly claim: (tx: Transaction) => Promise<void>;
   /**
+   * Whether this load must hold its partitions alone, because the other one stated absences; known from the claim
+   * on.
+   */
+  readonly isAlone: () => boolean;
+  /**
    * Before its lines are merged.
    *
    * @param dates whose partitions this load holds

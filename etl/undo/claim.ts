@@ -4,7 +4,7 @@ import type { Transaction } from "../../db/client.ts";
 import { type ErrorCode, errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
 import { LOCK, lockUntilEnd } from "../../db/locks.ts";
 import { refuseOthers } from "../../db/roles/steward.ts";
-import { type Load, loads } from "../../db/schema.ts";
+import { absences, type Load, loads } from "../../db/schema.ts";
 import { TAKEN_OUT } from "../verify/ledger.ts";
 
 export type Undoable = "load" | "undo" | "repair";
@@ -19,6 +19,8 @@ export interface UndoClaim {
   readonly family: readonly number[];
   /** Partitions in which its entries changed a count or total. */
   readonly partitions: readonly string[];
+  /** Whether its entries state absences. Then what is said of other invoices of the groups may stand, too. */
+  readonly hasAbsences: boolean;
 }
 
 /**
@@ -46,7 +48,14 @@ export async function claimUndo(tx: Transaction, loadId: number): Promise<UndoCl
   await tx.db.execute(sql`
     update ${loads} set status = 'undone' where load_id = ${target.loadId} or retry_of = ${target.loadId}`);
   if (kind === "undo") await countAgain(tx, { target, subject, family });
-  return { target, kind, subject, family, partitions };
+  return { target, kind, subject, family, partitions, hasAbsences: await haveAbsences(tx, family) };
+}
+
+async function haveAbsences(tx: Transaction, family: readonly number[]): Promise<boolean> {
+  const found = await tx.db.execute(
+    sql`select from ${absences} where load_id = any (${sql.param(family)}::integer[]) limit 1`,
+  );
+  return found.rows.length > 0;
 }
 
 /** Takes the states back, where a load is to be replaced by a drop that is not loaded. */

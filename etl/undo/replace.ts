@@ -36,6 +36,7 @@ export function replaceLoad(options: {
       claim = await claimUndo(tx, loadId);
       if (claim.kind !== "load") throw notALoad(claim);
     },
+    isAlone: () => claimed().hasAbsences,
     takeBack: async (tx, dates) => {
       const undoId = await enterUndo(tx, claimed(), because);
       undone = { undoId, settled: await takeBack(tx, claimed(), { settings, undoId, heldDates: dates }) };

@@ -125,7 +125,7 @@ export async function takeBack(
   onStep?.("lock");
   const names = [...claim.partitions, ...namesOf(settings, dates)];
   const held = namesOf(settings, heldDates);
-  const ranges = await holdOpen(tx, { settings, loadId: claim.target.loadId, held }, names);
+  const ranges = await holdOpen(tx, { settings, claim, held }, names);
   await lockInvoices(tx, claim, ranges);
   onStep?.("settle");
   const settled = await settle(tx, { ...claim, undoId }, ranges);
@@ -138,26 +138,27 @@ function namesOf({ granularity }: Settings, dates: readonly string[]): readonly 
 }
 
 /**
- * Keeps partitions from being closed until the transaction ends.
+ * Keeps partitions from being closed until the transaction ends. Where absences cease to count or count again,
+ * nobody else may be at work in them.
  *
  * @returns the dates that they hold, in as few ranges as can be
  * @throws RollbookError `partition_closed`
  */
 async function holdOpen(
   tx: Transaction,
-  options: Pick<UndoOptions, "settings" | "loadId"> & { readonly held: readonly string[] },
+  options: Pick<UndoOptions, "settings"> & { readonly claim: UndoClaim; readonly held: readonly string[] },
   names: readonly string[],
 ): Promise<readonly Range[]> {
-  const { settings, loadId } = options;
+  const { settings, claim } = options;
   const wanted = [...new Set(names)].filter((name) => !options.held.includes(name));
-  const found = await holdPartitions(tx, wanted);
+  const found = await holdPartitions(tx, wanted, { alone: claim.hasAbsences });
   await requireSettings(tx, settings);
   const closed = found.filter((partition) => !isOpen(partition));
   if (closed.length > 0 || found.length < wanted.length) {
     const list = closed.map(({ partition, state }) => `${partition} is ${state}`).join(", ");
     throw new RollbookError({
       code: "partition_closed",
-      message: `${loadId} cannot be undone: it has invoices in partitions that are closed (${list}). Attach those that are detached, then run it again: rollbook partitions attach PARTITION. Those of a dropped partition are gone for good.`,
+      message: `${claim.target.loadId} cannot be undone: it has invoices in partitions that are closed (${list}). Attach those that are detached, then run it again: rollbook partitions attach PARTITION. Those of a dropped partition are gone for good.`,
     });
   }
   return readRanges(tx, names);
