@@ -77,7 +77,7 @@ export function replayDrops(drops: readonly GeneratedDrop[]) {
   return {
     /** Of each drop, in date order. */
     // No source reads these drops, so nothing is left out or added up; and nothing is undone.
-    rows: reports.map(({ counts: { skipped, summed, removed, ...rows } }) => rows),
+    rows: reports.map(({ counts: { skipped, summed, removed, absent, voided, ...rows } }) => rows),
     rejects: reports.map(({ reasons }) => reasons),
     late: reports.map(({ late }) => late),
     invoices: model.invoices().length,

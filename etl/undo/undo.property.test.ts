@@ -230,7 +230,7 @@ async function load(life: Life, drop: Drop, careful: boolean): Promise<void> {
     return;
   }
   const loadId = Number(report.loadId);
-  const { removed, ...counts } = model.apply({ loadId, syncedOn }, lines).counts;
+  const { removed, absent, voided, ...counts } = model.apply({ loadId, syncedOn }, lines).counts;
   expect(report).toMatchObject({ outcome: "loaded", rows: counts });
   entries.push({ loadId, kind: "load", drop, careful, rows: report.rows });
 }
@@ -268,7 +268,7 @@ async function replace(life: Life, entry: Entry, drop: Drop, strict: boolean): P
     rows: { removed, corrected, unchanged, inserted },
   });
   entries.push({ loadId: undoId, kind: "undo", of: entry.loadId });
-  const { removed: none, ...counts } = model.apply({ loadId, syncedOn }, lines).counts;
+  const { removed: none, absent, voided, ...counts } = model.apply({ loadId, syncedOn }, lines).counts;
   expect(none).toBe(0);
   expect(report).toMatchObject({ outcome: "loaded", rows: counts });
   entries.push({ loadId, kind: "load", drop, careful: true, rows: report.rows });

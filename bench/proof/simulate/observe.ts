@@ -18,6 +18,8 @@ export interface ObservedLoad {
   readonly skipped: number;
   readonly summed: number;
   readonly removed: number;
+  readonly voided: number;
+  readonly absent: number;
   readonly partitions: readonly string[];
   readonly error_code: string | null;
 }
@@ -64,7 +66,8 @@ export interface Observation {
 
 const LOADS = `
   select load_id, file_name, encode(sha256, 'hex') as sha256, synced_on, status, undo_of, known_at,
-         read, inserted, corrected, unchanged, superseded, rejected, skipped, summed, removed, partitions, error_code
+         read, inserted, corrected, unchanged, superseded, rejected, skipped, summed, removed, voided, absent,
+         partitions, error_code
   from warehouse.loads
   order by known_at nulls last, load_id`;
 

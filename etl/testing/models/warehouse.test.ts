@@ -30,6 +30,8 @@ const counts = (
   unchanged,
   superseded,
   removed: 0,
+  absent: 0,
+  voided: 0,
   skipped: 0,
   summed: 0,
   rejected,

@@ -36,12 +36,28 @@ export interface RejectedLine {
   readonly reason: string;
 }
 
+/** A line as it is read; `isVoid`: it says that its invoice is absent. */
+export type SaidLine = ReadLine & { readonly isVoid?: boolean };
+
+/** That an invoice is absent, or that all invoices of a group are which the load does not name: then without `uuid`. */
+export interface Absence extends Pick<InvoiceKey, "venue" | "createdOn"> {
+  readonly uuid: string | undefined;
+  /** The entry that brought it, and the load whose statement it is. */
+  readonly loadId: number;
+  readonly statedBy: number;
+  readonly syncedOn: string;
+}
+
 /** What one load, take-out or undo must have done. */
 export interface Applied {
   readonly loadId: number;
   readonly counts: Counts & {
     /** Invoices that left with an undo. */
     readonly removed: number;
+    /** Invoices that left with a load, because as of it they are absent. */
+    readonly absent: number;
+    /** Lines that say that their invoice is absent. */
+    readonly voided: number;
     readonly read: number;
     readonly rejected: number;
     /** 0, as the next: no source reads what the model takes. */
@@ -59,10 +75,16 @@ export interface WarehouseModel {
    * Takes in a load, after all that became known before it.
    *
    * @param load.retryOf of a retry: the load whose statements the lines are
+   * @param load.isSnapshot all other invoices of the groups that it has lines of are absent
    */
   readonly apply: (
-    load: { readonly loadId: number; readonly syncedOn: string; readonly retryOf?: number },
-    lines: readonly ReadLine[],
+    load: {
+      readonly loadId: number;
+      readonly syncedOn: string;
+      readonly retryOf?: number;
+      readonly isSnapshot?: boolean;
+    },
+    lines: readonly SaidLine[],
   ) => Applied;
   /**
    * The invoices for which there is a newer statement under another key, of the ids that stand under several
@@ -80,6 +102,8 @@ export interface WarehouseModel {
   readonly invoices: () => readonly InvoiceRow[];
   /** Every statement that does not stand, whether it counts or not. */
   readonly kept: () => readonly InvoiceRow[];
+  /** All that was said of absent invoices, whether it counts or not. */
+  readonly absences: () => readonly Absence[];
   /** The totals after the first so many entries; left out, after all. */
   readonly totals: (entries?: number) => readonly GroupTotal[];
   /** Invoice ids that stand under several keys, in the dates that count. */
@@ -100,15 +124,23 @@ const NOTHING: Applied["counts"] = {
   unchanged: 0,
   superseded: 0,
   removed: 0,
+  absent: 0,
+  voided: 0,
   rejected: 0,
   skipped: 0,
   summed: 0,
 };
 
 export function createWarehouseModel(): WarehouseModel {
-  const statements = createStatements();
   const invoices = numberTexts<InvoiceKey>();
   const venues = numberTexts<string>();
+  const groups = numberTexts<Pick<InvoiceKey, "venue" | "createdOn">>();
+  const groupOf = (invoice: number) => {
+    const { venue, createdOn } = invoices.of(invoice);
+    return groups.numberOf(`${createdOn} ${venue}`, { venue, createdOn });
+  };
+  const statements = createStatements(groupOf);
+  const absences: Absence[] = [];
   const entries: (Applied & { readonly changes: readonly Change[] })[] = [];
   /** What the undo of this number undid. */
   const undoOf = new Map<number, number>();
@@ -173,27 +205,42 @@ export function createWarehouseModel(): WarehouseModel {
     });
   };
   return {
-    apply: ({ loadId, syncedOn, retryOf = loadId }, lines) => {
-      const lastLines = new Map<number, Statement>();
-      for (const { decision } of lines) {
+    apply: ({ loadId, syncedOn, retryOf = loadId, isSnapshot = false }, lines) => {
+      const by = { loadId: retryOf, syncDay: dayOfDate(syncedOn) };
+      /** What the last line of each invoice says; undefined: it is absent. */
+      const lastLines = new Map<number, Statement | undefined>();
+      let voided = 0;
+      for (const { decision, isVoid = false } of lines) {
         if (decision.kind === "rejected") continue;
         const { venue, uuid, createdOn, instant, cents } = decision.invoice;
-        lastLines.set(invoices.numberOf(`${createdOn} ${uuid} ${venue}`, { venue, uuid, createdOn }), {
-          loadId: retryOf,
-          syncDay: dayOfDate(syncedOn),
-          cents: Number(cents),
-          createdAt: Number(instant),
-        });
+        const statement = { ...by, cents: Number(cents), createdAt: Number(instant) };
+        const invoice = invoices.numberOf(`${createdOn} ${uuid} ${venue}`, { venue, uuid, createdOn });
+        lastLines.set(invoice, isVoid ? undefined : statement);
+        if (isVoid) voided += 1;
       }
-      const changes = changesBy(lastLines.keys(), () => {
-        for (const [invoice, statement] of lastLines) statements.say(invoice, statement);
+      const snapshots = new Set(isSnapshot ? Array.from(lastLines.keys(), groupOf) : []);
+      const touched = everyInvoice().filter(
+        (invoice) => lastLines.has(invoice) || snapshots.has(groupOf(invoice)),
+      );
+      const changes = changesBy(touched, () => {
+        for (const group of snapshots) statements.saySnapshot(group, by);
+        for (const [invoice, statement] of lastLines) {
+          if (statement === undefined) statements.sayAbsent(invoice, by);
+          else statements.say(invoice, statement);
+        }
       });
+      const stated = { loadId, statedBy: retryOf, syncedOn };
+      for (const group of snapshots) absences.push({ ...groups.of(group), ...stated, uuid: undefined });
+      for (const [invoice, statement] of lastLines) {
+        if (statement === undefined) absences.push({ ...invoices.of(invoice), ...stated });
+      }
       const rejects = rejectsOf(lines);
-      const superseded = lines.length - rejects.length - changes.length;
-      const read = lines.length;
-      const counts = { ...NOTHING, ...countKinds(changes), superseded, read, rejected: rejects.length };
-      const overwritten = changes.filter((change) => kindOf(change) === "corrected");
-      return enter({ loadId, counts, rejects }, changes, overwritten);
+      const { removed: absent, ...kinds } = countKinds(changes);
+      const came = kinds.inserted + kinds.corrected + kinds.unchanged;
+      const superseded = lines.length - rejects.length - voided - came;
+      const taken = { ...kinds, absent, voided, superseded, read: lines.length, rejected: rejects.length };
+      const overwritten = changes.filter((change) => ["corrected", "removed"].includes(kindOf(change)));
+      return enter({ loadId, counts: { ...NOTHING, ...taken }, rejects }, changes, overwritten);
     },
     older: (counts) => older(counts).map(({ invoice, before }) => row(invoice, before)),
     takeOutOlder: (loadId, goes) => {
@@ -228,6 +275,7 @@ export function createWarehouseModel(): WarehouseModel {
         const others = statements.all(invoice).filter((statement) => statement !== standing);
         return others.map((statement) => row(invoice, statement));
       }),
+    absences: () => absences,
     totals: (count = entries.length) => sum(entries.slice(0, count).flatMap(({ changes }) => changes)),
     split: (counts) => {
       const keys = new Map<string, number>();
