@@ -66,8 +66,9 @@ async function load(
     ([venue, invoice, createdAgo, total = "1.00"]) =>
       `${venue},${invoiceId(invoice)},${toDate(TODAY - createdAgo)},${total}`,
   );
-  const path = writeDrop(makeFolder(), `a_${toDate(TODAY - daysAgo)}.csv`, texts);
-  expect(await loadDrop({ ...warehouse, path, ...options })).toMatchObject({ outcome: "loaded" });
+  const syncedOn = toDate(TODAY - daysAgo);
+  const path = writeDrop(makeFolder(), `a_${syncedOn}.csv`, texts);
+  expect(await loadDrop({ ...warehouse, path, syncedOn, ...options })).toMatchObject({ outcome: "loaded" });
 }
 
 async function activityOf({ query }: TestWarehouse): Promise<ReadonlyMap<string, ModelActivity>> {

@@ -553,10 +553,10 @@ test("beside loads and refreshes, repairs end in one statement of each invoice, 
     workers.map(async (worker, lane) => {
       for (let round = 0; round < 6; round += 1) {
         const invoices = Array.from({ length: 150 }, (_, n): Invoice => {
-          const date = new Date(Date.UTC(2026, 0, 1 + ((n * 5 * (lane + 1) + round * 21) % 90)));
+          const date = new Date(Date.UTC(2025, 0, 1 + ((n * 5 * (lane + 1) + round * 21) % 90)));
           return [`venue-${(n + round) % 5}`, n, date.toISOString().slice(0, 10), `${lane}${round}.25`];
         });
-        const path = writeInvoices(folder, `drop${lane}-${round}-2026-12-0${1 + round}.csv`, invoices);
+        const path = writeInvoices(folder, `drop${lane}-${round}-2025-12-0${1 + round}.csv`, invoices);
         expect(await worker.run({ ...base, path, careful: round % 2 === 0 })).toMatchObject({
           load: { outcome: "loaded" },
         });
@@ -581,7 +581,7 @@ test("beside loads and refreshes, repairs end in one statement of each invoice, 
   ]);
   // The newest statement of each: of the last sync date, and of its three loads the last.
   const [newest] = await warehouse.query<{ load_id: number }>(
-    "select max(load_id) as load_id from warehouse.loads where synced_on = '2026-12-06'",
+    "select max(load_id) as load_id from warehouse.loads where synced_on = '2025-12-06'",
   );
   const standing = await warehouse.query("select distinct load_id from warehouse.invoices");
   expect(standing).toEqual([newest]);
