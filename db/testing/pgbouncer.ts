@@ -2,8 +2,9 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { chownSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { inject, onTestFinished } from "vitest";
+import { asAccount } from "../embedded/programs.ts";
 import { makeFolder } from "./folder.ts";
 import { until } from "./own_server.ts";
 
@@ -42,7 +43,11 @@ export async function startPgBouncer(settings: Readonly<Record<string, string | 
     [`[databases]`, `* = host=${host} port=${port} user=${user}`, "[pgbouncer]", ...lines, ""].join("\n"),
   );
   for (const path of [folder, file]) chownSync(path, uid, gid);
-  const child = spawn(program, ["--quiet", file], { uid, gid, cwd: "/", stdio: "ignore" });
+  // In a checkout that only root can enter, so does the server run, and only root can reach its socket.
+  const throughSetpriv = (statSync(dirname(host)).mode & 0o001) === 0;
+  const account = process.getuid?.() === 0 ? { uid, gid, throughSetpriv } : undefined;
+  const [command, args, ids] = asAccount(account, program, ["--quiet", file]);
+  const child = spawn(command, args, { ...ids, cwd: "/", stdio: "ignore" });
   const ended = once(child, "exit");
   onTestFinished(async () => {
     child.kill("SIGKILL");
