@@ -24,6 +24,7 @@ export type ErrorCode =
   | "corrupted"
   | "partitions_changed"
   | "partition_closed"
+  | "period_closed"
   | "statements_pruned"
   | "aborted"
   | "embedded_server"
@@ -147,11 +148,14 @@ const LOST_CLIENT: ReadonlySet<string> = new Set([
   "Client has encountered a connection error and is not queryable",
 ]);
 
+/** What a load meets that reads its lines by rules which have changed since. */
+const RETRYABLE: ReadonlySet<ErrorCode> = new Set(["partitions_changed", "period_closed"]);
+
 /** True for an error after which the same load or refresh may succeed when it is run again as a whole. */
 export function isRetryable(error: unknown): boolean {
   const state = errorState(error);
   return (
-    (error instanceof RollbookError && error.code === "partitions_changed") ||
+    (error instanceof RollbookError && RETRYABLE.has(error.code)) ||
     state === SQLSTATE.serializationFailure ||
     state === SQLSTATE.deadlockDetected ||
     state === SQLSTATE.tooManyConnections ||

@@ -104,6 +104,7 @@ test("a second init changes nothing, with the same settings or with none", async
     expect(second).toEqual({
       settings: wanted,
       keepStatementsDays: 400,
+      refuseClosed: false,
       applied: [],
       created: false,
       changed: false,

@@ -8,13 +8,13 @@ import { actAsOwner, findOwner } from "./roles/owner.ts";
 import { explainPermission, permissionError } from "./roles/permission.ts";
 import { ROLES } from "./roles/rights.ts";
 import type { Granularity, Settings } from "./schema.ts";
-import { fixSettings, keepStatements } from "./settings.ts";
+import { type ChangeableSettings, changeSettings, fixSettings } from "./settings.ts";
 import { checkServerVersion, MIGRATIONS_FOLDER, readJournal, readVersion, refuseNewer } from "./version.ts";
 
 /**
  * Creates or migrates the warehouse, under an advisory lock: any number of processes may do it at once.
  * Settings that are left out are the ones the warehouse has, or the defaults on a new one. As long as it has no
- * partitions they may change; `keepStatements` always may.
+ * partitions they may change; `keepStatements` and `refuseClosed` always may.
  *
  * @throws RollbookError `unsupported_server`, `warehouse_newer`, `permission` (no right to create),
  *   `configuration` (an unknown time zone; settings that differ from those of a warehouse with partitions)
@@ -28,6 +28,8 @@ export async function initWarehouse(options: {
   readonly dayStarts?: string | undefined;
   /** For how many days statements are kept that do not stand, at least 1: so long can a load be undone. */
   readonly keepStatements?: number | undefined;
+  /** Whether lines for closed periods are rejected. */
+  readonly refuseClosed?: boolean | undefined;
   /**
    * Makes the roles of rights.ts, gives the warehouse to the owner's role, and gives the others their rights.
    * Default false: only a warehouse that has roles already gets their rights brought up to date.
@@ -42,11 +44,12 @@ export async function initWarehouse(options: {
         const owner = await prepareOwner(session, options);
         const applied = await migrate(session);
         const fixed = await fixSettings(session, options);
-        const kept = await keepStatements(session, options.keepStatements);
+        const { keepStatements: keepStatementsDays, refuseClosed } = options;
+        const current = await changeSettings(session, { keepStatementsDays, refuseClosed });
         const roles = owner === ROLES.owner;
         if (roles) await grantRights(session);
-        const changed = fixed.changed || (kept.changed && !fixed.created);
-        return { ...fixed, changed, keepStatementsDays: kept.days, applied, roles };
+        const changed = fixed.changed || (current.changed && !fixed.created);
+        return { ...fixed, ...current, changed, applied, roles };
       } catch (error) {
         throw await explainPermission(error, session, ROLES.owner);
       } finally {
@@ -57,14 +60,12 @@ export async function initWarehouse(options: {
   });
 }
 
-export interface Initialized {
+export interface Initialized extends ChangeableSettings {
   readonly settings: Settings;
   /** Tags of the migrations that were applied. */
   readonly applied: readonly string[];
   /** Whether there was no warehouse before. */
   readonly created: boolean;
-  /** For how many days statements are kept that do not stand. */
-  readonly keepStatementsDays: number;
   /** Whether it had other settings before. */
   readonly changed: boolean;
   /** Whether the warehouse belongs to the role of its owner, and the other roles have their rights. */

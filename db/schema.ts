@@ -60,6 +60,8 @@ export const settings = warehouse.table("settings", {
   keepStatementsDays: integer("keep_statements_days").notNull().default(400),
   /** Loads that became known later can be undone. */
   statementsKeptSince: instant("statements_kept_since").notNull().default("-infinity"),
+  /** Whether lines for closed periods are rejected. */
+  refuseClosed: boolean("refuse_closed").notNull().default(false),
 });
 
 export const venues = warehouse.table("venues", {
@@ -277,6 +279,7 @@ export const warehouseSettings = reports
     dayStarts: text("day_starts").notNull(),
     keepStatementsDays: integer("keep_statements_days").notNull(),
     statementsKeptSince: instant("statements_kept_since").notNull(),
+    refuseClosed: boolean("refuse_closed").notNull(),
   })
   .existing();
 

@@ -1,5 +1,5 @@
 /** The settings of a warehouse: fixed once something is loaded, read by every command. */
-import { ne, type SQL, sql } from "drizzle-orm";
+import { type SQL, sql } from "drizzle-orm";
 import { inTransaction, type Session, type Transaction } from "./client.ts";
 import { RollbookError } from "./errors.ts";
 import { LOCK, lockUntilEnd } from "./locks.ts";
@@ -97,27 +97,30 @@ export async function requireSettings(tx: Transaction, read: Settings): Promise<
   });
 }
 
-/**
- * Sets for how many days statements are kept that do not stand. That is not fixed: a prune reads it anew.
- *
- * @param days left out: it stays as it is
- * @returns for how many days they are kept now, and whether that is new
- */
-export async function keepStatements(
+/** The settings that may change at any time: a prune and each load read them anew. */
+export interface ChangeableSettings {
+  /** For how many days statements are kept that do not stand. */
+  readonly keepStatementsDays: number;
+  /** Whether lines for closed periods are rejected. */
+  readonly refuseClosed: boolean;
+}
+
+/** Changes them; what is left out stays as it is. Returns them as they are now, and whether one is new. */
+export async function changeSettings(
   { db }: Session,
-  days: number | undefined,
-): Promise<{ readonly days: number; readonly changed: boolean }> {
+  wanted: { readonly [Name in keyof ChangeableSettings]: ChangeableSettings[Name] | undefined },
+): Promise<ChangeableSettings & { readonly changed: boolean }> {
+  const { keepStatementsDays, refuseClosed } = settings;
+  const [current] = await db.select({ keepStatementsDays, refuseClosed }).from(settings);
+  if (current === undefined) throw missingWarehouse();
+  const next = {
+    keepStatementsDays: wanted.keepStatementsDays ?? current.keepStatementsDays,
+    refuseClosed: wanted.refuseClosed ?? current.refuseClosed,
+  };
   const changed =
-    days === undefined
-      ? []
-      : await db
-          .update(settings)
-          .set({ keepStatementsDays: days })
-          .where(ne(settings.keepStatementsDays, days))
-          .returning();
-  const [row] = await db.select({ days: settings.keepStatementsDays }).from(settings);
-  if (row === undefined) throw missingWarehouse();
-  return { days: row.days, changed: changed.length > 0 };
+    next.keepStatementsDays !== current.keepStatementsDays || next.refuseClosed !== current.refuseClosed;
+  if (changed) await db.update(settings).set(next);
+  return { ...next, changed };
 }
 
 async function findTimeZone(session: Session, name: string): Promise<string> {
@@ -194,10 +197,10 @@ async function reportsTellVersion({ db }: Session): Promise<boolean> {
 async function readReportedSettings({ db }: Session, journal: Journal): Promise<Settings> {
   const [row] = await db.select().from(warehouseSettings);
   if (row === undefined) throw missingWarehouse();
-  const { schemaVersion, keepStatementsDays: _days, statementsKeptSince: _since, ...reported } = row;
+  const { schemaVersion, timeZone, granularity, earliest, dayStarts } = row;
   refuseNewer(schemaVersion, journal);
   refuseOlder(schemaVersion, journal);
-  return reported;
+  return { timeZone, granularity, earliest, dayStarts };
 }
 
 /**

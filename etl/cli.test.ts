@@ -455,6 +455,7 @@ test("status --json is one object; a stale partition and a short lock table are 
   expect(more).toEqual([]);
   expect(Object.keys(status ?? {})).toEqual([
     "settings",
+    "refuseClosed",
     "partitions",
     "lastLoads",
     "openRejects",

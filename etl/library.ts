@@ -43,6 +43,8 @@ export interface WarehouseSettings {
   readonly dayStarts: string;
 }
 
+export type Creation = Partial<WarehouseSettings> & { readonly refuseClosed?: boolean };
+
 export interface OpenOptions {
   /**
    * Where the warehouse is, as for the command line: `DATABASE_URL`; or `PGHOST` or `PGSERVICE` with the other `PG*` variables; else the embedded
@@ -53,9 +55,10 @@ export interface OpenOptions {
   readonly folder?: string;
   /**
    * Makes the warehouse where there is none, and migrates an older one. Settings that are left out are the ones it has, or on a new one UTC,
-   * `month`, `2000-01-01` and `00:00`. Left out, nothing is created.
+   * `month`, `2000-01-01` and `00:00`. Left out, nothing is created. With `refuseClosed` loads reject lines of closed periods
+   * (`period_closed`), which may be changed at any time; left out, that stays as it is, and is false at first.
    */
-  readonly create?: Partial<WarehouseSettings>;
+  readonly create?: Creation;
   /** Aborts the opening. */
   readonly signal?: AbortSignal;
   /** What the embedded server is busy with: creating its data, starting, recovering. */
@@ -88,7 +91,7 @@ export async function openWarehouse(options: OpenOptions): Promise<Warehouse> {
 
 async function openFound(
   options: Parameters<typeof openConfigured>[0],
-  create: Partial<WarehouseSettings> | undefined,
+  create: Creation | undefined,
 ): ReturnType<typeof open> {
   if (create === undefined) return open(options);
   const database = await openConfigured(options);

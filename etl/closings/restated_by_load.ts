@@ -1,7 +1,10 @@
 /** What one load changes in periods that are closed. */
 import { sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
+import { RollbookError } from "../../db/errors.ts";
+import { LOCK, shareLockUntilEnd } from "../../db/locks.ts";
 import { closings, deltas, partitions, reportedClosings } from "../../db/schema.ts";
+import type { LineRules } from "../drop/rules.ts";
 import type { RestatedPeriod } from "./period.ts";
 
 interface TouchedClosing extends Record<string, unknown> {
@@ -10,6 +13,32 @@ interface TouchedClosing extends Record<string, unknown> {
   /** The dates of the closing that are in partitions of the load: from the first on, before the second. */
   readonly lower: string;
   readonly upper: string;
+}
+
+/**
+ * Finds what a load of lines changes in closed periods ({@link findRestated}). Where its rules refuse that, it
+ * waits for a closing that is being made, and looks again: a period may have been closed after the lines were
+ * read. To be called at the end of the load's transaction, because from then on closings wait for it.
+ *
+ * @throws RollbookError `period_closed`: the next attempt rejects the lines
+ */
+export async function checkRestated(
+  tx: Transaction,
+  load: {
+    readonly loadId: number;
+    readonly partitions: readonly string[];
+    readonly rules: Pick<LineRules, "closedPeriods">;
+  },
+): Promise<readonly RestatedPeriod[]> {
+  const refuses = load.rules.closedPeriods !== null;
+  if (refuses) await shareLockUntilEnd(tx, LOCK.closings);
+  const restated = await findRestated(tx, load);
+  if (!refuses || restated.length === 0) return restated;
+  throw new RollbookError({
+    code: "period_closed",
+    message:
+      "periods were closed all the while, and the warehouse refuses changes of closed periods. The load was rolled back; load it again.",
+  });
 }
 
 /**

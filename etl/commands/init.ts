@@ -16,6 +16,7 @@ interface InitFlags {
   readonly earliest?: string;
   readonly dayStarts?: string;
   readonly keepStatements?: number;
+  readonly refuseClosed?: boolean;
   readonly roles?: boolean;
   readonly json?: boolean;
 }
@@ -26,7 +27,7 @@ const MOST_DAYS = 100_000;
 export function defineInit(verb: Command, context: Context): void {
   declareKind(verb, "works")
     .description(
-      "Create the warehouse, or migrate it to this version. Its settings are fixed once something is loaded, but for --keep-statements; running it again is safe.",
+      "Create the warehouse, or migrate it to this version. Its settings are fixed once something is loaded, but for --keep-statements and --refuse-closed; running it again is safe.",
     )
     .option("--time-zone <name>", "time zone in which an instant becomes a creation date (default: UTC)")
     .addOption(
@@ -46,6 +47,11 @@ export function defineInit(verb: Command, context: Context): void {
       parseWhole(1, MOST_DAYS),
     )
     .option(
+      "--refuse-closed",
+      "reject lines for periods that are closed (period_closed), instead of restating them; may be changed at any time (default: off)",
+    )
+    .option("--no-refuse-closed", "let files restate closed periods")
+    .option(
       "--roles",
       "make the roles rollbook_owner, rollbook_steward, rollbook_loader and rollbook_reader, and let each do its own work only (takes the right to create roles; docs/security.md)",
     )
@@ -57,16 +63,14 @@ export function defineInit(verb: Command, context: Context): void {
 async function init(context: Context, flags: InitFlags): Promise<number> {
   return withDatabase(context, async ({ database }) => {
     const { json = false, ...wanted } = flags;
-    const { settings, keepStatementsDays, applied, created, changed, roles } = await initWarehouse({
-      database,
-      ...wanted,
-      signal: context.signal,
-    });
+    const { settings, keepStatementsDays, refuseClosed, applied, created, changed, roles } =
+      await initWarehouse({ database, ...wanted, signal: context.signal });
     await warnAboutLocks(context, database);
     if (json) {
       await writeJson(context, {
         ...settings,
         keepStatementsDays,
+        refuseClosed,
         created,
         changed,
         migrations: applied,
@@ -82,7 +86,7 @@ async function init(context: Context, flags: InitFlags): Promise<number> {
             : "is up to date";
       await writeLine(
         context,
-        `The warehouse ${done}: time zone ${settings.timeZone}, ${describeDays(settings)}one partition per ${settings.granularity}, invoices from ${settings.earliest} on; a load can be undone for ${countOf(keepStatementsDays, "day")}.`,
+        `The warehouse ${done}: time zone ${settings.timeZone}, ${describeDays(settings)}one partition per ${settings.granularity}, invoices from ${settings.earliest} on; a load can be undone for ${countOf(keepStatementsDays, "day")}${refuseClosed ? "; lines for closed periods are rejected" : ""}.`,
       );
       if (flags.roles === true) {
         await writeLine(

@@ -43,7 +43,7 @@ async function status(
     await writeLine(context, printable(database.place));
     await writeLine(
       context,
-      `time zone ${timeZone}, ${days}one partition per ${granularity}, invoices from ${earliest} on`,
+      `time zone ${timeZone}, ${days}one partition per ${granularity}, invoices from ${earliest} on${found.refuseClosed ? "; lines for closed periods are rejected" : ""}`,
     );
     const pending = found.partitions.reduce((sum, partition) => sum + partition.pendingChanges, 0);
     const live = found.partitions.filter((partition) => partition.state !== "detached");

@@ -17,6 +17,7 @@ export const REJECT_REASONS = [
   "created_before_earliest",
   "created_after_sync",
   "partition_closed",
+  "period_closed",
 ] as const;
 export type RejectReason = (typeof REJECT_REASONS)[number];
 

@@ -22,7 +22,12 @@ export function checkCreated(
   if (isWithin(open[kind], second)) return undefined;
   if (!isWithin(rules.earliest[kind], second)) return "created_before_earliest";
   if (isWithin(rules.afterSync[kind], second)) return "created_after_sync";
-  return "partition_closed";
+  const inPartition = rules.closed.some(({ from, to }) => isBetween(from[kind], to[kind], second));
+  return inPartition ? "partition_closed" : "period_closed";
+}
+
+function isBetween(from: readonly number[], to: readonly number[], second: number): boolean {
+  return isWithin(from, second) && !isWithin(to, second);
 }
 
 function isWithin(spans: readonly number[], second: number): boolean {
@@ -43,13 +48,16 @@ function spanAt(ascending: readonly number[], second: number): number {
 
 /**
  * Counts at each threshold how many reasons to reject a line hold: one before the earliest date, one after
- * the sync date, one within each closed range. A second is taken where the count is zero.
+ * the sync date, one within each range of closed partitions or periods. A second is taken where the count is zero.
  */
 function openSpans(rules: LineRules, kind: TimeKind): number[] {
   const changes = [
     ...alternate(rules.earliest[kind], -1),
     ...alternate(rules.afterSync[kind], 1),
-    ...rules.closed.flatMap(({ from, to }) => [...alternate(from[kind], 1), ...alternate(to[kind], -1)]),
+    ...[...rules.closed, ...(rules.closedPeriods ?? [])].flatMap(({ from, to }) => [
+      ...alternate(from[kind], 1),
+      ...alternate(to[kind], -1),
+    ]),
   ].sort((a, b) => a.second - b.second);
   const spans: number[] = [];
   let reasons = 1;

@@ -521,6 +521,28 @@ describe("created_on", () => {
     expect(created(text, rules)).toEqual(expected === "taken" ? "taken" : [expected, "datetime_created"]);
   });
 
+  test.each([
+    ["2017-12-31T23:59:59", "taken"],
+    ["2018-01-01", "period_closed"],
+    ["2018-02-01", "partition_closed"],
+    ["2018-02-28T22:59:59Z", "partition_closed"],
+    ["2018-02-28T23:00:00Z", "period_closed"],
+    ["2018-03-31T21:59:59Z", "period_closed"],
+    ["2018-03-31T22:00:00Z", "taken"],
+    ["2018-07-15", "created_after_sync"],
+  ])("%s is %s beside closed periods, which may overlap", (text, expected) => {
+    const rules = rulesOf({
+      syncedOn: "2018-07-01",
+      closed: [["2018-02-01", "2018-03-01"]],
+      closedPeriods: [
+        ["2018-01-01", "2018-04-01"],
+        ["2018-03-01", "2018-04-01"],
+        ["2018-07-01", "2018-08-01"],
+      ],
+    });
+    expect(created(text, rules)).toEqual(expected === "taken" ? "taken" : [expected, "datetime_created"]);
+  });
+
   test("follows a calendar that repeats a stretch of time", () => {
     // The date begins at 1000, the clock goes back to the day before at 1060, and it begins again at 1120.
     const twice: DateThreshold = {
@@ -533,6 +555,7 @@ describe("created_on", () => {
       earliest: twice,
       afterSync: never,
       closed: [],
+      closedPeriods: null,
       decimalComma: false,
       dayStarts: "00:00",
     };
@@ -573,6 +596,7 @@ test("of several faults the first in the order of the reasons counts", () => {
     syncedOn: "2018-07-01",
     earliest: "2018-01-01",
     closed: [["2018-06-01", "2018-07-01"]],
+    closedPeriods: [["2018-05-01", "2018-07-01"]],
   });
   const long = "x".repeat(201);
   const lines = [
@@ -589,6 +613,7 @@ test("of several faults the first in the order of the reasons counts", () => {
     `v,${UUID},2017-01-01,1`,
     `v,${UUID},2018-07-02,1`,
     `v,${UUID},2018-06-02,1`,
+    `v,${UUID},2018-05-31,1`,
   ];
   const reasons = lines.map((line) => decide(line, rules));
   expect(reasons.map((reason) => Array.isArray(reason) && reason[0])).toEqual(REJECT_REASONS);

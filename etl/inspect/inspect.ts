@@ -155,14 +155,14 @@ async function describeContainer(
   };
 }
 
-/** As a load has them; but no partition is closed, because there is none. */
+/** As a load has them; but no partition or period is closed, because there is none. */
 function rulesFor(
   { settings, source, syncSlack = 0, decimalComma = false }: InspectOptions,
   calendar: ZoneCalendar,
   syncedOn = NO_SYNC_DATE,
 ): LineRules {
   const slack = syncedOn === NO_SYNC_DATE ? 0 : (source?.syncSlack ?? syncSlack);
-  const bounds = { ...settings, syncedOn, syncSlack: slack, closed: [], decimalComma };
+  const bounds = { ...settings, syncedOn, syncSlack: slack, closed: [], closedPeriods: null, decimalComma };
   return rulesAt(bounds, calendar.thresholdOf);
 }
 

@@ -67,6 +67,9 @@ export async function recordFailure(
   }).catch(() => ({ ...failed, loadId: null }));
 }
 
+/** Errors of the end of a load, which name no file. */
+const OVERTAKEN: ReadonlySet<string> = new Set(["partitions_changed", "period_closed"]);
+
 function describeFailure(error: unknown, path: string, past: PastAttempts): Refusal {
   const lost = isConnectionLost(error);
   if (lost && past.sent.length > 0) {
@@ -77,7 +80,7 @@ function describeFailure(error: unknown, path: string, past: PastAttempts): Refu
   }
   if (error instanceof RollbookError) {
     const { code, message } = error;
-    return { code, message: code === "partitions_changed" ? `${path}: ${message}` : message };
+    return { code, message: OVERTAKEN.has(code) ? `${path}: ${message}` : message };
   }
   const said = sayCause(error);
   const state = errorState(error);

@@ -3,7 +3,7 @@ import { eq, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { LOCK, lockUntilEnd } from "../../db/locks.ts";
 import { loads } from "../../db/schema.ts";
-import { findRestated } from "../closings/restated_by_load.ts";
+import { checkRestated } from "../closings/restated_by_load.ts";
 import type { Drop } from "./claim.ts";
 import { columnsOfSource, readBy } from "./read_by.ts";
 import { type Attempt, NO_LINES, type Refusal } from "./report.ts";
@@ -38,7 +38,7 @@ export async function enterResult(task: LoadTask, result: TaskResult): Promise<A
   if (result.kind === "loaded") {
     const partitions = [...result.partitions];
     // Before the lock, which others wait for.
-    const restated = await findRestated(tx, { loadId, partitions });
+    const restated = await checkRestated(tx, { loadId, partitions, rules: task.rules });
     await enterLedger(tx, loadId, { ...rows, reasons, suspicious, partitions, timings: stopwatch.timings() });
     const { idsUnderTwoKeys } = result;
     return {

@@ -169,7 +169,9 @@ async function loadOnce(
     return sent ?? reportAlreadyLoaded(claim, drop.syncedOn);
   }
   const syncSlack = options.source?.syncSlack ?? options.syncSlack;
-  const rules = await readRules(tx, { ...options, syncSlack, syncedOn: drop.syncedOn });
+  // Who replaces a load decides about what it changed, also where that is closed meanwhile.
+  const restate = options.replace !== undefined;
+  const rules = await readRules(tx, { ...options, syncSlack, syncedOn: drop.syncedOn, restate });
   const task: LoadTask = {
     ...options,
     ...drop,

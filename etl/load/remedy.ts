@@ -70,6 +70,8 @@ const REASON_REMEDIES: Readonly<Partial<Record<RejectReason, string>>> = {
   sub_cent_total: "totals are whole cents",
   partition_closed:
     "its partition is detached or dropped; if it comes back (rollbook partitions attach): rollbook rejects retry",
+  period_closed:
+    "its period is closed, and the warehouse refuses changes of it; to restate it: rollbook init --no-refuse-closed, then rollbook rejects retry",
 };
 
 /** What lines must be like, as far as a remedy speaks of it. */

@@ -14,7 +14,7 @@ import type { ReasonSummary } from "../../db/reason_summary.ts";
 import { withRetries } from "../../db/retry.ts";
 import { dismissals, type Load, loads, openRejects, rejects, type Settings } from "../../db/schema.ts";
 import type { RestatedPeriod } from "../closings/period.ts";
-import { findRestated } from "../closings/restated_by_load.ts";
+import { checkRestated } from "../closings/restated_by_load.ts";
 import { givenVenue } from "../drop/form.ts";
 import { readRules } from "../drop/rules.ts";
 import { refuseChangedFile } from "./changed.ts";
@@ -100,7 +100,7 @@ async function retryOnce(tx: Transaction, options: RetryOptions, stopwatch: Stop
     await tx.db.execute(sql`rollback to savepoint retry`);
     return { ...nothing, outcome: "nothing_taken", rows, reasons };
   }
-  const restated = await findRestated(tx, { loadId, partitions });
+  const restated = await checkRestated(tx, { loadId, partitions, rules: task.rules });
   await enterLedger(tx, loadId, {
     ...rows,
     reasons,

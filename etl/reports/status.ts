@@ -1,8 +1,8 @@
 /** Reports the state of the warehouse: what is pending, the last loads, and what an operator should do. */
 import { desc, sql } from "drizzle-orm";
-import { type Database, withSession } from "../../db/client.ts";
+import { type Database, type Session, withSession } from "../../db/client.ts";
 import { describeFirst, listMissingTables } from "../../db/partitions/missing.ts";
-import { loadHistory, partitionFreshness, type Settings } from "../../db/schema.ts";
+import { loadHistory, partitionFreshness, type Settings, warehouseSettings } from "../../db/schema.ts";
 import { type ListedLoad, readLoads } from "./loads.ts";
 import { type OpenSum, sumOpenRejects } from "./open_rejects.ts";
 import { inWarehouseZone, isoInstant } from "./zone.ts";
@@ -11,6 +11,8 @@ export type Freshness = Readonly<typeof partitionFreshness.$inferSelect>;
 
 export interface Status {
   readonly settings: Settings;
+  /** Whether lines for closed periods are rejected. */
+  readonly refuseClosed: boolean;
   readonly partitions: readonly Freshness[];
   readonly lastLoads: readonly ListedLoad[];
   /** Rejected lines that nobody has decided on. */
@@ -35,6 +37,7 @@ export async function readStatus(options: {
   const partitions = await readFreshness(options);
   const lastLoads = await readLoads({ ...options, limit: options.lastLoads ?? 10 });
   const [first, ...others] = await withSession(options, (session) => listMissingTables(session));
+  const refuseClosed = await withSession(options, ({ db }) => refusesClosed(db));
   const warnings = [
     ...(await warnOfLocks(options)),
     ...(first === undefined ? [] : [describeFirst(first, others)]),
@@ -42,7 +45,12 @@ export async function readStatus(options: {
     ...(await warnOfFuture(options)),
   ];
   const openRejects = await sumOpenRejects(options);
-  return { settings, partitions, lastLoads, openRejects, warnings };
+  return { settings, refuseClosed, partitions, lastLoads, openRejects, warnings };
+}
+
+async function refusesClosed(db: Session["db"]): Promise<boolean> {
+  const [row] = await db.select({ refuseClosed: warehouseSettings.refuseClosed }).from(warehouseSettings);
+  return row?.refuseClosed ?? false;
 }
 
 /** All partitions, oldest first. */

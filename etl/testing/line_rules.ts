@@ -29,7 +29,7 @@ export function thresholdOf(options: {
   return { date, instants: [after], walls: [wall] };
 }
 
-/** The rules for a drop. `closed`: ranges of dates, the second not included. */
+/** The rules for a drop. `closed`, `closedPeriods`: ranges of dates, the second not included. */
 export function rulesOf(options: {
   readonly syncedOn: string;
   readonly timeZone?: string;
@@ -37,6 +37,7 @@ export function rulesOf(options: {
   readonly dayStarts?: string;
   readonly syncSlack?: number;
   readonly closed?: readonly (readonly [string, string])[];
+  readonly closedPeriods?: readonly (readonly [string, string])[];
   readonly decimalComma?: boolean;
 }): LineRules {
   const {
@@ -46,13 +47,16 @@ export function rulesOf(options: {
     dayStarts = "00:00",
     syncSlack = 0,
     closed = [],
+    closedPeriods,
     decimalComma = false,
   } = options;
   const at = (date: string) => thresholdOf({ date, timeZone, dayStarts });
+  const range = ([from, to]: readonly [string, string]) => ({ from: at(from), to: at(to) });
   return {
     earliest: at(earliest),
     afterSync: at(addDays(syncedOn, 1 + syncSlack)),
-    closed: closed.map(([from, to]) => ({ from: at(from), to: at(to) })),
+    closed: closed.map(range),
+    closedPeriods: closedPeriods?.map(range) ?? null,
     decimalComma,
     dayStarts,
   };

@@ -14,7 +14,8 @@ export function edgesOf(world: World): readonly number[] {
   const zone = ZONES[world.timeZone];
   const [hour = 0, minute = 0] = world.dayStarts.split(":").map(Number);
   const afterSync = dayOfDate(world.syncedOn) + 1;
-  const bounds = [dayOfDate(world.earliest), afterSync, ...world.closed.flat().map(dayOfDate)];
+  const closed = [...world.closed, ...(world.closedPeriods ?? [])].flat();
+  const bounds = [dayOfDate(world.earliest), afterSync, ...closed.map(dayOfDate)];
   const days = world.syncSlack === 0 ? bounds : [...bounds, afterSync + world.syncSlack];
   const midnights = days.map((day) => day * 86_400 - offsetAt(zone, day * 86_400));
   const starts = midnights.map((midnight) => midnight + hour * 3600 + minute * 60);

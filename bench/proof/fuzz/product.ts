@@ -149,7 +149,8 @@ export function openProduct(database: Database): Product {
     withTransaction({ database, opening: [`set local timezone = ${pg.escapeLiteral(timeZone)}`] }, work);
   return {
     rulesOf: async (world) => {
-      const made = rules.get(world) ?? (await inZone(world, (tx) => rulesFor(tx, world)));
+      const made =
+        rules.get(world) ?? (await inZone(world, (tx) => rulesFor(tx, { closedPeriods: null, ...world })));
       rules.set(world, made);
       return made;
     },

@@ -136,10 +136,12 @@ function rulesOf(world: World): LineRules {
   const known = RULES.get(world);
   if (known !== undefined) return known;
   const { thresholdOf } = createZoneCalendar(world);
+  const range = ([from, to]: readonly [string, string]) => ({ from: thresholdOf(from), to: thresholdOf(to) });
   const rules = {
     earliest: thresholdOf(world.earliest),
     afterSync: thresholdOf(addDays(world.syncedOn, 1 + world.syncSlack)),
-    closed: world.closed.map(([from, to]) => ({ from: thresholdOf(from), to: thresholdOf(to) })),
+    closed: world.closed.map(range),
+    closedPeriods: world.closedPeriods?.map(range) ?? null,
     decimalComma: world.decimalComma,
     dayStarts: world.dayStarts,
   };

@@ -311,5 +311,6 @@ test("a line is rejected for the first reason that applies", () => {
   const closed: World = { ...WORLD, closed: [["1990-01-01", "2030-01-01"]] };
   expect(reasonOf({ time: "1999-01-01" }, closed)).toBe("created_before_earliest");
   expect(reasonOf({ time: "2019-01-01" }, closed)).toBe("created_after_sync");
-  expect(reasonOf({}, closed)).toBe("partition_closed");
+  expect(reasonOf({}, { ...closed, closedPeriods: closed.closed })).toBe("partition_closed");
+  expect(reasonOf({}, { ...WORLD, closedPeriods: closed.closed })).toBe("period_closed");
 });

@@ -19,6 +19,8 @@ export interface World {
   readonly syncSlack: number;
   /** Ranges of dates, the second not included, whose partitions take no rows. */
   readonly closed: readonly (readonly [from: string, to: string])[];
+  /** The same of periods that are closed, where the warehouse refuses changes of them. Default: none. */
+  readonly closedPeriods?: readonly (readonly [from: string, to: string])[];
   readonly decimalComma: boolean;
 }
 
@@ -100,10 +102,9 @@ export function decideDate(
   if (day < dayOfDate(world.earliest)) return rejected("created_before_earliest", "datetime_created");
   if (day > dayOfDate(world.syncedOn) + world.syncSlack)
     return rejected("created_after_sync", "datetime_created");
-  for (const [from, to] of world.closed) {
-    if (day >= dayOfDate(from) && day < dayOfDate(to))
-      return rejected("partition_closed", "datetime_created");
-  }
+  const isIn = ([from, to]: readonly [string, string]) => day >= dayOfDate(from) && day < dayOfDate(to);
+  if (world.closed.some(isIn)) return rejected("partition_closed", "datetime_created");
+  if (world.closedPeriods?.some(isIn)) return rejected("period_closed", "datetime_created");
   const instant = BigInt(second) * 1_000_000n + BigInt(time.micros);
   return { kind: "taken", invoice: { venue, uuid, instant, createdOn: dateOf(day), cents } };
 }

@@ -1,6 +1,6 @@
 /**
  * Warehouses and sync dates that drops are made for: clocks with gaps and overlaps at the bounds, closed
- * ranges, decimal commas, business days that begin at night, days beyond the sync date.
+ * partitions and periods, decimal commas, business days that begin at night, days beyond the sync date.
  */
 import type { World } from "./line.ts";
 
@@ -13,6 +13,11 @@ export const WORLDS: readonly World[] = [
     earliest: "2000-01-01",
     syncedOn: "2018-07-01",
     closed: [["2018-02-01", "2018-03-01"]],
+    // Around a closed partition, and one beside another.
+    closedPeriods: [
+      ["2018-01-01", "2018-04-01"],
+      ["2018-04-01", "2018-04-02"],
+    ],
   },
   { ...PLAIN, timeZone: "UTC", earliest: "0004-02-29", syncedOn: "2099-12-31", decimalComma: true },
   { ...PLAIN, timeZone: "UTC", dayStarts: "04:00", earliest: "2000-01-01", syncedOn: "2018-07-01" },
@@ -33,6 +38,7 @@ export const WORLDS: readonly World[] = [
     earliest: "2018-03-25",
     syncedOn: "2018-10-28",
     closed: [["2018-06-01", "2018-07-01"]],
+    closedPeriods: [["2018-03-25", "2018-03-26"]],
   },
   { ...PLAIN, timeZone: "Europe/Berlin", dayStarts: "03:00", earliest: "2017-10-29", syncedOn: "2018-03-25" },
   {
@@ -41,6 +47,10 @@ export const WORLDS: readonly World[] = [
     earliest: "2008-01-01",
     syncedOn: "2026-11-01",
     closed: [["2026-03-01", "2026-04-01"]],
+    closedPeriods: [
+      ["2025-01-01", "2026-01-01"],
+      ["2025-11-01", "2025-12-01"],
+    ],
   },
   {
     ...PLAIN,
@@ -60,6 +70,7 @@ export const WORLDS: readonly World[] = [
     earliest: "2011-09-24",
     syncedOn: "2011-12-29",
     closed: [["2011-11-01", "2011-12-01"]],
+    closedPeriods: [["2011-12-01", "2012-01-01"]],
   },
   {
     ...PLAIN,
@@ -83,6 +94,7 @@ export const WORLDS: readonly World[] = [
     earliest: "2015-02-22",
     syncedOn: "2018-11-03",
     closed: [["2017-02-19", "2017-10-15"]],
+    closedPeriods: [["2017-10-15", "2018-02-18"]],
   },
   {
     ...PLAIN,

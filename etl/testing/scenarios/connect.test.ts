@@ -136,6 +136,7 @@ test("a service with dots in its name and anything in its password opens the war
   expect(jsonLines(made.stdout)).toEqual([
     {
       keepStatementsDays: 400,
+      refuseClosed: false,
       timeZone: "Europe/Berlin",
       granularity: "week",
       earliest: "2000-01-01",
