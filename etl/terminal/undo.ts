@@ -40,7 +40,11 @@ function describeRows({ loadId, rows, undone }: UndoReport): readonly string[] {
   };
   const of = (count: number) => (count === 1 ? "it" : "them");
   const said = [
-    ...say(rows.removed, "go", `: nothing else is known of ${of(rows.removed)}`),
+    ...say(
+      rows.removed,
+      "go",
+      undone === "undo" ? ": absent again" : `: nothing else is known of ${of(rows.removed)}`,
+    ),
     ...say(rows.corrected, "change", ` to what ${undone === "undo" ? "was undone" : "another load says"}`),
     ...say(rows.inserted, "come", " back"),
     ...say(rows.unchanged, "stay", `: another load says the same of ${of(rows.unchanged)}`),

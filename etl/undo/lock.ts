@@ -4,7 +4,7 @@
  */
 import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
-import { corrections, deltas, invoices, loads, statements } from "../../db/schema.ts";
+import { absences, corrections, deltas, invoices, loads, statements } from "../../db/schema.ts";
 import { eachValue, values } from "../load/merge.ts";
 import { TAKEN_OUT } from "../verify/ledger.ts";
 import { refusal, type UndoClaim } from "./claim.ts";
@@ -31,6 +31,8 @@ export async function findGroups(
       select created_on, venue_key from ${corrections} where load_id = any (${ids}::integer[])
       union all
       select created_on, venue_key from ${statements} where load_id = any (${ids}::integer[])
+      union all
+      select created_on, venue_key from ${absences} where load_id = any (${ids}::integer[])
     ) touched`);
   await tx.db.execute(sql`analyze ${GROUPS}`);
   const { rows } = await tx.db.execute<{ date: string }>(
@@ -92,16 +94,16 @@ export async function refuseCause(tx: Transaction, { kind, subject }: UndoClaim)
  */
 export async function lockInvoices(
   tx: Transaction,
-  { kind, subject }: UndoClaim,
+  { kind, subject, family, hasAbsences }: UndoClaim,
   ranges: readonly Range[],
 ): Promise<void> {
   const { loadId } = subject;
   const standing = sql`i.created_on, i.venue_key, i.invoice_id, i.load_id, i.synced_on, ${eachValue((value) => sql`i.${value}`)}`;
-  const columns = sql`${KEY}, load_id, synced_on, ${values()}`;
+  const columns = sql`${KEY}, load_id, synced_on, ${values()}, counts`;
   if (kind === "load") {
     const ofLoad = sql`
       insert into ${STANDING} (${columns})
-      select ${standing}
+      select ${standing}, false
       from ${GROUPS} g
       join ${invoices} i on i.created_on = g.created_on and i.venue_key = g.venue_key
       where i.load_id = ${loadId} and ${inRanges(sql`i.created_on`, ranges)}
@@ -109,6 +111,7 @@ export async function lockInvoices(
       for update of i`;
     await byKey(tx, () => tx.db.execute(ofLoad));
     await tx.db.execute(sql`insert into ${KEYS} (${KEY}) select ${KEY} from ${STANDING}`);
+    if (hasAbsences) await addAbsentKeys(tx, family, ranges);
   } else {
     // Of a repair what it took out, of a load all that it says and that does not stand.
     const kept = kind === "repair" ? sql`c.load_id = ${loadId}` : sql`c.old_load_id = ${loadId}`;
@@ -123,10 +126,11 @@ export async function lockInvoices(
       from ${GROUPS} g
       join ${statements} s on s.created_on = g.created_on and s.venue_key = g.venue_key
       where s.stated_by = ${loadId}`);
+    if (hasAbsences) await addCoveredKeys(tx, family, ranges);
     await tx.db.execute(sql`analyze ${KEYS}`);
     const ofKeys = sql`
       insert into ${STANDING} (${columns})
-      select ${standing}
+      select ${standing}, true
       from ${KEYS} k
       join ${invoices} i on ${isSameKey(sql`i`, sql`k`)}
       where ${inRanges(sql`i.created_on`, ranges)}
@@ -136,4 +140,60 @@ export async function lockInvoices(
   }
   await tx.db.execute(sql`analyze ${KEYS}`);
   await tx.db.execute(sql`analyze ${STANDING}`);
+}
+
+/** Adds the keys that may come back when these entries' absences cease to count: those of which something is kept. */
+async function addAbsentKeys(
+  tx: Transaction,
+  family: readonly number[],
+  ranges: readonly Range[],
+): Promise<void> {
+  const ids = sql.param(family);
+  const ofGroup = (row: SQL) => sql`
+    from ${absences} a
+    join ${row} k on k.created_on = a.created_on and k.venue_key = a.venue_key
+    where a.load_id = any (${ids}::integer[]) and a.invoice_ids is null`;
+  const add = sql`
+    insert into ${KEYS} (${KEY})
+    select ${KEY}
+    from (
+      select k.created_on, k.venue_key, k.invoice_id ${ofGroup(sql`${corrections}`)}
+      union
+      select k.created_on, k.venue_key, unnest(k.invoice_ids) ${ofGroup(sql`${statements}`)}
+      union
+      select created_on, venue_key, unnest(invoice_ids) from ${absences}
+      where load_id = any (${ids}::integer[]) and invoice_ids is not null
+    ) k
+    where not exists (
+      select from ${invoices} i where ${isSameKey(sql`i`, sql`k`)} and ${inRanges(sql`i.created_on`, ranges)}
+    )`;
+  await byKey(tx, () => tx.db.execute(add));
+}
+
+/** Adds the keys that leave when these entries' absences count again: what stands for them is older. */
+async function addCoveredKeys(
+  tx: Transaction,
+  family: readonly number[],
+  ranges: readonly Range[],
+): Promise<void> {
+  const older = sql`a.load_id = any (${sql.param(family)}::integer[])
+    and (i.synced_on, i.load_id) < (a.synced_on, a.stated_by) and ${inRanges(sql`i.created_on`, ranges)}`;
+  const add = sql`
+    insert into ${KEYS} (${KEY})
+    select ${KEY}
+    from (
+      select i.created_on, i.venue_key, i.invoice_id
+      from ${absences} a
+      join ${invoices} i on i.created_on = a.created_on and i.venue_key = a.venue_key
+      where ${older} and a.invoice_ids is null
+      union
+      select i.created_on, i.venue_key, i.invoice_id
+      from ${absences} a
+      cross join lateral unnest(a.invoice_ids) as each (invoice_id)
+      join ${invoices} i on i.created_on = a.created_on and i.venue_key = a.venue_key and i.invoice_id = each.invoice_id
+      where ${older}
+    ) covered
+    except
+    select ${KEY} from ${KEYS}`;
+  await byKey(tx, () => tx.db.execute(add));
 }

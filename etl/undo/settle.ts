@@ -1,19 +1,21 @@
 /**
  * Settles what stands for some invoices. Of all statements about an invoice that of the greatest rank,
  * `(synced_on, load_id)`, stands, of those loads that are not undone. The statements are in `invoices`,
- * `corrections` and `statements`.
+ * `corrections` and `statements`. Those that an invoice is not there are in `absences`: if one of them is the
+ * greatest, the invoice is gone.
  *
  * All of it is done by the server, in temporary tables, so memory is the same for a load of any size.
  */
 import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
-import { corrections, invoices, loads, settings, statements } from "../../db/schema.ts";
+import { absences, corrections, invoices, loads, settings, statements } from "../../db/schema.ts";
 import type { RestatedPeriod } from "../closings/period.ts";
 import { changedPartitions, eachValue, oldValues, recordNet, values } from "../load/merge.ts";
 import { TAKEN_OUT } from "../verify/ledger.ts";
 import type { UndoClaim } from "./claim.ts";
 import {
+  ABSENT,
   byKey,
   CHANGED,
   GROUPS,
@@ -24,6 +26,7 @@ import {
   KEYS,
   NEWEST,
   type Range,
+  REPAIRED,
   STANDING,
 } from "./tables.ts";
 
@@ -65,9 +68,11 @@ export async function settle(
 ): Promise<Settled> {
   const undone = await listUndone(tx, claim);
   await readKept(tx, (load) => sql`${load} <> all (${sql.param(undone)}::integer[])`);
+  await findRepaired(tx);
   await findNewest(tx);
+  await leaveOutAbsent(tx);
   await findValues(tx, undone);
-  return apply(tx, claim, ranges);
+  return apply(tx, claim.undoId, ranges);
 }
 
 /** The other loads that are undone. */
@@ -108,31 +113,76 @@ async function readKept(tx: Transaction, counts: (load: SQL) => SQL): Promise<vo
   await tx.db.execute(sql`analyze ${KEPT}`);
 }
 
+/** Finds which of the keys a repair took out that counts, and when the newest did. */
+async function findRepaired(tx: Transaction): Promise<void> {
+  await tx.db.execute(sql`
+    insert into ${REPAIRED} (${KEY}, known_at)
+    select k.created_on, k.venue_key, k.invoice_id, max(r.known_at)
+    from ${loads} r
+    join ${corrections} c on c.load_id = r.load_id
+    join ${KEYS} k on ${isSameKey(sql`k`, sql`c`)}
+    where r.status = 'repair' and r.file_name = ${TAKEN_OUT}
+    group by k.created_on, k.venue_key, k.invoice_id`);
+  await tx.db.execute(sql`analyze ${REPAIRED}`);
+}
+
 /**
  * Finds the newest statement of each key, of loads that are not undone. What was kept before
  * `statements_kept_since` is not needed, and may not be all of it: the newest of that time stood then, because
- * nothing of that time is undone any more, and so it was kept later or stands. A repair that took out a key made void
- * what had been said of it up to then. If a load said the same twice, of its retries the last counts.
+ * nothing of that time is undone any more, and so it was kept later or stands. If a load said the same twice, of
+ * its retries the last counts.
  */
 async function findNewest(tx: Transaction): Promise<void> {
   await tx.db.execute(sql`
-    with repairs as (
-      select c.created_on, c.venue_key, c.invoice_id, max(r.known_at) as known_at
-      from ${loads} r
-      join ${corrections} c on c.load_id = r.load_id
-      where r.status = 'repair' and r.file_name = ${TAKEN_OUT}
-      group by c.created_on, c.venue_key, c.invoice_id
-    )
     insert into ${NEWEST} (${KEY}, load_id, synced_on, ${values()}, same_as, kept_at, kept_by)
     select distinct on (${KEY}) ${KEY}, load_id, synced_on, ${values()}, same_as, kept_at, kept_by
     from ${KEPT} k
     where not exists (select from ${loads} l where l.load_id = k.load_id and l.status = 'undone')
       and k.kept_at > (select statements_kept_since from ${settings})
       and not exists (
-        select from repairs r where ${isSameKey(sql`r`, sql`k`)} and r.known_at >= k.kept_at
+        select from ${REPAIRED} r where ${isSameKey(sql`r`, sql`k`)} and r.known_at >= k.kept_at
       )
     order by ${KEY}, synced_on desc, load_id desc, kept_at desc, kept_by desc`);
   await tx.db.execute(sql`analyze ${NEWEST}`);
+}
+
+/**
+ * Leaves out the statements that an absence of a greater rank makes void. A snapshot does not meet statements of
+ * its own load. A load may state an invoice and say that it is void, by a retry: then what it said last counts.
+ */
+async function leaveOutAbsent(tx: Transaction): Promise<void> {
+  const found = await tx.db.execute(sql`
+    insert into ${ABSENT} (${KEY}, load_id, synced_on, known_at)
+    select a.created_on, a.venue_key, each.invoice_id, a.stated_by, a.synced_on, l.known_at
+    from ${GROUPS} g
+    join ${absences} a on a.created_on = g.created_on and a.venue_key = g.venue_key
+    join ${loads} l on l.load_id = a.load_id and l.status <> 'undone'
+    left join lateral unnest(a.invoice_ids) as each (invoice_id) on true`);
+  if (found.rowCount === 0) return;
+  await tx.db.execute(sql`analyze ${ABSENT}`);
+  const ofGroup = (row: SQL) => sql`
+    a.created_on = ${row}.created_on and a.venue_key = ${row}.venue_key and a.invoice_id is null
+    and (a.synced_on, a.load_id) > (${row}.synced_on, ${row}.load_id) and ${isLater(row)}`;
+  await tx.db.execute(sql`delete from ${NEWEST} n using ${ABSENT} a where ${ofGroup(sql`n`)}`);
+  await tx.db.execute(sql`
+    delete from ${NEWEST} n
+    using ${ABSENT} a
+    where ${isSameKey(sql`a`, sql`n`)} and ${isLater(sql`n`)}
+      and (a.synced_on, a.load_id, a.known_at) >= (n.synced_on, n.load_id, n.kept_at)`);
+  await tx.db.execute(sql`update ${STANDING} s set counts = false from ${ABSENT} a where ${ofGroup(sql`s`)}`);
+  await tx.db.execute(sql`
+    update ${STANDING} s
+    set counts = false
+    from ${ABSENT} a
+    where ${isSameKey(sql`a`, sql`s`)} and ${isLater(sql`s`)}
+      and (a.synced_on, a.load_id) > (s.synced_on, s.load_id)`);
+}
+
+/** Whether an absence, `a`, is later than each repair that took out the key of a row. */
+function isLater(row: SQL): SQL {
+  return sql`not exists (
+    select from ${REPAIRED} r where ${isSameKey(sql`r`, row)} and r.known_at >= a.known_at
+  )`;
 }
 
 /**
@@ -191,11 +241,7 @@ interface SettledRow extends Record<string, unknown> {
   readonly partitions: readonly string[];
 }
 
-async function apply(
-  tx: Transaction,
-  { kind, undoId }: Parameters<typeof settle>[1],
-  ranges: readonly Range[],
-): Promise<Settled> {
+async function apply(tx: Transaction, undoId: number, ranges: readonly Range[]): Promise<Settled> {
   const isNewer = sql`(n.synced_on, n.load_id) > (s.synced_on, s.load_id)`;
   await tx.db.execute(sql`
     insert into ${CHANGED} (${KEY}, old_load_id, old_synced_on, ${oldValues()}, load_id, synced_on, ${values()}, differs)
@@ -207,7 +253,7 @@ async function apply(
     left join ${NEWEST} n on ${isSameKey(sql`n`, sql`k`)}
     where case
       when s.load_id is null then n.load_id is not null
-      else ${kind === "load" ? sql`true` : isNewer}
+      else not s.counts or ${isNewer}
     end`);
   await tx.db.execute(sql`analyze ${CHANGED}`);
   return byKey(tx, () => enterChanged(tx, undoId, ranges));

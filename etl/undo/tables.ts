@@ -10,12 +10,16 @@ import { PLAN_FREELY } from "../refresh/rebuild.ts";
 export const GROUPS = sql`pg_temp.undo_groups`;
 /** Keys for which another statement may stand from now on. */
 export const KEYS = sql`pg_temp.undo_keys`;
-/** What stands for them, locked. */
+/** What stands for them, locked. What does not count is not what stands from now on. */
 export const STANDING = sql`pg_temp.undo_standing`;
 /** All statements about them that do not stand, and since when. */
 export const KEPT = sql`pg_temp.undo_kept`;
 /** The statement of each key that is the newest of those that count. */
 export const NEWEST = sql`pg_temp.undo_newest`;
+/** The absences that count: of a whole group, without an invoice, or of a key. */
+export const ABSENT = sql`pg_temp.undo_absent`;
+/** The keys that a repair took out, and when: all that had been said of them up to then is void. */
+export const REPAIRED = sql`pg_temp.undo_repaired`;
 /** The keys for which another statement stands from now on: what stood, and what stands. */
 export const CHANGED = sql`pg_temp.undo_changed`;
 
@@ -32,7 +36,17 @@ export async function makeTables(tx: Transaction): Promise<void> {
   await tx.db.execute(
     sql`create temp table undo_keys on commit drop as select ${KEY} from ${invoices} with no data`,
   );
-  await tx.db.execute(sql`create temp table undo_standing on commit drop as ${statement}`);
+  await tx.db.execute(sql`
+    create temp table undo_standing on commit drop as
+    select ${KEY}, load_id, synced_on, ${values()}, null::boolean as counts
+    from ${invoices}
+    with no data`);
+  await tx.db.execute(sql`
+    create temp table undo_absent on commit drop as
+    select ${KEY}, load_id, synced_on, null::timestamptz as known_at from ${invoices} with no data`);
+  await tx.db.execute(sql`
+    create temp table undo_repaired on commit drop as
+    select ${KEY}, null::timestamptz as known_at from ${invoices} with no data`);
   await tx.db.execute(sql`create temp table undo_kept on commit drop as ${statement}`);
   await tx.db.execute(sql`create temp table undo_newest on commit drop as ${statement}`);
   await tx.db.execute(sql`

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { detachPartition } from "../../db/partitions/remove.ts";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
+import { openTransaction } from "../../db/testing/partitions.ts";
 import type { Form } from "../drop/form.ts";
 import { loadDrop } from "../load/load.ts";
 import { retryRejects } from "../load/retry_rejects.ts";
@@ -323,4 +324,152 @@ test("what a replacing file and the undo in it change is to be refreshed, each u
     { status: "loaded", partitions: [february] },
     { status: "undo", partitions: [january] },
   ]);
+});
+
+// Absences
+
+interface Absence {
+  readonly loadId: number | undefined;
+  readonly statedBy?: number | undefined;
+  readonly syncedOn: string;
+  /** Numbers of invoices that are void; left out: all of the group that the load does not name. */
+  readonly invoices?: readonly number[];
+}
+
+/** Enters what a load states of the group of venue v, and takes out what stands and is older, as a load does. */
+async function stateAbsence(
+  warehouse: TestWarehouse,
+  { loadId, statedBy = loadId, syncedOn, invoices }: Absence,
+): Promise<void> {
+  const ids = invoices?.map(invoiceId) ?? null;
+  await warehouse.query(
+    `insert into warehouse.absences
+     select $1, $2, $3, $4, venue_key, $5::uuid[] from warehouse.venues where venue_id = 'v'`,
+    [loadId, statedBy, syncedOn, DAY, ids],
+  );
+  await warehouse.query(
+    `with taken as (
+       delete from warehouse.invoices i using warehouse.venues v
+       where v.venue_key = i.venue_key and v.venue_id = 'v' and i.created_on = $1
+         and (i.synced_on, i.load_id) < ($2::date, $3::integer + ($4::uuid[] is not null)::integer)
+         and ($4::uuid[] is null or i.invoice_id = any ($4::uuid[]))
+       returning i.*
+     ),
+     kept as (
+       insert into warehouse.corrections
+         (load_id, created_on, venue_key, invoice_id, old_load_id, old_synced_on, old_created_at, old_total)
+       select $5, created_on, venue_key, invoice_id, load_id, synced_on, created_at, total from taken
+     ),
+     net as (
+       select created_on, venue_key, -count(*) as invoices, -sum(total) as total from taken group by 1, 2
+     ),
+     ledger as (
+       insert into warehouse.venue_day_deltas (load_id, created_on, venue_key, invoices, total)
+       select $5::integer, * from net
+     ),
+     queued as (insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total) select * from net)
+     update warehouse.loads set absent = (select count(*) from taken) where load_id = $5`,
+    [DAY, syncedOn, statedBy, ids, loadId],
+  );
+}
+
+const TWO: readonly Invoice[] = [
+  ["v", 1, DAY, "1.00"],
+  ["v", 2, DAY, "2.00"],
+];
+
+test("what a load took out as absent comes back when it is undone, and leaves again when that is taken back", async () => {
+  const warehouse = await createTestDatabase();
+  const [first, snapshot] = await loadAll(warehouse, [
+    ["a_2026-01-02.csv", TWO],
+    ["b_2026-01-05.csv", one("1.00")],
+  ]);
+  await stateAbsence(warehouse, { loadId: snapshot, syncedOn: "2026-01-05" });
+  const absent = [`1 1.00 ${snapshot} 2026-01-05`];
+  expect(await standing(warehouse)).toEqual(absent);
+  const { loadId: undone, rows } = await takeBack(warehouse, snapshot);
+  expect(rows).toEqual({ removed: 0, corrected: 0, unchanged: 1, inserted: 1 });
+  const before = [`1 1.00 ${first} 2026-01-02`, `2 2.00 ${first} 2026-01-02`];
+  expect(await standing(warehouse)).toEqual(before);
+  // Meanwhile an older drop brings an invoice, and a newer one states another.
+  const [older, newer] = await loadAll(warehouse, [
+    ["c_2026-01-04.csv", [["v", 3, DAY, "3.00"]]],
+    ["d_2026-01-06.csv", [["v", 2, DAY, "2.50"]]],
+  ]);
+  const { rows: redone } = await takeBack(warehouse, undone ?? 0);
+  expect(redone).toEqual({ removed: 1, corrected: 0, unchanged: 1, inserted: 0 });
+  expect(await standing(warehouse)).toEqual([...absent, `2 2.50 ${newer} 2026-01-06`]);
+  await takeBack(warehouse, newer);
+  expect(await standing(warehouse)).toEqual(absent);
+  await takeBack(warehouse, snapshot);
+  expect(await standing(warehouse)).toEqual([...before, `3 3.00 ${older} 2026-01-04`]);
+});
+
+test("of two absences the one that is left keeps an invoice out", async () => {
+  const warehouse = await createTestDatabase();
+  const [first, void3, void5] = await loadAll(warehouse, [
+    ["a_2026-01-02.csv", TWO],
+    ["b_2026-01-03.csv", [["w", 8, DAY, "8.00"]]],
+    ["c_2026-01-05.csv", [["w", 9, DAY, "9.00"]]],
+  ]);
+  await stateAbsence(warehouse, { loadId: void3, syncedOn: "2026-01-03", invoices: [1] });
+  await stateAbsence(warehouse, { loadId: void5, syncedOn: "2026-01-05", invoices: [1, 2] });
+  await takeBack(warehouse, void5);
+  const others = [`2 2.00 ${first} 2026-01-02`, `8 8.00 ${void3} 2026-01-03`];
+  expect(await standing(warehouse)).toEqual(others);
+  await takeBack(warehouse, void3);
+  expect(await standing(warehouse)).toEqual([`1 1.00 ${first} 2026-01-02`, `2 2.00 ${first} 2026-01-02`]);
+});
+
+test("of what a load and its retry say of one invoice the last counts, if it is void or not, also after an undo", async () => {
+  const warehouse = await createTestDatabase();
+  const line = (number: number, total: string) => `v,${invoiceId(number)},${DAY}T12:00:00,${total}`;
+  const path = writeDrop(makeFolder(), "a_2026-01-02.csv", [line(1, "1.00"), line(2, '"2,00"')]);
+  const { loadId } = await load(warehouse, path);
+  await stateAbsence(warehouse, { loadId: loadId ?? 0, syncedOn: "2026-01-02", invoices: [2] });
+  const findFile = async () => ({ path, follow: false });
+  const retry = await retryRejects({ ...warehouse, loadId: loadId ?? 0, findFile, decimalComma: true });
+  const syncedOn = "2026-01-02";
+  await stateAbsence(warehouse, {
+    loadId: retry.loadId ?? 0,
+    statedBy: loadId ?? 0,
+    syncedOn,
+    invoices: [1],
+  });
+  const expected = [`2 2.00 ${loadId} 2026-01-02`];
+  expect(await standing(warehouse)).toEqual(expected);
+  const { loadId: undone } = await takeBack(warehouse, loadId ?? 0);
+  expect(await standing(warehouse)).toEqual([]);
+  await takeBack(warehouse, undone ?? 0);
+  expect(await standing(warehouse)).toEqual(expected);
+});
+
+test("a load that replaces one with absences brings back what is not absent any more", async () => {
+  const warehouse = await createTestDatabase();
+  const [first, snapshot = 0] = await loadAll(warehouse, [
+    ["a_2026-01-02.csv", TWO],
+    ["b_2026-01-05.csv", one("1.00")],
+  ]);
+  await stateAbsence(warehouse, { loadId: snapshot, syncedOn: "2026-01-05" });
+  const path = writeInvoices(makeFolder(), "c_2026-01-05.csv", one("1.50"));
+  const replace = replaceLoad({ ...warehouse, loadId: snapshot, because: "a test" });
+  const { loadId } = await loadDrop({ ...warehouse, path, replace });
+  expect(await standing(warehouse)).toEqual([`1 1.50 ${loadId} 2026-01-05`, `2 2.00 ${first} 2026-01-02`]);
+});
+
+test("an undo of absences waits for a load that is at work in their partitions", async () => {
+  const warehouse = await createTestDatabase();
+  const [, snapshot] = await loadAll(warehouse, [
+    ["a_2026-01-02.csv", TWO],
+    ["b_2026-01-05.csv", one("1.00")],
+  ]);
+  await stateAbsence(warehouse, { loadId: snapshot, syncedOn: "2026-01-05" });
+  const other = await openTransaction(warehouse);
+  await other.query("select from warehouse.partitions for key share");
+  const undone = takeBack(warehouse, snapshot);
+  const waiting =
+    "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+  await expect.poll(() => warehouse.query(waiting)).toHaveLength(1);
+  await other.query("commit");
+  expect(await undone).toMatchObject({ rows: { inserted: 1 } });
 });

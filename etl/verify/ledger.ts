@@ -49,7 +49,7 @@ interface FindingRow {
 
 /**
  * Checks that the counts of each entry add up, that its deltas bring as many invoices as it inserted (or take
- * away as many as an undo removed, or a repair took out), that what it overwrote, confirmed or took back is kept,
+ * away as many as are absent because of it, an undo removed, or a repair took out), that what it overwrote, confirmed or took back is kept,
  * and that its quarantine is complete. Of a load whose drop was loaded again only the first is checked, because
  * its rows were lost. Of a load with deltas in an archive the second is not checked. Statements are compared of
  * entries from which none were pruned.
@@ -94,7 +94,7 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
     ),
     compared as (
       select load_id, l.status, l.error_code,
-             l.read, l.inserted, l.corrected, l.unchanged, l.superseded, l.rejected, l.summed,
+             l.read, l.inserted, l.corrected, l.unchanged, l.superseded, l.rejected, l.summed, l.voided,
              coalesce(c.invoices, 0) as brought, coalesce(r.lines, 0) as lines,
              coalesce(o.invoices, 0) as kept, coalesce(s.of_others, 0) as of_others, coalesce(s.own, 0) as own,
              e.brings, e.brings - coalesce(c.invoices, 0) - coalesce(a.invoices, 0) as brought_less,
@@ -120,8 +120,8 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
       left join acknowledged a using (load_id)
       cross join lateral (
         select takes_out,
-               case when takes_out then -l.corrected else l.inserted - l.removed end as brings,
-               case when l.undo_of is null then l.corrected else 0 end as overwrites,
+               case when takes_out then -l.corrected else l.inserted - l.removed - l.absent end as brings,
+               case when l.undo_of is null then l.corrected + l.absent else 0 end as overwrites,
                case when l.undo_of is null then l.unchanged else l.removed + l.corrected + l.unchanged end as keeps,
                l.status in ('loaded', 'retry') or l.status = 'undone' and l.undo_of is null and not takes_out as reads
         from (select l.status in ('repair', 'undone') and l.file_name = ${TAKEN_OUT} as takes_out) kind
@@ -140,9 +140,9 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
          and (of_others > keeps or of_others < keeps and retry_of is null or own > superseded),
        format('it kept %s statements of other loads and %s of its own, its ledger entry says %s and at most %s',
               of_others, own, keeps, superseded)),
-      ('lines', reads and read <> inserted + corrected + unchanged + superseded + rejected + summed,
-       format('%s lines read are not %s + %s + %s + %s + %s + %s',
-              read, inserted, corrected, unchanged, superseded, rejected, summed)),
+      ('lines', reads and read <> inserted + corrected + unchanged + superseded + rejected + summed + voided,
+       format('%s lines read are not %s + %s + %s + %s + %s + %s + %s',
+              read, inserted, corrected, unchanged, superseded, rejected, summed, voided)),
       ('quarantine', lines <> rejected and error_code is distinct from ${LOADED_AGAIN},
        format('%s lines are in quarantine, its ledger entry says %s', lines, rejected)),
       ('undone', undone_by_none, 'it is undone, and no undo of it is in the ledger'),

@@ -136,8 +136,9 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "a statement that a repair took out stands again",
     file: SETTLE,
-    find: "        select from repairs r where ${isSameKey(sql`r`, sql`k`)} and r.known_at >= k.kept_at\n",
-    replace: "        select from repairs r where ${isSameKey(sql`r`, sql`k`)} and r.known_at < k.kept_at\n",
+    find: "        select from ${REPAIRED} r where ${isSameKey(sql`r`, sql`k`)} and r.known_at >= k.kept_at\n",
+    replace:
+      "        select from ${REPAIRED} r where ${isSameKey(sql`r`, sql`k`)} and r.known_at < k.kept_at\n",
     tests: [UNDOING],
   },
   {
