@@ -4,12 +4,17 @@ import { LOCK } from "../../../db/locks.ts";
 import { initWarehouse } from "../../../db/migrate.ts";
 import { attachPartition } from "../../../db/partitions/attach.ts";
 import { ensurePartitions } from "../../../db/partitions/create.ts";
+import { closePeriod } from "../../../etl/closings/close.ts";
+import { periodOf } from "../../../etl/closings/period.ts";
+import { dismissRejects } from "../../../etl/load/dismiss.ts";
 import { detachRefreshed, dropVerified } from "../../../etl/retire.ts";
+import { pruneStatements } from "../../../etl/undo/prune.ts";
 import type { Divergence } from "../../../etl/verify/divergence.ts";
 import { verifyWarehouse } from "../../../etl/verify/verify.ts";
 import { dateOf } from "./content.ts";
 import type { Act } from "./history.ts";
 import type { Stage } from "./jobs.ts";
+import type { OpenRejects } from "./observe.ts";
 
 /**
  * Verifies while everything goes on; what is not as it should be, identities apart.
@@ -28,6 +33,7 @@ export async function runVerify(
     database,
     settings,
     identity,
+    closings: true,
     repair,
     onDivergence: (found) => {
       if (found.kind === "identity") split.push(found.invoiceId);
@@ -44,6 +50,32 @@ export function runInit({ warehouse }: Stage): Promise<unknown> {
 export function runEnsure({ warehouse }: Stage, day: number): Promise<unknown> {
   const { database, settings } = warehouse;
   return ensurePartitions({ database, granularity: settings.granularity, dates: [dateOf(day)] });
+}
+
+export function runClose({ warehouse }: Stage, { day, days }: Act & { do: "close" }): Promise<unknown> {
+  const { database, settings } = warehouse;
+  const period = periodOf({ from: dateOf(day - days), to: dateOf(day) });
+  return closePeriod({ database, settings, period });
+}
+
+export function runDismiss({ warehouse }: Stage, { load_id: loadId, reason }: OpenRejects): Promise<unknown> {
+  const { database } = warehouse;
+  return dismissRejects({ database, loadId, reason, because: "the simulation says so" });
+}
+
+/** As if all that is in had come two days earlier; unless closings say when it became known. */
+export function passTwoDays({ warehouse }: Stage): Promise<unknown> {
+  return warehouse.query(
+    `update warehouse.loads set known_at = known_at - interval '2 days'
+     where known_at is not null and not exists (select from warehouse.closings)`,
+  );
+}
+
+/** Forgets what was kept more than a day ago. */
+export async function runPrune({ warehouse }: Stage): Promise<void> {
+  const { database, settings } = warehouse;
+  await initWarehouse({ database, keepStatements: 1 });
+  await pruneStatements({ database, settings });
 }
 
 /** Moves a partition out of the live tables, back, or away. */

@@ -13,13 +13,15 @@ import {
   type History,
   type LoadFault,
   NAMES,
+  RETRY_STEPS,
   type RefreshFault,
+  type RetryFault,
   type UndoFault,
   VENUES,
   ZONES,
 } from "./history.ts";
 
-const line = fc.record({
+const lineFields = {
   venue: fc.oneof({ weight: 4, arbitrary: fc.nat(1) }, { weight: 1, arbitrary: fc.nat(VENUES.length - 1) }),
   invoice: fc.nat(4),
   day: fc.oneof(
@@ -36,15 +38,21 @@ const line = fc.record({
     { weight: 1, arbitrary: fc.constantFrom(0, 1, 99_999_999_999_999, -99_999_999_999_999) },
   ),
   form: fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat(59) }),
-});
+};
+const line = fc.record({ ...lineFields, comma: fc.constant(false) });
+const commaLine = fc.record({ ...lineFields, comma: fc.constant(true) });
 
 const content: fc.Arbitrary<Content> = fc.record({
   lines: fc.oneof(
-    { weight: 7, arbitrary: fc.array(line, { maxLength: 25 }) },
+    { weight: 6, arbitrary: fc.array(line, { maxLength: 25 }) },
     {
-      weight: 3,
+      weight: 4,
       arbitrary: fc.array(
-        fc.oneof({ weight: 9, arbitrary: line }, { weight: 1, arbitrary: fc.constantFrom(...BAD_LINES) }),
+        fc.oneof(
+          { weight: 8, arbitrary: line },
+          { weight: 2, arbitrary: commaLine },
+          { weight: 1, arbitrary: fc.constantFrom(...BAD_LINES) },
+        ),
         { maxLength: 25 },
       ),
     },
@@ -96,6 +104,7 @@ const loadFault: fc.Arbitrary<LoadFault> = fc.oneof(
   }),
 );
 const undoFault: fc.Arbitrary<UndoFault> = fc.oneof(...stepFaults(UNDO_STEPS));
+const retryFault: fc.Arbitrary<RetryFault> = fc.oneof(...stepFaults(RETRY_STEPS));
 const refreshFault: fc.Arbitrary<RefreshFault> = fc.record({
   kind: fc.constantFrom("kill" as const, "terminate" as const, "crash" as const),
 });
@@ -144,6 +153,27 @@ const act: fc.Arbitrary<Act> = fc.oneof(
       fault: seldom(2, undoFault),
     }),
   },
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      do: fc.constant("retry" as const),
+      open: fc.nat(99),
+      fault: seldom(2, retryFault),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("dismiss" as const), open: fc.nat(99) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant("close" as const),
+      day: fc.oneof(
+        { weight: 2, arbitrary: fc.integer({ min: -1, max: 6 }) },
+        { weight: 1, arbitrary: fc.integer({ min: -100, max: 0 }) },
+      ),
+      days: fc.constantFrom(1, 2, 7, 90, 1000),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("prune" as const) }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("verify" as const), identity: fc.boolean() }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("take out" as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("init" as const) }) },

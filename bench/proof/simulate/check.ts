@@ -1,6 +1,6 @@
 /** Compares what loads and readers did with the ledger and the model. */
-import type { World } from "../../../etl/testing/models/line.ts";
 import { type Applied, rejectsOf } from "../../../etl/testing/models/warehouse.ts";
+import { compareClosings } from "./closings.ts";
 import {
   compareLoad,
   correctionText,
@@ -21,6 +21,7 @@ import {
   readLines,
 } from "./life.ts";
 import type { Observation, ObservedLoad, Read } from "./observe.ts";
+import { closedFor, compareOpen, linesOfRetry } from "./rejects.ts";
 import { hasCounted, isRefused, isUndoneBy, kindOf, type Recent } from "./undos.ts";
 
 /**
@@ -44,10 +45,13 @@ export function takeIn(life: Life, observed: Observation, move: Move | undefined
     tally.add("lines", applied.counts.read);
   }
   life.ledger = known;
+  life.open = observed.open;
+  life.closings = observed.closings;
   for (const [index, entry] of known.entries()) {
     const applied = model.applied()[index];
     if (applied !== undefined) compareLoad(observed, entry, applied);
-    const undone = model.isUndone(entry.load_id);
+    // A retry is undone with its load.
+    const undone = model.isUndone(entry.retry_of ?? entry.load_id);
     expectTrue(`${entry.load_id} is ${entry.status}`, (entry.status === "undone") === undone);
   }
   const knownAt = known.map(({ known_at }) => known_at ?? "");
@@ -55,6 +59,8 @@ export function takeIn(life: Life, observed: Observation, move: Move | undefined
     "known_at does not increase",
     knownAt.every((at, index) => at > (knownAt[index - 1] ?? "")),
   );
+  compareOpen(observed);
+  compareClosings(observed, model);
 }
 
 function takeInEntry(
@@ -66,6 +72,8 @@ function takeInEntry(
   switch (kindOf(entry)) {
     case "load":
       return apply(life, observed, entry, move);
+    case "retry":
+      return retry(life, observed, entry, move);
     case "take out":
       return takeOut(life, observed, entry);
     case "undo":
@@ -92,38 +100,14 @@ function apply(life: Life, observed: Observation, load: ObservedLoad, move: Move
   if (syncedOn === null || !life.texts.has(sha256 ?? "")) {
     throw new Difference(`load ${loadId} has a content that no drop has`);
   }
-  const closed = closedFor(life, observed, { load, syncedOn, move });
+  const closed = closedFor(life, observed, { load, syncedOn, move, decimalComma: false });
   return life.model.apply({ loadId, syncedOn }, readLines(life, { sha256, syncedOn, closed }) ?? []);
 }
 
-/**
- * The ranges of dates whose partitions were closed for a load. Whether the one that moved in this step was,
- * the quarantine tells: the load came before the move with all its lines, or after it with all of them.
- */
-function closedFor(
-  life: Life,
-  { partitions, rejects }: Observation,
-  of: { readonly load: ObservedLoad; readonly syncedOn: string; readonly move: Move | undefined },
-): World["closed"] {
-  const { load, syncedOn, move } = of;
-  const refused = new Set(
-    rejects
-      .filter(({ load_id, reason }) => load_id === load.load_id && reason === "partition_closed")
-      .map(({ line }) => line),
-  );
-  const wasRefused = (lower: string, upper: string) =>
-    (readLines(life, { sha256: load.sha256, syncedOn }) ?? []).some(
-      ({ number, decision }) =>
-        refused.has(number) &&
-        decision.kind === "taken" &&
-        decision.invoice.createdOn >= lower &&
-        decision.invoice.createdOn < upper,
-    );
-  return partitions
-    .filter(({ partition, lower, upper }) =>
-      partition === move?.partition ? wasRefused(lower, upper) : life.closed.has(partition),
-    )
-    .map(({ lower, upper }) => [lower, upper] as const);
+function retry(life: Life, observed: Observation, entry: ObservedLoad, move: Move | undefined): Applied {
+  const { load_id: loadId, retry_of, synced_on } = entry;
+  const lines = linesOfRetry(life, observed, entry, move);
+  return life.model.apply({ loadId, syncedOn: synced_on ?? "", retryOf: retry_of ?? 0 }, lines);
 }
 
 /** Compares what a load's process said with the ledger, and with what it had to come to. */
@@ -185,6 +169,7 @@ function outcomeOf(end: FaultyEnd["end"]): { readonly outcome: string; readonly 
     case "error":
       return { outcome: end.code === "aborted" ? "aborted" : "error", detail: end.message };
     case "refresh":
+    case "retry":
     case "undo":
       return { outcome: "error", detail: `a ${end.kind}` };
     case "ended": {

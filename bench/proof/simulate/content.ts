@@ -68,7 +68,9 @@ function cellsOf(line: Line | BadLine, timeZone: string): readonly string[] {
     quoted(VENUES[line.venue] ?? ""),
     writeUuid(uuidOf(line.invoice), Math.floor(line.form / 20) % 3),
     writeTimestamp(line, timeZone),
-    writeTotal(line.cents, Math.floor(line.form / 4) % 5),
+    line.comma
+      ? `"${euros(line.cents).replace(".", ",")}"`
+      : writeTotal(line.cents, Math.floor(line.form / 4) % 5),
   ];
 }
 

@@ -15,6 +15,8 @@ export interface Line {
   readonly day: number;
   readonly second: number;
   readonly cents: number;
+  /** Its total has a decimal comma, so it is refused at first, and read by a retry. */
+  readonly comma: boolean;
   /** How it is written; 0 is the canonical form. */
   readonly form: number;
 }
@@ -76,6 +78,10 @@ export type LoadFault =
 
 export type UndoFault = StepFault<UndoStep>;
 
+/** Those of a load that a retry has, too. */
+export const RETRY_STEPS = ["stage", "prepare", "merge", "commit"] as const satisfies readonly LoadStep[];
+export type RetryFault = StepFault<(typeof RETRY_STEPS)[number]>;
+
 export type RefreshFault =
   | { readonly kind: "kill" }
   | { readonly kind: "terminate" }
@@ -91,6 +97,8 @@ export const FAULTY_TABLES = [
   "venue_day_pending",
   "venue_day_rollup",
   "rejects",
+  "dismissals",
+  "closings",
   "venues",
 ] as const;
 /**
@@ -134,6 +142,14 @@ export type Act =
       readonly entry: number;
       readonly fault: UndoFault | null;
     }
+  /** Open lines are read again, with a decimal comma: which of the loads that have some. */
+  | { readonly do: "retry"; readonly open: number; readonly fault: RetryFault | null }
+  /** Open lines of a load and reason stay out: which. */
+  | { readonly do: "dismiss"; readonly open: number }
+  /** A period of so many days is closed, those before a day. */
+  | { readonly do: "close"; readonly day: number; readonly days: number }
+  /** Two days pass (unless periods are closed), and statements are kept for one. */
+  | { readonly do: "prune" }
   | { readonly do: "verify"; readonly identity: boolean }
   /** The older statements of invoices under several keys are taken out. */
   | { readonly do: "take out" }

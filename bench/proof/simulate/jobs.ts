@@ -1,10 +1,10 @@
-/** The acts that run in processes of their own, loads, undos and refreshes, and the faults in them. */
+/** The acts that run in processes of their own, loads, retries, undos and refreshes, and the faults in them. */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { stateOf } from "../../../db/testing/own_server.ts";
-import type { Act, LoadFault, UndoFault } from "./history.ts";
+import type { Act, LoadFault, RetryFault, UndoFault } from "./history.ts";
 import { startProxy } from "./proxy.ts";
 import type { SimulatedWarehouse, Site } from "./site.ts";
 import type { Interference } from "./worker.ts";
@@ -25,7 +25,7 @@ export interface Stage {
   readonly onFault: (kind: string) => void;
 }
 
-/** How a load or an undo ended, as its process said. */
+/** How a load, a retry or an undo ended, as its process said. */
 export interface FaultyEnd {
   readonly end: JobEnd;
   /** Whether its fault may have kept it from being done. */
@@ -91,12 +91,40 @@ export function runUndo(stage: Stage, act: Act & { do: "undo" }, loadId: number)
   );
 }
 
+/** Reads the open lines of a load again, in a process of its own. */
+export async function runRetry(
+  stage: Stage,
+  act: Act & { do: "retry" },
+  { root, file }: { readonly root: number; readonly file: DropFile },
+): Promise<FaultyEnd> {
+  const { site, warehouse } = stage;
+  const placed = placeDrop(site.folder, file);
+  const { fault } = act;
+  try {
+    return await runWithFault(stage, { what: "retry", fault }, (connection) =>
+      site.workers.start({
+        kind: "retry",
+        connection,
+        settings: warehouse.settings,
+        loadId: root,
+        path: placed.path,
+        interference: interferenceOf(fault),
+      }),
+    );
+  } finally {
+    placed.remove();
+  }
+}
+
 let jobs = 0;
 
 /** Starts a job by a connection, and does to it what its fault says. */
 async function runWithFault(
   stage: Stage,
-  { what, fault }: { readonly what: "load" | "undo"; readonly fault: LoadFault | UndoFault | null },
+  {
+    what,
+    fault,
+  }: { readonly what: "load" | "retry" | "undo"; readonly fault: LoadFault | RetryFault | UndoFault | null },
   start: (connection: pg.ClientConfig) => RunningJob,
 ): Promise<FaultyEnd> {
   const { site, warehouse } = stage;
@@ -123,7 +151,7 @@ async function runWithFault(
   }
 }
 
-function faultName(fault: LoadFault | UndoFault): string {
+function faultName(fault: LoadFault | RetryFault | UndoFault): string {
   const where = "at" in fault ? ` at ${fault.at}` : "";
   return fault.kind === "file" ? `file: ${fault.change}${where}` : `${fault.kind}${where}`;
 }
@@ -137,7 +165,9 @@ function changeOf({ at, change }: LoadFault & { kind: "file" }, file: DropFile):
   };
 }
 
-function interferenceOf(fault: Exclude<LoadFault, { kind: "file" }> | UndoFault | null): Interference | null {
+function interferenceOf(
+  fault: Exclude<LoadFault, { kind: "file" }> | RetryFault | UndoFault | null,
+): Interference | null {
   switch (fault?.kind) {
     case "kill":
     case "abort":

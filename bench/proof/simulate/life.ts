@@ -9,7 +9,7 @@ import { dateOf, nameOf, writeContent } from "./content.ts";
 import type { Tally } from "./figures.ts";
 import type { Act, Content, Drop, History } from "./history.ts";
 import type { DropFile, FaultyEnd, Stage } from "./jobs.ts";
-import type { ObservedLoad } from "./observe.ts";
+import type { ObservedClosing, ObservedLoad, OpenRejects } from "./observe.ts";
 
 /** A drop that a history loads: its file, and what it says. */
 export interface KnownDrop {
@@ -31,6 +31,9 @@ export interface Life {
   readonly closed: Map<string, "detached" | "dropped">;
   /** The entries of the ledger that are in the model, in its order. */
   ledger: readonly ObservedLoad[];
+  /** Rejected lines that nobody has decided on. */
+  open: readonly OpenRejects[];
+  closings: readonly ObservedClosing[];
 }
 
 export interface Move {
@@ -46,6 +49,8 @@ export interface Disturbance {
   readonly moving: boolean;
   /** Another session locks tables that new partitions are attached to. */
   readonly locking: boolean;
+  /** Several acts decide about rejected lines, or undo loads. */
+  readonly deciding: boolean;
 }
 
 export interface LoadAct {
@@ -53,6 +58,12 @@ export interface LoadAct {
   readonly drop: KnownDrop;
   /** The load that it was to replace. */
   readonly replaces: number | undefined;
+  readonly done: FaultyEnd;
+}
+
+export interface RetryAct {
+  /** The load whose lines were to be read again. */
+  readonly root: number;
   readonly done: FaultyEnd;
 }
 
@@ -85,14 +96,19 @@ export function readDrops({ contents, drops, timeZone }: History): Pick<Life, "d
 /** The lines of a content as the format model reads them; undefined of a hash that no content has. */
 export function readLines(
   { texts, timeZone, stage }: Life,
-  drop: { readonly sha256: string | null; readonly syncedOn: string; readonly closed?: World["closed"] },
+  drop: {
+    readonly sha256: string | null;
+    readonly syncedOn: string;
+    readonly closed?: World["closed"];
+    readonly decimalComma?: boolean;
+  },
 ): readonly ReadLine[] | undefined {
-  const { sha256, syncedOn, closed = [] } = drop;
+  const { sha256, syncedOn, closed = [], decimalComma = false } = drop;
   const text = texts.get(sha256 ?? "");
   if (text === undefined) return undefined;
   const { earliest } = stage.warehouse.settings;
   const given = { timeZone, dayStarts: "00:00", earliest, syncedOn, syncSlack: 0, closed };
-  return readDrop(text, { ...given, decimalComma: false }).lines;
+  return readDrop(text, { ...given, decimalComma }).lines;
 }
 
 export function hashOf(bytes: Buffer): string {
@@ -101,7 +117,7 @@ export function hashOf(bytes: Buffer): string {
 
 /** Another content of the same kind, so that the file is a drop all the same. */
 function changedContent(content: Content): Content {
-  const line = { venue: 0, invoice: 0, day: -3, second: 43_200, cents: 100, form: 0 };
+  const line = { venue: 0, invoice: 0, day: -3, second: 43_200, cents: 100, comma: false, form: 0 };
   return { ...content, lines: [line, ...content.lines.slice(1)] };
 }
 

@@ -29,6 +29,8 @@ export async function liveThrough(history: History, site: Site): Promise<Figures
     timeZone,
     closed: new Map(),
     ledger: [],
+    open: [],
+    closings: [],
   };
   try {
     for (const [index, acts] of history.steps.entries()) {

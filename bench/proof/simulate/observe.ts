@@ -8,6 +8,9 @@ export interface ObservedLoad {
   readonly synced_on: string | null;
   readonly status: string;
   readonly undo_of: number | null;
+  readonly retry_of: number | null;
+  /** The statements of its time may be forgotten. */
+  readonly pruned: boolean | null;
   readonly known_at: string | null;
   readonly read: number;
   readonly inserted: number;
@@ -44,11 +47,45 @@ export interface ObservedStatement {
   readonly total: string | null;
 }
 
+/** Rejected lines of a reason that nobody has decided on. */
+export interface OpenRejects {
+  readonly load_id: number;
+  /** The load of the drop. */
+  readonly root: number;
+  readonly reason: string;
+  readonly lines: number;
+}
+
+/** Instants are as the digest has them. */
+export interface ObservedClosing {
+  readonly closing: number;
+  readonly period: string;
+  readonly first_date: string;
+  readonly date_after: string;
+  readonly known_at: string;
+  readonly groups: number;
+  readonly invoices: number;
+  readonly total: string;
+  readonly sha256: string;
+  readonly previous_sha256: string | null;
+  readonly closed_by: string;
+  readonly closed_at: string;
+  readonly replaced_by: number | null;
+  /** How many entries of the ledger were known. */
+  readonly entries: number;
+}
+
 /** Sums are texts of euros, instants microseconds, so that nothing is rounded on the way. */
 export interface Observation {
   readonly loads: readonly ObservedLoad[];
   readonly partitions: readonly ObservedPartition[];
   readonly rejects: readonly { readonly load_id: number; readonly line: number; readonly reason: string }[];
+  readonly open: readonly OpenRejects[];
+  readonly dismissals: readonly { readonly load_id: number; readonly reason: string }[];
+  readonly closings: readonly ObservedClosing[];
+  /** What has changed of closed periods, by group, and by load and group. */
+  readonly restatements: readonly string[];
+  readonly restating: readonly string[];
   readonly invoices: readonly string[];
   readonly corrections: readonly string[];
   /** Statements that are kept beside the corrections. */
@@ -65,13 +102,16 @@ export interface Observation {
 }
 
 const LOADS = `
-  select load_id, file_name, encode(sha256, 'hex') as sha256, synced_on, status, undo_of, known_at,
+  select load_id, file_name, encode(sha256, 'hex') as sha256, synced_on, status, undo_of, retry_of, known_at,
+         known_at <= (select statements_kept_since from warehouse.settings) as pruned,
          read, inserted, corrected, unchanged, superseded, rejected, skipped, summed, removed, voided, absent,
          partitions, error_code
   from warehouse.loads
   order by known_at nulls last, load_id`;
 
 const MICROS = (column: string) => `(extract(epoch from ${column}) * 1000000)::bigint`;
+
+const UTC = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 
 const STAGED = Array.from({ length: 16 }, (_, slot) => `select from warehouse.staging_${slot + 1}`).join(
   " union all ",
@@ -85,6 +125,21 @@ const OBSERVE = `
        select partition, lower, upper, state from warehouse.partitions) p) as partitions,
     (select coalesce(json_agg(r order by r.load_id, r.line), '[]') from (
        select load_id, line, reason from warehouse.rejects) r) as rejects,
+    (select coalesce(json_agg(o order by o.load_id, o.reason), '[]') from (
+       select load_id, coalesce(retry_of, load_id) as root, reason, lines
+       from reports.open_rejects join warehouse.loads using (load_id)) o) as open,
+    (select coalesce(json_agg(d), '[]') from (select load_id, reason from warehouse.dismissals) d) as dismissals,
+    (select coalesce(json_agg(c order by c.closing), '[]') from (
+       select closing, period, first_date, date_after, ${UTC("c.known_at")} as known_at, groups, invoices,
+              total::text as total, sha256, previous_sha256, closed_by, ${UTC("closed_at")} as closed_at, replaced_by,
+              (select count(*) from warehouse.loads l where l.known_at <= c.known_at) as entries
+       from reports.closings c) c) as closings,
+    (select coalesce(json_agg(concat_ws(' | ', closing, created_on, venue_id, then_invoices, then_total, now_invoices,
+                                        now_total, invoices, total)), '[]') from reports.restatements) as restatements,
+    (select coalesce(json_agg(concat_ws(' | ', closing, load_id, created_on, venue_id, invoices, total)), '[]') from (
+       select closing, load_id, created_on, venue_id, sum(invoices) as invoices, sum(total) as total
+       from reports.restating_loads
+       group by 1, 2, 3, 4 having sum(invoices) <> 0 or sum(total) <> 0) r) as restating,
     (select coalesce(json_agg(concat_ws(' | ', created_on, venue_id, invoice_id, ${MICROS("created_at")},
                                         total, load_id, synced_on)), '[]')
      from warehouse.invoices join warehouse.venues using (venue_key)) as invoices,

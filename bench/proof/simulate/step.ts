@@ -5,14 +5,35 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { errorState } from "../../../db/errors.ts";
 import { refreshPartitions } from "../../../etl/refresh/refresh.ts";
 import { verifyWarehouse } from "../../../etl/verify/verify.ts";
-import { raiseErrors, runEnsure, runHold, runInit, runMove, runVerify } from "./acts.ts";
+import {
+  passTwoDays,
+  raiseErrors,
+  runClose,
+  runDismiss,
+  runEnsure,
+  runHold,
+  runInit,
+  runMove,
+  runPrune,
+  runVerify,
+} from "./acts.ts";
 import { checkLoad, checkReads, takeIn } from "./check.ts";
+import { checkRestated } from "./closings.ts";
 import { compareAll, Difference, expectSame, expectTrue } from "./compare.ts";
 import type { Act } from "./history.ts";
-import { runCommand, runLoad, runRefresh, runUndo } from "./jobs.ts";
-import { type Disturbance, type Life, type LoadAct, type Move, persist, type UndoAct } from "./life.ts";
+import { type FaultyEnd, runCommand, runLoad, runRefresh, runRetry, runUndo } from "./jobs.ts";
+import {
+  type Disturbance,
+  type Life,
+  type LoadAct,
+  type Move,
+  persist,
+  type RetryAct,
+  type UndoAct,
+} from "./life.ts";
 import { chooseMove, finishMove } from "./moves.ts";
 import { HELD, observe, READ, type Read } from "./observe.ts";
+import { checkRetry, fileOf } from "./rejects.ts";
 import type { SimulatedWarehouse } from "./site.ts";
 import { checkUndo, chooseReplaced, chooseTarget } from "./undos.ts";
 
@@ -23,6 +44,7 @@ export async function liveStep(life: Life, planned: readonly Act[]): Promise<voi
   // With its disk full a server that was killed could not come back.
   const acts = full ? planned.filter((act) => !crashes(act)) : planned;
   const move = await chooseMove(life, acts);
+  if (acts.some((act) => act.do === "prune")) await passTwoDays(stage);
   const errors = acts.filter((act) => act.do === "error");
   const raised = await Promise.all(errors.map(async (act) => ({ act, end: await raiseErrors(stage, act) })));
   const readers = startReading(warehouse);
@@ -34,13 +56,15 @@ export async function liveStep(life: Life, planned: readonly Act[]): Promise<voi
     raising: errors.length > 0,
     moving: move !== undefined,
     locking: acts.some((act) => act.do === "hold" && (act.what === "invoices" || act.what === "rollup")),
+    deciding: acts.filter(decides).length > 1,
   };
   const loads: LoadAct[] = [];
+  const retries: RetryAct[] = [];
   const undos: UndoAct[] = [];
   const results = await Promise.allSettled(
     acts.map((act) => {
       const rivals = acts.filter((one) => one.do === act.do).length - 1;
-      return carryOut(life, act, { move, disturbance, loads, undos, rivals });
+      return carryOut(life, act, { move, disturbance, loads, retries, undos, rivals });
     }),
   );
   makeRoom?.();
@@ -55,6 +79,7 @@ export async function liveStep(life: Life, planned: readonly Act[]): Promise<voi
   if (move !== undefined) await finishMove(life, move);
   const observed = await persist(() => observe(warehouse));
   const before = life.model.applied().length;
+  const { ledger, closings } = life;
   takeIn(life, observed, move);
   compareAll(observed, life.model);
   const recent = new Set(
@@ -64,7 +89,12 @@ export async function liveStep(life: Life, planned: readonly Act[]): Promise<voi
       .map(({ loadId }) => loadId),
   );
   for (const load of loads) checkLoad(life, observed, load, { disturbance, recent });
-  for (const one of undos) checkUndo(life, observed, one, { disturbance, recent });
+  for (const one of retries) checkRetry(life, observed, one, { disturbance, recent });
+  for (const one of undos) checkUndo(life, observed, one, { disturbance, recent, before: ledger });
+  // What is closed in this step, an entry may know of or not.
+  if (closings.length === observed.closings.length) {
+    for (const { done } of [...loads, ...retries, ...undos]) checkTold(life, done);
+  }
   checkReads(life, observed, { reads, move, before, crashed: disturbance.crashed });
   for (const act of acts) {
     if (act.do === "clock") await turnClockBack(life, act.minutes);
@@ -72,12 +102,28 @@ export async function liveStep(life: Life, planned: readonly Act[]): Promise<voi
   }
 }
 
+/** What a process said that it has changed of closed periods, unless its answer may be that of another attempt. */
+function checkTold({ model, closings }: Life, { end, struck }: FaultyEnd): void {
+  if (end.kind !== "load" && end.kind !== "retry" && end.kind !== "undo") return;
+  if (struck || (end.kind === "load" && end.retries.length > 0)) return;
+  const { loadId, restated = [] } = end.report;
+  const applied = model.applied().find((one) => one.loadId === loadId);
+  const isIts = end.kind !== "load" || end.report.outcome === "loaded";
+  if (isIts && applied !== undefined) checkRestated(`entry ${loadId}`, closings, applied.deltas, restated);
+}
+
+/** Whether it decides about rejected lines, or may undo a load. */
+function decides(act: Act): boolean {
+  if (act.do === "load") return act.replaces !== null;
+  return act.do === "retry" || act.do === "dismiss" || act.do === "undo";
+}
+
 /** Errors that a load is not tried again after. */
 const FAILING: ReadonlySet<string> = new Set(["55P03", "57014", "53100", "53200"]);
 
 function crashes(act: Act): boolean {
   if (act.do === "crash") return true;
-  return (act.do === "load" || act.do === "undo" || act.do === "refresh") && act.fault?.kind === "crash";
+  return "fault" in act && act.fault?.kind === "crash";
 }
 
 async function carryOut(
@@ -87,13 +133,14 @@ async function carryOut(
     readonly move: Move | undefined;
     readonly disturbance: Disturbance;
     readonly loads: LoadAct[];
+    readonly retries: RetryAct[];
     readonly undos: UndoAct[];
     /** Other acts of this kind in the step. */
     readonly rivals: number;
   },
 ): Promise<void> {
   const { stage, drops } = life;
-  const { crashed, raising, failing } = step.disturbance;
+  const { crashed, raising, failing, moving, deciding } = step.disturbance;
   const tolerate = (work: Promise<unknown>, may: boolean) =>
     work.then(
       () => {},
@@ -115,6 +162,25 @@ async function carryOut(
       step.loads.push({ act, drop, replaces, done });
       return;
     }
+    case "retry": {
+      const root = life.open[act.open % Math.max(life.open.length, 1)]?.root;
+      const entry = life.ledger.find(({ load_id }) => load_id === root);
+      if (root === undefined || entry === undefined) return;
+      step.retries.push({ root, done: await runRetry(stage, act, { root, file: fileOf(life, entry) }) });
+      return;
+    }
+    case "dismiss": {
+      const open = life.open[act.open % Math.max(life.open.length, 1)];
+      if (open === undefined) return;
+      return tolerate(runDismiss(stage, open), crashed || raising || failing || deciding);
+    }
+    case "close":
+      return tolerate(
+        runClose(stage, act),
+        crashed || raising || failing || moving || life.closed.size > 0 || life.ledger.length === 0,
+      );
+    case "prune":
+      return tolerate(runPrune(stage), crashed || raising || failing);
     case "undo": {
       const target = chooseTarget(life, act);
       if (target === undefined) return;
@@ -211,12 +277,14 @@ function startReading(warehouse: SimulatedWarehouse): {
   };
 }
 
-/** As if the clock had been ahead at the newest commit. */
+/** As if the clock had been ahead at the newest commit; unless it is closed or pruned by then. */
 async function turnClockBack(life: Life, minutes: number): Promise<void> {
   const { warehouse, onFault } = life.stage;
   const changed = await warehouse.query<{ known_at: string }>(
     `update warehouse.loads set known_at = known_at + $1 * interval '1 minute'
      where load_id = (select load_id from warehouse.loads where known_at is not null order by known_at desc limit 1)
+       and known_at > (select statements_kept_since from warehouse.settings)
+       and not exists (select from warehouse.closings c where c.known_at >= loads.known_at)
      returning to_json(known_at) #>> '{}' as known_at`,
     [minutes],
   );

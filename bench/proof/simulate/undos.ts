@@ -5,10 +5,11 @@ import type { Act } from "./history.ts";
 import type { Disturbance, Life, UndoAct } from "./life.ts";
 import type { Observation, ObservedLoad } from "./observe.ts";
 
-export type EntryKind = "load" | "take out" | "undo";
+export type EntryKind = "load" | "retry" | "take out" | "undo";
 
-export function kindOf({ undo_of, status, file_name }: ObservedLoad): EntryKind {
+export function kindOf({ undo_of, retry_of, status, file_name }: ObservedLoad): EntryKind {
   if (undo_of !== null) return "undo";
+  if (retry_of !== null) return "retry";
   return status === "repair" || file_name === TAKEN_OUT ? "take out" : "load";
 }
 
@@ -57,14 +58,21 @@ export function checkUndo(
   life: Life,
   observed: Observation,
   { target, done }: UndoAct,
-  { disturbance, recent }: { readonly disturbance: Disturbance; readonly recent: Recent },
+  of: {
+    readonly disturbance: Disturbance;
+    readonly recent: Recent;
+    /** The ledger when the step began. */
+    readonly before: readonly ObservedLoad[];
+  },
 ): void {
+  const { disturbance, recent, before } = of;
   const { end, struck } = done;
   const what = `the undo of ${target}`;
   const count = (outcome: string) => life.tally.count("outcomes", `undo: ${outcome}`);
   if (end.kind === "undo") {
     const { report } = end;
     const { loadId, rows, groups, invoices } = report;
+    expectTrue(`${what}: what others said was forgotten`, !isPruned(before, target));
     const entry = observed.loads.find(({ load_id }) => load_id === loadId);
     const applied = life.model.applied().find((one) => one.loadId === loadId);
     expectTrue(`${what} is not in the ledger as ${loadId}`, entry?.undo_of === target);
@@ -104,7 +112,15 @@ export function isRefused(
 ): boolean {
   const { target, code, disturbance, recent } = of;
   if (code === "partition_closed") return disturbance.moving || life.closed.size > 0;
+  if (code === "statements_pruned") return isPruned(observed.loads, target);
   return code === "usage" && mayBeRefused(life, observed, target, recent);
+}
+
+/** Whether what others said of the invoices of an entry may be forgotten; of an undo, of the load that it undid. */
+export function isPruned(loads: readonly ObservedLoad[], target: number): boolean {
+  const entry = loads.find(({ load_id }) => load_id === target);
+  if (entry === undefined) return false;
+  return entry.undo_of === null ? entry.pruned === true : isPruned(loads, entry.undo_of);
 }
 
 /**

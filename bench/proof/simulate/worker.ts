@@ -1,5 +1,5 @@
 /**
- * A process that loads, refreshes or undoes on demand, and dies, stops or waits at the step that the job names.
+ * A process that loads, retries, refreshes or undoes on demand, and dies, stops or waits at the step that the job names.
  */
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import type pg from "pg";
@@ -8,6 +8,7 @@ import { errorState } from "../../../db/errors.ts";
 import type { Settings } from "../../../db/schema.ts";
 import { loadDrop } from "../../../etl/load/load.ts";
 import type { LoadReport } from "../../../etl/load/report.ts";
+import { type RetryReport, retryRejects } from "../../../etl/load/retry_rejects.ts";
 import type { LoadStep } from "../../../etl/load/steps.ts";
 import { refreshPartitions } from "../../../etl/refresh/refresh.ts";
 import type { Strategy } from "../../../etl/refresh/strategy.ts";
@@ -42,6 +43,14 @@ export type Job =
       readonly interference: Interference | null;
     }
   | {
+      readonly kind: "retry";
+      readonly connection: pg.ClientConfig;
+      readonly settings: Settings;
+      readonly loadId: number;
+      readonly path: string;
+      readonly interference: Interference | null;
+    }
+  | {
       readonly kind: "refresh";
       readonly connection: pg.ClientConfig;
       readonly strategy: Strategy;
@@ -57,6 +66,7 @@ export type Job =
 
 export type JobResult =
   | { readonly kind: "load"; readonly report: LoadReport; readonly retries: readonly string[] }
+  | { readonly kind: "retry"; readonly report: RetryReport }
   | { readonly kind: "refresh"; readonly refreshed: readonly string[] }
   | { readonly kind: "undo"; readonly report: UndoReport }
   | { readonly kind: "error"; readonly code: string; readonly message: string };
@@ -79,6 +89,8 @@ function carryOut(job: Job): Promise<JobResult> {
   switch (job.kind) {
     case "load":
       return load(job);
+    case "retry":
+      return retry(job);
     case "refresh":
       return refresh(job);
     case "undo":
@@ -106,6 +118,27 @@ async function load(job: Job & { kind: "load" }): Promise<JobResult> {
       onRetry: (_attempt, error) => retries.push(errorState(error) ?? "lost"),
     });
     return { kind: "load", report, retries };
+  } finally {
+    await database.pool.end();
+  }
+}
+
+async function retry(job: Job & { kind: "retry" }): Promise<JobResult> {
+  const { settings, loadId, path } = job;
+  const database = openDatabase({ connection: job.connection, max: 4 });
+  const aborting = new AbortController();
+  const interfere = startInterference(job.interference, path, aborting);
+  try {
+    const report = await retryRejects({
+      database,
+      settings,
+      loadId,
+      decimalComma: true,
+      findFile: async () => ({ path, follow: false }),
+      signal: aborting.signal,
+      onProgress: ({ step }) => interfere(step),
+    });
+    return { kind: "retry", report };
   } finally {
     await database.pool.end();
   }

@@ -36,8 +36,13 @@ export interface RejectedLine {
   readonly reason: string;
 }
 
-/** A line as it is read; `isVoid`: it says that its invoice is absent. */
-export type SaidLine = ReadLine & { readonly isVoid?: boolean };
+/** A line as it is read. */
+export type SaidLine = ReadLine & {
+  /** It says that its invoice is absent. */
+  readonly isVoid?: boolean;
+  /** Of a retry: a later line of the drop, which is in already, says something of its invoice. */
+  readonly isOverridden?: boolean;
+};
 
 /** That an invoice is absent, or that all invoices of a group are which the load does not name: then without `uuid`. */
 export interface Absence extends Pick<InvoiceKey, "venue" | "createdOn"> {
@@ -210,13 +215,14 @@ export function createWarehouseModel(): WarehouseModel {
       /** What the last line of each invoice says; undefined: it is absent. */
       const lastLines = new Map<number, Statement | undefined>();
       let voided = 0;
-      for (const { decision, isVoid = false } of lines) {
+      for (const { decision, isVoid = false, isOverridden = false } of lines) {
         if (decision.kind === "rejected") continue;
+        if (isVoid) voided += 1;
+        if (isOverridden) continue;
         const { venue, uuid, createdOn, instant, cents } = decision.invoice;
         const statement = { ...by, cents: Number(cents), createdAt: Number(instant) };
         const invoice = invoices.numberOf(`${createdOn} ${uuid} ${venue}`, { venue, uuid, createdOn });
         lastLines.set(invoice, isVoid ? undefined : statement);
-        if (isVoid) voided += 1;
       }
       const snapshots = new Set(isSnapshot ? Array.from(lastLines.keys(), groupOf) : []);
       const touched = everyInvoice().filter(
