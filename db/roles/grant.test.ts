@@ -73,6 +73,42 @@ test("every object of both schemas has its place in the rights, a partition of e
   expect(objects.filter((object) => rightsTo(object) === undefined)).toEqual([]);
 });
 
+/** What the members of each role may do, object by object. A change of it is to be seen here. */
+test("each role may do this, and no more", async () => {
+  const warehouse = await createTestDatabase({ roles: true });
+  const dates = ["2026-01-05"];
+  await ensurePartitions({ database: warehouse.database, granularity: "month", dates });
+  const rights = await warehouse.query<{ role: string; right: string; objects: string }>(`
+    with granted as (
+      select a.grantee, a.privilege_type, n.nspname || '.' || c.relname as object
+      from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
+      cross join aclexplode(c.relacl) a
+      union all
+      select a.grantee, a.privilege_type || '(' || att.attname || ')', n.nspname || '.' || c.relname
+      from pg_attribute att
+      join pg_class c on c.oid = att.attrelid
+      join pg_namespace n on n.oid = c.relnamespace
+      cross join aclexplode(att.attacl) a
+      union all
+      select a.grantee, a.privilege_type, p.oid::regprocedure::text
+      from pg_proc p
+      cross join aclexplode(p.proacl) a
+      union all
+      select a.grantee, a.privilege_type, n.nspname
+      from pg_namespace n
+      cross join aclexplode(n.nspacl) a
+    )
+    select r.rolname as role, lower(privilege_type) as right, string_agg(distinct regexp_replace(object, '\\d+$', 'N'), ' ' order by regexp_replace(object, '\\d+$', 'N')) as objects
+    from granted g
+    join pg_roles r on r.oid = g.grantee
+    where r.rolname = any (array['rollbook_steward', 'rollbook_loader', 'rollbook_reader']) and object ~ '^(warehouse|reports)'
+    group by 1, 2
+    order by 1, 2`);
+  const text = rights.map(({ role, right, objects }) => `${role} ${right}: ${objects}`).join("\n");
+  await expect(`${text}\n`).toMatchFileSnapshot("rights.txt");
+});
+
 test.each([true, false])("everybody has no right to anything (with roles: %s)", async (roles) => {
   const warehouse = await createTestDatabase({ roles });
   const dates = ["2026-01-05"];
@@ -151,6 +187,13 @@ test("partitions are made for dates that the warehouse takes, and for no others"
     { open_partitions: "2020-02" },
   ]);
   await expectFitting(warehouse);
+});
+
+test("a partition that ends when the warehouse begins is not made", async () => {
+  const { query } = await createTestDatabase({ earliest: "2020-02-01" });
+  await expect(query("select warehouse.open_partitions(array['2020-01-31'::date])")).rejects.toMatchObject({
+    code: "22023",
+  });
 });
 
 test("the caller's session has no say in what the function makes", async () => {

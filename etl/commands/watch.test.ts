@@ -71,6 +71,18 @@ test("--once takes in what is there, oldest sync date first, moves it, refreshes
   expect(await once()).toMatchObject({ code: 0, stdout: "" });
 });
 
+test("a file that grows for longer than several looks is taken when it stands still, once and whole", async () => {
+  const { warehouse, inbox, once } = await makeInbox();
+  const path = writeDrop(inbox, "a_2026-01-05.csv", [GOOD(0)]);
+  const watched = once("--interval", "1", "--settle", "2", "--json");
+  for (let line = 1; line <= 16; line++) {
+    await sleep(250);
+    appendFileSync(path, `${GOOD(line)}\n`);
+  }
+  expect(jsonLines((await watched).stdout)).toMatchObject([{ outcome: "loaded", rows: { inserted: 17 } }]);
+  expect(await warehouse.query("select status from warehouse.loads")).toEqual([{ status: "loaded" }]);
+});
+
 test("a drop that is in already is archived; a taken name gets the load's number, nothing is overwritten", async () => {
   const { inbox, once } = await makeInbox();
   const send = (content: string) => writeDrop(inbox, "a_2026-01-05.csv.gz.csv", [content]);

@@ -1,13 +1,15 @@
-/** What a load says to a sync date that is still to come. */
-import { utimesSync } from "node:fs";
+/** Which drop a load is of: of its content and its sync date, which must have come. */
+import { createHash } from "node:crypto";
+import { readFileSync, utimesSync } from "node:fs";
 import { expect, test } from "vitest";
+import { withTransaction } from "../../db/client.ts";
 import { addDays } from "../../db/dates.ts";
 import { createTestDatabase } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
 import { FILE_DATE } from "../drop/name.ts";
-import { readStatus } from "../reports/status.ts";
 import { invoiceId, writeDrop } from "../testing/lines.ts";
 import { replaceLoad } from "../undo/replace.ts";
+import { findSent } from "./claim.ts";
 import { loadDrop } from "./load.ts";
 
 /** Fourteen hours ahead of UTC, so that for more than half of a day its date is another one. */
@@ -73,17 +75,35 @@ test("a load that such a file was to replace stays", async () => {
   ]);
 });
 
-test("status names loads whose sync date is later than the day on which they were loaded", async () => {
-  const warehouse = await makeWarehouse();
-  const { today, write } = warehouse;
-  await loadDrop({ ...warehouse, path: write(today) });
-  expect((await readStatus(warehouse)).warnings).toEqual([]);
-  const later = addDays(today, 400);
-  const { loadId } = await loadDrop({ ...warehouse, path: write(later), syncedOn: later });
-  await loadDrop({ ...warehouse, path: write(addDays(today, 1)) });
-  expect((await readStatus(warehouse)).warnings).toEqual([
-    expect.stringMatching(
-      new RegExp(`^2 loads have a sync date .*: ${loadId} \\(2_${later}\\.csv, ${later}\\), .*rollbook undo`),
-    ),
+test("a drop that is loaded again is that of its sync date alone", async () => {
+  const warehouse = await createTestDatabase();
+  const path = writeDrop(makeFolder(), "a_2026-01-02.csv", [`v1,${invoiceId(1)},2026-01-01,1.00`]);
+  await loadDrop({ ...warehouse, path });
+  await loadDrop({ ...warehouse, path, syncedOn: "2026-01-03" });
+  await loadDrop({ ...warehouse, path, again: true });
+  expect(
+    await warehouse.query("select synced_on::text, status from warehouse.loads order by load_id"),
+  ).toEqual([
+    { synced_on: "2026-01-02", status: "failed" },
+    { synced_on: "2026-01-03", status: "loaded" },
+    { synced_on: "2026-01-02", status: "loaded" },
   ]);
+});
+
+test("a load whose commit was sent is known by its number together with its drop", async () => {
+  const warehouse = await createTestDatabase();
+  const folder = makeFolder();
+  const path = writeDrop(folder, "a_2026-01-02.csv", [`v1,${invoiceId(1)},2026-01-01,1.00`]);
+  const { loadId } = await loadDrop({ ...warehouse, path });
+  const find = (options: { readonly content?: string; readonly syncedOn?: string }) => {
+    const bytes = readFileSync(options.content ?? path);
+    const sha256 = createHash("sha256").update(bytes).digest();
+    const past = { content: { sha256, bytes: bytes.length }, failedDirectly: false, sent: [loadId ?? 0] };
+    return withTransaction(warehouse, (tx) => findSent(tx, past, options.syncedOn ?? "2026-01-02"));
+  };
+  expect(await find({})).toMatchObject({ loadId, outcome: "loaded", rows: { inserted: 1 } });
+  // A number of a load that did not commit is given again after a crash of the server.
+  const other = writeDrop(folder, "b_2026-01-02.csv", [`v1,${invoiceId(2)},2026-01-01,1.00`]);
+  expect(await find({ content: other })).toBeUndefined();
+  expect(await find({ syncedOn: "2026-01-03" })).toBeUndefined();
 });

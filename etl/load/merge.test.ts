@@ -7,6 +7,7 @@ import { createTestDatabase, type TestWarehouse, testConnection } from "../../db
 import { makeFolder } from "../../db/testing/folder.ts";
 import { disagreements, startWorker, type Worker } from "../testing/warehouse.ts";
 import { loadDrop } from "./load.ts";
+import { VENUES_PER_INSERT } from "./prepare.ts";
 
 /** Many more than the sample that is looked up beforehand. */
 const ROWS = 60_000;
@@ -88,6 +89,23 @@ test("a drop of new invoices of which one is known from a newer drop leaves that
   expect(await stored(warehouse)).toEqual([...rows.slice(0, -1), ...newer]);
   expect(await disagreements(warehouse)).toEqual([]);
 });
+
+test.each([{ careful: true }, { careful: false }])(
+  "every new venue of a drop of very many is made (careful: $careful)",
+  async ({ careful }) => {
+    const warehouse = await createTestDatabase();
+    const rows = Array.from({ length: 2 * VENUES_PER_INSERT + 1 }, (_, index) => ({
+      venue: `venue-${index}`,
+      id: `00000000-0000-4000-8000-${String(index).padStart(12, "0")}`,
+      total: "1.00",
+    }));
+    const path = writeDrop("venues_2026-02-05.csv", rows);
+    expect(await loadDrop({ ...warehouse, path, careful })).toMatchObject({
+      rows: { inserted: rows.length },
+    });
+    expect(await stored(warehouse)).toEqual(rows);
+  },
+);
 
 test("of lines with one key in a drop of new invoices the last one counts", async () => {
   const warehouse = await createTestDatabase();

@@ -2,8 +2,11 @@ import { expect, test } from "vitest";
 import { ensurePartitions } from "../../db/partitions/create.ts";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
+import { loadDrop } from "../load/load.ts";
+import { refreshPartitions } from "../refresh/refresh.ts";
 import { jsonLines, type Run, rollbook, rollbookHere } from "../testing/cli.ts";
 import { invoiceId, writeDrop } from "../testing/lines.ts";
+import { totalsOf } from "../testing/warehouse.ts";
 import { GROUPINGS, type Grouping } from "./totals.ts";
 
 /** Sorted by their UTF-8 bytes, which is neither a dictionary's order nor that of UTF-16. */
@@ -78,6 +81,22 @@ test("a query that does not ask for venue_id is planned without the venues, and 
   const before = await warehouse.query(totals);
   await warehouse.query("delete from warehouse.venues where venue_id = 'a'");
   expect(await warehouse.query(totals)).toEqual(before);
+});
+
+test("a venue that turned over zero euros is shown with its invoices, pending or refreshed", async () => {
+  const warehouse = await createTestDatabase();
+  const folder = makeFolder();
+  const load = (name: string, total: string) =>
+    loadDrop({ ...warehouse, path: writeDrop(folder, name, [`cafe,${invoiceId(1)},2026-01-01,${total}`]) });
+  const zero = [{ venueId: "cafe", createdOn: "2026-01-01", invoices: 1, total: "0.00" }];
+  await load("a_2026-01-02.csv", "0.00");
+  expect(await totalsOf(warehouse)).toMatchObject(zero);
+  await refreshPartitions(warehouse);
+  expect(await totalsOf(warehouse)).toMatchObject(zero);
+  await load("a_2026-01-03.csv", "5.00");
+  await refreshPartitions(warehouse);
+  await load("a_2026-01-04.csv", "0.00");
+  expect(await totalsOf(warehouse)).toMatchObject(zero);
 });
 
 test("--from counts, --to does not; --venue is one venue, whatever its name", async () => {

@@ -7,6 +7,8 @@ import { detachPartition } from "../../db/partitions/remove.ts";
 import type { Granularity } from "../../db/schema.ts";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
+import { until } from "../../db/testing/own_server.ts";
+import { openTransaction, waits } from "../../db/testing/partitions.ts";
 import { refreshPartitions } from "../refresh/refresh.ts";
 import { type Change, explainTotal } from "../reports/totals.ts";
 import { findDivergences, type Invoice, load, writeInvoices } from "../testing/invoices.ts";
@@ -672,6 +674,47 @@ test("a detached partition is passed over, and its deltas still count for the le
   await expect(findDivergences(warehouse, { partition: "2026-02" })).rejects.toMatchObject({ code: "usage" });
   await warehouse.query("delete from warehouse.venue_day_deltas_2026_02 where load_id = 2");
   expect(await findDivergences(warehouse)).toMatchObject([{ kind: "load", loadId: 2 }]);
+});
+
+test("a detach waits for the verification of its partition", async () => {
+  const warehouse = await makeWarehouse();
+  const { database } = warehouse;
+  await refreshPartitions({ database });
+  const client = await openTransaction(warehouse);
+  await client.query("lock table warehouse.venue_day_rollup_2026_02");
+  const verified = findDivergences(warehouse);
+  const waiting = (query: RegExp) =>
+    until(`${query} waits`, async () => (await waits(warehouse)).some((wait) => query.test(wait.query)));
+  await waiting(/./);
+  const detached = detachPartition({ database, partition: "2026-02" });
+  await waiting(/pg_advisory_xact_lock/);
+  expect(await warehouse.query("select state from warehouse.partitions where partition = '2026-02'")).toEqual(
+    [{ state: "open" }],
+  );
+  await client.query("rollback");
+  expect(await verified).toEqual([]);
+  await detached;
+});
+
+test("the ledger is compared as of one moment, also when a partition leaves meanwhile", async () => {
+  const warehouse = await makeWarehouse();
+  const { database } = warehouse;
+  await refreshPartitions({ database });
+  const client = await openTransaction(warehouse);
+  // The comparison comes after the list of the partitions that have left, and waits here.
+  await client.query("lock table warehouse.rejects");
+  const verified = findDivergences(warehouse);
+  const waiting = (sessions: number) =>
+    until(`${sessions} sessions wait`, async () => (await waits(warehouse)).length === sessions);
+  await waiting(1);
+  const detached = detachPartition({ database, partition: "2026-02" });
+  await waiting(2);
+  expect(await warehouse.query("select state from warehouse.partitions where partition = '2026-02'")).toEqual(
+    [{ state: "detached" }],
+  );
+  await client.query("rollback");
+  expect(await verified).toEqual([]);
+  await detached;
 });
 
 let workers: readonly Worker[] = [];

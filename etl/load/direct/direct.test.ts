@@ -9,6 +9,7 @@ import { refreshPartitions } from "../../refresh/refresh.ts";
 import { disagreements, startWorker } from "../../testing/warehouse.ts";
 import { loadDrop } from "../load.ts";
 import type { LoadReport } from "../report.ts";
+import { MOST_GROUPS } from "./insert.ts";
 
 interface Pair {
   readonly direct: TestWarehouse;
@@ -388,6 +389,38 @@ describe("a drop of many chunks whose venues and partitions are all new", () => 
     expect(wentDirectly(report)).toBe(false);
     expect(report.rows).toMatchObject({ inserted: 2900, unchanged: 100 });
   });
+});
+
+test("groups that do not all fit in memory are entered once, those before and those after", async () => {
+  const { database, settings, query } = await createTestDatabase({ granularity: "year" });
+  const folder = makeFolder();
+  const venues = 300;
+  const dates = Math.ceil((MOST_GROUPS + 10_000) / venues);
+  const lineOf = (group: number) => {
+    const day = new Date(Date.UTC(2023, 0, 1 + Math.floor(group / venues))).toISOString().slice(0, 10);
+    return `venue-${group % venues},${randomUUID()},${day},1.25`;
+  };
+  const write = (name: string, groups: readonly number[]) => {
+    const path = join(folder, name);
+    writeFileSync(path, groups.map((group) => `${lineOf(group)}\n`).join(""));
+    return path;
+  };
+  // It makes the venues and the partitions, so that the next drop needs no survey.
+  const first = [...Array(venues).keys(), ...[365, 731].map((date) => date * venues)];
+  await loadDrop({ database, settings, path: write("first_2026-03-01.csv", first) });
+  const groups = [...Array(dates * venues).keys()];
+  const path = write("wide_2026-03-02.csv", groups);
+  const report = await loadDrop({ database, settings, path, chunkLines: 60_000 });
+  expect(wentDirectly(report)).toBe(true);
+  const summed = await query(`
+    select 'deltas' as of, count(*)::int as groups, sum(invoices)::int as invoices, sum(total) as total
+    from warehouse.venue_day_deltas where load_id = ${report.loadId}
+    union all
+    select 'pending', count(*)::int - ${first.length}, sum(invoices)::int - ${first.length}, sum(total) - 1.25 * ${first.length}
+    from warehouse.venue_day_pending
+    order by 1`);
+  const [invoices, total] = [groups.length, (groups.length * 1.25).toFixed(2)];
+  expect(summed).toEqual(["deltas", "pending"].map((of) => ({ of, groups: invoices, invoices, total })));
 });
 
 test("a drop that is refused after chunks of it were written leaves none of them", async () => {
