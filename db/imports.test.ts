@@ -79,7 +79,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["db/schema.ts"],
   ["db/connection/", "db/embedded/", "db/retry.ts"],
   ["db/client.ts"],
-  ["db/cursor.ts", "db/locks.ts", "db/version.ts"],
+  ["db/cursor.ts", "db/locks.ts", "db/plans.ts", "db/version.ts"],
   ["db/roles/"],
   ["db/partitions/", "db/settings.ts"],
   ["db/migrate.ts"],

@@ -32,7 +32,7 @@ export interface ManifestFile {
   /** Hex, of the file's bytes as they are (zipped ones, then). */
   readonly sha256: string;
   /** What `load` says when the files are loaded in date order into a warehouse with no others. No source reads them. */
-  readonly rows: Omit<LineCounts, "skipped" | "summed">;
+  readonly rows: Omit<LineCounts, "skipped" | "summed" | "voided" | "absent">;
   /** Rejected lines by reason code. */
   readonly rejects: Partial<Record<BadReason, number>>;
   /** Inserted invoices with a lateness of 2 days or more. */

@@ -54,3 +54,45 @@ from warehouse.loads;
 comment on column reports.load_history.voided is 'Lines that say of their invoice that it is void.';
 --> statement-breakpoint
 comment on column reports.load_history.absent is 'Invoices that this load took out, because as of it they are absent: their lines are void, or the file holds all invoices of their venue and date and does not name them.';
+--> statement-breakpoint
+comment on column reports.load_history.read is 'Lines read: the sum of inserted, corrected, unchanged, superseded, rejected, summed and voided when the load is loaded.';
+--> statement-breakpoint
+
+-- Loads of the time before cannot be undone any more. So what an undone one of them said never counts again, and of a group nothing does that
+-- a greater snapshot of that time covers.
+create or replace function warehouse.prune_statements(out pruned_rows bigint, out kept_since timestamptz)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  pruned_absences bigint;
+begin
+  -- LOCK.statements of db/locks.ts. In a statement of its own, so that the next ones see what the holder before committed.
+  perform pg_advisory_xact_lock(0x526f6c39, 0);
+  update warehouse.settings s
+  set statements_kept_since = greatest(s.statements_kept_since, now() - make_interval(days => s.keep_statements_days))
+  returning s.statements_kept_since into strict kept_since;
+  delete from warehouse.statements s
+  using warehouse.loads l
+  where l.load_id = s.load_id and l.known_at <= kept_since;
+  get diagnostics pruned_rows = row_count;
+  delete from warehouse.absences a
+  using warehouse.loads l
+  where l.load_id = a.load_id and l.known_at <= kept_since
+    and (
+      l.status = 'undone'
+      or exists (
+        select
+        from warehouse.absences g
+        join warehouse.loads of_g on of_g.load_id = g.load_id
+        where g.created_on = a.created_on and g.venue_key = a.venue_key and g.invoice_ids is null
+          and (g.synced_on, g.stated_by) > (a.synced_on, a.stated_by)
+          and of_g.known_at <= kept_since and of_g.status <> 'undone'
+      )
+    );
+  get diagnostics pruned_absences = row_count;
+  pruned_rows := pruned_rows + pruned_absences;
+end $$;
+--> statement-breakpoint
+comment on function warehouse.prune_statements() is 'Deletes the statements that were kept longer ago than the settings say, and absences of that time that nothing can depend on.';

@@ -41,6 +41,9 @@ export interface PartitionChange {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A partition that is held, as it stays until the transaction ends. */
+export type HeldPartition = Pick<Partition, "partition" | "state" | "absentUntil">;
+
 /**
  * Reads the announced partitions of these names, and locks their rows in the catalog against detach and drop until the
  * transaction ends. Other loads may do the same at the same time, and refreshes go on. Where some of them do
@@ -54,7 +57,7 @@ export async function holdPartitions(
   tx: Transaction,
   names: readonly string[],
   { alone = false }: { readonly alone?: boolean | undefined } = {},
-): Promise<readonly Pick<Partition, "partition" | "state">[]> {
+): Promise<readonly HeldPartition[]> {
   if (names.length === 0) return [];
   // A session that closes a partition takes this lock first, and then waits for the loads that hold the row.
   // With row locks alone new loads would pass the one who waits, for ever if loads overlap. Each lock is
@@ -73,7 +76,11 @@ export async function holdPartitions(
       order by partition
     ) wanted`);
   const found = tx.db
-    .select({ partition: partitions.partition, state: partitions.state })
+    .select({
+      partition: partitions.partition,
+      state: partitions.state,
+      absentUntil: partitions.absentUntil,
+    })
     .from(partitions)
     .where(and(inArray(partitions.partition, [...names]), eq(partitions.announced, true)))
     .orderBy(partitions.partition);

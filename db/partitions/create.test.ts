@@ -245,7 +245,7 @@ test("a partition that nobody announced is not used before somebody did", async 
   // As where the process that made it was killed.
   await warehouse.query("select warehouse.open_partitions(array['2026-02-01'::date])");
   const held = () => withTransaction(warehouse, (tx) => holdPartitions(tx, ["2026-01", "2026-02"]));
-  expect(await held()).toEqual([{ partition: "2026-01", state: "open" }]);
+  expect(await held()).toEqual([{ partition: "2026-01", state: "open", absentUntil: null }]);
   expect(await ensurePartitions({ database, granularity: "month", dates: ["2026-02-28"] })).toEqual([]);
   expect(await held()).toHaveLength(2);
   await detachPartition({ database, partition: "2026-02" });
@@ -327,8 +327,8 @@ test("loads hold a partition together; who closes it waits for them, and new one
   ]);
   await closed;
   expect(await late).toEqual([
-    { partition: "2026-02", state: "detached" },
-    { partition: "2026-03", state: "open" },
+    { partition: "2026-02", state: "detached", absentUntil: null },
+    { partition: "2026-03", state: "open", absentUntil: null },
   ]);
   const left = await warehouse.query(
     "select * from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())",
@@ -362,7 +362,7 @@ test("where a partition is missing, none is held", async () => {
   const warehouse = await threeMonths();
   await withTransaction(warehouse, async (tx) => {
     expect(await holdPartitions(tx, ["2026-01", "2026-07"])).toEqual([
-      { partition: "2026-01", state: "open" },
+      { partition: "2026-01", state: "open", absentUntil: null },
     ]);
     await warehouse.query("select from warehouse.partitions for update nowait");
     expect(await holdPartitions(tx, [])).toEqual([]);

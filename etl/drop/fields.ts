@@ -47,6 +47,8 @@ export interface FieldReaders {
   readonly total: (text: string) => TotalResult;
   /** Whether a record counts for nothing, because of the values that it has. */
   readonly leavesOut: (cells: readonly string[]) => boolean;
+  /** Whether a record says that its invoice is void. */
+  readonly isVoid: (cells: readonly string[]) => boolean;
 }
 
 /** @param positions the cell of each column, where there are no `fields` */
@@ -65,6 +67,7 @@ export function createFieldReaders(options: {
       time: (text) => readTimestamp(trimBlanks(text), rules.dayStarts),
       total: (text) => readTotal(text, notation),
       leavesOut: () => false,
+      isVoid: () => false,
     };
   }
   const { venueId, invoiceId, created, total, venueConstant, conditions } = fields;
@@ -88,12 +91,18 @@ export function createFieldReaders(options: {
     uuid: fields.makesUuid ? createUuidMaker(venueConstant) : readUuid,
     time: createTimeJoiner(fields.readTime(rules), created.length),
     total: createSum({ ...notation, ...definedOf(fields.notation) }),
-    leavesOut: (cells) =>
-      conditions.some(({ at, values, effect }) => {
-        const cell = cells[at];
-        return cell !== undefined && values.includes(trimBlanks(cell)) === (effect === "skip");
-      }),
+    leavesOut: createCheck(conditions.filter(({ effect }) => effect !== "void")),
+    isVoid: createCheck(conditions.filter(({ effect }) => effect === "void")),
   };
+}
+
+/** Whether a record has one of the values of any condition, or, of one that keeps records, none of them. */
+function createCheck(conditions: Fields["conditions"]): (cells: readonly string[]) => boolean {
+  return (cells) =>
+    conditions.some(({ at, values, effect }) => {
+      const cell = cells[at];
+      return cell !== undefined && values.includes(trimBlanks(cell)) === (effect !== "keep");
+    });
 }
 
 /** Of a time that is joined of several cells none may be blank: a date alone would be read as a whole day. */

@@ -17,8 +17,11 @@ export interface Condition {
   readonly column: ColumnRef;
   /** Each exactly as it is written; the empty text is that of a blank cell. A cell that is not there is not asked. */
   readonly values: readonly string[];
-  /** `keep`: all records with other values are left out; `skip`: those with these values are. */
-  readonly effect: "keep" | "skip";
+  /**
+   * `keep`: all records with other values are left out; `skip`: those with these values are; `void`: those with
+   * these values say that their invoice is void.
+   */
+  readonly effect: "keep" | "skip" | "void";
 }
 
 /** How times are read that are not written as the drop format has it. */

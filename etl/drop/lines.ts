@@ -36,6 +36,8 @@ export interface RowsEvent {
   readonly rejects: readonly Reject[];
   /** How many records the source leaves out. */
   readonly skipped: number;
+  /** The numbers of those lines in `copy` that say that their invoice is void: they have no total. */
+  readonly voids: readonly number[];
 }
 
 export interface DialectEvent {
@@ -301,6 +303,7 @@ function decideRecords(
   const utf8 = isUtf8(whole);
   const rows = collectRows(whole);
   const rejects: Reject[] = [];
+  const voids: number[] = [];
   let skipped = 0;
   const numbers: number[] | undefined = reading.numbered ? [] : undefined;
   let refusal: RefusedEvent | undefined;
@@ -339,14 +342,18 @@ function decideRecords(
         rows.write(decided);
         numbers?.push(line);
       } else if (decided === LEFT_OUT) skipped++;
-      else if (decided !== undefined) rejects.push(decided);
+      else if (decided !== undefined && "row" in decided) {
+        rows.write(decided.row);
+        numbers?.push(line);
+        voids.push(line);
+      } else if (decided !== undefined) rejects.push(decided);
     }
     at = lf + 1;
   }
   const { copy, count } = rows.finish();
   const events: LinesEvent[] = [];
   if (count > 0 || rejects.length > 0 || skipped > 0) {
-    events.push({ kind: "rows", copy, rows: count, lines: numbers, rejects, skipped });
+    events.push({ kind: "rows", copy, rows: count, lines: numbers, rejects, skipped, voids });
   }
   if (refusal !== undefined) events.push(refusal);
   return { events, taken: at };

@@ -58,6 +58,9 @@ export function writeRow(layout: CopyLayout, texts: Readonly<Record<Column, stri
   return `${row}\n`;
 }
 
+/** The total of a line that says that its invoice is void: null, as COPY reads it. */
+export const NO_TOTAL = "\\N";
+
 /** The statement that takes rows of this layout. `table`: schema-qualified. */
 export function copyStatement(table: string, layout: CopyLayout): string {
   const delimiter = layout.delimiter === "\t" ? "" : `, delimiter '${layout.delimiter}'`;

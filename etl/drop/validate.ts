@@ -7,7 +7,7 @@ import { hasWidth, splitRecord } from "./cells.ts";
 import { copyLayout, type Dialect } from "./dialect.ts";
 import { createFieldReaders, type FieldReaders } from "./fields.ts";
 import { CELL_LENGTH, type Reject, type RejectReason } from "./reject.ts";
-import { COLUMNS, type Column, type CopyLayout, ROW, writeRow } from "./row.ts";
+import { COLUMNS, type Column, type CopyLayout, NO_TOTAL, ROW, writeRow } from "./row.ts";
 import type { LineRules } from "./rules.ts";
 import { checkCreated, findOpenSpans, type OpenSpans } from "./spans.ts";
 import { PART_SEPARATOR } from "./value/name_based_uuid.ts";
@@ -50,6 +50,11 @@ export interface RecordBytes {
 /** What a record comes to that the source leaves out. */
 export const LEFT_OUT = Symbol("left out");
 
+/** The row of a record that says that its invoice is void: as others, without a total. */
+export interface VoidRow {
+  readonly row: string;
+}
+
 /**
  * Decides one record that is not empty: its row as COPY text (with an LF, in the layout of the format), or the
  * reject; undefined when all cells that are read are blank.
@@ -57,7 +62,7 @@ export const LEFT_OUT = Symbol("left out");
 export function validateRecord(options: {
   readonly bytes: RecordBytes;
   readonly format: LineFormat;
-}): string | Reject | typeof LEFT_OUT | undefined {
+}): string | VoidRow | Reject | typeof LEFT_OUT | undefined {
   const { bytes, format } = options;
   const { rules, readers } = format;
   const text = decodeRecord(bytes);
@@ -81,13 +86,18 @@ export function validateRecord(options: {
       created: values.created ?? null,
     });
   };
+  const isVoid = readers.isVoid(cells);
   for (const column of COLUMNS) {
+    if (isVoid && column === "total") continue;
     const reason = readCell(values, column, readers.textOf(cells, column), readers);
     if (reason !== undefined) return rejectFor(reason, column);
   }
   const { texts, created } = values;
   const reason = created && checkCreated(created, format.open, rules);
-  return reason === undefined ? writeRow(format.copy, texts) : rejectFor(reason, "datetime_created");
+  if (reason !== undefined) return rejectFor(reason, "datetime_created");
+  return isVoid
+    ? { row: writeRow(format.copy, { ...texts, total: NO_TOTAL }) }
+    : writeRow(format.copy, texts);
 }
 
 /** Whether a line break stands where none may: in one of the cells that are read, or in a cell too many. */

@@ -4,6 +4,7 @@ import { sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { errorState, SQLSTATE } from "../../db/errors.ts";
 import type { Suspicion } from "../../db/reason_summary.ts";
+import { mayBeCovered } from "./absence.ts";
 import { refuseChangedFile } from "./changed.ts";
 import { addStagedVenues, countRepeatedIds, mergeStaging, readStagedDates, sumStagedMoney } from "./merge.ts";
 import { openPartitions } from "./prepare.ts";
@@ -36,11 +37,15 @@ export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
   stopwatch.enter("prepare");
   await addStagedVenues(tx, slot, task);
   const dates = await readStagedDates(tx, slot, settings);
-  await openPartitions(tx, { ...task, alone: task.replace?.isAlone() }, dates);
+  const { replacesVenueDays } = task;
+  const { voided } = staged;
+  const alone = replacesVenueDays || voided > 0 || task.replace?.isAlone() === true;
+  const absentUntil = await openPartitions(tx, { ...task, alone }, dates);
+  const absence = { replacesVenueDays, voided, maybeCovered: mayBeCovered(absentUntil, task) };
   stopwatch.enter("merge");
   const { underTwoKeys, repeatedLines } = await countRepeatedIds(tx, slot, settings);
   const sumRows = task.form?.sumRows === true;
-  const merge = { tx, settings, slot, rows: staged.rows, repeatedLines, loadId, syncedOn, sumRows };
+  const merge = { tx, settings, slot, rows: staged.rows, repeatedLines, loadId, syncedOn, sumRows, absence };
   const mergeOnce = async () => {
     const replaced = (await task.replace?.takeBack(tx, dates)) ?? [];
     return { ...(await mergeStaging(merge)), replaced };
@@ -50,10 +55,9 @@ export async function mergeCarefully(task: LoadTask): Promise<TaskResult> {
   if (merged === undefined) {
     return { kind: "refused", rows: nothing, reasons, suspicious: [], refusal: refuseSum(task) };
   }
-  const { keys, inserted, corrected, unchanged, partitions, replaced } = merged;
-  const summed = sumRows ? staged.rows - (keys ?? 0) : 0;
-  const superseded = staged.rows - summed - inserted - corrected - unchanged;
-  const rows = { ...nothing, inserted, corrected, unchanged, superseded, summed };
+  const { inserted, corrected, unchanged, summed, absent, partitions, replaced } = merged;
+  const superseded = staged.rows - voided - summed - inserted - corrected - unchanged;
+  const rows = { ...nothing, inserted, corrected, unchanged, superseded, summed, voided, absent };
   return {
     kind: "loaded",
     rows,

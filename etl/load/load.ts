@@ -26,7 +26,7 @@ import { CHUNK_LINES } from "./direct/chunk.ts";
 import { insertDirectly } from "./direct/direct.ts";
 import { recordFailure } from "./failure.ts";
 import { enterResult, recordRefusal } from "./ledger.ts";
-import { limitRejects, QUARANTINE_BYTES } from "./quarantine.ts";
+import { limitRejects, QUARANTINE_BYTES, replacesVenueDays } from "./quarantine.ts";
 import { type Attempt, type LoadReport, NO_LINES } from "./report.ts";
 import { type LoadProgress, type Stopwatch, startStopwatch } from "./steps.ts";
 import type { LoadTask, Replacement, TaskResult } from "./task.ts";
@@ -58,6 +58,11 @@ export interface LoadOptions extends FileGuard {
    * false.
    */
   readonly again?: boolean | undefined;
+  /**
+   * Whether the file is all there is for the venues and creation dates that it holds, so that every other invoice
+   * of these is absent as of this load; also where the source says so. Default false.
+   */
+  readonly replaceVenueDays?: boolean | undefined;
   /** A load that this one replaces, in the same transaction. */
   readonly replace?: Replacement | undefined;
   /** Leaves out the direct way. Both ways end in the same state. Default false. */
@@ -180,6 +185,7 @@ async function loadOnce(
     rules,
     stopwatch,
     form: options.source?.form,
+    replacesVenueDays: replacesVenueDays(options),
     rejectLimit: limitRejects(options),
     refuseSuspicious: options.refuseSuspicious ?? false,
     quarantineBytes: options.quarantineBytes ?? QUARANTINE_BYTES,
@@ -214,9 +220,13 @@ function refuseFuture(
   return { kind: "refused", rows: NO_LINES, reasons: [], suspicious: [], refusal };
 }
 
-/** Rows are added up in staging, and what is replaced is taken back once the drop is known to be loaded. */
+/**
+ * Rows are added up in staging, what is replaced is taken back once the drop is known to be loaded, and what is
+ * absent is known when all lines are there.
+ */
 function mayGoDirectly(task: LoadTask, { careful }: LoadOptions, { failedDirectly }: PastAttempts): boolean {
-  return careful !== true && !failedDirectly && task.form?.sumRows !== true && task.replace === undefined;
+  if (careful === true || failedDirectly) return false;
+  return task.form?.sumRows !== true && task.replace === undefined && !task.replacesVenueDays;
 }
 
 /**

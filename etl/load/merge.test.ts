@@ -69,6 +69,8 @@ test.each([
       superseded: 0,
       skipped: 0,
       summed: 0,
+      voided: 0,
+      absent: 0,
       rejected: 0,
     });
     expect(await stored(warehouse)).toEqual(rows);

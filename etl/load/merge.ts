@@ -2,12 +2,14 @@
  * Takes staged lines into the warehouse: venues, then invoices, corrections, deltas and pending in one
  * statement.
  */
-import { type SQL, type SQLChunk, sql } from "drizzle-orm";
+import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { errorState, SQLSTATE } from "../../db/errors.ts";
 import type { Settings } from "../../db/schema.ts";
 import { createdOnSql } from "../../db/settings.ts";
 import { COLUMNS, type Column, VALUES } from "../drop/row.ts";
+import { type Absence, findCovering, isCovered, stateAbsences, takeOutAbsent } from "./absence.ts";
+import { changedPartitions, eachValue, oldValues, recordNet, values } from "./net.ts";
 import { addVenues, type Preparation, VENUES_PER_INSERT } from "./prepare.ts";
 import { sampleIsKnown } from "./sample.ts";
 import type { Selection } from "./selection.ts";
@@ -17,11 +19,13 @@ import { stagingTable } from "./stage.ts";
 const SAMPLE_LINES = 2000;
 
 export interface MergeReport {
-  /** How many keys the lines have; undefined where that was not counted. */
-  readonly keys: number | undefined;
   readonly inserted: number;
   readonly corrected: number;
   readonly unchanged: number;
+  /** Lines that were added to another line of their invoice. */
+  readonly summed: number;
+  /** Invoices that were taken out, because as of this load they are absent. */
+  readonly absent: number;
   /** Partitions in which the count or total of a group changed, oldest first. */
   readonly partitions: readonly string[];
 }
@@ -40,7 +44,7 @@ export async function readStagedDates(
 }
 
 export interface RepeatedIds {
-  /** How many invoice ids are staged with several venues or creation dates. */
+  /** How many invoice ids are staged with several venues or creation dates, void lines left out. */
   readonly underTwoKeys: number;
   /** How many lines have the key of an earlier line. */
   readonly repeatedLines: number;
@@ -55,9 +59,10 @@ export async function countRepeatedIds(
   const createdOn = createdOnSql(sql`datetime_created`, settings);
   // In two steps: of the ids that come once, as nearly all do, the server keeps no more than a count.
   const result = await tx.db.execute<{ moved: string; repeated: string }>(sql`
-    select count(*) filter (where keys > 1) as moved, coalesce(sum(lines - keys), 0) as repeated
+    select count(*) filter (where stated > 1) as moved, coalesce(sum(lines - keys), 0) as repeated
     from (
-      select count(*) as lines, count(distinct (venue_id, ${createdOn})) as keys
+      select count(*) as lines, count(distinct (venue_id, ${createdOn})) as keys,
+             count(distinct (venue_id, ${createdOn})) filter (where total is not null) as stated
       from ${staging}
       where invoice_id in (select invoice_id from ${staging} group by invoice_id having count(*) > 1)
       group by invoice_id
@@ -123,6 +128,8 @@ export interface MergeOptions {
   readonly syncedOn: string;
   /** Whether the lines of one key are added, instead of the last one counting; default false. */
   readonly sumRows?: boolean | undefined;
+  /** What is said of invoices that are not there. */
+  readonly absence: Absence;
 }
 
 /**
@@ -138,11 +145,25 @@ export interface MergeOptions {
  * the lines are merged.
  */
 export async function mergeStaging(options: MergeOptions): Promise<MergeReport> {
-  if (!(await stagedSampleIsKnown(options))) {
+  const merge = { ...options, statedBy: options.loadId };
+  const covered = options.absence.maybeCovered && (await findCovering(merge));
+  if (!covered && options.absence.voided === 0 && !(await stagedSampleIsKnown(options))) {
     const report = await tryInsert(options);
-    if (report !== undefined) return report;
+    if (report !== undefined) return withAbsences(merge, report);
   }
-  return mergeByKey(options);
+  return withAbsences(merge, await mergeByKey({ ...merge, covered }));
+}
+
+/** Enters what the lines say of invoices that are not there, and takes these out. */
+async function withAbsences(
+  options: MergeOptions & { readonly statedBy: number; readonly selection?: Selection },
+  report: MergeReport,
+): Promise<MergeReport> {
+  const { replacesVenueDays, voided } = options.absence;
+  if (!replacesVenueDays && voided === 0) return report;
+  await stateAbsences(options, linesOf(options));
+  const { absent, partitions } = await takeOutAbsent(options);
+  return { ...report, absent, partitions: [...new Set([...report.partitions, ...partitions])].toSorted() };
 }
 
 /** Whether the invoice of any line is known, of whole pages of staging that are drawn at random. */
@@ -180,7 +201,7 @@ export async function insertNew({
   syncedOn,
   settings,
   sumRows,
-}: Omit<MergeOptions, "rows" | "repeatedLines">): Promise<MergeReport> {
+}: Omit<MergeOptions, "rows" | "repeatedLines" | "absence">): Promise<MergeReport> {
   const result = await tx.db.execute<MergeRow>(sql`
     with winners as materialized (${winnersOf(slot, settings, sumRows)}),
     inserted as (
@@ -194,7 +215,8 @@ export async function insertNew({
       group by created_on, venue_key
     ),
     ${recordNet(loadId)}
-    select count(*) as keys, count(*) as inserted, 0 as corrected, 0 as unchanged, ${changedPartitions()} as partitions
+    select count(*) as inserted, 0 as corrected, 0 as unchanged, ${countSummed(sumRows)} as summed,
+           ${changedPartitions()} as partitions
     from winners`);
   return readReport(result.rows);
 }
@@ -209,19 +231,34 @@ export async function mergeRetried(
     readonly selection: Selection;
   },
 ): Promise<MergeReport> {
-  return mergeByKey({ ...options, rows: options.selection.positions.length, repeatedLines: 0 });
+  const merge = { ...options, rows: options.selection.positions.length, repeatedLines: 0 };
+  const covered = options.absence.maybeCovered && (await findCovering(merge));
+  return withAbsences(merge, await mergeByKey({ ...merge, covered }));
 }
 
 async function mergeByKey(
-  options: MergeOptions & { readonly statedBy?: number; readonly selection?: Selection },
+  options: MergeOptions & {
+    readonly statedBy: number;
+    readonly selection?: Selection;
+    /** Whether a newer absence covers any line. */
+    readonly covered: boolean;
+  },
 ): Promise<MergeReport> {
-  const { tx, slot, loadId, syncedOn, settings, sumRows, selection, statedBy = loadId } = options;
-  const winners =
-    selection === undefined
-      ? winnersOf(slot, settings, sumRows)
-      : retriedWinnersOf(slot, settings, selection);
+  const { tx, loadId, statedBy, syncedOn, sumRows, absence } = options;
+  const lines = linesOf(options);
+  const whole = !options.covered && absence.voided === 0;
+  // Where all of them are merged, the lines are sorted once, and not kept in between.
+  const winners = whole
+    ? sql`winners as (${lines})`
+    : sql`
+    lines as materialized (${lines}),
+    winners as (
+      select * from lines
+      where total is not null and not ${isCovered(options.covered, sql`lines`)}
+      order by created_on, venue_key, invoice_id
+    )`;
   const result = await tx.db.execute<MergeRow>(sql`
-    with winners as (${winners}),
+    with ${winners},
     merged as (
       insert into warehouse.invoices as stored
         (created_on, venue_key, invoice_id, load_id, synced_on, ${values()})
@@ -264,30 +301,34 @@ async function mergeByKey(
       group by created_on, venue_key, old_load_id, old_synced_on
     ),
     ${recordNet(loadId)}
-    select ${sumRows === true ? sql`(select count(*) from winners)` : sql`null`} as keys,
+    select ${whole ? sql`null` : sql`(select count(*) from lines where total is not null)`} as keys,
+           ${countSummed(sumRows, whole ? sql`winners` : sql`lines`)} as summed,
            count(*) filter (where is_new) as inserted,
            count(*) filter (where differs and not is_new) as corrected,
            count(*) filter (where not differs) as unchanged,
            ${changedPartitions()} as partitions
     from merged`);
   const report = readReport(result.rows);
-  const { keys = options.rows - options.repeatedLines, inserted, corrected, unchanged } = report;
-  if (keys > inserted + corrected + unchanged) await keepSuperseded({ ...options, winners, statedBy });
+  const { summed, inserted, corrected, unchanged } = report;
+  const counted = result.rows[0]?.keys ?? null;
+  const keys = counted === null ? options.rows - (sumRows ? summed : options.repeatedLines) : Number(counted);
+  if (keys > inserted + corrected + unchanged) await keepSuperseded({ ...options, lines });
   return report;
 }
 
 /**
- * Keeps what the lines say of invoices of which a newer drop has stated something: if that is taken back, it
- * stands. The rows are locked since the merge, so none has changed. The lookup is lateral, so that each goes by
- * the key.
+ * Keeps what the lines say of invoices of which a newer drop has stated something, or that they are absent: if
+ * that is taken back, it stands. The rows are locked since the merge, so none has changed. The lookup is
+ * lateral, so that each goes by the key.
  */
 async function keepSuperseded(
   options: Pick<MergeOptions, "tx" | "loadId" | "syncedOn"> & {
-    readonly winners: SQL;
+    readonly lines: SQL;
     readonly statedBy: number;
+    readonly covered: boolean;
   },
 ): Promise<void> {
-  const { tx, loadId, syncedOn, winners, statedBy } = options;
+  const { tx, loadId, syncedOn, lines, statedBy, covered } = options;
   await tx.db.execute(sql`
     insert into warehouse.statements
       (load_id, stated_by, synced_on, same_as, created_on, venue_key, invoice_ids, ${values()})
@@ -297,16 +338,30 @@ async function keepSuperseded(
       select w.created_on, w.venue_key, w.invoice_id, ${eachValue((value) => sql`w.${value}`)},
              case when (${eachValue((value) => sql`w.${value}`)}) = (${eachValue((value) => sql`stored.${value}`)})
                   then stored.load_id end as same_as
-      from (${winners}) w
-      cross join lateral (
+      from (${lines}) w
+      left join lateral (
         select i.load_id, i.synced_on, ${eachValue((value) => sql`i.${value}`)}
         from warehouse.invoices i
         where i.created_on = w.created_on and i.venue_key = w.venue_key and i.invoice_id = w.invoice_id
         limit 1
-      ) stored
-      where (stored.synced_on, stored.load_id) > (${syncedOn}::date, ${statedBy}::integer)
+      ) stored on true
+      where w.total is not null
+        and ((stored.synced_on, stored.load_id) > (${syncedOn}::date, ${statedBy}::integer)
+          or ${isCovered(covered, sql`w`)})
     ) superseded
     group by created_on, venue_key, same_as`);
+}
+
+/** The lines by key, those that are merged: of a drop that is in already, those that are read again. */
+function linesOf({
+  slot,
+  settings,
+  sumRows,
+  selection,
+}: Pick<MergeOptions, "slot" | "settings" | "sumRows"> & { readonly selection?: Selection }): SQL {
+  return selection === undefined
+    ? winnersOf(slot, settings, sumRows)
+    : retriedWinnersOf(slot, settings, selection);
 }
 
 /**
@@ -321,7 +376,7 @@ function winnersOf(slot: number, settings: Settings, sumRows = false): SQL {
         join warehouse.venues v on v.venue_id = s.venue_id`;
   if (sumRows) {
     return sql`
-      select created_on, venue_key, invoice_id, ${addedValues()}
+      select created_on, venue_key, invoice_id, ${addedValues()}, count(*) as rows
       from (${lines}) lines
       group by created_on, venue_key, invoice_id
       order by created_on, venue_key, invoice_id`;
@@ -332,10 +387,17 @@ function winnersOf(slot: number, settings: Settings, sumRows = false): SQL {
       order by created_on, venue_key, invoice_id, line desc`;
 }
 
+/** How many lines were added to another one of their invoice. Those of an invoice that is void are not. */
+function countSummed(sumRows = false, lines = sql`winners`): SQL {
+  if (!sumRows) return sql`0`;
+  return sql`(select coalesce(sum(rows - 1), 0) from ${lines} where total is not null)`;
+}
+
 /** What the lines of one key come to when they are added. */
 const ADDED: Readonly<Record<keyof typeof VALUES, (value: SQL) => SQL>> = {
   datetime_created: (value) => sql`min(${value})`,
-  total: (value) => sql`sum(${value})`,
+  // If one of them says that the invoice is void, it is.
+  total: (value) => sql`case when count(*) = count(${value}) then sum(${value}) end`,
 };
 
 function addedValues(): SQL {
@@ -372,20 +434,7 @@ function retriedWinnersOf(slot: number, settings: Settings, { positions, dismiss
       order by created_on, venue_key, invoice_id`;
 }
 
-/** A list with an item for each value of an invoice: its column in `invoices`, and in `corrections`. */
-export function eachValue(write: (value: SQLChunk, oldValue: SQLChunk) => SQL): SQL {
-  const items = Object.values(VALUES).map((name) =>
-    write(sql.identifier(name), sql.identifier(`old_${name}`)),
-  );
-  return sql.join(items, sql`, `);
-}
-
-/** The columns of an invoice's values. */
-export const values = () => eachValue((value) => sql`${value}`);
-/** The columns of `corrections` for them. */
-export const oldValues = () => eachValue((_, oldValue) => sql`${oldValue}`);
-
-/** The same of a line in staging, `s`. */
+/** The values of an invoice, of a line in staging, `s`. */
 function stagedValues(): SQL {
   const items = Object.entries(VALUES).map(
     ([column, value]) => sql`s.${sql.identifier(column)} as ${sql.identifier(value)}`,
@@ -393,35 +442,9 @@ function stagedValues(): SQL {
   return sql.join(items, sql`, `);
 }
 
-/** Enters `net`, the changes by group, in the ledger and in the queue of the refresh. */
-export function recordNet(loadId: number): SQL {
-  return sql`
-    ledger as (
-      insert into warehouse.venue_day_deltas (load_id, created_on, venue_key, invoices, total)
-      select ${loadId}::integer, created_on, venue_key, invoices, total from net order by created_on, venue_key
-    ),
-    queued as (
-      insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)
-      select created_on, venue_key, invoices, total from net order by created_on, venue_key
-    )`;
-}
-
-/** The partitions of `net`. */
-export function changedPartitions(): SQL {
-  return sql`
-           array(
-             select p.partition
-             from warehouse.partitions p
-             where exists (
-               select from (select distinct created_on from net) changed
-               where changed.created_on >= p.lower and changed.created_on < p.upper
-             )
-             order by p.lower
-           )`;
-}
-
 interface MergeRow extends Record<string, unknown> {
-  readonly keys: string | null;
+  readonly keys?: string | null;
+  readonly summed: string;
   readonly inserted: string;
   readonly corrected: string;
   readonly unchanged: string;
@@ -432,10 +455,11 @@ function readReport(rows: readonly MergeRow[]): MergeReport {
   const [row] = rows;
   if (row === undefined) throw new Error("an aggregate returned no row");
   return {
-    keys: row.keys === null ? undefined : Number(row.keys),
     inserted: Number(row.inserted),
     corrected: Number(row.corrected),
     unchanged: Number(row.unchanged),
+    summed: Number(row.summed),
+    absent: 0,
     partitions: row.partitions,
   };
 }

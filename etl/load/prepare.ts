@@ -42,6 +42,7 @@ export async function addVenues(options: Preparation, ids: readonly string[]): P
  * transaction ends.
  *
  * @param options.alone whether nobody else may be at work in them meanwhile; default false
+ * @returns the greatest sync date of an absence in them; null where there is none
  * @throws RollbookError `partitions_changed` when one was closed after its lines were read: the next attempt
  *   rejects them; `configuration` when the settings changed after they were read
  */
@@ -49,7 +50,7 @@ export async function openPartitions(
   tx: Transaction,
   options: Preparation & { readonly alone?: boolean | undefined },
   dates: readonly string[],
-): Promise<void> {
+): Promise<string | null> {
   const { database, settings, signal, alone } = options;
   const names = new Set(dates.map((date) => partitionOf(settings.granularity, date).partition));
   let held = await holdPartitions(tx, [...names], { alone });
@@ -58,11 +59,17 @@ export async function openPartitions(
     held = await holdPartitions(tx, [...names], { alone });
   }
   if (held.length === names.size && held.every(isOpen)) {
-    return requireSettings(tx, settings);
+    await requireSettings(tx, settings);
+    return held.reduce<string | null>((last, { absentUntil }) => laterOf(last, absentUntil), null);
   }
   throw new RollbookError({
     code: "partitions_changed",
     message:
       "partitions were detached, attached or dropped all the while. The load was rolled back; load it again.",
   });
+}
+
+/** Of two dates as `YYYY-MM-DD`. */
+function laterOf(one: string | null, other: string | null): string | null {
+  return one === null || (other !== null && other > one) ? other : one;
 }

@@ -28,17 +28,32 @@ export function sizeOfReject({ raw }: Reject): number {
 /** How many rejects a drop may have: as its source says, or as the options say. */
 export function limitRejects({
   source,
+  replaceVenueDays,
   maxRejects,
   maxRejectedLines,
 }: {
-  readonly source?: Pick<FileSource, "form" | "maxRejects"> | undefined;
+  readonly source?: Pick<FileSource, "form" | "maxRejects" | "replaceVenueDays"> | undefined;
+  readonly replaceVenueDays?: boolean | undefined;
   readonly maxRejects?: number | undefined;
   readonly maxRejectedLines?: number | undefined;
 }): RejectLimit {
-  // A drop whose rows are added up has none: an invoice without one of its rows would have a wrong total.
-  if (source?.form.sumRows === true) return { share: 0, lines: 0 };
+  // A drop whose rows are added up has none: an invoice without one of its rows would have a wrong total. In one
+  // that is all there is, a line that cannot be read may name an invoice that would be taken out.
+  if (source?.form.sumRows === true || replacesVenueDays({ source, replaceVenueDays }))
+    return { share: 0, lines: 0 };
   const { share, lines } = DEFAULT_REJECT_LIMIT;
   return source?.maxRejects ?? { share: maxRejects ?? share, lines: maxRejectedLines ?? lines };
+}
+
+/** Whether a drop is all there is for the venues and dates that it holds: its source, or somebody, says so. */
+export function replacesVenueDays({
+  source,
+  replaceVenueDays = false,
+}: {
+  readonly source?: Pick<FileSource, "replaceVenueDays"> | undefined;
+  readonly replaceVenueDays?: boolean | undefined;
+}): boolean {
+  return replaceVenueDays || source?.replaceVenueDays === true;
 }
 
 /** Whether so many rejects among the lines read are more than is allowed. */
@@ -58,17 +73,30 @@ interface Rejected {
 
 export function refuseTooMany(
   drop: Omit<Rejected, "loadId">,
-  { loadId, rejectLimit, source }: Pick<LoadTask, "loadId" | "rejectLimit" | "source">,
+  task: Pick<LoadTask, "loadId" | "rejectLimit" | "source" | "replacesVenueDays">,
 ): Refusal {
-  const { rejected, read } = drop;
+  const why = explainRejects({ ...drop, loadId: task.loadId });
+  const message = `${drop.rejected} of ${drop.read} lines were rejected, ${explainLimit(task, why)}.`;
+  return { code: "too_many_rejects", message };
+}
+
+function explainLimit(
+  { rejectLimit, source, replacesVenueDays: replaces }: Parameters<typeof refuseTooMany>[1],
+  why: string,
+): string {
+  if (source?.form.sumRows === true) {
+    return `and none may be, because source ${source.name} adds up rows (sum_rows): an invoice without one of its rows would have a wrong total. ${why}`;
+  }
+  if (replaces) {
+    const said =
+      source?.replaceVenueDays === true
+        ? `source ${source.name} says (replace_venue_days)`
+        : "--replace-venue-days says";
+    return `and none may be, because ${said} that the file is all there is for its venues and dates: a line that cannot be read may name an invoice, which would be taken out. ${why}`;
+  }
   const { share, lines } = rejectLimit;
   const few = lines > 0 ? ` and more than ${lines}` : "";
-  const why = explainRejects({ ...drop, loadId });
-  const message =
-    source?.form.sumRows === true
-      ? `${rejected} of ${read} lines were rejected, and none may be, because source ${source.name} adds up rows (sum_rows): an invoice without one of its rows would have a wrong total. ${why}.`
-      : `${rejected} of ${read} lines were rejected, more than the share of ${share}${few} that is allowed: ${why}. Or let these lines stay out with ${source?.maxRejects === undefined ? "--max-rejects" : `max_rejects in source ${source.name}`}.`;
-  return { code: "too_many_rejects", message };
+  return `more than the share of ${share}${few} that is allowed: ${why}. Or let these lines stay out with ${source?.maxRejects === undefined ? "--max-rejects" : `max_rejects in source ${source.name}`}`;
 }
 
 export function refuseFull(drop: Rejected & { readonly fileName: string }, bytes: number): Refusal {

@@ -3,7 +3,7 @@ import type { ReasonSummary, Suspicion } from "../../db/reason_summary.ts";
 import type { RestatedPeriod } from "../closings/period.ts";
 import type { LoadStep } from "./steps.ts";
 
-/** What became of the lines: when the load is loaded, `read` is the sum of the others but `skipped`. */
+/** What became of the lines: when the load is loaded, `read` is the sum of the others but `skipped` and `absent`. */
 export interface LineCounts {
   readonly read: number;
   readonly inserted: number;
@@ -15,6 +15,10 @@ export interface LineCounts {
   readonly skipped: number;
   /** Lines that were added to another line of their invoice. */
   readonly summed: number;
+  /** Lines that say that their invoice is void. */
+  readonly voided: number;
+  /** Invoices, not lines, that were taken out, because as of this drop they are absent. */
+  readonly absent: number;
 }
 
 /** The source that read a drop, as it was then. */
@@ -67,6 +71,8 @@ export const NO_LINES: LineCounts = {
   rejected: 0,
   skipped: 0,
   summed: 0,
+  voided: 0,
+  absent: 0,
 };
 
 /** Why a drop is refused as a whole. */

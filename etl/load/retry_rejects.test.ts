@@ -76,6 +76,8 @@ test("open lines come in as statements of their drop, with a ledger entry of the
       rejected: 1,
       skipped: 0,
       summed: 0,
+      voided: 0,
+      absent: 0,
     },
     reasons: [{ reason: "bad_total", count: 1, line: 3, cell: "x" }],
     partitions: ["2026-01"],

@@ -17,6 +17,7 @@ import type { RestatedPeriod } from "../closings/period.ts";
 import { checkRestated } from "../closings/restated_by_load.ts";
 import { givenVenue } from "../drop/form.ts";
 import { readRules } from "../drop/rules.ts";
+import { mayBeCovered } from "./absence.ts";
 import { refuseChangedFile } from "./changed.ts";
 import { CHUNK_LINES } from "./direct/chunk.ts";
 import { enterLedger } from "./ledger.ts";
@@ -190,6 +191,8 @@ async function makeTask(
       syncSlack: file.source?.syncSlack ?? options.syncSlack,
       syncedOn,
     }),
+    // The whole drop may have been read before it said so.
+    replacesVenueDays: false,
     rejectLimit: { share: 1, lines: 0 },
     refuseSuspicious: false,
     quarantineBytes: QUARANTINE_BYTES,
@@ -251,7 +254,7 @@ async function takeIn(task: LoadTask, root: Load, { newest }: Family): Promise<T
   const selection = createSelection(open, await listDismissedLines(tx, root.loadId));
   stopwatch.enter("stage");
   const slot = await takeStagingSlot(tx, task.signal);
-  const { sha256, refusal, rejected, reasons } = await stageDrop({ ...task, selection }, slot);
+  const { sha256, refusal, rejected, voided, reasons } = await stageDrop({ ...task, selection }, slot);
   await refuseChangedFile(sha256, task);
   if (refusal !== null) throw new RollbookError({ code: "usage", message: refusal.message });
   const read = selection.positions.length + rejected;
@@ -263,7 +266,8 @@ async function takeIn(task: LoadTask, root: Load, { newest }: Family): Promise<T
   }
   stopwatch.enter("prepare");
   await addStagedVenues(tx, slot, task);
-  await openPartitions(tx, task, await readStagedDates(tx, slot, task.settings));
+  const dates = await readStagedDates(tx, slot, task.settings);
+  const absentUntil = await openPartitions(tx, { ...task, alone: voided > 0 }, dates);
   stopwatch.enter("merge");
   const merged = await mergeRetried({
     tx,
@@ -273,12 +277,14 @@ async function takeIn(task: LoadTask, root: Load, { newest }: Family): Promise<T
     syncedOn,
     statedBy: root.loadId,
     selection,
+    absence: { replacesVenueDays: false, voided, maybeCovered: mayBeCovered(absentUntil, task) },
   });
   await emptyStaging(tx, slot);
   stopwatch.enter("commit");
-  const { inserted, corrected, unchanged, partitions } = merged;
-  const superseded = selection.positions.length - inserted - corrected - unchanged;
-  return { rows: { ...refused, inserted, corrected, unchanged, superseded }, reasons, partitions };
+  const { inserted, corrected, unchanged, absent, partitions } = merged;
+  const superseded = selection.positions.length - voided - inserted - corrected - unchanged;
+  const rows = { ...refused, inserted, corrected, unchanged, superseded, voided, absent };
+  return { rows, reasons, partitions };
 }
 
 /** The lines of a load that nobody has decided on, ascending. */

@@ -3,8 +3,8 @@
 export interface Selection {
   /** Whether a rejected line is to be rejected again. */
   readonly has: (line: number) => boolean;
-  /** Takes the number of a line that is staged next. */
-  readonly stage: (line: number) => void;
+  /** Takes the number of a line that is staged next, and says whether it is read again. */
+  readonly stage: (line: number) => boolean;
   /** Places in staging, from 1, of the lines that are read again: ascending. */
   readonly positions: readonly number[];
   /** Those of lines that stay out, because somebody decided so. */
@@ -21,8 +21,10 @@ export function createSelection(retried: readonly number[], dismissed: readonly 
     has: createCheck(retried),
     stage: (line) => {
       staged++;
-      if (isRetried(line)) positions.push(staged);
+      const again = isRetried(line);
+      if (again) positions.push(staged);
       else if (isDismissed(line)) out.push(staged);
+      return again;
     },
     positions,
     dismissed: out,

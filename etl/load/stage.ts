@@ -77,6 +77,8 @@ export interface Staged {
   readonly rejected: number;
   /** Records that the source leaves out. */
   readonly skipped: number;
+  /** Lines among those in staging that say that their invoice is void; of a drop that is in already, of those read again. */
+  readonly voided: number;
   /** The rejected lines, by reason. */
   readonly reasons: readonly ReasonSummary[];
   /** Sum of the sizes of their totals, as far as they can be read, in cents. */
@@ -123,7 +125,8 @@ export async function stageDrop(task: LoadTask, slot: number): Promise<Staged> {
     end = { sha256: null, refusal: refuseFull(full, quarantineBytes) };
   }
   if (end === undefined) throw new Error("the reader ended without an end event");
-  return { rows, rejected, skipped: target.skipped, reasons, rejectedMoney: target.reasons.money, ...end };
+  const { skipped, voided } = target;
+  return { rows, rejected, skipped, voided, reasons, rejectedMoney: target.reasons.money, ...end };
 }
 
 /** Where rows and rejects go, and what was written so far. */
@@ -136,6 +139,7 @@ interface Target {
   rows: number;
   rejected: number;
   skipped: number;
+  voided: number;
   readonly reasons: Reasons;
   /** Rejects that are not written yet, and their size. */
   held: Reject[];
@@ -145,7 +149,7 @@ interface Target {
 }
 
 function createTarget(task: LoadTask, slot: number): Target {
-  const counts = { rows: 0, rejected: 0, skipped: 0, heldBytes: 0, quarantined: 0 };
+  const counts = { rows: 0, rejected: 0, skipped: 0, voided: 0, heldBytes: 0, quarantined: 0 };
   return {
     task,
     slot,
@@ -160,7 +164,8 @@ function createTarget(task: LoadTask, slot: number): Target {
 async function writeRows(target: Target, event: RowsEvent): Promise<void> {
   const { copy, rows, lines } = event;
   const { selection } = target.task;
-  for (const line of lines ?? []) selection?.stage(line);
+  const again = new Set(lines?.filter((line) => selection?.stage(line)));
+  const voids = selection === undefined ? event.voids : event.voids.filter((line) => again.has(line));
   const rejects =
     selection === undefined ? event.rejects : event.rejects.filter(({ line }) => selection.has(line));
   if (rows > 0 && target.layout !== undefined) {
@@ -170,6 +175,7 @@ async function writeRows(target: Target, event: RowsEvent): Promise<void> {
   target.rows += rows;
   target.rejected += rejects.length;
   target.skipped += event.skipped;
+  target.voided += voids.length;
   for (const reject of rejects) {
     addReject(target.reasons, reject);
     target.heldBytes += sizeOfReject(reject);

@@ -55,6 +55,8 @@ export interface LoadTask extends Preparation {
   /** How it is read, then. */
   readonly form?: Form | undefined;
   readonly rules: LineRules;
+  /** Whether the drop is all there is for the venues and dates that it holds. */
+  readonly replacesVenueDays: boolean;
   readonly rejectLimit: RejectLimit;
   /** Whether a drop is refused when its rejects are suspicious. */
   readonly refuseSuspicious: boolean;

@@ -6,17 +6,6 @@ import { leafOf } from "./recompute.ts";
 import { readWritten, type Written, type WrittenRow } from "./report.ts";
 
 /**
- * Lets the planner probe the rollup's key for each changed group. A hash join or a merge join would read the
- * whole partition for a few groups. A scan, which the planner prefers in an empty partition, would read for
- * each group all those that were inserted before it.
- */
-export const PROBE_BY_KEY: readonly string[] = [
-  "set local enable_hashjoin = off",
-  "set local enable_mergejoin = off",
-  "set local enable_seqscan = off",
-];
-
-/**
  * Takes what is pending into the rollup, in one statement under the partition's lock: it deletes the pending
  * rows that it sees, adds them up by group and merges them in key order. Two statements would lose or double
  * what commits between them. To be run with {@link PROBE_BY_KEY}. Nothing is taken where the partition is

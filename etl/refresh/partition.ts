@@ -1,9 +1,10 @@
 /** Refreshes one partition, under its lock. */
 import { type Database, type Transaction, withTransaction } from "../../db/client.ts";
 import { LOCK, lockStatement } from "../../db/locks.ts";
+import { PLAN_FREELY, PROBE_BY_KEY } from "../../db/plans.ts";
 import type { Partition } from "../../db/schema.ts";
-import { applyPending, PROBE_BY_KEY } from "./apply.ts";
-import { PLAN_FREELY, rebuildRollup } from "./rebuild.ts";
+import { applyPending } from "./apply.ts";
+import { rebuildRollup } from "./rebuild.ts";
 import { NOTHING_WRITTEN, type RefreshReport, type Written } from "./report.ts";
 import { type Choice, type Counted, type Plan, planRefresh } from "./strategy.ts";
 import { countPending, type Target } from "./targets.ts";

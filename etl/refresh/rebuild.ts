@@ -1,16 +1,10 @@
 /** Recomputes the rollup of a partition from its invoices. */
 import { eq, sql } from "drizzle-orm";
 import { ALLOW_WORK_MEM, type Transaction } from "../../db/client.ts";
+import { PLAN_FREELY } from "../../db/plans.ts";
 import { type Partition, partitions, pending } from "../../db/schema.ts";
 import { leafOf, recomputeGroups } from "./recompute.ts";
 import { readWritten, type Written, type WrittenRow } from "./report.ts";
-
-/** Lets the planner choose as the server is set, after `PROBE_BY_KEY`. */
-export const PLAN_FREELY: readonly string[] = [
-  "set local enable_hashjoin to default",
-  "set local enable_mergejoin to default",
-  "set local enable_seqscan to default",
-];
 
 /**
  * Recomputes the rollup of a partition in one statement, under the partition's lock. The pending rows that

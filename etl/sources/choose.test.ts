@@ -38,6 +38,7 @@ test("a file that a glob fits has its source, whatever its ending is", () => {
       syncedOn: undefined,
       syncSlack: 2,
       maxRejects: { share: 0.1, lines: 2 },
+      replaceVenueDays: false,
     },
   });
 });

@@ -42,7 +42,7 @@ interface Fitting {
 }
 
 function askPatterns(fitting: Fitting): Choice {
-  const { name, sha256, form, syncSlack, maxRejects, venueFromPath } = fitting.source;
+  const { name, sha256, form, syncSlack, maxRejects, replaceVenueDays, venueFromPath } = fitting.source;
   const venue = venueFromPath && findOne(fitting, { ...venueFromPath, key: "venue_id.from_path" }, readVenue);
   if (venue?.kind === "refused") return venue;
   const day = findDay(fitting);
@@ -56,6 +56,7 @@ function askPatterns(fitting: Fitting): Choice {
       syncedOn: day?.text,
       syncSlack,
       maxRejects,
+      replaceVenueDays,
     },
   };
 }

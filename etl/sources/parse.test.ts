@@ -75,17 +75,20 @@ total:
   sum_rows: true
 keep: {Status: [paid, refunded], 4: 0}
 skip_when: {Status: " void "}
+void_when: {Status: storno, 5: [1, ""]}
 synced_on: {from: path, pattern: ${PATTERN}}
 sync_slack: 1
 max_rejects: 0
+replace_venue_days: true
 `);
   expect(source).toMatchObject({
     files: ["sumup/*.csv", "old/{a,b}/**"],
     filesLine: 2,
     venueFromPath: { pattern: /^([^/]+)\//u, line: 9 },
-    syncedOn: { from: "path", pattern: /(?<year>\d{4})(?<month>\d\d)(?<day>\d\d)/u, line: 22 },
+    syncedOn: { from: "path", pattern: /(?<year>\d{4})(?<month>\d\d)(?<day>\d\d)/u, line: 23 },
     syncSlack: 1,
     maxRejects: { share: 0, lines: 0 },
+    replaceVenueDays: true,
   });
   expect(source.form).toEqual({
     encoding: "windows-1252",
@@ -100,6 +103,8 @@ max_rejects: 0
       { column: 4, values: ["0"], effect: "keep" },
       { column: "Status", values: ["paid", "refunded"], effect: "keep" },
       { column: "Status", values: ["void"], effect: "skip" },
+      { column: 5, values: ["1", ""], effect: "void" },
+      { column: "Status", values: ["storno"], effect: "void" },
     ],
     sumRows: true,
   });
@@ -313,6 +318,8 @@ const WRONG: readonly (readonly [text: string, where: string, said: string])[] =
   ["files: a\nkeep:\n  Status:", "3: keep.Status:", "has no value"],
   ["files: a\nskip_when: {0: x}", "2: skip_when.0:", "its number from 1"],
   ["files: a\nkeep: {Status: {a: b}}", "2: keep.Status:", "a list of values"],
+  ["files: a\nvoid_when: storno", "2: void_when:", "must be a map from columns to their values"],
+  ["files: a\nheader: false\nvoid_when: {Status: a}", "3: void_when:", "but header is false"],
   // Sync date and limits
   ["files: a\nsynced_on: name", "2: synced_on:", "must be a map with the keys from, pattern, or mtime"],
   ["files: a\nsynced_on: {from: header}", "2: synced_on.from:", "must be name, path or mtime"],
@@ -326,6 +333,12 @@ const WRONG: readonly (readonly [text: string, where: string, said: string])[] =
   ["files: a\nsync_slack: 1.5", "2: sync_slack:", "must be a whole number of days"],
   ["files: a\nmax_rejects: 1 %", "2: max_rejects:", "must be a share of 0 to 1"],
   ["files: a\nmax_rejects: 2", "2: max_rejects:", "must be a share of 0 to 1"],
+  ["files: a\nreplace_venue_days: 1", "2: replace_venue_days:", "must be true or false"],
+  [
+    "files: a\nreplace_venue_days: true\nmax_rejects: 0.01",
+    "3: max_rejects:",
+    "must be 0 with replace_venue_days",
+  ],
   // YAML
   ["", "1:", "nothing stands in it"],
   ["# only a comment\n", "1:", "nothing stands in it"],

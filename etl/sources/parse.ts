@@ -113,7 +113,7 @@ function without(value: Plain, [step = "", ...path]: Path): Plain {
 /** Where a column is named although no line of the file names columns. */
 function findNames(keys: Keys, lineOf: LineOf): readonly Fault[] {
   if (keys.header !== false) return [];
-  const { columns = {}, invoice_id, total, keep = [], skip_when = [] } = keys;
+  const { columns = {}, invoice_id, total, keep = [], skip_when = [], void_when = [] } = keys;
   const { venue_id, ...others } = columns;
   const used: readonly (readonly [Path, unknown])[] = [
     [["columns", "venue_id"], venue_id],
@@ -122,6 +122,7 @@ function findNames(keys: Keys, lineOf: LineOf): readonly Fault[] {
     [["total", "sum_of"], total?.sum_of],
     [["keep"], keep.map(([column]) => column)],
     [["skip_when"], skip_when.map(([column]) => column)],
+    [["void_when"], void_when.map(([column]) => column)],
   ];
   return used.flatMap(([path, refs]) => {
     const name = [refs].flat().find((ref) => typeof ref === "string");
@@ -161,6 +162,7 @@ function toSource(options: {
     syncedOn: synced_on && toSyncDateRule(synced_on, lineOf(["synced_on", "pattern"])),
     syncSlack: sync_slack,
     maxRejects: total?.sum_rows ? { share: 0, lines: 0 } : max_rejects,
+    replaceVenueDays: keys.replace_venue_days ?? false,
   };
 }
 
@@ -170,7 +172,7 @@ function toSyncDateRule(rule: NonNullable<Keys["synced_on"]>, line: number): Syn
 }
 
 function toForm(keys: Keys): Form {
-  const { header = true, columns = {}, total = {}, keep = [], skip_when = [] } = keys;
+  const { header = true, columns = {}, total = {}, keep = [], skip_when = [], void_when = [] } = keys;
   /** Where nothing says it: a column by its own name, or without names by its place. */
   const own = (column: Column): ColumnRef => (header ? column : COLUMNS.indexOf(column) + 1);
   return {
@@ -194,7 +196,11 @@ function toForm(keys: Keys): Form {
       thousands: total.thousands,
       cents: total.cents,
     },
-    conditions: [...toConditions(keep, "keep"), ...toConditions(skip_when, "skip")],
+    conditions: [
+      ...toConditions(keep, "keep"),
+      ...toConditions(skip_when, "skip"),
+      ...toConditions(void_when, "void"),
+    ],
     sumRows: total.sum_rows ?? false,
   };
 }

@@ -257,9 +257,11 @@ const keys = closed({
   total: v.optional(total),
   keep: v.optional(conditions),
   skip_when: v.optional(conditions),
+  void_when: v.optional(conditions),
   synced_on: v.optional(syncedOn),
   sync_slack: v.optional(whole("must be a whole number of days")),
   max_rejects: v.optional(maxRejects),
+  replace_venue_days: v.optional(flag),
 });
 
 export const SCHEMA = v.pipe(
@@ -294,6 +296,15 @@ export const SCHEMA = v.pipe(
       ({ total, max_rejects: limit }) =>
         !total?.sum_rows || limit === undefined || (limit.share === 0 && limit.lines === 0),
       "must be 0 with total.sum_rows: an invoice without one of its rows would have a wrong total",
+    ),
+    ["max_rejects"],
+  ),
+  v.forward(
+    v.partialCheck(
+      [["replace_venue_days"], ["max_rejects"]],
+      ({ replace_venue_days: replaces, max_rejects: limit }) =>
+        !replaces || limit === undefined || (limit.share === 0 && limit.lines === 0),
+      "must be 0 with replace_venue_days: a line that cannot be read may name an invoice, which would be taken out",
     ),
     ["max_rejects"],
   ),

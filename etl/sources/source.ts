@@ -20,6 +20,8 @@ export interface Source {
   readonly syncSlack?: number | undefined;
   /** Share 0 to 1, and lines that are allowed in any case. */
   readonly maxRejects?: { readonly share: number; readonly lines: number } | undefined;
+  /** Whether a file is all there is for the venues and creation dates that it holds. */
+  readonly replaceVenueDays: boolean;
 }
 
 /** Where the sync date of a file is; a pattern has the groups `year`, `month` and `day`. */
@@ -37,6 +39,7 @@ export interface FileSource {
   readonly syncedOn?: string | undefined;
   readonly syncSlack?: number | undefined;
   readonly maxRejects?: { readonly share: number; readonly lines: number } | undefined;
+  readonly replaceVenueDays?: boolean | undefined;
 }
 
 /** Which source reads a file. */

@@ -7,10 +7,13 @@ import { describeRestated } from "./closings.ts";
 import { countOf, formatCount, formatDuration } from "./format.ts";
 import { describePartitions } from "./partitions.ts";
 
-/** Only a source skips or adds up lines, so only where there is one these counts are among the others. */
+/**
+ * Only a source skips lines, adds them up or calls them void, so only where there is one these counts are among the
+ * others; and invoices that are absent only where there is one, or any.
+ */
 export function jsonReport(report: LoadReport): object {
   const { file, outcome, loadId, syncedOn, source, reasons, suspicious, partitions, durationMs } = report;
-  const { skipped, summed, ...rows } = report.rows;
+  const { skipped, summed, voided, absent, ...rows } = report.rows;
   const { error, idsUnderTwoKeys, restated } = report;
   return {
     file,
@@ -18,7 +21,11 @@ export function jsonReport(report: LoadReport): object {
     loadId,
     syncedOn,
     source,
-    rows: source === null ? rows : { ...rows, skipped, summed },
+    rows: {
+      ...rows,
+      ...(source !== null && { skipped, summed, voided }),
+      ...((source !== null || absent > 0) && { absent }),
+    },
     reasons,
     suspicious,
     partitions,
@@ -66,10 +73,13 @@ function describeMended({ source: then, loadId }: LoadReport, today: ReadBy | nu
 
 /** How many lines were read, and what became of them. */
 export function describeCounts(rows: LineCounts): string {
-  const counts = (["inserted", "corrected", "unchanged", "superseded", "rejected", "summed"] as const)
+  const counts = (
+    ["inserted", "corrected", "unchanged", "superseded", "rejected", "summed", "voided"] as const
+  )
     .filter((name) => rows[name] > 0)
     .map((name) => `${formatCount(rows[name])} ${name}`);
-  return `${countOf(rows.read, "line")}${counts.length > 0 ? `: ${counts.join(", ")}` : ""}`;
+  const absent = rows.absent > 0 ? `; ${countOf(rows.absent, "invoice")} taken out` : "";
+  return `${countOf(rows.read, "line")}${counts.length > 0 ? `: ${counts.join(", ")}` : ""}${absent}`;
 }
 
 function describeSource({ source, rows }: LoadReport): string {

@@ -12,6 +12,8 @@ const LEFT_OUT = {
   superseded: 1,
   unchanged: 2,
   removed: 2,
+  voided: 1,
+  absent: 2,
   corrected: 3,
   inserted: 5,
   read: 8,
@@ -26,9 +28,13 @@ export function formatLoads(found: readonly ReportedLoad[], width?: number): str
   // Only a source skips or adds up lines.
   const bySource = found.some(({ source }) => source !== null);
   const removes = found.some(({ removed }) => removed > 0);
+  const voids = found.some(({ voided }) => voided > 0);
+  const takesOut = found.some(({ absent }) => absent > 0);
   const counts = [
     ...COUNTS,
     ...(removes ? (["removed"] as const) : []),
+    ...(voids ? (["voided"] as const) : []),
+    ...(takesOut ? (["absent"] as const) : []),
     ...(bySource ? OF_SOURCES : []),
   ] as const;
   return formatTable(

@@ -5,7 +5,7 @@ import type { Settings } from "../../db/schema.ts";
 import { inWarehouseZone, isoInstant } from "../reports/zone.ts";
 
 export interface Pruned {
-  /** Rows of `warehouse.statements` that were deleted. */
+  /** Rows of `warehouse.statements` and `warehouse.absences` that were deleted. */
   readonly rows: number;
   /** Loads that became known later can be undone. An instant in the zone of the warehouse. */
   readonly keptSince: string;

@@ -2,9 +2,9 @@
 import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { invoices, partitions } from "../../db/schema.ts";
-import { eachValue, values } from "../load/merge.ts";
-import { PROBE_BY_KEY } from "../refresh/apply.ts";
-import { PLAN_FREELY } from "../refresh/rebuild.ts";
+import { eachValue, values } from "../load/net.ts";
+
+export { byKey } from "../../db/plans.ts";
 
 /** Groups that the load touched. */
 export const GROUPS = sql`pg_temp.undo_groups`;
@@ -56,17 +56,6 @@ export async function makeTables(tx: Transaction): Promise<void> {
            load_id, synced_on, ${values()}, null::boolean as differs
     from ${invoices}
     with no data`);
-}
-
-/**
- * Runs a statement that looks up invoices by their keys. A hash join or a merge join would read whole
- * partitions for a few of them.
- */
-export async function byKey<T>(tx: Transaction, run: () => Promise<T>): Promise<T> {
-  await tx.client.query(PROBE_BY_KEY.join(";"));
-  const result = await run();
-  await tx.client.query(PLAN_FREELY.join(";"));
-  return result;
 }
 
 /** Whether two rows are about one invoice. */

@@ -368,7 +368,10 @@ async function stateAbsence(
        select $5::integer, * from net
      ),
      queued as (insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total) select * from net)
-     update warehouse.loads set absent = (select count(*) from taken) where load_id = $5`,
+     update warehouse.loads
+     set absent = (select count(*) from taken), voided = coalesce(cardinality($4::uuid[]), 0),
+         read = read + coalesce(cardinality($4::uuid[]), 0)
+     where load_id = $5`,
     [DAY, syncedOn, statedBy, ids, loadId],
   );
 }

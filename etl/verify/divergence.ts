@@ -24,6 +24,8 @@ export type Divergence =
       readonly misdated: boolean;
       /** Invoices stand for a load that was undone. */
       readonly undone: boolean;
+      /** Invoices stand although a newer statement says that they are absent. */
+      readonly absent: boolean;
     }
   /** A table of the partition is gone or not attached: the partition cannot be verified. */
   | ({ readonly kind: "table" } & Omit<MissingTable, "parent">)

@@ -3,7 +3,8 @@ import { type SQL, sql } from "drizzle-orm";
 import type { Session } from "../../db/client.ts";
 import { streamRows } from "../../db/cursor.ts";
 import { listMissingTables } from "../../db/partitions/missing.ts";
-import { type Partition, partitions, pending, type Settings, venues } from "../../db/schema.ts";
+import { absences, type Partition, partitions, pending, type Settings, venues } from "../../db/schema.ts";
+import { counts } from "../load/absence.ts";
 import { leafOf, recomputeGroups } from "../refresh/recompute.ts";
 import { type OnDivergence, readSums } from "./divergence.ts";
 
@@ -54,6 +55,7 @@ interface GroupRow {
   readonly delta_total: string;
   readonly misdated: boolean;
   readonly undone: boolean;
+  readonly absent: boolean;
   readonly rollup_wrong: boolean;
 }
 
@@ -78,6 +80,7 @@ async function compareGroups(
       deltas: readSums(row.delta_invoices, row.delta_total),
       misdated: row.misdated,
       undone: row.undone,
+      absent: row.absent,
     });
   }
   return { diverges, rollupDiverges };
@@ -102,6 +105,7 @@ function differingGroups(settings: Settings, partition: Partition): SQL {
       where created_on >= ${partition.lower} and created_on < ${partition.upper}
       group by created_on, venue_key
     ),
+    standing as (${standingAbsent(partition)}),
     compared as (
       select created_on, venue_key,
              coalesce(t.invoices, 0) as invoices, coalesce(t.total, 0) as total,
@@ -109,6 +113,7 @@ function differingGroups(settings: Settings, partition: Partition): SQL {
              coalesce(r.total, 0) + coalesce(q.total, 0) as shown_total,
              coalesce(l.invoices, 0) as delta_invoices, coalesce(l.total, 0) as delta_total,
              coalesce(t.misdated, false) as misdated, coalesce(t.undone, false) as undone,
+             (created_on, venue_key) in (select created_on, venue_key from standing) as absent,
              coalesce(r.invoices <= 0, false) as emptied
       from truth t
       full join ledger l using (created_on, venue_key)
@@ -117,7 +122,7 @@ function differingGroups(settings: Settings, partition: Partition): SQL {
     )
     select c.created_on::text, ${venueName(sql`c.venue_key`)} as venue_id,
            c.invoices, c.total::numeric(24, 2)::text, c.shown_invoices, c.shown_total::numeric(24, 2)::text,
-           c.delta_invoices, c.delta_total::numeric(24, 2)::text, c.misdated, c.undone,
+           c.delta_invoices, c.delta_total::numeric(24, 2)::text, c.misdated, c.undone, c.absent,
            emptied or (c.invoices, c.total) <> (c.shown_invoices, c.shown_total) as rollup_wrong
     from compared c
     left join ${venues} v on v.venue_key = c.venue_key
@@ -125,9 +130,34 @@ function differingGroups(settings: Settings, partition: Partition): SQL {
        or (c.invoices, c.total) <> (c.delta_invoices, c.delta_total)
        or c.misdated
        or c.undone
+       or c.absent
        or c.emptied
        or v.venue_key is null
     order by c.created_on, v.venue_id`;
+}
+
+/** The groups in which an invoice stands of which a newer statement says that it is absent. */
+function standingAbsent(partition: Partition): SQL {
+  if (partition.absentUntil === null || partition.state === "dropped") {
+    return sql`select null::date as created_on, null::integer as venue_key where false`;
+  }
+  const said = sql`
+    from ${absences} a
+    where a.created_on >= ${partition.lower} and a.created_on < ${partition.upper} and ${counts(sql`a`)}`;
+  return sql`
+      select i.created_on, i.venue_key
+      from (
+        select distinct on (created_on, venue_key) created_on, venue_key, synced_on, stated_by
+        ${said} and a.invoice_ids is null
+        order by created_on, venue_key, synced_on desc, stated_by desc
+      ) newest
+      join ${leafOf("invoices", partition)} i using (created_on, venue_key)
+      where (i.synced_on, i.load_id) < (newest.synced_on, newest.stated_by)
+      union
+      select i.created_on, i.venue_key
+      from (select created_on, venue_key, synced_on, stated_by, unnest(invoice_ids) as invoice_id ${said}) void
+      join ${leafOf("invoices", partition)} i using (created_on, venue_key, invoice_id)
+      where (i.synced_on, i.load_id) < (void.synced_on, void.stated_by)`;
 }
 
 interface ControlRow extends Record<string, unknown> {

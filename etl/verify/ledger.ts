@@ -1,9 +1,9 @@
-/** Compares the ledger's entries with the rows of the loads: deltas, corrections, statements, quarantine. */
+/** Compares the ledger's entries with the rows of the loads: deltas, corrections, statements, absences, quarantine. */
 import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { streamRows } from "../../db/cursor.ts";
 import { holdDeltas, listDetachedDeltas } from "../../db/partitions/tables.ts";
-import { corrections, deltas, loads, rejects, settings, statements } from "../../db/schema.ts";
+import { absences, corrections, deltas, loads, rejects, settings, statements } from "../../db/schema.ts";
 import { LOADED_AGAIN } from "../load/claim.ts";
 import type { OnDivergence } from "./divergence.ts";
 
@@ -49,10 +49,10 @@ interface FindingRow {
 
 /**
  * Checks that the counts of each entry add up, that its deltas bring as many invoices as it inserted (or take
- * away as many as are absent because of it, an undo removed, or a repair took out), that what it overwrote, confirmed or took back is kept,
- * and that its quarantine is complete. Of a load whose drop was loaded again only the first is checked, because
- * its rows were lost. Of a load with deltas in an archive the second is not checked. Statements are compared of
- * entries from which none were pruned.
+ * away as many as are absent because of it, an undo removed, or a repair took out), that what it overwrote, confirmed
+ * or took back is kept, and so is what it says of absent invoices, and that its quarantine is complete. Of a load whose
+ * drop was loaded again only the first is checked, because its rows were lost. Of a load with deltas in an archive the
+ * second is not checked. Statements and absences are compared of entries from which none were pruned.
  *
  * To be run in a REPEATABLE READ transaction: catalog, live deltas and detached deltas must be seen as of one
  * moment.
@@ -95,6 +95,7 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
     compared as (
       select load_id, l.status, l.error_code,
              l.read, l.inserted, l.corrected, l.unchanged, l.superseded, l.rejected, l.summed, l.voided,
+             l.absent, coalesce(v.stated, 0) as absences, coalesce(v.voids, 0) as voids,
              coalesce(c.invoices, 0) as brought, coalesce(r.lines, 0) as lines,
              coalesce(o.invoices, 0) as kept, coalesce(s.of_others, 0) as of_others, coalesce(s.own, 0) as own,
              e.brings, e.brings - coalesce(c.invoices, 0) - coalesce(a.invoices, 0) as brought_less,
@@ -117,6 +118,7 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
       full join refused r using (load_id)
       full join overwritten o using (load_id)
       full join stated s using (load_id)
+      full join missing v using (load_id)
       left join acknowledged a using (load_id)
       cross join lateral (
         select takes_out,
@@ -131,7 +133,7 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
     from compared
     cross join lateral (values
       ('unknown', status is null,
-       'there are deltas, corrections, statements or quarantined lines of a load that the ledger does not know'),
+       'there are deltas, corrections, statements, absences or quarantined lines of a load that the ledger does not know'),
       ('deltas', (excused or archived) is not true and status is not null and brought_less <> 0,
        format('its deltas bring %s invoices, its ledger entry says %s', brought, brings)),
       ('corrections', excused is not true and status is not null and kept_less <> 0,
@@ -140,6 +142,10 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
          and (of_others > keeps or of_others < keeps and retry_of is null or own > superseded),
        format('it kept %s statements of other loads and %s of its own, its ledger entry says %s and at most %s',
               of_others, own, keeps, superseded)),
+      ('absences', (excused or pruned) is not true and status is not null
+         and (voids > voided or absent > 0 and absences = 0),
+       format('it says of %s invoices that they are void and has %s absences, its ledger entry says that %s lines are void and %s invoices absent',
+              voids, absences, voided, absent)),
       ('lines', reads and read <> inserted + corrected + unchanged + superseded + rejected + summed + voided,
        format('%s lines read are not %s + %s + %s + %s + %s + %s + %s',
               read, inserted, corrected, unchanged, superseded, rejected, summed, voided)),
@@ -165,6 +171,11 @@ function rowsOfLoads(detached: readonly string[]): SQL {
       group by load_id
     ),
     refused as (select load_id, count(*) as lines from ${rejects} group by load_id),
+    missing as (
+      select load_id, count(*) as stated, coalesce(sum(cardinality(invoice_ids)), 0) as voids
+      from ${absences}
+      group by load_id
+    ),
     overwritten as (select load_id, count(*) as invoices from ${corrections} group by load_id),
     stated as (
       select load_id, sum(of_others) as of_others, sum(own) as own
@@ -181,6 +192,10 @@ function rowsOfLoads(detached: readonly string[]): SQL {
         cross join lateral (values (s.stated_by), (s.same_as)) as named (load_id)
         where not exists (select from ${loads} l where l.load_id = named.load_id)
           and named.load_id is not null
+        union all
+        select a.stated_by, 0, 0
+        from ${absences} a
+        where not exists (select from ${loads} l where l.load_id = a.stated_by)
       ) numbers
       group by load_id
     )`;

@@ -4,6 +4,7 @@ import { type Database, type Transaction, withTransaction } from "../../db/clien
 import { LOCK, lockUntilEnd } from "../../db/locks.ts";
 import { listDetachedDeltas } from "../../db/partitions/tables.ts";
 import {
+  absences,
   corrections,
   deltas,
   invoices,
@@ -118,6 +119,7 @@ export async function raiseLoadIds(tx: Transaction): Promise<void> {
         union all select max(load_id) from ${rejects}
         union all select max(load_id) from ${corrections}
         union all select max(greatest(load_id, stated_by, same_as)) from ${statements}
+        union all select max(greatest(load_id, stated_by)) from ${absences}
         union all select max(load_id) from ${invoices}
         union all select max(load_id) from ${deltas}${sql.join(ofDetached)}
       ) numbers

@@ -11,7 +11,7 @@ import { partitionOf } from "../../db/partitions/ranges.ts";
 import { withRetries } from "../../db/retry.ts";
 import { corrections, invoices, loads, type Partition, partitions, type Settings } from "../../db/schema.ts";
 import { enterLedger } from "../load/ledger.ts";
-import { changedPartitions, oldValues, recordNet, values } from "../load/merge.ts";
+import { changedPartitions, oldValues, recordNet, values } from "../load/net.ts";
 import { selectDoubled } from "./identity.ts";
 import { TAKEN_OUT } from "./ledger.ts";
 import { beginRepair } from "./repair.ts";
@@ -55,7 +55,9 @@ async function takeOut(tx: Transaction, { settings, only, dates }: TakeOutOption
   const names = new Set([...dates].map((date) => partitionOf(settings.granularity, date).partition));
   const held = await holdPartitions(tx, [...names]);
   const open = held.filter(isOpen).map(({ partition }) => partition);
-  const closed = held.filter((partition) => !isOpen(partition));
+  const closed = held
+    .filter((partition) => !isOpen(partition))
+    .map(({ partition, state }) => ({ partition, state }));
   const { statements, touched } = await moveToCorrections(tx, { loadId, only, open });
   if (statements === 0) {
     await tx.db.execute(sql`delete from ${loads} where load_id = ${loadId}`);

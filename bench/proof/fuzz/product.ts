@@ -95,7 +95,8 @@ export function pathsOf(text: Buffer, dialect: Dialect, rules: LineRules): Paths
       // The fast path knows no record of several lines.
       const bytes = { ...place, utf8: false, lines: 1, broken: false };
       const decided = validateRecord({ bytes, format });
-      if (decided === LEFT_OUT) throw new Error("the fast path takes a line that the source leaves out");
+      if (decided === LEFT_OUT || (typeof decided === "object" && "row" in decided))
+        throw new Error("the fast path takes a line that the source leaves out, or calls void");
       return decided;
     },
   };

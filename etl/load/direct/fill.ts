@@ -118,8 +118,10 @@ async function isSuspicious({ task, writer, reasons, money }: Reader): Promise<b
   return findSuspicions(summaries, { rejected: reasons.money, taken: money }).length > 0;
 }
 
-async function takeRows(reader: Reader, { copy: rows, rejects, skipped }: RowsEvent): Promise<void> {
+async function takeRows(reader: Reader, event: RowsEvent): Promise<void> {
+  const { copy: rows, rejects, skipped, voids } = event;
   const { task, writer, layout } = reader;
+  if (voids.length > 0) throw new Surprise("a line that says that its invoice is void");
   reader.skipped += skipped;
   const { texts } = writer.maps;
   const onOdd = (row: Buffer) => {

@@ -21,14 +21,15 @@ import {
   rangeOf,
 } from "./keys.ts";
 import { fillChunk } from "./pack.ts";
+import { refuseAbsences } from "./write.ts";
 
 /**
  * Makes the venues and partitions that the drop needs, and holds the partitions open until the transaction
  * ends.
  *
- * @returns the partitions; undefined for a drop that is to be refused, and for one that may have more groups
- *   than are counted in memory, because each of its chunks would enter nearly a group for each line. Then
- *   nothing is made
+ * @returns the partitions; undefined for a drop that is to be refused, or has a line that says that its invoice
+ *   is void, and for one that may have more groups than are counted in memory, because each of its chunks would
+ *   enter nearly a group for each line. Then nothing is made
  */
 export async function prepareBySurvey(
   task: LoadTask,
@@ -40,7 +41,7 @@ export async function prepareBySurvey(
   if (days === undefined) return undefined;
   await findVenues(maps, tx);
   await makeVenues(maps, tx, task);
-  await openPartitions(tx, task, [...days].map(toDate));
+  refuseAbsences(await openPartitions(tx, task, [...days].map(toDate)), task);
   return new Map(
     [...days].map((day) => rangeOf(maps, day)).map(({ partition, lower }) => [partition, lower]),
   );
@@ -77,6 +78,7 @@ async function surveyDays(
         break;
       case "rows":
         if (layout === undefined) throw new Error("the reader sent rows before the dialect");
+        if (event.voids.length > 0) return undefined;
         for (let from = 0; from < event.copy.length; ) {
           if (chunk.lines === chunk.taken.length && !(await note(chunk))) return undefined;
           // What odd lines need is made when they are staged.

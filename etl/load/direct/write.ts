@@ -3,6 +3,7 @@ import { type Session, withSession } from "../../../db/client.ts";
 import { toDate, toDay } from "../../../db/dates.ts";
 import { partitionOf } from "../../../db/partitions/ranges.ts";
 import type { Reject } from "../../drop/reject.ts";
+import { mayBeCovered } from "../absence.ts";
 import { openPartitions } from "../prepare.ts";
 import type { LoadTask } from "../task.ts";
 import { type Background, createBackground } from "./background.ts";
@@ -171,8 +172,13 @@ export async function finishChunks({ background, target }: Writer): Promise<void
 export async function holdOpen({ task, held }: Writer, dates: readonly string[]): Promise<void> {
   const nameOf = (date: string) => partitionOf(task.settings.granularity, date).partition;
   const wanted = dates.filter((date) => !held.has(nameOf(date)));
-  await openPartitions(task.tx, task, wanted);
+  refuseAbsences(await openPartitions(task.tx, task, wanted), task);
   for (const date of wanted) held.add(nameOf(date));
+}
+
+/** The lines that a newer absence is about must be left out. */
+export function refuseAbsences(absentUntil: string | null, task: LoadTask): void {
+  if (mayBeCovered(absentUntil, task)) throw new Surprise("partitions with newer absences");
 }
 
 export function noteUnderTwoKeys({ underTwoKeys }: Writer, ids: readonly string[]): void {

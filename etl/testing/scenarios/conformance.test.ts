@@ -32,7 +32,7 @@ interface Case {
       readonly outcome: string;
       readonly error?: string;
       /** No source reads them. */
-      readonly rows?: Omit<LineCounts, "skipped" | "summed">;
+      readonly rows?: Omit<LineCounts, "skipped" | "summed" | "voided" | "absent">;
       readonly partitions?: readonly string[];
       readonly rejects?: readonly (readonly [number, string])[];
     };

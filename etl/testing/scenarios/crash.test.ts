@@ -75,7 +75,7 @@ async function expectWhole(warehouse: TestWarehouse, drops: readonly MadeDrop[])
   expect(await warehouse.query(staged.join(" union all "))).toEqual([]);
   const uneven = await warehouse.query(
     `select load_id from warehouse.loads
-     where status = 'loaded' and read <> inserted + corrected + unchanged + superseded + rejected + summed`,
+     where status = 'loaded' and read <> inserted + corrected + unchanged + superseded + rejected + summed + voided`,
   );
   expect(uneven).toEqual([]);
 }
@@ -467,6 +467,8 @@ describe("an answer that is lost", () => {
         rejected: 0,
         skipped: 0,
         summed: 0,
+        voided: 0,
+        absent: 0,
       },
     });
     expect(report.touched).toEqual(report.partitions);
