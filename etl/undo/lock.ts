@@ -110,7 +110,6 @@ export async function lockInvoices(
       order by i.created_on, i.venue_key, i.invoice_id
       for update of i`;
     await byKey(tx, () => tx.db.execute(ofLoad));
-    await tx.db.execute(sql`insert into ${KEYS} (${KEY}) select ${KEY} from ${STANDING}`);
     if (hasAbsences) await addAbsentKeys(tx, family, ranges);
   } else {
     // Of a repair what it took out, of a load all that it says and that does not stand.
@@ -137,8 +136,11 @@ export async function lockInvoices(
       order by i.created_on, i.venue_key, i.invoice_id
       for update of i`;
     await byKey(tx, () => tx.db.execute(ofKeys));
+    await tx.db.execute(sql`
+      insert into ${STANDING} (${KEY})
+      select ${KEY} from ${KEYS} k
+      where not exists (select from ${STANDING} s where ${isSameKey(sql`s`, sql`k`)})`);
   }
-  await tx.db.execute(sql`analyze ${KEYS}`);
   await tx.db.execute(sql`analyze ${STANDING}`);
 }
 
@@ -154,7 +156,7 @@ async function addAbsentKeys(
     join ${row} k on k.created_on = a.created_on and k.venue_key = a.venue_key
     where a.load_id = any (${ids}::integer[]) and a.invoice_ids is null`;
   const add = sql`
-    insert into ${KEYS} (${KEY})
+    insert into ${STANDING} (${KEY})
     select ${KEY}
     from (
       select k.created_on, k.venue_key, k.invoice_id ${ofGroup(sql`${corrections}`)}

@@ -6,7 +6,7 @@
  *
  * All of it is done by the server, in temporary tables, so memory is the same for a load of any size.
  */
-import { type SQL, sql } from "drizzle-orm";
+import { type SQL, type SQLChunk, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
 import { absences, corrections, invoices, loads, settings, statements } from "../../db/schema.ts";
@@ -23,8 +23,6 @@ import {
   isSameKey,
   KEPT,
   KEY,
-  KEYS,
-  NEWEST,
   type Range,
   REPAIRED,
   STANDING,
@@ -67,12 +65,12 @@ export async function settle(
   ranges: readonly Range[],
 ): Promise<Settled> {
   const undone = await listUndone(tx, claim);
-  await readKept(tx, (load) => sql`${load} <> all (${sql.param(undone)}::integer[])`);
   await findRepaired(tx);
-  await findNewest(tx);
+  await findNewest(tx, claim, undone);
   await leaveOutAbsent(tx);
   await findValues(tx, undone);
-  return apply(tx, claim.undoId, ranges);
+  await leaveOutUnchanged(tx);
+  return byKey(tx, () => enterChanged(tx, claim.undoId, ranges));
 }
 
 /** The other loads that are undone. */
@@ -84,21 +82,17 @@ async function listUndone(tx: Transaction, { subject }: UndoClaim): Promise<read
 }
 
 /**
- * Reads the statements about the keys that do not stand.
+ * The statements of the groups that do not stand, each with the entry that kept it.
  *
- * @param counts a condition on whose statements are read
+ * @param isRead a condition on whose statements are read
  */
-async function readKept(tx: Transaction, counts: (load: SQL) => SQL): Promise<void> {
-  await tx.db.execute(sql`
-    insert into ${KEPT} (${KEY}, load_id, synced_on, ${values()}, same_as, kept_at, kept_by)
-    select k.created_on, k.venue_key, k.invoice_id, said.load_id, said.synced_on,
-           ${eachValue((value) => sql`said.${value}`)}, said.same_as, l.known_at, said.kept_by
-    from (
+function saidOf(isRead: (load: SQL) => SQL): SQL {
+  return sql`
       select c.created_on, c.venue_key, c.invoice_id, c.old_load_id as load_id, c.old_synced_on as synced_on,
              ${eachValue((value, oldValue) => sql`c.${oldValue} as ${value}`)}, null::integer as same_as, c.load_id as kept_by
       from ${GROUPS} g
       join ${corrections} c on c.created_on = g.created_on and c.venue_key = g.venue_key
-      where ${counts(sql`c.old_load_id`)}
+      where ${isRead(sql`c.old_load_id`)}
       union all
       select s.created_on, s.venue_key, each.invoice_id, s.stated_by, s.synced_on,
              ${eachValue((value) => sql`each.${value}`)}, s.same_as, s.load_id
@@ -106,11 +100,7 @@ async function readKept(tx: Transaction, counts: (load: SQL) => SQL): Promise<vo
       join ${statements} s on s.created_on = g.created_on and s.venue_key = g.venue_key
       cross join lateral unnest(s.invoice_ids, ${eachValue((value) => sql`s.${value}`)})
         as each (invoice_id, ${values()})
-      where ${counts(sql`s.stated_by`)}
-    ) said
-    join ${KEYS} k on k.created_on = said.created_on and k.venue_key = said.venue_key and k.invoice_id = said.invoice_id
-    left join ${loads} l on l.load_id = said.kept_by`);
-  await tx.db.execute(sql`analyze ${KEPT}`);
+      where ${isRead(sql`s.stated_by`)}`;
 }
 
 /** Finds which of the keys a repair took out that counts, and when the newest did. */
@@ -120,7 +110,7 @@ async function findRepaired(tx: Transaction): Promise<void> {
     select k.created_on, k.venue_key, k.invoice_id, max(r.known_at)
     from ${loads} r
     join ${corrections} c on c.load_id = r.load_id
-    join ${KEYS} k on ${isSameKey(sql`k`, sql`c`)}
+    join ${STANDING} k on ${isSameKey(sql`k`, sql`c`)}
     where r.status = 'repair' and r.file_name = ${TAKEN_OUT}
     group by k.created_on, k.venue_key, k.invoice_id`);
   await tx.db.execute(sql`analyze ${REPAIRED}`);
@@ -131,19 +121,50 @@ async function findRepaired(tx: Transaction): Promise<void> {
  * `statements_kept_since` is not needed, and may not be all of it: the newest of that time stood then, because
  * nothing of that time is undone any more, and so it was kept later or stands. If a load said the same twice, of
  * its retries the last counts.
+ *
+ * A statement that is known as the same as another load's mostly is the same as what stands: if no statement of
+ * that load was kept since. Then the values are at hand.
+ *
+ * @param undone loads whose statements are not read
  */
-async function findNewest(tx: Transaction): Promise<void> {
+async function findNewest(
+  tx: Transaction,
+  { kind, subject }: UndoClaim,
+  undone: readonly number[],
+): Promise<void> {
+  const isRead = (load: SQL) => sql`${load} <> all (${sql.param(undone)}::integer[])`;
+  const isWithdrawn = kind === "load" ? sql`said.load_id = ${subject.loadId}::integer` : sql`false`;
+  const ofCounting = (column: SQLChunk, atHand: SQLChunk = column) =>
+    sql`case when counting then case when is_standing then ${atHand} else ${column} end end as ${column}`;
   await tx.db.execute(sql`
-    insert into ${NEWEST} (${KEY}, load_id, synced_on, ${values()}, same_as, kept_at, kept_by)
-    select distinct on (${KEY}) ${KEY}, load_id, synced_on, ${values()}, same_as, kept_at, kept_by
-    from ${KEPT} k
-    where not exists (select from ${loads} l where l.load_id = k.load_id and l.status = 'undone')
-      and k.kept_at > (select statements_kept_since from ${settings})
-      and not exists (
-        select from ${REPAIRED} r where ${isSameKey(sql`r`, sql`k`)} and r.known_at >= k.kept_at
-      )
-    order by ${KEY}, synced_on desc, load_id desc, kept_at desc, kept_by desc`);
-  await tx.db.execute(sql`analyze ${NEWEST}`);
+    insert into ${CHANGED} (
+      ${KEY}, old_load_id, old_synced_on, ${oldValues()}, old_counts,
+      load_id, synced_on, ${values()}, same_as, kept_at, kept_by, differs
+    )
+    select *, (${oldValues()}) is distinct from (${values()})
+    from (
+      select distinct on (${KEY}) ${KEY}, old_load_id, old_synced_on, ${oldValues()}, old_counts,
+             ${ofCounting(sql`load_id`)}, ${ofCounting(sql`synced_on`)}, ${eachValue(ofCounting)},
+             ${ofCounting(sql`same_as`, sql`null`)}, ${ofCounting(sql`kept_at`)}, ${ofCounting(sql`kept_by`)}
+      from (
+        select s.created_on, s.venue_key, s.invoice_id, s.load_id as old_load_id, s.synced_on as old_synced_on,
+               ${eachValue((value, oldValue) => sql`s.${value} as ${oldValue}`)}, s.counts as old_counts,
+               said.load_id, said.synced_on, ${eachValue((value) => sql`said.${value}`)},
+               said.same_as, l.known_at as kept_at, said.kept_by,
+               coalesce(not ${isWithdrawn} and l.known_at > (select statements_kept_since from ${settings}), false)
+                 and r.known_at >= l.known_at is not true as counting,
+               said.same_as = s.load_id and (
+                 max(l.known_at) filter (where said.load_id = s.load_id)
+                   over (partition by s.created_on, s.venue_key, s.invoice_id) > l.known_at
+               ) is not true as is_standing
+        from ${STANDING} s
+        left join (${saidOf(isRead)}) said on ${isSameKey(sql`said`, sql`s`)}
+        left join ${loads} l on l.load_id = said.kept_by
+        left join ${REPAIRED} r on ${isSameKey(sql`r`, sql`s`)}
+      ) said
+      order by ${KEY}, counting desc, synced_on desc, load_id desc, kept_at desc, kept_by desc
+    ) newest`);
+  await tx.db.execute(sql`analyze ${CHANGED}`);
 }
 
 /**
@@ -160,66 +181,79 @@ async function leaveOutAbsent(tx: Transaction): Promise<void> {
     left join lateral unnest(a.invoice_ids) as each (invoice_id) on true`);
   if (found.rowCount === 0) return;
   await tx.db.execute(sql`analyze ${ABSENT}`);
-  const ofGroup = (row: SQL) => sql`
-    a.created_on = ${row}.created_on and a.venue_key = ${row}.venue_key and a.invoice_id is null
-    and (a.synced_on, a.load_id) > (${row}.synced_on, ${row}.load_id) and ${isLater(row)}`;
-  await tx.db.execute(sql`delete from ${NEWEST} n using ${ABSENT} a where ${ofGroup(sql`n`)}`);
-  await tx.db.execute(sql`
-    delete from ${NEWEST} n
-    using ${ABSENT} a
-    where ${isSameKey(sql`a`, sql`n`)} and ${isLater(sql`n`)}
-      and (a.synced_on, a.load_id, a.known_at) >= (n.synced_on, n.load_id, n.kept_at)`);
-  await tx.db.execute(sql`update ${STANDING} s set counts = false from ${ABSENT} a where ${ofGroup(sql`s`)}`);
-  await tx.db.execute(sql`
-    update ${STANDING} s
-    set counts = false
-    from ${ABSENT} a
-    where ${isSameKey(sql`a`, sql`s`)} and ${isLater(sql`s`)}
-      and (a.synced_on, a.load_id) > (s.synced_on, s.load_id)`);
+  const ofGroup = sql`a.created_on = c.created_on and a.venue_key = c.venue_key and a.invoice_id is null`;
+  const isGreater = sql`(a.synced_on, a.load_id) > (c.synced_on, c.load_id)`;
+  const isLater = sql`(a.synced_on, a.load_id, a.known_at) >= (c.synced_on, c.load_id, c.kept_at)`;
+  const isAboveOld = sql`(a.synced_on, a.load_id) > (c.old_synced_on, c.old_load_id)`;
+  const nothing = sql`load_id = null, synced_on = null, ${eachValue((value) => sql`${value} = null`)},
+    same_as = null, differs = old_load_id is not null`;
+  for (const [set, covers] of [
+    [nothing, sql`${ofGroup} and ${isGreater}`],
+    [nothing, sql`${isSameKey(sql`a`, sql`c`)} and ${isLater}`],
+    [sql`old_counts = false`, sql`${ofGroup} and ${isAboveOld}`],
+    [sql`old_counts = false`, sql`${isSameKey(sql`a`, sql`c`)} and ${isAboveOld}`],
+  ] as const) {
+    await tx.db.execute(sql`
+      update ${CHANGED} c
+      set ${set}
+      from ${ABSENT} a
+      where ${covers}
+        and not exists (
+          select from ${REPAIRED} r where ${isSameKey(sql`r`, sql`c`)} and r.known_at >= a.known_at
+        )`);
+  }
 }
 
-/** Whether an absence, `a`, is later than each repair that took out the key of a row. */
-function isLater(row: SQL): SQL {
-  return sql`not exists (
-    select from ${REPAIRED} r where ${isSameKey(sql`r`, row)} and r.known_at >= a.known_at
-  )`;
+/** Reads the statements of the keys whose newest statement is known as the same as another load's. */
+async function readKept(tx: Transaction, isRead: (load: SQL) => SQL): Promise<void> {
+  await tx.db.execute(sql`
+    insert into ${KEPT} (${KEY}, load_id, synced_on, ${values()}, same_as, kept_at, kept_by)
+    select c.created_on, c.venue_key, c.invoice_id, said.load_id, said.synced_on,
+           ${eachValue((value) => sql`said.${value}`)}, said.same_as, l.known_at, said.kept_by
+    from (${saidOf(isRead)}) said
+    join ${CHANGED} c on ${isSameKey(sql`c`, sql`said`)} and c.same_as is not null
+    left join ${loads} l on l.load_id = said.kept_by`);
+  await tx.db.execute(sql`analyze ${KEPT}`);
 }
 
 /**
  * Finds the values of those that are known as the same as another load's: that load's were kept when they
- * ceased to stand, or stand now. A load's values may change, by a retry; so the first that were kept after
+ * ceased to stand, or stood until now. A load's values may change, by a retry; so the first that were kept after
  * count.
  *
- * @param undone loads whose statements were not read
+ * @param undone loads whose statements are not read unless they are asked for
  */
 async function findValues(tx: Transaction, undone: readonly number[]): Promise<void> {
   const unread = new Set(undone);
-  for (;;) {
+  for (let first = true; ; first = false) {
     const open = await tx.db.execute<{ same_as: number }>(
-      sql`select distinct same_as from ${NEWEST} where same_as is not null`,
+      sql`select distinct same_as from ${CHANGED} where same_as is not null`,
     );
     if (open.rowCount === 0) return;
+    if (first) await readKept(tx, (load) => sql`${load} <> all (${sql.param(undone)}::integer[])`);
     const missing = open.rows.map(({ same_as }) => same_as).filter((load) => unread.delete(load));
-    if (missing.length > 0)
+    if (missing.length > 0) {
       await readKept(tx, (load) => sql`${load} = any (${sql.param(missing)}::integer[])`);
+    }
     const found = await tx.db.execute(sql`
       with next as (
         select distinct on (o.created_on, o.venue_key, o.invoice_id)
                o.created_on, o.venue_key, o.invoice_id,
-               ${eachValue((value) => sql`coalesce(k.${value}, s.${value}) as ${value}`)},
+               ${eachValue((value, oldValue) => sql`case when k.load_id is null then o.${oldValue} else k.${value} end as ${value}`)},
                k.same_as, k.kept_at, k.kept_by
-        from ${NEWEST} o
+        from ${CHANGED} o
         left join ${KEPT} k on ${isSameKey(sql`k`, sql`o`)} and k.load_id = o.same_as
           and (k.kept_at, k.kept_by) > (o.kept_at, o.kept_by)
-        left join ${STANDING} s on ${isSameKey(sql`s`, sql`o`)} and s.load_id = o.same_as and k.load_id is null
-        where o.same_as is not null and (k.load_id is not null or s.load_id is not null)
+        where o.same_as is not null and (k.load_id is not null or o.old_load_id = o.same_as)
         order by o.created_on, o.venue_key, o.invoice_id, k.kept_at, k.kept_by
       )
-      update ${NEWEST} n
+      update ${CHANGED} c
       set ${eachValue((value) => sql`${value} = next.${value}`)},
-          same_as = next.same_as, kept_at = next.kept_at, kept_by = next.kept_by
+          same_as = next.same_as, kept_at = next.kept_at, kept_by = next.kept_by,
+          differs = (${eachValue((_, oldValue) => sql`c.${oldValue}`)})
+            is distinct from (${eachValue((value) => sql`next.${value}`)})
       from next
-      where ${isSameKey(sql`next`, sql`n`)}`);
+      where ${isSameKey(sql`next`, sql`c`)}`);
     if (found.rowCount === 0) {
       throw new RollbookError({
         code: "corrupted",
@@ -228,6 +262,16 @@ async function findValues(tx: Transaction, undone: readonly number[]): Promise<v
       });
     }
   }
+}
+
+/** Leaves out the keys for which the same statement stands as before. */
+async function leaveOutUnchanged(tx: Transaction): Promise<void> {
+  await tx.db.execute(sql`
+    delete from ${CHANGED}
+    where case
+      when old_load_id is null then load_id is null
+      else old_counts and ((synced_on, load_id) > (old_synced_on, old_load_id)) is not true
+    end`);
 }
 
 interface SettledRow extends Record<string, unknown> {
@@ -239,24 +283,6 @@ interface SettledRow extends Record<string, unknown> {
   readonly invoices: string;
   readonly total: string;
   readonly partitions: readonly string[];
-}
-
-async function apply(tx: Transaction, undoId: number, ranges: readonly Range[]): Promise<Settled> {
-  const isNewer = sql`(n.synced_on, n.load_id) > (s.synced_on, s.load_id)`;
-  await tx.db.execute(sql`
-    insert into ${CHANGED} (${KEY}, old_load_id, old_synced_on, ${oldValues()}, load_id, synced_on, ${values()}, differs)
-    select k.created_on, k.venue_key, k.invoice_id, s.load_id, s.synced_on, ${eachValue((value) => sql`s.${value}`)},
-           n.load_id, n.synced_on, ${eachValue((value) => sql`n.${value}`)},
-           (${eachValue((value) => sql`s.${value}`)}) is distinct from (${eachValue((value) => sql`n.${value}`)})
-    from ${KEYS} k
-    left join ${STANDING} s on ${isSameKey(sql`s`, sql`k`)}
-    left join ${NEWEST} n on ${isSameKey(sql`n`, sql`k`)}
-    where case
-      when s.load_id is null then n.load_id is not null
-      else not s.counts or ${isNewer}
-    end`);
-  await tx.db.execute(sql`analyze ${CHANGED}`);
-  return byKey(tx, () => enterChanged(tx, undoId, ranges));
 }
 
 async function enterChanged(tx: Transaction, undoId: number, ranges: readonly Range[]): Promise<Settled> {

@@ -8,54 +8,42 @@ export { byKey } from "../../db/plans.ts";
 
 /** Groups that the load touched. */
 export const GROUPS = sql`pg_temp.undo_groups`;
-/** Keys for which another statement may stand from now on. */
+/** Keys of which an entry that counts again says something. */
 export const KEYS = sql`pg_temp.undo_keys`;
-/** What stands for them, locked. What does not count is not what stands from now on. */
+/**
+ * The keys for which another statement may stand from now on, and what stands for them, locked; without a load
+ * where nothing does. What does not count is not what stands from now on.
+ */
 export const STANDING = sql`pg_temp.undo_standing`;
-/** All statements about them that do not stand, and since when. */
+/** All statements about some of them that do not stand, and since when. */
 export const KEPT = sql`pg_temp.undo_kept`;
-/** The statement of each key that is the newest of those that count. */
-export const NEWEST = sql`pg_temp.undo_newest`;
 /** The absences that count: of a whole group, without an invoice, or of a key. */
 export const ABSENT = sql`pg_temp.undo_absent`;
 /** The keys that a repair took out, and when: all that had been said of them up to then is void. */
 export const REPAIRED = sql`pg_temp.undo_repaired`;
-/** The keys for which another statement stands from now on: what stood, and what stands. */
+/** The keys, what stood, and of the other statements that count the newest: what stands from now on. */
 export const CHANGED = sql`pg_temp.undo_changed`;
 
 export const KEY = sql`created_on, venue_key, invoice_id`;
 
 export async function makeTables(tx: Transaction): Promise<void> {
-  const statement = sql`
-    select ${KEY}, load_id, synced_on, ${values()},
-           null::integer as same_as, null::timestamptz as kept_at, null::integer as kept_by
-    from ${invoices}
-    with no data`;
-  await tx.db.execute(sql`
-    create temp table undo_groups on commit drop as select created_on, venue_key from ${invoices} with no data`);
-  await tx.db.execute(
-    sql`create temp table undo_keys on commit drop as select ${KEY} from ${invoices} with no data`,
-  );
-  await tx.db.execute(sql`
-    create temp table undo_standing on commit drop as
-    select ${KEY}, load_id, synced_on, ${values()}, null::boolean as counts
-    from ${invoices}
-    with no data`);
-  await tx.db.execute(sql`
-    create temp table undo_absent on commit drop as
-    select ${KEY}, load_id, synced_on, null::timestamptz as known_at from ${invoices} with no data`);
-  await tx.db.execute(sql`
-    create temp table undo_repaired on commit drop as
-    select ${KEY}, null::timestamptz as known_at from ${invoices} with no data`);
-  await tx.db.execute(sql`create temp table undo_kept on commit drop as ${statement}`);
-  await tx.db.execute(sql`create temp table undo_newest on commit drop as ${statement}`);
-  await tx.db.execute(sql`
-    create temp table undo_changed on commit drop as
-    select ${KEY}, load_id as old_load_id, synced_on as old_synced_on,
-           ${eachValue((value, oldValue) => sql`${value} as ${oldValue}`)},
-           load_id, synced_on, ${values()}, null::boolean as differs
-    from ${invoices}
-    with no data`);
+  const kept = sql`null::integer as same_as, null::timestamptz as kept_at, null::integer as kept_by`;
+  const tables: Readonly<Record<string, SQL>> = {
+    undo_groups: sql`created_on, venue_key`,
+    undo_keys: KEY,
+    undo_standing: sql`${KEY}, load_id, synced_on, ${values()}, null::boolean as counts`,
+    undo_kept: sql`${KEY}, load_id, synced_on, ${values()}, ${kept}`,
+    undo_absent: sql`${KEY}, load_id, synced_on, null::timestamptz as known_at`,
+    undo_repaired: sql`${KEY}, null::timestamptz as known_at`,
+    undo_changed: sql`
+      ${KEY}, load_id as old_load_id, synced_on as old_synced_on,
+      ${eachValue((value, oldValue) => sql`${value} as ${oldValue}`)}, null::boolean as old_counts,
+      load_id, synced_on, ${values()}, ${kept}, null::boolean as differs`,
+  };
+  for (const [name, columns] of Object.entries(tables)) {
+    await tx.db.execute(sql`
+      create temp table ${sql.identifier(name)} on commit drop as select ${columns} from ${invoices} with no data`);
+  }
 }
 
 /** Whether two rows are about one invoice. */
