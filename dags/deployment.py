@@ -61,10 +61,16 @@ SILENT_DAYS: Final = os.environ.get("ROLLBOOK_SILENT_DAYS", "")
 FORGET_SILENT: Final = os.environ.get("ROLLBOOK_FORGET_SILENT", "14")
 """What did not come is told for so many days, and then no more."""
 
+CLOSE_SCHEDULE: Final = os.environ.get("ROLLBOOK_CLOSE_SCHEDULE", "0 4 3 * *")
+"""When the last month is closed, in UTC: some days after its end, so that late files are in."""
+
 RETRIES: Final = int(os.environ.get("ROLLBOOK_RETRIES", "5"))
 """With 5 a task waits 10, 20, 40, 80 and 160 s: a database that is away for minutes is waited for, and nothing spins."""
 
 WAREHOUSE_CONNECTION: Final = "rollbook_warehouse"
+
+STEWARD_CONNECTION: Final = "rollbook_steward"
+"""For what only a steward or the owner of the warehouse may do. Where there is none, the warehouse's connection does it."""
 
 WAREHOUSE_POOL: Final = "rollbook_warehouse"
 """Bounds how many commands work on the warehouse at once; `airflow-init` makes it."""

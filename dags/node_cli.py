@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,7 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 
-from deployment import CHECKOUT, COMMAND, WAREHOUSE_CONNECTION
+from deployment import CHECKOUT, COMMAND, STEWARD_CONNECTION, WAREHOUSE_CONNECTION
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
@@ -155,14 +156,7 @@ class NodeCliOperator(BaseOperator):
         own = {"LANG": "C.UTF-8", "NO_COLOR": "1", "ROLLBOOK_EXIT_WITH_PARENT": "1"}
         if self.connection_id is None:
             return {**inherited, **own}
-        try:
-            connection = BaseHook.get_connection(self.connection_id)
-        except AirflowNotFoundException as error:
-            raise AirflowFailException(
-                f"there is no Airflow connection {self.connection_id}. Define it: type postgres, with host, port, schema "
-                f"(the database), login and password; or set AIRFLOW_CONN_{self.connection_id.upper()}."
-            ) from error
-        return {**inherited, **own, **libpq_variables(connection)}
+        return {**inherited, **own, **libpq_variables(find_connection(self.connection_id))}
 
     def _collect(self, stdout: IO[bytes]) -> list[JsonObject]:
         objects: list[JsonObject] = []
@@ -191,6 +185,18 @@ class NodeCliOperator(BaseOperator):
                 self.log.warning("%s", shorten(line))
             elif line:
                 self.log.info("%s", shorten(line))
+
+
+def find_connection(connection_id: str) -> Connection:
+    try:
+        return BaseHook.get_connection(connection_id)
+    except AirflowNotFoundException as error:
+        if connection_id == STEWARD_CONNECTION:
+            return find_connection(WAREHOUSE_CONNECTION)
+        raise AirflowFailException(
+            f"there is no Airflow connection {connection_id}. Define it: type postgres, with host, port, schema "
+            f"(the database), login and password; or set AIRFLOW_CONN_{connection_id.upper()}."
+        ) from error
 
 
 def libpq_variables(connection: Connection) -> dict[str, str]:
@@ -250,3 +256,10 @@ def shorten(text: str, characters: int = LOGGED_CHARACTERS) -> str:
     # A file name may hold line ends, which would look like lines of the log's own.
     printable = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
     return printable if len(printable) <= characters else f"{printable[:characters]}..."
+
+
+def code(text: str) -> str:
+    """Markdown: a span of code, whatever backticks are in the text."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {shorten(text)} {fence}"

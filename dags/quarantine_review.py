@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -15,7 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from assets import REJECTED_DROPS
 from deployment import DAG_ARGS, FORMAT_FLAGS, INBOX, LONG_WORK, SOURCE_FLAGS, WAREHOUSE_POOL
-from node_cli import JsonObject, NodeCliOperator, shorten
+from node_cli import JsonObject, NodeCliOperator, code, shorten
 
 LOAD = "Load the good lines"
 RETRY = "Try again"
@@ -78,13 +77,6 @@ def explain(drop: JsonObject) -> str:
         ),
     ]
     return "\n".join([*(f"- {fact}" for fact in facts), "", CHOICES])
-
-
-def code(text: str) -> str:
-    """A span of code, whatever backticks are in the text."""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * (longest + 1)
-    return f"{fence} {shorten(text)} {fence}"
 
 
 class DecisionOperator(NodeCliOperator):

@@ -130,17 +130,15 @@ describe("docker-compose.yml", () => {
     expect(literal).toEqual([]);
   });
 
-  test("a connection for alerts is handed on where there is one, and else not defined", () => {
-    expect(compose.services["airflow-scheduler"]?.environment).not.toHaveProperty(
-      "AIRFLOW_CONN_ROLLBOOK_ALERTS",
-    );
-    const variables = Object.fromEntries(required.map((name) => [name, "x"]));
-    const set = readCompose({
-      file: COMPOSE_FILE,
-      variables: { ...variables, AIRFLOW_CONN_ROLLBOOK_ALERTS: "{}" },
-    });
-    expect(set.services["airflow-scheduler"]?.environment.AIRFLOW_CONN_ROLLBOOK_ALERTS).toBe("{}");
-  });
+  test.each(["AIRFLOW_CONN_ROLLBOOK_ALERTS", "AIRFLOW_CONN_ROLLBOOK_STEWARD"])(
+    "%s is handed on where there is one, and else not defined",
+    (name) => {
+      expect(compose.services["airflow-scheduler"]?.environment).not.toHaveProperty(name);
+      const variables = Object.fromEntries(required.map((one) => [one, "x"]));
+      const set = readCompose({ file: COMPOSE_FILE, variables: { ...variables, [name]: "{}" } });
+      expect(set.services["airflow-scheduler"]?.environment[name]).toBe("{}");
+    },
+  );
 
   test("connections are JSON", () => {
     for (const { environment } of ofAirflow) {
@@ -402,6 +400,7 @@ describe("write-env.sh", () => {
       "ROLLBOOK_DAY_STARTS",
       "ROLLBOOK_GRANULARITY",
       "AIRFLOW_CONN_ROLLBOOK_ALERTS",
+      "AIRFLOW_CONN_ROLLBOOK_STEWARD",
     ]);
     const file = readFileSync(COMPOSE_FILE, "utf8");
     for (const [, name = "", value = ""] of text.matchAll(/^#([A-Z][A-Z_]+)=(.*)$/gm)) {

@@ -82,6 +82,7 @@ AIRFLOW_UID=$uid
 #ROLLBOOK_SILENT_DAYS=
 #ROLLBOOK_FORGET_SILENT=14
 #ROLLBOOK_PARTITIONS_AHEAD=3
+#ROLLBOOK_CLOSE_SCHEDULE=0 4 3 * *
 #ROLLBOOK_RETRIES=5
 #ROLLBOOK_POOL_SLOTS=4
 #ROLLBOOK_KEEP_RUNS_DAYS=30
@@ -106,6 +107,8 @@ AIRFLOW_UID=$uid
 
 # Where failures are reported (Apprise). No empty value.
 #AIRFLOW_CONN_ROLLBOOK_ALERTS={"conn_type":"apprise","extra":{"config":[{"path":"mailtos://..."}]}}
+# Who undoes loads and closes months, where that is another login than the warehouse's (docs/security.md). No empty value.
+#AIRFLOW_CONN_ROLLBOOK_STEWARD={"conn_type":"postgres","host":"warehouse-db","login":"...","password":"...","schema":"rollbook"}
 END
 if ! ln "$new" .env 2>/dev/null; then
   echo "write-env.sh: .env cannot be made in $(pwd)" >&2

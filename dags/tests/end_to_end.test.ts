@@ -142,13 +142,7 @@ test("a rejected drop leaves the run green, and a person may have its good lines
   );
   expect(question?.subject).toBe(`Rejected: ${name}`);
   expect(question?.body).toContain("no-uuid");
-  // Nobody answers within a second, for which Airflow is not made: it takes the task for failed, and asks again.
-  await pause(3000);
-  const { dag_id, dag_run_id, task_id, map_index } = question?.task_instance ?? fail();
-  await airflow.rest.patch(
-    `/dags/${dag_id}/dagRuns/${encodeURIComponent(dag_run_id)}/taskInstances/${task_id}/${map_index}/hitlDetails`,
-    { chosen_options: ["Load the good lines"], params_input: {} },
-  );
+  await respond(question ?? fail(), "Load the good lines");
   await until(
     "the drop is in the archive",
     async () => (await readdir(join(inbox, "archive"))).includes(name),
@@ -162,6 +156,71 @@ test("a rejected drop leaves the run green, and a person may have its good lines
   );
   expect(await totalsOf("review")).toEqual(good.sum);
 });
+
+test("a load is taken back once a person has approved, and not when it is rejected", {
+  timeout: 10 * MINUTE,
+}, async () => {
+  const name = "mistake 2026-10-02.csv";
+  const { lines, sum } = csvLines({ prefix: "mistake", rows: 50 });
+  const path = join(folder, "mistake.csv");
+  await writeFile(path, `${lines.join("\n")}\n`);
+  await put(name, path);
+  await untilTakenIn([name]);
+  const [loaded] = await warehouse.query<{ load_id: number }>(
+    "select load_id from warehouse.loads where file_name = $1",
+    [name],
+  );
+  const conf = { load: loaded?.load_id, reason: "a test system's file" };
+  const trigger = (given: unknown) =>
+    airflow.rest.post<DagRun>("/dags/take_back/dagRuns", { logical_date: null, conf: given });
+  await expect(trigger({ ...conf, reason: " " })).rejects.toThrow(/reason/);
+
+  expect(await takeBack(await trigger(conf), "Reject")).toEqual({
+    dry_run: "success",
+    approve: "success",
+    undo: "skipped",
+    refresh: "skipped",
+  });
+  expect(await totalsOf("mistake")).toEqual(sum);
+
+  const states = await takeBack(await trigger(conf), "Approve");
+  expect(new Set(Object.values(states))).toEqual(new Set(["success"]));
+  expect(await totalsOf("mistake")).toEqual({ invoices: 0, cents: 0n });
+  const undos = await warehouse.query("select undo_of, because from warehouse.loads where status = 'undo'");
+  expect(undos).toEqual([{ undo_of: loaded?.load_id, because: "a test system's file (approved by admin)" }]);
+  const pending = await warehouse.query("select from warehouse.venue_day_pending");
+  expect(pending).toEqual([]);
+  expect(await disagreements(warehouse)).toEqual([]);
+});
+
+/** Answers what a run of `take_back` asks; returns the states of its tasks when it has ended. */
+async function takeBack(run: DagRun, answer: string): Promise<Readonly<Record<string, string | null>>> {
+  let question: Question | undefined;
+  await until(
+    "a question is asked",
+    async () => {
+      question = await findQuestion();
+      return question?.task_instance.dag_run_id === run.dag_run_id;
+    },
+    TAKEN_IN_WITHIN_MS,
+  );
+  expect(question?.body).toContain("- 50 invoices go: nothing else is known of them");
+  await respond(question ?? fail(), answer);
+  let state: string | undefined;
+  await until(
+    "the run has ended",
+    async () => {
+      const runs = await listRuns(airflow.rest, "take_back");
+      state = runs.find(({ dag_run_id }) => dag_run_id === run.dag_run_id)?.state;
+      return state === "success" || state === "failed";
+    },
+    TAKEN_IN_WITHIN_MS,
+  );
+  expect(state).toBe("success");
+  return Object.fromEntries(
+    (await listTasks(airflow.rest, run)).map(({ task_id, state }) => [task_id, state]),
+  );
+}
 
 test.each<{ readonly victim: string; readonly prefix: string; readonly kill: () => Promise<void> }>([
   {
@@ -334,6 +393,16 @@ async function findQuestion(): Promise<Question | undefined> {
     "/dags/~/dagRuns/~/hitlDetails",
   );
   return hitl_details.find(({ response_received }) => !response_received);
+}
+
+async function respond({ task_instance }: Question, option: string): Promise<void> {
+  // Nobody answers within a second, for which Airflow is not made: it takes the task for failed, and asks again.
+  await pause(3000);
+  const { dag_id, dag_run_id, task_id, map_index } = task_instance;
+  await airflow.rest.patch(
+    `/dags/${dag_id}/dagRuns/${encodeURIComponent(dag_run_id)}/taskInstances/${task_id}/${map_index}/hitlDetails`,
+    { chosen_options: [option], params_input: {} },
+  );
 }
 
 /** As a sender does it who knows the inbox: under another name until it is whole. */

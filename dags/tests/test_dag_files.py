@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.providers.standard.sensors.filesystem import FileSensor
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
 
 DAGS = Path(__file__).resolve().parents[1]
 NAMES = [
+    "close",
     "invoice_ingest",
     "partition_maintenance",
     "quarantine_review",
     "rollup_rebuild",
     "rollup_verify",
+    "take_back",
     "venue_silence",
 ]
 
@@ -52,7 +55,7 @@ def dags() -> dict[str, DAG]:
     return dict(bag.dags)
 
 
-def test_all_six_dags_are_found(dags: dict[str, DAG]) -> None:
+def test_all_eight_dags_are_found(dags: dict[str, DAG]) -> None:
     assert sorted(dags) == NAMES
 
 
@@ -80,7 +83,8 @@ def test_a_dag_says_what_it_is(name: str, dags: dict[str, DAG]) -> None:
     assert dag.owner == "rollbook"
     assert dag.catchup is False
     assert dag.max_active_runs == 1
-    assert dag.is_paused_upon_creation is False
+    # A closing stays for good, so somebody has to ask for it.
+    assert dag.is_paused_upon_creation is (name == "close")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -164,11 +168,34 @@ def test_work_on_the_warehouse_is_bounded_by_the_pool(dags: dict[str, DAG]) -> N
         "verify",
         "rebuild",
         "review.decide",
+        "dry_run",
+        "undo",
+        "close",
     }
     found = {
         task.task_id: task.pool for dag in dags.values() for task in dag.tasks if task.task_id in long_tasks
     }
     assert found == dict.fromkeys(long_tasks, "rollbook_warehouse")
+
+
+def test_only_what_takes_a_steward_connects_as_one(dags: dict[str, DAG]) -> None:
+    found = {
+        (dag.dag_id, task.task_id)
+        for dag in dags.values()
+        for task in dag.tasks
+        if isinstance(task, NodeCliOperator) and task.connection_id == "rollbook_steward"
+    }
+    assert found == {("take_back", "dry_run"), ("take_back", "undo"), ("close", "close")}
+
+
+def test_a_person_has_a_day_to_approve_and_silence_rejects(dags: dict[str, DAG]) -> None:
+    dag = dags["take_back"]
+    task = dag.get_task("approve")
+    assert isinstance(task, ApprovalOperator)
+    assert (task.response_timeout, task.defaults) == (timedelta(days=1), ["Reject"])
+    assert task.upstream_task_ids == {"dry_run"}
+    assert dag.get_task("undo").upstream_task_ids == {"approve"}
+    assert dag.get_task("refresh").upstream_task_ids == {"undo"}
 
 
 def test_old_statements_are_forgotten_every_day(dags: dict[str, DAG]) -> None:

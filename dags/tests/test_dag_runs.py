@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk.exceptions import ParamValidationError
 from drops import HOSTILE_NAMES, Till, read_totals
 
 import deployment
@@ -25,7 +27,7 @@ from node_cli import NodeCliOperator, shorten
 from quarantine_review import to_review, to_show
 
 if TYPE_CHECKING:
-    from airflow.sdk import DAG
+    from airflow.sdk import DAG, Context
 
 DAGS = Path(__file__).resolve().parents[1]
 Rollbook = Callable[..., list[dict[str, Any]]]
@@ -520,6 +522,115 @@ def test_a_rebuild_refuses_what_its_form_does_not_allow(
 ) -> None:
     with pytest.raises(Exception, match="Invalid input for param"):
         run(load_dag("rollup_rebuild"), conf)
+
+
+def answer_with(monkeypatch: pytest.MonkeyPatch, option: str, name: str = "Ada") -> list[str]:
+    """Answers in the place of a person, without the wait. Returns what is asked."""
+    asked: list[str] = []
+
+    def execute(operator: ApprovalOperator, context: Context) -> Any:
+        asked.extend([operator.subject, str(operator.body)])
+        given = {"chosen_options": [option], "params_input": {}, "responded_at": datetime.now(UTC)}
+        return operator.execute_complete(context, {**given, "responded_by_user": {"id": "1", "name": name}})
+
+    monkeypatch.setattr(ApprovalOperator, "execute", execute)
+    return asked
+
+
+def test_a_load_is_taken_back_when_a_person_approves_and_the_ledger_says_who(
+    load_dag: Callable[[str], DAG],
+    rollbook: Rollbook,
+    sql: Sql,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = "-{{ 7 * 7 }} `undone` 2026-10-05.csv"
+    drop = Till(seed=71, prefix="undone").write(tmp_path / name, date(2026, 10, 5), rows=30)
+    (loaded, *_) = rollbook("load", str(drop))
+    load = loaded["loadId"]
+    conf = {"load": load, "reason": "-- {{ 7 * 7 }} '$(id)'"}
+
+    asked = answer_with(monkeypatch, ApprovalOperator.REJECT)
+    state, states = run(load_dag("take_back"), conf)
+    assert (state, states["dry_run"], states["undo"], states["refresh"]) == (
+        "success",
+        ["success"],
+        ["skipped"],
+        ["skipped"],
+    )
+    assert asked[0] == f"Take back load {load}?"
+    assert f"- load {load}: `` {name} ``" in asked[1]
+    assert "- 30 invoices go: nothing else is known of them" in asked[1]
+    assert "all totals change by -30 invoices and -" in asked[1]
+    assert sql("select count(*) from warehouse.loads where status = 'undo'") == [(0,)]
+    assert read_totals(rollbook("totals"), "undone") != {}
+
+    answer_with(monkeypatch, ApprovalOperator.APPROVE, name="Ada {{ 7 * 7 }} O'Neil")
+    state, states = run(load_dag("take_back"), conf)
+    assert (state, states["undo"]) == ("success", ["success"])
+    assert set(states["refresh"]) == {"success"}
+    assert sql("select undo_of, because from warehouse.loads where status = 'undo'") == [
+        (load, "-- {{ 7 * 7 }} '$(id)' (approved by Ada {{ 7 * 7 }} O'Neil)")
+    ]
+    assert read_totals(rollbook("totals"), "undone") == {}
+    assert sql("select count(*) from warehouse.venue_day_pending") == [(0,)]
+
+    # Once is enough: the dry run refuses, and nobody is asked.
+    dag = load_dag("take_back")
+    for task in dag.tasks:
+        task.retries = 0
+    state, states = run(dag, conf)
+    assert (state, states["dry_run"], states["undo"]) == ("failed", ["failed"], ["upstream_failed"])
+
+
+@pytest.mark.parametrize("conf", [{"load": 0, "reason": "x"}, {"load": 1, "reason": " "}, {"load": 1}, {}])
+def test_a_load_is_not_taken_back_without_its_number_and_a_reason(
+    load_dag: Callable[[str], DAG], conf: dict[str, Any]
+) -> None:
+    with pytest.raises(ParamValidationError):
+        run(load_dag("take_back"), conf)
+
+
+def test_the_last_month_is_closed_once_and_what_an_undo_restates_of_it_is_asked(
+    load_dag: Callable[[str], DAG], rollbook: Rollbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = date.today().replace(day=1) - timedelta(days=1)
+    month = f"{last:%Y-%m}"
+    drop = Till(seed=72, prefix="closed").write(tmp_path / f"closed_{last}.csv", last, rows=60)
+    (loaded, *_) = rollbook("load", str(drop))
+
+    state, states = run(load_dag("close"))
+    assert (state, states) == ("success", {"verify": ["success"], "close": ["success"]})
+    assert [one["period"] for one in rollbook("closings", "list")] == [month]
+
+    state, states = run(load_dag("close"))
+    assert (state, states) == ("success", {"verify": ["success"], "close": ["skipped"]})
+    assert len(rollbook("closings", "list")) == 1
+
+    asked = answer_with(monkeypatch, ApprovalOperator.REJECT)
+    assert run(load_dag("take_back"), {"load": loaded["loadId"], "reason": "a test"})[0] == "success"
+    assert f"**` {month} ` is closed, and would be restated**" in asked[1]
+
+    assert run(load_dag("close"), {"period": f"{last}"})[0] == "success"
+    assert [one["period"] for one in rollbook("closings", "list")] == [month, f"{last}"]
+
+
+def test_nothing_is_closed_while_totals_diverge(
+    load_dag: Callable[[str], DAG], rollbook: Rollbook, sql: Sql, tmp_path: Path
+) -> None:
+    drop = Till(seed=73, prefix="unclosed").write(
+        tmp_path / "unclosed_2026-09-05.csv", date(2026, 9, 5), rows=20
+    )
+    rollbook("load", str(drop))
+    sql(
+        "update warehouse.venue_day_rollup set total = total + 1 "
+        "where venue_key in (select venue_key from warehouse.venues where venue_id = 'unclosed-03')"
+    )
+    before = rollbook("closings", "list")
+    state, states = run(load_dag("close"), {"period": "2026-Q3"})
+    assert (state, states) == ("failed", {"verify": ["failed"], "close": ["upstream_failed"]})
+    assert rollbook("closings", "list") == before
+    assert run(load_dag("rollup_verify"), {"repair": True})[0] == "success"
 
 
 @pytest.fixture

@@ -92,6 +92,16 @@ def test_a_missing_connection_says_how_to_make_it() -> None:
         run("status", "--json", connection_id="not_there")
 
 
+def test_where_there_is_no_connection_of_a_steward_the_warehouses_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (status,) = run("status", "--json", connection_id="rollbook_steward")
+    assert "partitions" in status
+    monkeypatch.setenv("AIRFLOW_CONN_ROLLBOOK_STEWARD", '{"conn_type": "postgres", "login": "x"}')
+    with pytest.raises(AirflowFailException, match="rollbook_steward names no host"):
+        run("status", "--json", connection_id="rollbook_steward")
+
+
 def test_a_connection_without_a_host_never_falls_back_to_an_embedded_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -10,9 +10,11 @@ import {
   type Transaction,
   withSession,
 } from "../../db/client.ts";
+import { addDays } from "../../db/dates.ts";
 import { RollbookError } from "../../db/errors.ts";
 import { LOCK, withSessionLock } from "../../db/locks.ts";
 import { describeFirst, listMissingTables } from "../../db/partitions/missing.ts";
+import { partitionOf } from "../../db/partitions/ranges.ts";
 import { holdDeltas } from "../../db/partitions/tables.ts";
 import { requireSteward } from "../../db/roles/steward.ts";
 import { closings, loads, partitions, type Settings } from "../../db/schema.ts";
@@ -21,13 +23,22 @@ import { inWarehouseZone } from "../reports/zone.ts";
 import type { Closing, Opening } from "./certificate.ts";
 import { certify, REPORTED_CHANGES, refuseDetached } from "./groups.ts";
 import type { Period } from "./period.ts";
-import { utc } from "./read.ts";
+import { findClosing, utc } from "./read.ts";
 
 export interface CloseOptions {
   readonly database: Database;
   readonly settings: Settings;
   readonly period: Period;
+  /** Leaves a period alone that is closed already; default false: it is closed again. */
+  readonly once?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface CloseReport {
+  /** `already_closed`: nothing was done. */
+  readonly outcome: "closed" | "already_closed";
+  /** The new closing, or else the newest one of the period. */
+  readonly closing: Closing;
 }
 
 /**
@@ -37,18 +48,39 @@ export interface CloseOptions {
  * @throws RollbookError `usage` for a period that has not ended, that is before the earliest date, or where
  *   nothing was loaded yet; `partition_closed` when part of it is detached; `table_missing`; `permission`
  */
-export async function closePeriod(options: CloseOptions): Promise<Closing> {
-  const { period } = options;
+export async function closePeriod(options: CloseOptions): Promise<CloseReport> {
+  const { period, once = false } = options;
   await requireSteward({ ...options, action: "close periods" });
   await refuseUnended(options);
   return withSession(options, (session) =>
-    withSessionLock(session, LOCK.closings, async () => {
+    withSessionLock(session, LOCK.closings, async (): Promise<CloseReport> => {
+      const before = once ? await findClosing(session, period) : undefined;
+      if (before !== undefined) {
+        const { replacedBy: _, ...closing } = before;
+        return { outcome: "already_closed", closing };
+      }
       const knownAt = await readKnownAt(session);
       // One snapshot, which is newer than that moment.
       const isolation = "repeatable read";
-      return inTransaction(session, (tx) => closeAsKnown(tx, period, knownAt), { isolation });
+      const closing = await inTransaction(session, (tx) => closeAsKnown(tx, period, knownAt), { isolation });
+      return { outcome: "closed", closing };
     }),
   );
+}
+
+/** The month before today's. */
+export async function findLastMonth(options: Omit<CloseOptions, "period">): Promise<Period> {
+  const { lower } = partitionOf("month", await readToday(options));
+  const month = partitionOf("month", addDays(lower, -1));
+  return { name: month.partition, from: month.lower, to: month.upper };
+}
+
+/** The creation date that invoices of this moment have. */
+async function readToday(options: Omit<CloseOptions, "period">): Promise<string> {
+  const { rows } = await inWarehouseZone(options, ({ db }) =>
+    db.execute<{ today: string }>(sql`select ${createdOnSql(sql`now()`, options.settings)}::text as today`),
+  );
+  return rows[0]?.today ?? "";
 }
 
 /** A creation date ends when the next business day starts. */
@@ -57,10 +89,7 @@ async function refuseUnended(options: CloseOptions): Promise<void> {
   if (period.to <= settings.earliest) {
     throw usage(`${period.name}: the warehouse takes invoices from ${settings.earliest} on.`);
   }
-  const { rows } = await inWarehouseZone(options, ({ db }) =>
-    db.execute<{ today: string }>(sql`select ${createdOnSql(sql`now()`, settings)}::text as today`),
-  );
-  const today = rows[0]?.today ?? "";
+  const today = await readToday(options);
   if (period.to <= today) return;
   const ended = `, or only the dates that have ended: rollbook close --from ${period.from} --to ${today}`;
   throw usage(

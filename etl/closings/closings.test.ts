@@ -28,8 +28,10 @@ function periodNamed(name: string) {
   return period;
 }
 
-const close = (warehouse: TestWarehouse, name: string): Promise<Closing> =>
-  closePeriod({ ...warehouse, period: periodNamed(name) });
+async function close(warehouse: TestWarehouse, name: string): Promise<Closing> {
+  const { closing } = await closePeriod({ ...warehouse, period: periodNamed(name) });
+  return closing;
+}
 
 /** Loads a drop of these invoices. */
 const send = (warehouse: TestWarehouse, fileName: string, invoices: readonly Invoice[]) =>
@@ -527,6 +529,42 @@ test("closings are proved from deltas that are detached; of archived ones it is 
 });
 
 // At once
+
+test("--last-month closes the month before today's once, and --once leaves what is closed alone", async () => {
+  const warehouse = await createTestDatabase({ timeZone: "Pacific/Kiritimati" });
+  await send(warehouse, "a_2026-04-01.csv", MARCH);
+  const [month] = await warehouse.query<{ name: string }>(
+    "select to_char(now() at time zone 'Pacific/Kiritimati' - interval '1 month', 'YYYY-MM') as name",
+  );
+  const run = async (...args: string[]) =>
+    rollbookHere(["close", ...args], { environment: warehouse.environment, folder: makeFolder() });
+  const first = await run("--last-month", "--once", "--json");
+  expect(jsonLines(first.stdout)).toMatchObject([{ outcome: "closed", closing: 1, period: month?.name }]);
+  const again = await run("--last-month", "--once", "--json");
+  expect(jsonLines(again.stdout)).toMatchObject([
+    { outcome: "already_closed", closing: 1, sha256: jsonLines(first.stdout)[0]?.sha256 },
+  ]);
+  expect(await run("2026-03", "--once")).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining("SHA-256"),
+  });
+  expect(await run("2026-03", "--once")).toMatchObject({
+    code: 0,
+    stdout: "2026-03 is closed already (closing 2).\n",
+  });
+  expect(await run("2026-03", "--json")).toMatchObject({ code: 0 });
+  expect((await readClosings(warehouse)).map(({ replacedBy }) => replacedBy)).toEqual([null, 3, null]);
+  for (const more of [["2026-03"], ["--from", "2026-03-01"]]) {
+    expect(await run("--last-month", ...more)).toMatchObject({ code: 2 });
+  }
+  const at = (name: string) => closePeriod({ ...warehouse, period: periodNamed(name), once: true });
+  const together = await Promise.all(["2026-02", "2026-02", "2026-02"].map(at));
+  expect(together.map(({ outcome }) => outcome).toSorted()).toEqual([
+    "already_closed",
+    "already_closed",
+    "closed",
+  ]);
+});
 
 test("closes at once form one chain", async () => {
   const warehouse = await createTestDatabase();

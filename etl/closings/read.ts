@@ -45,10 +45,20 @@ interface Row extends Record<string, unknown>, Omit<ReportedClosing, "groups" | 
   readonly invoices: string;
 }
 
-/** @throws RollbookError `not_found` where the period was not closed */
-export async function findNewest(session: Session, { name, from, to }: Period): Promise<ReportedClosing> {
+/** The newest closing of exactly these dates. */
+export async function findClosing(
+  session: Session,
+  { from, to }: Period,
+): Promise<ReportedClosing | undefined> {
   const isOf = sql`first_date = ${from}::date and date_after = ${to}::date and replaced_by is null`;
   const [found] = await listClosings(session, isOf);
+  return found;
+}
+
+/** @throws RollbookError `not_found` where the period was not closed */
+export async function findNewest(session: Session, period: Period): Promise<ReportedClosing> {
+  const { name } = period;
+  const found = await findClosing(session, period);
   if (found !== undefined) return found;
   throw new RollbookError({
     code: "not_found",

@@ -119,7 +119,7 @@ test("a load that meets a closing which is being made waits for it, and refuses 
   const loading = send(warehouse, "b_2026-04-02.csv", LATER);
   await expect.poll(() => waits(warehouse), { timeout: 20_000 }).toHaveLength(2);
   await holder.query("commit");
-  expect(await closing).toMatchObject({ invoices: 2, total: "3.00" });
+  expect((await closing).closing).toMatchObject({ invoices: 2, total: "3.00" });
   expect(await loading).toMatchObject({ rows: { read: 4, inserted: 2, rejected: 2 } });
   expect(await restatements(warehouse)).toEqual([]);
 });

@@ -40,7 +40,7 @@ test("the Python of the page computes the digest of any names, and finds what wa
   const period = periodOf({ from: "2026-03-01", to: "2026-04-01" });
   const first = await closePeriod({ ...warehouse, period });
   const second = await closePeriod({ ...warehouse, period });
-  for (const { closing, sha256 } of [first, second]) {
+  for (const { closing, sha256 } of [first.closing, second.closing]) {
     const shown = await rollbookHere(["closings", "show", String(closing), "--format", "json"], {
       environment: warehouse.environment,
       folder,
