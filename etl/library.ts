@@ -129,6 +129,11 @@ export interface LoadOptions extends Work {
   readonly maxRejectedLines?: number;
   /** Rejects the file when its rejected lines look like more than single bad lines; default false. */
   readonly refuseSuspicious?: boolean;
+  /**
+   * Whether the file is all there is for the venues and creation dates that it holds: all other invoices of these are taken out, as of its sync
+   * date. It is loaded only if all of its lines can be read. Default false.
+   */
+  readonly replaceVenueDays?: boolean;
   /** In totals comma and point change places: `1.234,50`. Default false. */
   readonly decimalComma?: boolean;
   readonly onProgress?: (progress: LoadProgress) => void;

@@ -58,8 +58,8 @@ comment on column reports.load_history.absent is 'Invoices that this load took o
 comment on column reports.load_history.read is 'Lines read: the sum of inserted, corrected, unchanged, superseded, rejected, summed and voided when the load is loaded.';
 --> statement-breakpoint
 
--- Loads of the time before cannot be undone any more. So what an undone one of them said never counts again, and of a group nothing does that
--- a greater snapshot of that time covers.
+-- Loads of the time before cannot be undone any more. So what an undone one of them said never counts again, and of a group nothing matters that
+-- a greater and later snapshot of that time covers.
 create or replace function warehouse.prune_statements(out pruned_rows bigint, out kept_since timestamptz)
 language plpgsql
 security definer
@@ -89,6 +89,8 @@ begin
         where g.created_on = a.created_on and g.venue_key = a.venue_key and g.invoice_ids is null
           and (g.synced_on, g.stated_by) > (a.synced_on, a.stated_by)
           and of_g.known_at <= kept_since and of_g.status <> 'undone'
+          -- So whatever repair made void what it says of an invoice did so with the other, too.
+          and of_g.known_at > l.known_at
       )
     );
   get diagnostics pruned_absences = row_count;

@@ -95,7 +95,7 @@ test("what is said of a file is what becomes of it", async () => {
   const [loaded] = jsonLines(stdout);
   expect(loaded).toMatchObject({ outcome: "loaded", rows: { read: 501, inserted: 500, rejected: 1 } });
   expect(seen.reasons).toEqual(loaded?.reasons);
-  expect(seen.rows).toEqual({ read: 501, taken: 500, rejected: 1, skipped: 0 });
+  expect(seen.rows).toEqual({ read: 501, taken: 500, voided: 0, rejected: 1, skipped: 0 });
   expect(seen.days).toEqual(
     await query(
       `select created_on::text, sum(invoices)::int as lines, sum(total)::text as total
@@ -233,10 +233,25 @@ synced_on: {from: name, pattern: '_(?<year>\\d{4})(?<month>\\d\\d)(?<day>\\d\\d)
       columns: { venue_id: ['"mitte"'], invoice_id: ["Bon"], datetime_created: ["Datum"], total: ["Betrag"] },
       syncedOn: "2026-10-05",
       syncedOnFrom: "the source: its name or path",
-      rows: { read: 2, taken: 1, rejected: 1, skipped: 1 },
+      rows: { read: 2, taken: 1, voided: 0, rejected: 1, skipped: 1 },
       total: "12.50",
       firstRows: [{ venue_id: "mitte", created_on: "2026-10-05", total: "12.50" }],
       reasons: [{ reason: "created_after_sync", count: 1, line: 4 }],
+    });
+  });
+
+  test("void lines are counted and have no total, and what a load would take out is said", async () => {
+    const folder = makeInbox();
+    const source = `${YAML}void_when: {Bon: "7"}\nreplace_venue_days: true\n`;
+    writeFileSync(join(folder, "sources/till.yaml"), source.replace("files: till/*.txt", "files: till/*"));
+    const file = "in/till/mitte_20261006.txt";
+    writeFileSync(join(folder, file), Buffer.from(TEXT, "latin1"));
+    const seen = await inspectJson(folder, file);
+    expect(seen).toMatchObject({
+      replacesVenueDays: true,
+      rows: { read: 2, taken: 2, voided: 1, rejected: 0, skipped: 1 },
+      total: "1.00",
+      days: [{ created_on: "2026-10-06", lines: 1, total: "1.00" }],
     });
     const { code, stdout } = await inspect(folder, "in/till/mitte_20261005.txt");
     expect(code).toBe(3);

@@ -45,7 +45,11 @@ export function defineLoad(verb: Command, context: Context): void {
         .argParser(parseWhole(1))
         .conflicts("again"),
     )
-    .option("--because <text>", "with --replace: why; the ledger keeps it");
+    .option("--because <text>", "with --replace: why; the ledger keeps it")
+    .option(
+      "--replace-venue-days",
+      "each file is all there is for the venues and creation dates that it holds: all other invoices of these are taken out, as of the file's sync date. A file is loaded only if all of its lines can be read; one without records changes nothing. A source can say so (replace_venue_days)",
+    );
   addLoadOptions(command)
     .addOption(inboxOption())
     .addHelpText(

@@ -9,6 +9,7 @@ export interface LoadFlags extends FormatFlags, SourceFlags {
   readonly refresh: boolean;
   readonly maxRejects: RejectLimit;
   readonly refuseSuspicious?: boolean;
+  readonly replaceVenueDays?: boolean;
   readonly syncedOn?: string;
   readonly ignoreMissing?: boolean;
   readonly follow: boolean;

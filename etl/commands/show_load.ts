@@ -83,6 +83,7 @@ export async function loadWithProgress(
   flags: FileGuard & {
     readonly maxRejects: RejectLimit;
     readonly refuseSuspicious?: boolean | undefined;
+    readonly replaceVenueDays?: boolean | undefined;
     readonly syncedOn?: string | undefined;
     readonly decimalComma?: boolean | undefined;
     readonly syncSlack?: number | undefined;
@@ -106,6 +107,7 @@ export async function loadWithProgress(
     maxRejects: flags.maxRejects.share,
     maxRejectedLines: flags.maxRejects.lines,
     refuseSuspicious: flags.refuseSuspicious,
+    replaceVenueDays: flags.replaceVenueDays,
     decimalComma: flags.decimalComma,
     syncSlack: flags.syncSlack,
     again: flags.again,

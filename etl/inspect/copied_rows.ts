@@ -1,6 +1,7 @@
 /** Reads the rows that would go to the warehouse: the text that COPY would get. */
 import type { Column, CopyLayout } from "../drop/row.ts";
 
+/** The texts of its columns; of a line that says that its invoice is void the total is empty. */
 export type CopiedRow = Readonly<Record<Column, string>>;
 
 /** Yields the rows of whole lines of COPY text. */
@@ -25,7 +26,8 @@ function splitRow(row: string, delimiter: string): readonly string[] {
     else if (character !== "\\") cells[cells.length - 1] += character;
     else {
       at++;
-      cells[cells.length - 1] += row[at] === "t" ? "\t" : (row[at] ?? "");
+      // Null is written as an escape, too.
+      if (row[at] !== "N") cells[cells.length - 1] += row[at] === "t" ? "\t" : (row[at] ?? "");
     }
   }
   return cells;

@@ -12,7 +12,13 @@ import type { CopyLayout } from "../drop/row.ts";
 import { type LineRules, rulesAt } from "../drop/rules.ts";
 import { readTimestamp, type Timestamp } from "../drop/value/timestamp.ts";
 import { createZoneCalendar, type ZoneCalendar } from "../drop/zone_calendar.ts";
-import { isTooMany, limitRejects, QUARANTINE_BYTES, sizeOfReject } from "../load/quarantine.ts";
+import {
+  isTooMany,
+  limitRejects,
+  QUARANTINE_BYTES,
+  replacesVenueDays,
+  sizeOfReject,
+} from "../load/quarantine.ts";
 import { readBy } from "../load/read_by.ts";
 import { addReject, type Reasons, startReasons, summariseReasonsAbout } from "../load/reasons.ts";
 import type { ReadBy, Refusal } from "../load/report.ts";
@@ -77,10 +83,16 @@ export interface Inspection {
   readonly syncDate: SyncDate | null;
   /** What reads it; null: it is read as the drop format. */
   readonly source: ReadBy | null;
-  /** `read`: those that are taken and those that are rejected; beside them those that the source skips. */
+  /** Whether a load would take out all other invoices of its venues and dates. */
+  readonly replacesVenueDays: boolean;
+  /**
+   * `read`: those that are taken and those that are rejected; beside them those that the source skips. `voided`: of
+   * those that are taken, how many say that their invoice is void.
+   */
   readonly rows: {
     readonly read: number;
     readonly taken: number;
+    readonly voided: number;
     readonly rejected: number;
     readonly skipped: number;
   };
@@ -107,8 +119,8 @@ export async function inspectFile(options: InspectOptions): Promise<Inspection> 
   const rules = rulesFor(options, calendar, syncDate?.date);
   const head = await readHead({ path, bytes: HEAD_BYTES, signal });
   const reading = await readWhole(options, rules, calendar);
-  const { dialect, taken, rejected, skipped, days } = reading;
-  const rows = { read: taken + rejected, taken, rejected, skipped };
+  const { dialect, taken, voided, rejected, skipped, days } = reading;
+  const rows = { read: taken + rejected, taken, voided, rejected, skipped };
   const refusal = reading.refusal ?? ("code" in found ? found : findTooMany(options, rows));
   const reasons = await summariseReasonsAbout(reading.reasons, {
     rules,
@@ -126,6 +138,7 @@ export async function inspectFile(options: InspectOptions): Promise<Inspection> 
     columns: dialect && nameColumns(dialect, decodeHead(head, container.encoding), source?.form),
     syncDate,
     source: readBy(source),
+    replacesVenueDays: replacesVenueDays({ source }),
     rows,
     total: days.total(),
     firstRows: reading.firstRows,
@@ -171,6 +184,7 @@ interface Reading {
   dialect: Dialect | null;
   layout: CopyLayout;
   taken: number;
+  voided: number;
   rejected: number;
   skipped: number;
   /** What the rejects would take in quarantine, in bytes. */
@@ -189,7 +203,7 @@ async function readWhole(
   const reading: Reading = {
     dialect: null,
     layout: { delimiter: ",", columns: [] },
-    ...{ taken: 0, rejected: 0, skipped: 0, rejectBytes: 0 },
+    ...{ taken: 0, voided: 0, rejected: 0, skipped: 0, rejectBytes: 0 },
     firstRows: [],
     reasons: startReasons(),
     days: startDayTotals(),
@@ -228,6 +242,7 @@ function timeOf(text: string, { dayStarts }: InspectOptions["settings"]): Timest
 
 function takeRows(reading: Reading, event: RowsEvent, dayOf: (text: string) => number): void {
   for (const row of readCopiedRows(event.copy, reading.layout)) {
+    if (row.total === "") continue;
     const day = dayOf(row.datetime_created);
     reading.days.add(day, row.total);
     if (reading.firstRows.length < FIRST_ROWS) reading.firstRows.push({ ...row, created_on: toDate(day) });
@@ -237,6 +252,7 @@ function takeRows(reading: Reading, event: RowsEvent, dayOf: (text: string) => n
     reading.rejectBytes += sizeOfReject(reject);
   }
   reading.taken += event.rows;
+  reading.voided += event.voids.length;
   reading.rejected += event.rejects.length;
   reading.skipped += event.skipped;
 }
@@ -254,6 +270,8 @@ function findTooMany({ source }: InspectOptions, { read, rejected }: Inspection[
   const why =
     source?.form.sumRows === true
       ? "none may be where rows are added up (sum_rows)"
-      : `more than the share of ${limit.share}${few} that is allowed`;
+      : replacesVenueDays({ source })
+        ? "none may be in a file that replaces venue days (replace_venue_days)"
+        : `more than the share of ${limit.share}${few} that is allowed`;
   return { code: "too_many_rejects", message: `${rejected} of ${read} lines are rejected, ${why}` };
 }

@@ -6,10 +6,16 @@
 import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { byKey } from "../../db/plans.ts";
-import { absences, loads, partitions, type Settings } from "../../db/schema.ts";
+import { absences, corrections, loads, partitions, type Settings } from "../../db/schema.ts";
 import { createdOnSql } from "../../db/settings.ts";
 import { changedPartitions, eachValue, oldValues, recordNet } from "./net.ts";
 import { stagingTable } from "./stage.ts";
+
+/**
+ * File name of the ledger entry under which older statements of invoices were taken out. Its `corrected` is
+ * their number: so many corrections are kept under it, and its deltas take so many invoices away.
+ */
+export const TAKEN_OUT = "verify --identity --repair newest";
 
 /** What is said of invoices that are not there. */
 export interface Absence {
@@ -50,6 +56,8 @@ interface Stated extends StagedLines {
 
 /** Absences of greater rank about the groups of the lines: of all their invoices, or of single ones. */
 const COVERING = sql`pg_temp.covering_absences`;
+/** Invoices about which none of them counts, because a repair took out later what had been said of them. */
+const UNCOVERED = sql`pg_temp.uncovered_invoices`;
 
 /**
  * Finds the absences that count and have a greater rank than the lines in staging. The lookup is lateral, so that
@@ -65,21 +73,52 @@ export async function findCovering({
   statedBy,
 }: StagedLines): Promise<boolean> {
   await tx.db.execute(sql`
-    create temp table covering_absences (created_on date, venue_key integer, invoice_id uuid) on commit drop`);
+    create temp table covering_absences (
+      created_on date, venue_key integer, invoice_id uuid, known_at timestamptz
+    ) on commit drop`);
   const found = await tx.db.execute(sql`
-    insert into ${COVERING} (created_on, venue_key, invoice_id)
-    select distinct g.created_on, g.venue_key, each.invoice_id
+    insert into ${COVERING} (created_on, venue_key, invoice_id, known_at)
+    select g.created_on, g.venue_key, each.invoice_id, max(greater.known_at)
     from (${groupsOf(slot, settings)}) g
     cross join lateral (
-      select a.load_id, a.invoice_ids
+      select a.invoice_ids, l.known_at
       from ${absences} a
+      left join ${loads} l on l.load_id = a.load_id
       where a.created_on = g.created_on and a.venue_key = g.venue_key
         and (a.synced_on, a.stated_by) > (${syncedOn}::date, ${statedBy}::integer)
+        and ${counts(sql`a`)}
       offset 0
     ) greater
     left join lateral unnest(greater.invoice_ids) as each (invoice_id) on true
-    where ${counts(sql`greater`)}`);
-  return (found.rowCount ?? 0) > 0;
+    group by g.created_on, g.venue_key, each.invoice_id`);
+  if ((found.rowCount ?? 0) === 0) return false;
+  await tx.db.execute(sql`
+    create temp table uncovered_invoices (created_on date, venue_key integer, invoice_id uuid) on commit drop`);
+  await tx.db.execute(sql`
+    insert into ${UNCOVERED} (created_on, venue_key, invoice_id)
+    select created_on, venue_key, invoice_id
+    from (${takenOutBy(sql`(c.created_on, c.venue_key) in (select created_on, venue_key from ${COVERING})`)}) t
+    where not exists (
+      select from ${COVERING} a
+      where a.created_on = t.created_on and a.venue_key = t.venue_key
+        and (a.invoice_id is null or a.invoice_id = t.invoice_id)
+        and a.known_at > t.known_at
+    )`);
+  return true;
+}
+
+/**
+ * The invoices that repairs took out, each with the moment from which on statements about it count.
+ *
+ * @param of a condition on corrections, `c`
+ */
+export function takenOutBy(of: SQL): SQL {
+  return sql`
+      select c.created_on, c.venue_key, c.invoice_id, max(r.known_at) as known_at
+      from ${loads} r
+      join ${corrections} c on c.load_id = r.load_id
+      where r.status = 'repair' and r.file_name = ${TAKEN_OUT} and ${of}
+      group by c.created_on, c.venue_key, c.invoice_id`;
 }
 
 /** Whether an absence counts: what an entry said that is undone does not. */
@@ -103,13 +142,17 @@ function groupsOf(slot: number, settings: Settings): SQL {
  */
 export function isCovered(any: boolean, line: SQL): SQL {
   if (!any) return sql`false`;
+  const key = sql`(${line}.created_on, ${line}.venue_key, ${line}.invoice_id)`;
   return sql`(
-    (${line}.created_on, ${line}.venue_key) in (
-      select c.created_on, c.venue_key from ${COVERING} c where c.invoice_id is null
+    (
+      (${line}.created_on, ${line}.venue_key) in (
+        select c.created_on, c.venue_key from ${COVERING} c where c.invoice_id is null
+      )
+      or ${key} in (
+        select c.created_on, c.venue_key, c.invoice_id from ${COVERING} c where c.invoice_id is not null
+      )
     )
-    or (${line}.created_on, ${line}.venue_key, ${line}.invoice_id) in (
-      select c.created_on, c.venue_key, c.invoice_id from ${COVERING} c where c.invoice_id is not null
-    )
+    and (${key} in (select u.created_on, u.venue_key, u.invoice_id from ${UNCOVERED} u)) is not true
   )`;
 }
 

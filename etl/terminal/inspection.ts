@@ -50,7 +50,7 @@ export function describeInspection(file: string, inspection: Inspection, width?:
 const NAME_WIDTH = 12;
 
 function describeFacts(inspection: Inspection): readonly (readonly [string, string])[] {
-  const { dialect, source, rows, total } = inspection;
+  const { dialect, source, rows, total, replacesVenueDays } = inspection;
   return [
     ["container", describeContainer(inspection)],
     [
@@ -62,6 +62,9 @@ function describeFacts(inspection: Inspection): readonly (readonly [string, stri
     ...describeColumns(inspection),
     ["sync date", describeSyncDate(inspection)],
     ["source", source === null ? "none fits, so it is read as the drop format" : printable(source.name)],
+    ...(replacesVenueDays
+      ? [["takes out", "all other invoices of its venues and creation dates (replace_venue_days)"] as const]
+      : []),
     ["lines", describeRows(rows)],
     ["total", formatEuros(total)],
   ];
@@ -117,9 +120,10 @@ function describeOrigin({ from, ofFile }: NonNullable<Inspection["syncDate"]>): 
   }
 }
 
-function describeRows({ read, taken, rejected, skipped }: Inspection["rows"]): string {
+function describeRows({ read, taken, voided, rejected, skipped }: Inspection["rows"]): string {
+  const ofVoid = voided === 0 ? "" : ` (${formatCount(voided)} of them void)`;
   const left = skipped === 0 ? "" : `; beside them the source skips ${formatCount(skipped)}`;
-  return `${formatCount(read)} read: ${formatCount(taken)} would be taken, ${formatCount(rejected)} rejected${left}`;
+  return `${formatCount(read)} read: ${formatCount(taken)} would be taken${ofVoid}, ${formatCount(rejected)} rejected${left}`;
 }
 
 function formatRows(rows: Inspection["firstRows"], width?: number): string {

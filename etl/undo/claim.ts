@@ -5,7 +5,7 @@ import { type ErrorCode, errorState, RollbookError, SQLSTATE } from "../../db/er
 import { LOCK, lockUntilEnd } from "../../db/locks.ts";
 import { refuseOthers } from "../../db/roles/steward.ts";
 import { absences, type Load, loads } from "../../db/schema.ts";
-import { TAKEN_OUT } from "../verify/ledger.ts";
+import { TAKEN_OUT } from "../load/absence.ts";
 
 export type Undoable = "load" | "undo" | "repair";
 

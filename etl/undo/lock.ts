@@ -5,8 +5,8 @@
 import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { absences, corrections, deltas, invoices, loads, statements } from "../../db/schema.ts";
+import { TAKEN_OUT } from "../load/absence.ts";
 import { eachValue, values } from "../load/net.ts";
-import { TAKEN_OUT } from "../verify/ledger.ts";
 import { refusal, type UndoClaim } from "./claim.ts";
 import { byKey, GROUPS, inRanges, isSameKey, KEY, KEYS, type Range, readRanges, STANDING } from "./tables.ts";
 

@@ -11,8 +11,8 @@ import type { Transaction } from "../../db/client.ts";
 import { errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
 import { absences, corrections, invoices, loads, settings, statements } from "../../db/schema.ts";
 import type { RestatedPeriod } from "../closings/period.ts";
+import { TAKEN_OUT } from "../load/absence.ts";
 import { changedPartitions, eachValue, oldValues, recordNet, values } from "../load/net.ts";
-import { TAKEN_OUT } from "../verify/ledger.ts";
 import type { UndoClaim } from "./claim.ts";
 import {
   ABSENT,

@@ -3,8 +3,16 @@ import { type SQL, sql } from "drizzle-orm";
 import type { Session } from "../../db/client.ts";
 import { streamRows } from "../../db/cursor.ts";
 import { listMissingTables } from "../../db/partitions/missing.ts";
-import { absences, type Partition, partitions, pending, type Settings, venues } from "../../db/schema.ts";
-import { counts } from "../load/absence.ts";
+import {
+  absences,
+  loads,
+  type Partition,
+  partitions,
+  pending,
+  type Settings,
+  venues,
+} from "../../db/schema.ts";
+import { counts, takenOutBy } from "../load/absence.ts";
 import { leafOf, recomputeGroups } from "../refresh/recompute.ts";
 import { type OnDivergence, readSums } from "./divergence.ts";
 
@@ -141,23 +149,38 @@ function standingAbsent(partition: Partition): SQL {
   if (partition.absentUntil === null || partition.state === "dropped") {
     return sql`select null::date as created_on, null::integer as venue_key where false`;
   }
-  const said = sql`
-    from ${absences} a
-    where a.created_on >= ${partition.lower} and a.created_on < ${partition.upper} and ${counts(sql`a`)}`;
+  const { lower, upper } = partition;
+  const isHere = (row: SQL) => sql`${row}.created_on >= ${lower} and ${row}.created_on < ${upper}`;
+  const said = sql`from ${absences} a where ${isHere(sql`a`)} and ${counts(sql`a`)}`;
+  // What was said of an invoice before a repair took it out is void. That is looked at for those that are found only.
   return sql`
       select i.created_on, i.venue_key
       from (
-        select distinct on (created_on, venue_key) created_on, venue_key, synced_on, stated_by
-        ${said} and a.invoice_ids is null
-        order by created_on, venue_key, synced_on desc, stated_by desc
-      ) newest
-      join ${leafOf("invoices", partition)} i using (created_on, venue_key)
-      where (i.synced_on, i.load_id) < (newest.synced_on, newest.stated_by)
-      union
-      select i.created_on, i.venue_key
-      from (select created_on, venue_key, synced_on, stated_by, unnest(invoice_ids) as invoice_id ${said}) void
-      join ${leafOf("invoices", partition)} i using (created_on, venue_key, invoice_id)
-      where (i.synced_on, i.load_id) < (void.synced_on, void.stated_by)`;
+        select i.created_on, i.venue_key, i.invoice_id, i.synced_on, i.load_id
+        from (
+          select distinct on (created_on, venue_key) created_on, venue_key, synced_on, stated_by
+          ${said} and a.invoice_ids is null
+          order by created_on, venue_key, synced_on desc, stated_by desc
+        ) newest
+        join ${leafOf("invoices", partition)} i using (created_on, venue_key)
+        where (i.synced_on, i.load_id) < (newest.synced_on, newest.stated_by)
+        union
+        select i.created_on, i.venue_key, i.invoice_id, i.synced_on, i.load_id
+        from (
+          select created_on, venue_key, synced_on, stated_by, unnest(invoice_ids) as invoice_id ${said}
+        ) void
+        join ${leafOf("invoices", partition)} i using (created_on, venue_key, invoice_id)
+        where (i.synced_on, i.load_id) < (void.synced_on, void.stated_by)
+      ) i
+      left join (${takenOutBy(isHere(sql`c`))}) t
+        on t.created_on = i.created_on and t.venue_key = i.venue_key and t.invoice_id = i.invoice_id
+      where t.known_at is null or exists (
+        select
+        ${said} and a.created_on = i.created_on and a.venue_key = i.venue_key
+          and (a.invoice_ids is null or i.invoice_id = any (a.invoice_ids))
+          and (a.synced_on, a.stated_by) > (i.synced_on, i.load_id)
+          and (select l.known_at from ${loads} l where l.load_id = a.load_id) > t.known_at
+      )`;
 }
 
 interface ControlRow extends Record<string, unknown> {

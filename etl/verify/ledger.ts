@@ -4,6 +4,7 @@ import type { Transaction } from "../../db/client.ts";
 import { streamRows } from "../../db/cursor.ts";
 import { holdDeltas, listDetachedDeltas } from "../../db/partitions/tables.ts";
 import { absences, corrections, deltas, loads, rejects, settings, statements } from "../../db/schema.ts";
+import { TAKEN_OUT } from "../load/absence.ts";
 import { LOADED_AGAIN } from "../load/claim.ts";
 import type { OnDivergence } from "./divergence.ts";
 
@@ -32,11 +33,6 @@ export interface LedgerFindings {
 
 /** File name of the ledger entry that a repair makes for a load; the load's number follows. */
 export const REPAIR_OF_LOAD = "verify --repair load";
-/**
- * File name of the ledger entry under which older statements of invoices were taken out. Its `corrected` is
- * their number: so many corrections are kept under it, and its deltas take so many invoices away.
- */
-export const TAKEN_OUT = "verify --identity --repair newest";
 
 interface FindingRow {
   readonly load_id: number;

@@ -10,10 +10,10 @@ import { holdPartitions, isOpen } from "../../db/partitions/catalog.ts";
 import { partitionOf } from "../../db/partitions/ranges.ts";
 import { withRetries } from "../../db/retry.ts";
 import { corrections, invoices, loads, type Partition, partitions, type Settings } from "../../db/schema.ts";
+import { TAKEN_OUT } from "../load/absence.ts";
 import { enterLedger } from "../load/ledger.ts";
 import { changedPartitions, oldValues, recordNet, values } from "../load/net.ts";
 import { selectDoubled } from "./identity.ts";
-import { TAKEN_OUT } from "./ledger.ts";
 import { beginRepair } from "./repair.ts";
 
 export interface TakenOut {

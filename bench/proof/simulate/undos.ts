@@ -1,5 +1,5 @@
 /** Entries of the ledger that acts undo: which ones, and what must become of them. */
-import { TAKEN_OUT } from "../../../etl/verify/ledger.ts";
+import { TAKEN_OUT } from "../../../etl/load/absence.ts";
 import { Difference, expectTrue } from "./compare.ts";
 import type { Act } from "./history.ts";
 import type { Disturbance, Life, UndoAct } from "./life.ts";
