@@ -1,10 +1,12 @@
 /** `init --refuse-closed`: what was closed, no file changes. */
+import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { initWarehouse } from "../../db/migrate.ts";
 import { detachPartition } from "../../db/partitions/remove.ts";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
 import { openTransaction, waits } from "../../db/testing/partitions.ts";
+import type { Form } from "../drop/form.ts";
 import { loadDrop } from "../load/load.ts";
 import { refreshPartitions } from "../refresh/refresh.ts";
 import { jsonLines, rollbookHere } from "../testing/cli.ts";
@@ -77,6 +79,16 @@ test.each([true, false])(
   },
 );
 
+test("a period that lies in a longer one changes nothing of what is closed", async () => {
+  const { warehouse } = await setScene();
+  await send(warehouse, "a_2026-04-01.csv", MARCH);
+  for (const name of ["2026-02", "2026-Q1"]) await close(warehouse, name);
+  const { loadId } = await send(warehouse, "b_2026-04-02.csv", LATER);
+  expect(await rejectsOf(warehouse, loadId)).toEqual(
+    [2, 3, 4].map((line) => ({ line, reason: "period_closed" })),
+  );
+});
+
 test("the setting can be changed at any time, and then the lines can be read again", async () => {
   const { warehouse, folder, run } = await setScene(false);
   const settings = async (...flags: string[]) => jsonLines((await run("init", "--json", ...flags)).stdout)[0];
@@ -106,6 +118,32 @@ test("the setting can be changed at any time, and then the lines can be read aga
   });
   const { stdout } = await run("sql", "-c", "select refuse_closed from reports.warehouse_settings", "--json");
   expect(jsonLines(stdout)).toEqual([{ refuse_closed: false }]);
+});
+
+test("no invoice of a closed period becomes absent, by a void line or by a file that holds all of a day", async () => {
+  const { warehouse, folder } = await setScene();
+  await send(warehouse, "a_2026-04-01.csv", MARCH);
+  await close(warehouse, "2026-03");
+  const form: Form = {
+    skip: 0,
+    header: false,
+    venueId: { column: 1 },
+    invoiceId: { column: 2 },
+    created: { columns: [3] },
+    total: { columns: [4] },
+    conditions: [{ column: 5, values: ["void"], effect: "void" }],
+    sumRows: false,
+  };
+  const source = { name: "till", sha256: createHash("sha256").update("till").digest(), form };
+  const lines = [`a,${invoiceId(1)},2026-03-01,?,void`, `b,${invoiceId(5)},2026-04-01,8.00,paid`];
+  const path = writeDrop(folder, "b_2026-04-02.csv", lines);
+  const report = await loadDrop({ ...warehouse, path, source, maxRejects: 1 });
+  expect(report).toMatchObject({ outcome: "loaded", rows: { inserted: 1, voided: 0, rejected: 1 } });
+  expect(await rejectsOf(warehouse, report.loadId)).toEqual([{ line: 1, reason: "period_closed" }]);
+  const all = writeInvoices(folder, "c_2026-04-02.csv", [["a", 7, "2026-03-01", "1.00"]]);
+  const refused = await loadDrop({ ...warehouse, path: all, replaceVenueDays: true, maxRejects: 1 });
+  expect(refused).toMatchObject({ outcome: "rejected", reasons: [{ reason: "period_closed" }] });
+  expect(await restatements(warehouse)).toEqual([]);
 });
 
 test("a load that meets a closing which is being made waits for it, and refuses the lines", async () => {

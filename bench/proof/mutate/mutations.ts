@@ -28,6 +28,7 @@ const SETTLE = "etl/undo/settle.ts";
 const UNDO_LOCK = "etl/undo/lock.ts";
 const UNDOING = "etl/undo/undo.test.ts";
 const CLOSING = "etl/closings/closings.test.ts";
+const REFUSE_CLOSED = "etl/closings/refuse_closed.test.ts";
 const VERIFY = "etl/verify/verify.ts";
 const VERIFYING = "etl/verify/verify.test.ts";
 const CLAIMING = "etl/load/claim.test.ts";
@@ -465,9 +466,34 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "closings at once do not wait for each other",
     file: "etl/closings/close.ts",
-    find: "withSessionLock(session, LOCK.closings, async () => {",
-    replace: "((_session, _lock, work) => work())(session, LOCK.closings, async () => {",
+    find: "withSessionLock(session, LOCK.closings, async (): Promise<CloseReport> => {",
+    replace:
+      "((_session, _lock, work) => work())(session, LOCK.closings, async (): Promise<CloseReport> => {",
     tests: [CLOSING],
+    simulate: false,
+  },
+  {
+    name: "a load that refuses closed periods does not wait for a closing that is being made",
+    file: "etl/closings/restated_by_load.ts",
+    find: "  if (refuses) await shareLockUntilEnd(tx, LOCK.closings);\n",
+    replace: "",
+    tests: [REFUSE_CLOSED],
+    simulate: false,
+  },
+  {
+    name: "a load commits what it restates although closed periods refuse changes",
+    file: "etl/closings/restated_by_load.ts",
+    find: "  if (!refuses || restated.length === 0) return restated;\n",
+    replace: "  if (load.loadId > 0) return restated;\n",
+    tests: [REFUSE_CLOSED],
+    simulate: false,
+  },
+  {
+    name: "a period within a longer one that is closed shortens it",
+    file: "etl/drop/rules.ts",
+    find: "    else if (last[1] < to) last[1] = to;\n",
+    replace: "    else last[1] = to;\n",
+    tests: [REFUSE_CLOSED],
     simulate: false,
   },
   {
