@@ -63,6 +63,10 @@ export function runDismiss({ warehouse }: Stage, { load_id: loadId, reason }: Op
   return dismissRejects({ database, loadId, reason, because: "the simulation says so" });
 }
 
+export function refuseClosed({ warehouse }: Stage, refuse: boolean): Promise<unknown> {
+  return initWarehouse({ database: warehouse.database, refuseClosed: refuse });
+}
+
 /** As if all that is in had come two days earlier; unless closings say when it became known. */
 export function passTwoDays({ warehouse }: Stage): Promise<unknown> {
   return warehouse.query(

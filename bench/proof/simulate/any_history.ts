@@ -173,6 +173,13 @@ const act: fc.Arbitrary<Act> = fc.oneof(
       days: fc.constantFrom(1, 2, 7, 90, 1000),
     }),
   },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant("refuse closed" as const),
+      refuse: fc.constantFrom(true, true, false),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("prune" as const) }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("verify" as const), identity: fc.boolean() }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("take out" as const) }) },

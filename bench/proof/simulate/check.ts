@@ -17,18 +17,19 @@ import {
   type KnownDrop,
   type Life,
   type LoadAct,
+  type Meanwhile,
   type Move,
   readLines,
 } from "./life.ts";
 import type { Observation, ObservedLoad, Read } from "./observe.ts";
-import { closedFor, compareOpen, linesOfRetry } from "./rejects.ts";
+import { closedFor, compareOpen, linesOfRetry, NOTHING_MEANWHILE } from "./rejects.ts";
 import { hasCounted, isRefused, isUndoneBy, kindOf, type Recent } from "./undos.ts";
 
 /**
  * Takes the loads, repairs and undos that are new in the ledger into the model, and compares every entry with
  * what it must have done.
  */
-export function takeIn(life: Life, observed: Observation, move: Move | undefined): void {
+export function takeIn(life: Life, observed: Observation, meanwhile = NOTHING_MEANWHILE): void {
   const { model, tally } = life;
   const known = observed.loads.filter(({ known_at }) => known_at !== null);
   const loaded = known.filter(({ status }) => status === "loaded");
@@ -41,7 +42,7 @@ export function takeIn(life: Life, observed: Observation, move: Move | undefined
   const identities = loaded.map(({ sha256, synced_on }) => `${sha256} ${synced_on}`);
   expectTrue("a drop is loaded twice", new Set(identities).size === identities.length);
   for (const entry of known.slice(before.length)) {
-    const applied = takeInEntry(life, observed, entry, move);
+    const applied = takeInEntry(life, observed, entry, meanwhile);
     tally.add("lines", applied.counts.read);
   }
   life.ledger = known;
@@ -63,17 +64,12 @@ export function takeIn(life: Life, observed: Observation, move: Move | undefined
   compareClosings(observed, model);
 }
 
-function takeInEntry(
-  life: Life,
-  observed: Observation,
-  entry: ObservedLoad,
-  move: Move | undefined,
-): Applied {
+function takeInEntry(life: Life, observed: Observation, entry: ObservedLoad, meanwhile: Meanwhile): Applied {
   switch (kindOf(entry)) {
     case "load":
-      return apply(life, observed, entry, move);
+      return apply(life, observed, entry, meanwhile);
     case "retry":
-      return retry(life, observed, entry, move);
+      return retry(life, observed, entry, meanwhile);
     case "take out":
       return takeOut(life, observed, entry);
     case "undo":
@@ -95,18 +91,18 @@ function takeOut(
   return model.takeOutOlder(loadId, (older) => kept.has(correctionText(loadId, older)));
 }
 
-function apply(life: Life, observed: Observation, load: ObservedLoad, move: Move | undefined): Applied {
+function apply(life: Life, observed: Observation, load: ObservedLoad, meanwhile: Meanwhile): Applied {
   const { load_id: loadId, synced_on: syncedOn, sha256 } = load;
   if (syncedOn === null || !life.texts.has(sha256 ?? "")) {
     throw new Difference(`load ${loadId} has a content that no drop has`);
   }
-  const closed = closedFor(life, observed, { load, syncedOn, move, decimalComma: false });
-  return life.model.apply({ loadId, syncedOn }, readLines(life, { sha256, syncedOn, closed }) ?? []);
+  const closed = closedFor(life, observed, { load, syncedOn, meanwhile, decimalComma: false });
+  return life.model.apply({ loadId, syncedOn }, readLines(life, { sha256, syncedOn, ...closed }) ?? []);
 }
 
-function retry(life: Life, observed: Observation, entry: ObservedLoad, move: Move | undefined): Applied {
+function retry(life: Life, observed: Observation, entry: ObservedLoad, meanwhile: Meanwhile): Applied {
   const { load_id: loadId, retry_of, synced_on } = entry;
-  const lines = linesOfRetry(life, observed, entry, move);
+  const lines = linesOfRetry(life, observed, entry, meanwhile);
   return life.model.apply({ loadId, syncedOn: synced_on ?? "", retryOf: retry_of ?? 0 }, lines);
 }
 
@@ -119,7 +115,7 @@ export function checkLoad(
 ): void {
   const { act, drop, replaces, done } = load;
   const { end, struck } = done;
-  const { crashed, failing, moving, locking } = disturbance;
+  const { crashed, failing, moving, locking, closing } = disturbance;
   const { bytes, changed } = drop.file;
   const fault = act.do === "load" ? act.fault : null;
   // A file that changes in time, or before another attempt, is loaded as it is then.
@@ -140,7 +136,10 @@ export function checkLoad(
     const replaced = replaces === undefined || isUndoneBy(observed, replaces, recent);
     if (outcome === "loaded") expectTrue(`${what} did not replace ${replaces}`, replaced);
   }
-  const allowed = allowedOutcomes(life, drop, contents, { strict: act.do === "load" && act.strict, moving });
+  const allowed = allowedOutcomes(life, drop, contents, {
+    strict: act.do === "load" && act.strict,
+    moving: moving || (life.refusesClosed && observed.closings.length > 0),
+  });
   if (struck) {
     if (outcome === "killed" && fault?.kind === "kill" && fault.at === "committed") {
       expectTrue(`${what} was killed after its commit, and is not in`, isIn || allowed.has("rejected"));
@@ -152,6 +151,8 @@ export function checkLoad(
     const code = end.report.error?.code ?? "";
     if (isRefused(life, observed, { target: replaces, code, disturbance, recent })) allowed.add("failed");
   }
+  // Periods were closed in each of its attempts.
+  if (closing && end.kind === "load" && end.report.error?.code === "period_closed") allowed.add("failed");
   // It has written, and needs a partition; who wants the lock waits for a load that waits for it.
   if (locking && end.kind === "load" && end.report.error?.code === "partition_busy") allowed.add("failed");
   expectTrue(

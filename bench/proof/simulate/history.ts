@@ -148,6 +148,8 @@ export type Act =
   | { readonly do: "dismiss"; readonly open: number }
   /** A period of so many days is closed, those before a day. */
   | { readonly do: "close"; readonly day: number; readonly days: number }
+  /** From the begin of this step on lines of closed periods are refused, or not. */
+  | { readonly do: "refuse closed"; readonly refuse: boolean }
   /** Two days pass (unless periods are closed), and statements are kept for one. */
   | { readonly do: "prune" }
   | { readonly do: "verify"; readonly identity: boolean }

@@ -34,11 +34,20 @@ export interface Life {
   /** Rejected lines that nobody has decided on. */
   open: readonly OpenRejects[];
   closings: readonly ObservedClosing[];
+  /** Whether lines of closed periods are refused. */
+  refusesClosed: boolean;
 }
 
 export interface Move {
   readonly act: "detach" | "attach" | "drop";
   readonly partition: string;
+}
+
+/** What a step moves, and which contents it may let replace a load. */
+export interface Meanwhile {
+  readonly move: Move | undefined;
+  /** SHA-256 of their files. */
+  readonly replacing: ReadonlySet<string>;
 }
 
 /** What may make acts fail, in this step. */
@@ -49,6 +58,8 @@ export interface Disturbance {
   readonly moving: boolean;
   /** Another session locks tables that new partitions are attached to. */
   readonly locking: boolean;
+  /** Periods are being closed. */
+  readonly closing: boolean;
   /** Several acts decide about rejected lines, or undo loads. */
   readonly deciding: boolean;
 }
@@ -100,14 +111,15 @@ export function readLines(
     readonly sha256: string | null;
     readonly syncedOn: string;
     readonly closed?: World["closed"];
+    readonly closedPeriods?: World["closed"];
     readonly decimalComma?: boolean;
   },
 ): readonly ReadLine[] | undefined {
-  const { sha256, syncedOn, closed = [], decimalComma = false } = drop;
+  const { sha256, syncedOn, closed = [], closedPeriods = [], decimalComma = false } = drop;
   const text = texts.get(sha256 ?? "");
   if (text === undefined) return undefined;
   const { earliest } = stage.warehouse.settings;
-  const given = { timeZone, dayStarts: "00:00", earliest, syncedOn, syncSlack: 0, closed };
+  const given = { timeZone, dayStarts: "00:00", earliest, syncedOn, syncSlack: 0, closed, closedPeriods };
   return readDrop(text, { ...given, decimalComma }).lines;
 }
 

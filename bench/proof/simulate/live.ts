@@ -31,6 +31,7 @@ export async function liveThrough(history: History, site: Site): Promise<Figures
     ledger: [],
     open: [],
     closings: [],
+    refusesClosed: false,
   };
   try {
     for (const [index, acts] of history.steps.entries()) {

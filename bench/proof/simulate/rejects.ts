@@ -4,43 +4,56 @@ import type { World } from "../../../etl/testing/models/line.ts";
 import type { SaidLine } from "../../../etl/testing/models/warehouse.ts";
 import { Difference, expectSame, expectTrue } from "./compare.ts";
 import type { DropFile } from "./jobs.ts";
-import { type Disturbance, hashOf, type Life, type Move, type RetryAct, readLines } from "./life.ts";
+import { type Disturbance, hashOf, type Life, type Meanwhile, type RetryAct, readLines } from "./life.ts";
 import type { Observation, ObservedLoad } from "./observe.ts";
 import { isUndoneBy, type Recent } from "./undos.ts";
 
+export const NOTHING_MEANWHILE: Meanwhile = { move: undefined, replacing: new Set() };
+
 /**
- * The ranges of dates whose partitions were closed for a load or a retry. Whether the one that moved in this step
- * was, the quarantine tells: the load came before the move with all its lines, or after it with all of them.
+ * The ranges of dates that took no lines of a load or a retry. Whether a partition that moved in this step did, or
+ * a period that was closed in it, the quarantine tells: the load came before with all lines of those dates, or after
+ * it with all of them.
  */
 export function closedFor(
   life: Life,
-  { partitions, rejects }: Observation,
+  { partitions, rejects, closings }: Observation,
   of: {
     readonly load: ObservedLoad;
     readonly syncedOn: string;
-    readonly move: Move | undefined;
+    readonly meanwhile: Meanwhile;
     readonly decimalComma: boolean;
   },
-): World["closed"] {
-  const { load, syncedOn, move, decimalComma } = of;
-  const refused = new Set(
-    rejects
-      .filter(({ load_id, reason }) => load_id === load.load_id && reason === "partition_closed")
-      .map(({ line }) => line),
+): Pick<World, "closed" | "closedPeriods"> {
+  const { load, syncedOn, meanwhile, decimalComma } = of;
+  const { move, replacing } = meanwhile;
+  const refused = new Map(
+    rejects.filter(({ load_id }) => load_id === load.load_id).map(({ line, reason }) => [line, reason]),
   );
-  const wasRefused = (lower: string, upper: string) =>
-    (readLines(life, { sha256: load.sha256, syncedOn, decimalComma }) ?? []).some(
-      ({ number, decision }) =>
-        refused.has(number) &&
-        decision.kind === "taken" &&
-        decision.invoice.createdOn >= lower &&
-        decision.invoice.createdOn < upper,
-    );
-  return partitions
-    .filter(({ partition, lower, upper }) =>
-      partition === move?.partition ? wasRefused(lower, upper) : life.closed.has(partition),
-    )
-    .map(({ lower, upper }) => [lower, upper] as const);
+  const lines = readLines(life, { sha256: load.sha256, syncedOn, decimalComma }) ?? [];
+  const reasonsWithin = (lower: string, upper: string) =>
+    lines.flatMap(({ number, decision }) => {
+      if (decision.kind !== "taken") return [];
+      const { createdOn } = decision.invoice;
+      return createdOn >= lower && createdOn < upper ? [refused.get(number)] : [];
+    });
+  const closed = partitions.filter(({ partition, lower, upper }) =>
+    partition === move?.partition
+      ? reasonsWithin(lower, upper).includes("partition_closed")
+      : life.closed.has(partition),
+  );
+  const isSure = load.retry_of !== null || !replacing.has(load.sha256 ?? "");
+  const wasClosed = (closing: number) => life.closings.some((one) => one.closing === closing);
+  const periods = closings.filter(
+    ({ closing, first_date, date_after }) =>
+      life.refusesClosed &&
+      ((isSure && wasClosed(closing)) ||
+        reasonsWithin(first_date, date_after).every((reason) => reason?.endsWith("_closed"))),
+  );
+  return {
+    closed: closed.map(({ lower, upper }) => [lower, upper] as const),
+    closedPeriods: periods.map(({ first_date, date_after }) => [first_date, date_after] as const),
+  };
 }
 
 /**
@@ -51,7 +64,7 @@ export function linesOfRetry(
   life: Life,
   observed: Observation,
   retry: ObservedLoad,
-  move: Move | undefined,
+  meanwhile: Meanwhile,
 ): readonly SaidLine[] {
   const { load_id: loadId, sha256, synced_on: syncedOn, retry_of: root } = retry;
   if (syncedOn === null || root === null) throw new Difference(`${loadId} is a retry of nothing`);
@@ -66,8 +79,8 @@ export function linesOfRetry(
     refusedBy.filter((one) => one.load_id === newest && !isDismissed(one)).map(({ line }) => line),
   );
   const dismissed = new Set(refusedBy.filter(isDismissed).map(({ line }) => line));
-  const closed = closedFor(life, observed, { load: retry, syncedOn, move, decimalComma: true });
-  const lines = (readLines(life, { sha256, syncedOn, closed, decimalComma: true }) ?? []).filter(
+  const closed = closedFor(life, observed, { load: retry, syncedOn, meanwhile, decimalComma: true });
+  const lines = (readLines(life, { sha256, syncedOn, ...closed, decimalComma: true }) ?? []).filter(
     ({ number }) => !dismissed.has(number),
   );
   const lastOf = new Map(lines.map((line) => [keyOf(line), line.number]));
@@ -126,7 +139,7 @@ export function checkRetry(
   const { end, struck } = done;
   const what = `the retry of ${root}`;
   const count = (outcome: string) => life.tally.count("outcomes", `retry: ${outcome}`);
-  const { crashed, failing, raising, moving, locking, deciding } = disturbance;
+  const { crashed, failing, raising, moving, locking, closing, deciding } = disturbance;
   const disturbed = struck || crashed || failing || raising;
   if (end.kind === "retry") {
     const { outcome, loadId, rows } = end.report;
@@ -141,7 +154,7 @@ export function checkRetry(
       return;
     }
     if (outcome === "nothing_open") expectTrue(`${what} found nothing open`, disturbed || deciding);
-    else if (!moving && !deciding && !disturbed) expectUnreadable(life, observed, root);
+    else if (!moving && !closing && !deciding && !disturbed) expectUnreadable(life, observed, root);
     return;
   }
   count(end.kind === "ended" ? "killed" : "failed");
@@ -149,6 +162,7 @@ export function checkRetry(
   const code = end.kind === "error" ? end.code : "";
   if (code === "usage" && isUndoneBy(observed, root, recent)) return;
   if (code === "partitions_changed" && moving) return;
+  if (code === "period_closed" && closing) return;
   if (code === "partition_busy" && locking) return;
   throw new Difference(`${what} failed: ${JSON.stringify(end)}`);
 }
@@ -159,7 +173,7 @@ function expectUnreadable(life: Life, observed: Observation, root: number): void
   if (entry === undefined) throw new Difference(`${root} is not in the ledger`);
   // As a retry would be that came next.
   const next = { ...entry, load_id: Number.MAX_SAFE_INTEGER, retry_of: root };
-  const readable = linesOfRetry(life, observed, next, undefined).filter(
+  const readable = linesOfRetry(life, observed, next, NOTHING_MEANWHILE).filter(
     ({ decision }) => decision.kind === "taken",
   );
   expectTrue(`the retry of ${root} left ${readable.length} lines that can be read`, readable.length === 0);

@@ -40,7 +40,7 @@ export async function settle(life: Life): Promise<void> {
     expectTrue(`at the end ${path} came to ${JSON.stringify(report)}`, allowed.includes(report.outcome));
   }
   let observed = await observe(warehouse);
-  takeIn(life, observed, undefined);
+  takeIn(life, observed);
   compareAll(observed, model);
   checkRefused(life, observed);
   await refreshPartitions({ database });
@@ -65,7 +65,7 @@ function checkRefused(life: Life, observed: Observation): void {
     if (load.error_code !== "too_many_rejects" || load.synced_on === null) continue;
     const { sha256, synced_on: syncedOn } = load;
     const sure = rejectsOf(readLines(life, { sha256, syncedOn }) ?? []).map(rejectText);
-    const kept = rejectTexts(observed, load.load_id).filter((text) => !text.endsWith("partition_closed"));
+    const kept = rejectTexts(observed, load.load_id).filter((text) => !text.endsWith("_closed"));
     expectSame(`rejects of the refused load ${load.load_id}`, kept, sure);
   }
 }
@@ -82,7 +82,7 @@ async function takeOutAll(life: Life, { partitions }: Observation): Promise<void
   const { stage, model } = life;
   await runVerify(stage, true, "newest");
   const observed = await observe(stage.warehouse);
-  takeIn(life, observed, undefined);
+  takeIn(life, observed);
   compareAll(observed, model);
   const hasInvoices = (createdOn: string) => partitionAt(partitions, createdOn)?.state !== "dropped";
   expectSame(
@@ -107,7 +107,7 @@ async function undoAll(life: Life): Promise<void> {
     }
   }
   const observed = await observe(stage.warehouse);
-  takeIn(life, observed, undefined);
+  takeIn(life, observed);
   compareAll(observed, model);
   if (closed.size > 0 || wasPruned) return;
   expectSame("invoices that no load states", observed.invoices, []);

@@ -8,6 +8,7 @@ import { verifyWarehouse } from "../../../etl/verify/verify.ts";
 import {
   passTwoDays,
   raiseErrors,
+  refuseClosed,
   runClose,
   runDismiss,
   runEnsure,
@@ -24,6 +25,7 @@ import type { Act } from "./history.ts";
 import { type FaultyEnd, runCommand, runLoad, runRefresh, runRetry, runUndo } from "./jobs.ts";
 import {
   type Disturbance,
+  hashOf,
   type Life,
   type LoadAct,
   type Move,
@@ -44,6 +46,11 @@ export async function liveStep(life: Life, planned: readonly Act[]): Promise<voi
   // With its disk full a server that was killed could not come back.
   const acts = full ? planned.filter((act) => !crashes(act)) : planned;
   const move = await chooseMove(life, acts);
+  for (const act of acts) {
+    if (act.do !== "refuse closed") continue;
+    await refuseClosed(stage, act.refuse);
+    life.refusesClosed = act.refuse;
+  }
   if (acts.some((act) => act.do === "prune")) await passTwoDays(stage);
   const errors = acts.filter((act) => act.do === "error");
   const raised = await Promise.all(errors.map(async (act) => ({ act, end: await raiseErrors(stage, act) })));
@@ -56,6 +63,7 @@ export async function liveStep(life: Life, planned: readonly Act[]): Promise<voi
     raising: errors.length > 0,
     moving: move !== undefined,
     locking: acts.some((act) => act.do === "hold" && (act.what === "invoices" || act.what === "rollup")),
+    closing: acts.some((act) => act.do === "close"),
     deciding: acts.filter(decides).length > 1,
   };
   const loads: LoadAct[] = [];
@@ -80,7 +88,9 @@ export async function liveStep(life: Life, planned: readonly Act[]): Promise<voi
   const observed = await persist(() => observe(warehouse));
   const before = life.model.applied().length;
   const { ledger, closings } = life;
-  takeIn(life, observed, move);
+  const replacing = loads.filter(({ replaces }) => replaces !== undefined);
+  const contents = replacing.flatMap(({ drop: { file } }) => [hashOf(file.bytes), hashOf(file.changed)]);
+  takeIn(life, observed, { move, replacing: new Set(contents) });
   compareAll(observed, life.model);
   const recent = new Set(
     life.model
