@@ -238,7 +238,9 @@ export function createWarehouseModel(): WarehouseModel {
       const stated = { loadId, statedBy: retryOf, syncedOn };
       for (const group of snapshots) absences.push({ ...groups.of(group), ...stated, uuid: undefined });
       for (const [invoice, statement] of lastLines) {
-        if (statement === undefined) absences.push({ ...invoices.of(invoice), ...stated });
+        // What is void in a snapshot is not named by it.
+        if (statement !== undefined || snapshots.has(groupOf(invoice))) continue;
+        absences.push({ ...invoices.of(invoice), ...stated });
       }
       const rejects = rejectsOf(lines);
       const { removed: absent, ...kinds } = countKinds(changes);
