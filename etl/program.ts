@@ -103,6 +103,8 @@ const CONFIGURATION: ReadonlySet<ErrorCode> = new Set([
   "warehouse_newer",
   "permission",
   "table_missing",
+  "partition_closed",
+  "statements_pruned",
 ]);
 
 /** Every problem of a configuration, or the end of the server's log. All else is one line, whatever the names in it hold. */

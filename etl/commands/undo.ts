@@ -1,15 +1,19 @@
+import { join } from "node:path";
 import type { Command } from "commander";
 import { writeJson, writeLine } from "../output.ts";
 import { openProgress } from "../terminal/progress.ts";
 import { describeUndo, UNDO_STEPS } from "../terminal/undo.ts";
+import type { Archive } from "../undo/archive.ts";
 import { undo } from "../undo/undo.ts";
-import { type Context, EXIT } from "./context.ts";
+import { type Context, EXIT, resolvePath, usageError } from "./context.ts";
 import { jsonOption, parseWhole, requireBecause } from "./flags.ts";
 import { declareKind } from "./kind.ts";
 import { withWarehouse } from "./open.ts";
 import { refreshAndShow } from "./show_refresh.ts";
+import { openSources, type SourceFlags, sourcesOption } from "./sources.ts";
 
-interface Flags {
+interface Flags extends SourceFlags {
+  readonly fromArchive?: string;
   readonly because?: string;
   readonly dryRun?: boolean;
   readonly refresh: boolean;
@@ -24,6 +28,11 @@ export function defineUndo(verb: Command, context: Context): void {
     .argument("<load>", "number of the load, of an undo, or of a repair by verify --identity", parseWhole(1))
     .option("--because <text>", "why; the ledger keeps it (needed unless --dry-run)")
     .option("--dry-run", "change nothing, and say what would change")
+    .option(
+      "--from-archive <folder>",
+      "where the warehouse has forgotten what other loads said (statements_pruned): read it from their files, which lie in this folder or below it, under any names",
+    )
+    .addOption(sourcesOption())
     .option("--no-refresh", "leave the refresh to a later `rollbook refresh`; totals are exact all the same")
     .addOption(jsonOption())
     .addHelpText(
@@ -37,12 +46,14 @@ async function takeBack(context: Context, loadId: number, flags: Flags): Promise
   const { dryRun = false, json = false } = flags;
   const isAsked = dryRun && flags.because === undefined;
   const because = isAsked ? "" : requireBecause(flags.because);
+  const archive = await openArchive(context, flags);
   return withWarehouse(context, {}, async (warehouse) => {
     const bar = openProgress(context);
     const report = await undo({
       ...warehouse,
       loadId,
       because,
+      archive,
       dryRun,
       signal: context.signal,
       onStep: (step) => bar.update(...UNDO_STEPS[step]),
@@ -52,4 +63,15 @@ async function takeBack(context: Context, loadId: number, flags: Flags): Promise
     if (flags.refresh && !dryRun) await refreshAndShow(context, warehouse, new Set(report.partitions), json);
     return EXIT.done;
   });
+}
+
+/** Its sources are those of the inbox that it is in, unless they are named. */
+async function openArchive(context: Context, flags: Flags): Promise<Archive | undefined> {
+  if (flags.fromArchive === undefined) {
+    if (flags.sources !== undefined) throw usageError("--sources belongs to --from-archive");
+    return undefined;
+  }
+  const folder = resolvePath(context, flags.fromArchive);
+  const { sources } = await openSources(context, flags)(join(folder, "a file"));
+  return { folder, sources };
 }

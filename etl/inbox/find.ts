@@ -39,6 +39,49 @@ export async function findDropFile(options: {
   throw notFound(drop, `neither ${place} nor its ${ARCHIVE}/ has it`);
 }
 
+/** A file of an archive. */
+export interface ArchivedFile extends FoundFile {
+  readonly gzip: boolean;
+}
+
+/**
+ * Finds the files of drops in a folder, at any depth, by their bytes. Of those of one size that with the drop's name
+ * is looked at first, and each at most once.
+ *
+ * @returns by the number of the load, without those that are not there
+ * @throws RollbookError `not_found` where there is no such folder
+ */
+export async function findArchivedFiles(options: {
+  readonly drops: readonly Load[];
+  readonly folder: string;
+  readonly signal?: AbortSignal | undefined;
+}): Promise<ReadonlyMap<number, ArchivedFile>> {
+  const { drops, folder, signal } = options;
+  const there = await stat(folder).catch(() => undefined);
+  if (there?.isDirectory() !== true) {
+    throw new RollbookError({ code: "not_found", message: `there is no folder ${folder}` });
+  }
+  const ofSize = new Map<number, string[]>();
+  for (const path of await listFiles(folder)) {
+    const size = (await stat(path).catch(() => undefined))?.size ?? -1;
+    ofSize.set(size, [...(ofSize.get(size) ?? []), path]);
+  }
+  const hashed = new Map<string, Awaited<ReturnType<typeof hashDrop>>>();
+  const found = new Map<number, ArchivedFile>();
+  for (const { loadId, fileName, bytes, sha256 } of drops) {
+    const isNamed = (path: string) => Number(basename(path) === fileName);
+    const candidates = ofSize.get(bytes ?? -1) ?? [];
+    for (const path of candidates.toSorted((a, b) => isNamed(b) - isNamed(a))) {
+      const content = hashed.get(path) ?? (await hashDrop({ path, follow: false, signal }));
+      hashed.set(path, content);
+      if (sha256?.equals(content.sha256) !== true) continue;
+      found.set(loadId, { path, follow: false, gzip: content.gzip });
+      break;
+    }
+  }
+  return found;
+}
+
 /** Files of that size: those of its venue first, then those in archive/, and that of the drop's name before others. */
 async function listCandidates({
   place: inbox,

@@ -203,7 +203,7 @@ export async function insertNew({
   sumRows,
 }: Omit<MergeOptions, "rows" | "repeatedLines" | "absence">): Promise<MergeReport> {
   const result = await tx.db.execute<MergeRow>(sql`
-    with winners as materialized (${winnersOf(slot, settings, sumRows)}),
+    with winners as materialized (${winnersOf(slot, settings, { sumRows })}),
     inserted as (
       insert into warehouse.invoices (created_on, venue_key, invoice_id, load_id, synced_on, ${values()})
       select created_on, venue_key, invoice_id, ${loadId}::integer, ${syncedOn}::date, ${values()}
@@ -360,20 +360,33 @@ function linesOf({
   selection,
 }: Pick<MergeOptions, "slot" | "settings" | "sumRows"> & { readonly selection?: Selection }): SQL {
   return selection === undefined
-    ? winnersOf(slot, settings, sumRows)
+    ? winnersOf(slot, settings, { sumRows })
     : retriedWinnersOf(slot, settings, selection);
 }
 
 /**
  * The lines by key; of two with one key only the later. The order of the lines is that of `ctid`, because
  * staging was truncated in this transaction, so COPY appended to an empty file.
+ *
+ * @param options.leftOut places in staging, from 1, of lines that do not count; default none
  */
-function winnersOf(slot: number, settings: Settings, sumRows = false): SQL {
+export function winnersOf(
+  slot: number,
+  settings: Settings,
+  options: { readonly sumRows?: boolean | undefined; readonly leftOut?: readonly number[] },
+): SQL {
+  const { sumRows = false, leftOut = [] } = options;
+  const isLeftOut = sql`s.ctid in (
+    select numbered.line
+    from (select t.ctid as line, row_number() over (order by t.ctid) as place from ${stagingTable(slot)} t) numbered
+    where numbered.place = any (${sql.param(leftOut)}::bigint[])
+  )`;
   const lines = sql`
         select ${createdOnSql(sql`s.datetime_created`, settings)} as created_on, v.venue_key, s.invoice_id,
                ${stagedValues()}, s.ctid as line
         from ${stagingTable(slot)} s
-        join warehouse.venues v on v.venue_id = s.venue_id`;
+        join warehouse.venues v on v.venue_id = s.venue_id
+        where ${leftOut.length === 0 ? sql`true` : sql`not ${isLeftOut}`}`;
   if (sumRows) {
     return sql`
       select created_on, venue_key, invoice_id, ${addedValues()}, count(*) as rows

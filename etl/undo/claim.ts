@@ -3,8 +3,9 @@ import { desc, eq, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { type ErrorCode, errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
 import { LOCK, lockUntilEnd } from "../../db/locks.ts";
+import { partitionOf } from "../../db/partitions/ranges.ts";
 import { refuseOthers } from "../../db/roles/steward.ts";
-import { absences, type Load, loads } from "../../db/schema.ts";
+import { absences, type Load, loads, type Settings } from "../../db/schema.ts";
 import { TAKEN_OUT } from "../load/absence.ts";
 
 export type Undoable = "load" | "undo" | "repair";
@@ -21,6 +22,8 @@ export interface UndoClaim {
   readonly partitions: readonly string[];
   /** Whether its entries state absences. Then what is said of other invoices of the groups may stand, too. */
   readonly hasAbsences: boolean;
+  /** Whether what was said of its invoices is forgotten, and is read from an archive. */
+  readonly isPruned: boolean;
 }
 
 /**
@@ -29,7 +32,11 @@ export interface UndoClaim {
  *
  * @throws RollbookError `permission`, `not_found`, `usage`, `statements_pruned`
  */
-export async function claimUndo(tx: Transaction, loadId: number): Promise<UndoClaim> {
+export async function claimUndo(
+  tx: Transaction,
+  loadId: number,
+  { hasArchive = false }: { readonly hasArchive?: boolean } = {},
+): Promise<UndoClaim> {
   await refuseOthers(tx, "undo loads");
   await lockUntilEnd(tx, LOCK.statements);
   const found = await readEntry(tx, loadId);
@@ -37,7 +44,7 @@ export async function claimUndo(tx: Transaction, loadId: number): Promise<UndoCl
   await lockUntilEnd(tx, LOCK.decideRejects, subject.loadId);
   const target = await holdEntry(tx, loadId);
   const kind = await findKind(tx, target, subject);
-  await refusePruned(tx, subject);
+  const isPruned = await arePruned(tx, subject, { kind, hasArchive });
   if (kind === "undo") await refuseLoadedAgain(tx, target, subject);
   const retries = await tx.db
     .select({ loadId: loads.loadId, partitions: loads.partitions })
@@ -48,7 +55,8 @@ export async function claimUndo(tx: Transaction, loadId: number): Promise<UndoCl
   await tx.db.execute(sql`
     update ${loads} set status = 'undone' where load_id = ${target.loadId} or retry_of = ${target.loadId}`);
   if (kind === "undo") await countAgain(tx, { target, subject, family });
-  return { target, kind, subject, family, partitions, hasAbsences: await haveAbsences(tx, family) };
+  const hasAbsences = await haveAbsences(tx, family);
+  return { target, kind, subject, family, partitions, hasAbsences, isPruned };
 }
 
 async function haveAbsences(tx: Transaction, family: readonly number[]): Promise<boolean> {
@@ -185,16 +193,29 @@ async function findUndoer(tx: Transaction, loadId: number): Promise<string> {
   return String(undoer?.loadId ?? "an undo that the ledger does not have");
 }
 
-/** What others said of its invoices must be known, all of it. */
-async function refusePruned(tx: Transaction, { loadId, knownAt }: Load): Promise<void> {
+/**
+ * Whether some of what others said of its invoices is forgotten. It must be known, all of it, or be in an archive.
+ *
+ * @throws RollbookError `statements_pruned`
+ */
+async function arePruned(
+  tx: Transaction,
+  { loadId, knownAt }: Load,
+  { kind, hasArchive }: { readonly kind: Undoable; readonly hasArchive: boolean },
+): Promise<boolean> {
   const { rows } = await tx.db.execute<{ since: string; pruned: boolean }>(sql`
     select statements_kept_since::text as since, ${knownAt}::timestamptz > statements_kept_since is not true as pruned
     from warehouse.settings`);
   const [row] = rows;
-  if (row?.pruned !== true) return;
+  if (row?.pruned !== true) return false;
+  if (hasArchive && kind !== "undo") return true;
+  const remedy =
+    kind === "undo"
+      ? "Load its file again instead: rollbook load FILE"
+      : `If the files of then are still there: rollbook undo ${loadId} --from-archive FOLDER`;
   throw refusal(
     "statements_pruned",
-    `${loadId} cannot be undone: what other loads said of its invoices is kept of loads since ${row.since} only (rollbook init --keep-statements), and it is older.`,
+    `${kind === "undo" ? `the undo of ${loadId}` : loadId} cannot be undone: what other loads said of its invoices is kept of loads since ${row.since} only (rollbook init --keep-statements), and it is older. ${remedy}`,
   );
 }
 
@@ -212,6 +233,11 @@ async function refuseLoadedAgain(tx: Transaction, target: Load, { loadId, fileNa
     "usage",
     `undo ${target.loadId} cannot be taken back: ${fileName} was loaded again, as load ${again.load_id}. Undo that load first: rollbook undo ${again.load_id}`,
   );
+}
+
+/** The partitions of creation dates. */
+export function namesOf({ granularity }: Settings, dates: readonly string[]): readonly string[] {
+  return dates.map((date) => partitionOf(granularity, date).partition);
 }
 
 export function refusal(code: ErrorCode, message: string): RollbookError {

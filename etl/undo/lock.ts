@@ -8,17 +8,21 @@ import { absences, corrections, deltas, invoices, loads, statements } from "../.
 import { TAKEN_OUT } from "../load/absence.ts";
 import { eachValue, values } from "../load/net.ts";
 import { refusal, type UndoClaim } from "./claim.ts";
-import { byKey, GROUPS, inRanges, isSameKey, KEY, KEYS, type Range, readRanges, STANDING } from "./tables.ts";
+import {
+  ARCHIVED,
+  byKey,
+  GROUPS,
+  inRanges,
+  isSameKey,
+  KEY,
+  KEYS,
+  type Range,
+  readRanges,
+  STANDING,
+} from "./tables.ts";
 
-/**
- * Finds the groups that the entries touched.
- *
- * @returns the creation dates of the groups
- */
-export async function findGroups(
-  tx: Transaction,
-  { family, partitions }: UndoClaim,
-): Promise<readonly string[]> {
+/** Finds the groups that the entries touched, as far as the warehouse knows them. */
+export async function findGroups(tx: Transaction, { family, partitions }: UndoClaim): Promise<void> {
   const ids = sql.param(family);
   const inserted = await readRanges(tx, partitions);
   await tx.db.execute(sql`
@@ -35,10 +39,6 @@ export async function findGroups(
       select created_on, venue_key from ${absences} where load_id = any (${ids}::integer[])
     ) touched`);
   await tx.db.execute(sql`analyze ${GROUPS}`);
-  const { rows } = await tx.db.execute<{ date: string }>(
-    sql`select distinct created_on::text as date from ${GROUPS} order by 1`,
-  );
-  return rows.map(({ date }) => date);
 }
 
 /**
@@ -162,6 +162,8 @@ async function addAbsentKeys(
       select k.created_on, k.venue_key, k.invoice_id ${ofGroup(sql`${corrections}`)}
       union
       select k.created_on, k.venue_key, unnest(k.invoice_ids) ${ofGroup(sql`${statements}`)}
+      union
+      select k.created_on, k.venue_key, k.invoice_id ${ofGroup(ARCHIVED)}
       union
       select created_on, venue_key, unnest(invoice_ids) from ${absences}
       where load_id = any (${ids}::integer[]) and invoice_ids is not null

@@ -16,6 +16,7 @@ import { changedPartitions, eachValue, oldValues, recordNet, values } from "../l
 import type { UndoClaim } from "./claim.ts";
 import {
   ABSENT,
+  ARCHIVED,
   byKey,
   CHANGED,
   GROUPS,
@@ -100,7 +101,11 @@ function saidOf(isRead: (load: SQL) => SQL): SQL {
       join ${statements} s on s.created_on = g.created_on and s.venue_key = g.venue_key
       cross join lateral unnest(s.invoice_ids, ${eachValue((value) => sql`s.${value}`)})
         as each (invoice_id, ${values()})
-      where ${isRead(sql`s.stated_by`)}`;
+      where ${isRead(sql`s.stated_by`)}
+      union all
+      select ${KEY}, load_id, synced_on, ${values()}, null, load_id
+      from ${ARCHIVED} a
+      where ${isRead(sql`a.load_id`)}`;
 }
 
 /** Finds which of the keys a repair took out that counts, and when the newest did. */
@@ -119,8 +124,8 @@ async function findRepaired(tx: Transaction): Promise<void> {
 /**
  * Finds the newest statement of each key, of loads that are not undone. What was kept before
  * `statements_kept_since` is not needed, and may not be all of it: the newest of that time stood then, because
- * nothing of that time is undone any more, and so it was kept later or stands. If a load said the same twice, of
- * its retries the last counts.
+ * nothing of that time is undone any more, and so it was kept later or stands. Unless something of that time is
+ * undone: then an archive was read, and all is known. If a load said the same twice, of its retries the last counts.
  *
  * A statement that is known as the same as another load's mostly is the same as what stands: if no statement of
  * that load was kept since. Then the values are at hand.
@@ -129,11 +134,12 @@ async function findRepaired(tx: Transaction): Promise<void> {
  */
 async function findNewest(
   tx: Transaction,
-  { kind, subject }: UndoClaim,
+  { kind, subject, isPruned }: UndoClaim,
   undone: readonly number[],
 ): Promise<void> {
   const isRead = (load: SQL) => sql`${load} <> all (${sql.param(undone)}::integer[])`;
   const isWithdrawn = kind === "load" ? sql`said.load_id = ${subject.loadId}::integer` : sql`false`;
+  const isKnown = isPruned ? sql`true` : sql`l.known_at > (select statements_kept_since from ${settings})`;
   const ofCounting = (column: SQLChunk, atHand: SQLChunk = column) =>
     sql`case when counting then case when is_standing then ${atHand} else ${column} end end as ${column}`;
   await tx.db.execute(sql`
@@ -151,7 +157,7 @@ async function findNewest(
                ${eachValue((value, oldValue) => sql`s.${value} as ${oldValue}`)}, s.counts as old_counts,
                said.load_id, said.synced_on, ${eachValue((value) => sql`said.${value}`)},
                said.same_as, l.known_at as kept_at, said.kept_by,
-               coalesce(not ${isWithdrawn} and l.known_at > (select statements_kept_since from ${settings}), false)
+               coalesce(not ${isWithdrawn} and ${isKnown}, false)
                  and r.known_at >= l.known_at is not true as counting,
                said.same_as = s.load_id and (
                  max(l.known_at) filter (where said.load_id = s.load_id)

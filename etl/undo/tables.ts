@@ -15,6 +15,8 @@ export const KEYS = sql`pg_temp.undo_keys`;
  * where nothing does. What does not count is not what stands from now on.
  */
 export const STANDING = sql`pg_temp.undo_standing`;
+/** Statements about the groups that were read from an archive. */
+export const ARCHIVED = sql`pg_temp.undo_archived`;
 /** All statements about some of them that do not stand, and since when. */
 export const KEPT = sql`pg_temp.undo_kept`;
 /** The absences that count: of a whole group, without an invoice, or of a key. */
@@ -33,6 +35,7 @@ export async function makeTables(tx: Transaction): Promise<void> {
     undo_keys: KEY,
     undo_standing: sql`${KEY}, load_id, synced_on, ${values()}, null::boolean as counts`,
     undo_kept: sql`${KEY}, load_id, synced_on, ${values()}, ${kept}`,
+    undo_archived: sql`${KEY}, load_id, synced_on, ${values()}`,
     undo_absent: sql`${KEY}, load_id, synced_on, null::timestamptz as known_at`,
     undo_repaired: sql`${KEY}, null::timestamptz as known_at`,
     undo_changed: sql`
@@ -50,6 +53,14 @@ export async function makeTables(tx: Transaction): Promise<void> {
 export function isSameKey(one: SQL, other: SQL): SQL {
   return sql`${one}.created_on = ${other}.created_on and ${one}.venue_key = ${other}.venue_key
     and ${one}.invoice_id = ${other}.invoice_id`;
+}
+
+/** The creation dates of the groups. */
+export async function readGroupDates(tx: Transaction): Promise<readonly string[]> {
+  const { rows } = await tx.db.execute<{ date: string }>(
+    sql`select distinct created_on::text as date from ${GROUPS} order by 1`,
+  );
+  return rows.map(({ date }) => date);
 }
 
 /** A range of creation dates: from `lower` on, before `upper`. */

@@ -4,19 +4,20 @@
  * the invoice is gone. See docs/design.md, "Undo".
  */
 import { sql } from "drizzle-orm";
+import pg from "pg";
 import { ALLOW_WORK_MEM, type Database, type Transaction, withTransaction } from "../../db/client.ts";
 import { RollbookError } from "../../db/errors.ts";
 import { holdPartitions, isOpen } from "../../db/partitions/catalog.ts";
-import { partitionOf } from "../../db/partitions/ranges.ts";
 import { withRetries } from "../../db/retry.ts";
 import { loads, type Settings } from "../../db/schema.ts";
 import { requireSettings } from "../../db/settings.ts";
 import { findRestated } from "../closings/restated_by_load.ts";
 import { enterLedger } from "../load/ledger.ts";
-import { claimUndo, enterUndo, type Undoable, type UndoClaim } from "./claim.ts";
+import { type Archive, readArchive } from "./archive.ts";
+import { claimUndo, enterUndo, namesOf, type Undoable, type UndoClaim } from "./claim.ts";
 import { findGroups, lockInvoices, refuseCause } from "./lock.ts";
 import { type Settled, settle } from "./settle.ts";
-import { makeTables, type Range, readRanges } from "./tables.ts";
+import { makeTables, type Range, readGroupDates, readRanges } from "./tables.ts";
 
 /** Steps of an undo, in their order. `committed` is reported when the transaction has ended. */
 export const UNDO_STEPS = ["claim", "find", "lock", "settle", "commit", "committed"] as const;
@@ -29,6 +30,8 @@ export interface UndoOptions {
   readonly loadId: number;
   /** Why, for the ledger. */
   readonly because: string;
+  /** Where the files of loads are; read where what they said is forgotten. Default: then the undo is refused. */
+  readonly archive?: Archive | undefined;
   /** Changes nothing, and reports what would change; default false. */
   readonly dryRun?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -54,10 +57,12 @@ export interface UndoReport extends Settled {
  *   `statements_pruned` where what other loads say of its invoices is not known any more, `partition_closed`
  */
 export async function undo(options: UndoOptions): Promise<UndoReport> {
-  const { signal, onStep } = options;
+  const { signal, onStep, settings } = options;
+  // As for a load: its zone is that of times without an offset.
+  const opening = [`set local timezone = ${pg.escapeLiteral(settings.timeZone)}`, ALLOW_WORK_MEM];
   const sent: UndoReport[] = [];
   const report = await withRetries({ signal }, () =>
-    withTransaction({ ...options, opening: [ALLOW_WORK_MEM] }, async (tx) => {
+    withTransaction({ ...options, opening }, async (tx) => {
       const committed = await findCommitted(tx, options, sent);
       if (committed !== undefined) return committed;
       const done = await undoOnce(tx, options);
@@ -83,12 +88,16 @@ async function findCommitted(
 }
 
 async function undoOnce(tx: Transaction, options: UndoOptions): Promise<UndoReport> {
-  const { loadId, because, dryRun = false, onStep } = options;
+  const { loadId, because, archive, dryRun = false, onStep } = options;
   await tx.db.execute(sql`savepoint undo`);
   onStep?.("claim");
-  const claim = await claimUndo(tx, loadId);
+  const claim = await claimUndo(tx, loadId, { hasArchive: archive !== undefined });
   const undoId = await enterUndo(tx, claim, because);
-  const settled = await takeBack(tx, claim, { ...options, undoId });
+  const readForgotten =
+    claim.isPruned && archive !== undefined
+      ? () => readArchive(tx, claim, { ...options, archive })
+      : undefined;
+  const settled = await takeBack(tx, claim, { ...options, undoId, readForgotten });
   if (dryRun) await tx.db.execute(sql`rollback to savepoint undo`);
   else {
     onStep?.("commit");
@@ -113,17 +122,20 @@ export async function takeBack(
   claim: UndoClaim,
   options: Pick<UndoOptions, "settings" | "onStep"> & {
     readonly undoId: number;
+    /** Reads what is forgotten, once the groups are known. */
+    readonly readForgotten?: (() => Promise<void>) | undefined;
     /** Their partitions are held already. */
     readonly heldDates?: readonly string[];
   },
 ): Promise<Settled> {
-  const { settings, onStep, undoId, heldDates = [] } = options;
+  const { settings, onStep, undoId, readForgotten, heldDates = [] } = options;
   onStep?.("find");
   await makeTables(tx);
-  const dates = await findGroups(tx, claim);
+  await findGroups(tx, claim);
+  await readForgotten?.();
   await refuseCause(tx, claim);
   onStep?.("lock");
-  const names = [...claim.partitions, ...namesOf(settings, dates)];
+  const names = [...claim.partitions, ...namesOf(settings, await readGroupDates(tx))];
   const held = namesOf(settings, heldDates);
   const ranges = await holdOpen(tx, { settings, claim, held }, names);
   await lockInvoices(tx, claim, ranges);
@@ -131,10 +143,6 @@ export async function takeBack(
   const settled = await settle(tx, { ...claim, undoId }, ranges);
   const restated = await findRestated(tx, { loadId: undoId, partitions: settled.partitions });
   return { ...settled, ...(restated.length > 0 && { restated }) };
-}
-
-function namesOf({ granularity }: Settings, dates: readonly string[]): readonly string[] {
-  return dates.map((date) => partitionOf(granularity, date).partition);
 }
 
 /**
