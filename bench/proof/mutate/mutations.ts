@@ -16,6 +16,8 @@ export interface Mutation {
 }
 
 const MERGE = "etl/load/merge.ts";
+const ABSENCE = "etl/load/absence.ts";
+const ABSENT = "etl/load/absence.test.ts";
 const REFRESH = "etl/refresh/refresh.ts";
 const APPLY = "etl/refresh/apply.ts";
 const REBUILD = "etl/refresh/rebuild.ts";
@@ -123,6 +125,34 @@ export const MUTATIONS: readonly Mutation[] = [
     tests: [UNDOING, UNDO_CRASH],
   },
   {
+    name: "an older drop brings an absent invoice back",
+    file: ABSENCE,
+    find: "        and (a.synced_on, a.stated_by) > (${syncedOn}::date, ${statedBy}::integer)",
+    replace: "        and (a.synced_on, a.stated_by) < (${syncedOn}::date, ${statedBy}::integer)",
+    tests: [ABSENT],
+  },
+  {
+    name: "a load does not look at absences of its own sync date",
+    file: ABSENCE,
+    find: "return absentUntil !== null && absentUntil >= syncedOn;",
+    replace: "return absentUntil !== null && absentUntil > syncedOn;",
+    tests: [ABSENT],
+  },
+  {
+    name: "a load that brings absences does not wait for those that are at work",
+    file: "etl/load/careful.ts",
+    find: "const alone = replacesVenueDays || voided > 0 || task",
+    replace: "const alone = task",
+    tests: [ABSENT],
+  },
+  {
+    name: "an absence counts although a repair took the invoice out later",
+    file: ABSENCE,
+    find: "        and a.known_at > t.known_at",
+    replace: "        and a.known_at <> t.known_at",
+    tests: [ABSENT],
+  },
+  {
     name: "a statement of a load that is undone stands again",
     file: SETTLE,
     find: "where status = 'undone' and load_id <> ${subject.loadId}`",
@@ -224,7 +254,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "corrections are not put into the queue of the refresh",
-    file: MERGE,
+    file: "etl/load/net.ts",
     find: `      insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)
       select created_on, venue_key, invoices, total from net order by`,
     replace: `      insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)
