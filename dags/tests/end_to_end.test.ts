@@ -193,6 +193,27 @@ test("a load is taken back once a person has approved, and not when it is reject
   expect(await disagreements(warehouse)).toEqual([]);
 });
 
+test("the last month is closed by a DAG that is paused until somebody switches it on", {
+  timeout: 10 * MINUTE,
+}, async () => {
+  expect(await airflow.rest.get("/dags/close")).toMatchObject({ is_paused: true });
+  await airflow.rest.patch("/dags/close", { is_paused: false });
+  const { dag_run_id } = await airflow.rest.post<DagRun>("/dags/close/dagRuns", { logical_date: null });
+  await until(
+    "the run has ended well",
+    async () => {
+      const runs = await listRuns(airflow.rest, "close");
+      return runs.find((run) => run.dag_run_id === dag_run_id)?.state === "success";
+    },
+    TAKEN_IN_WITHIN_MS,
+  );
+  await airflow.rest.patch("/dags/close", { is_paused: true });
+  const closed = await warehouse.query(
+    "select period = to_char(now() - interval '1 month', 'YYYY-MM') as is_last from reports.closings",
+  );
+  expect(closed).toEqual([{ is_last: true }]);
+});
+
 /** Answers what a run of `take_back` asks; returns the states of its tasks when it has ended. */
 async function takeBack(run: DagRun, answer: string): Promise<Readonly<Record<string, string | null>>> {
   let question: Question | undefined;
