@@ -13,6 +13,7 @@ import {
   withTransaction,
 } from "../../db/client.ts";
 import { RollbookError } from "../../db/errors.ts";
+import { LOCK, lockUntilEnd } from "../../db/locks.ts";
 import { withRetries } from "../../db/retry.ts";
 import type { Settings } from "../../db/schema.ts";
 import { readWallDate } from "../drop/calendar.ts";
@@ -130,8 +131,13 @@ async function attemptLoad(options: LoadOptions, stopwatch: Stopwatch, past: Pas
   const { syncedOn } = name;
   const opening = [`set local timezone = ${pg.escapeLiteral(options.settings.timeZone)}`, ALLOW_WORK_MEM];
   const attempt = await withTransaction({ ...options, opening }, async (tx) => {
+    const { replace } = options;
+    // The attempt before may be at its commit still. It holds this lock until then.
+    if (replace !== undefined && past.sent.length > 0) await lockUntilEnd(tx, LOCK.statements);
     const sent = await findSent(tx, past, syncedOn);
-    if (sent !== undefined) return sent;
+    if (sent !== undefined) {
+      return { ...sent, touched: [...new Set([...sent.touched, ...(replace?.partitions() ?? [])])] };
+    }
     const drop = { fileName, ...content, syncedOn, source };
     const done = await loadOnce(tx, options, { stopwatch, past, drop });
     if (done.loadId !== null && done.outcome !== "already_loaded") past.sent.push(done.loadId);

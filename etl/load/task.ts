@@ -32,6 +32,8 @@ export interface Replacement {
    * @returns the partitions in which the count or total of a group changed
    */
   readonly takeBack: (tx: Transaction, dates: readonly string[]) => Promise<readonly string[]>;
+  /** Those partitions again, once it was taken back; none before. */
+  readonly partitions: () => readonly string[];
   /** Before this load is entered in the ledger. */
   readonly enter: (tx: Transaction) => Promise<void>;
   /** If this drop is not loaded. */

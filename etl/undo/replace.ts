@@ -42,6 +42,7 @@ export function replaceLoad(options: {
       undone = { undoId, settled: await takeBack(tx, claimed(), { settings, undoId, heldDates: dates }) };
       return undone.settled.partitions;
     },
+    partitions: () => undone?.settled.partitions ?? [],
     enter: async (tx) => {
       if (undone !== undefined) await enterSettled(tx, undone.undoId, undone.settled);
     },

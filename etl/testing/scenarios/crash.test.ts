@@ -2,6 +2,7 @@
  * Loads that are cut off: the loader killed, PostgreSQL killed, a connection ended, the disk full, the file changed. Whatever happens, a drop
  * is in wholly or not at all, and the next run finishes without help.
  */
+
 import { spawnSync } from "node:child_process";
 import {
   appendFileSync,
@@ -30,6 +31,7 @@ import { loadDrop } from "../../load/load.ts";
 import type { LoadReport } from "../../load/report.ts";
 import { LOAD_STEPS, type LoadStep } from "../../load/steps.ts";
 import { refreshPartitions } from "../../refresh/refresh.ts";
+import { replaceLoad } from "../../undo/replace.ts";
 import { expectedTotals, type MadeDrop, makeDrop, writeLargeDrop } from "../drops.ts";
 import {
   disagreements,
@@ -474,6 +476,37 @@ describe("an answer that is lost", () => {
     expect(report.touched).toEqual(report.partitions);
     expect(report.partitions).toHaveLength(4);
     await expectFinished(warehouse, drops, true);
+  });
+
+  test("of a commit that replaces a load: both are reported, with all partitions to refresh", async () => {
+    const warehouse = await createTestDatabase();
+    const proxy = await startProxy(warehouse);
+    const folder = makeFolder();
+    const drop = async (name: string, line: string) => {
+      const path = join(folder, name);
+      await writeFile(path, `${line}\n`);
+      return path;
+    };
+    const id = "00000000-0000-4000-8000-000000000001";
+    const wrong = await drop("a_2026-03-02.csv", `v,${id},2026-03-01,1.00`);
+    const { loadId = 0 } = await loadDrop({ ...warehouse, path: wrong });
+    const replace = replaceLoad({ ...warehouse, loadId: loadId ?? 0, because: "a wrong date" });
+    const report = await loadDrop({
+      database: proxy.database,
+      settings: warehouse.settings,
+      path: await drop("b_2026-04-02.csv", `v,${id},2026-04-01,1.00`),
+      replace,
+      onProgress: ({ step }) => {
+        if (step === "commit") proxy.cutAfterNextCommit();
+      },
+    });
+    expect(proxy.cuts()).toBe(1);
+    expect(report).toMatchObject({
+      outcome: "loaded",
+      partitions: ["2026-04"],
+      touched: ["2026-04", "2026-03"],
+    });
+    expect(replace.report()).toMatchObject({ undoOf: loadId, partitions: ["2026-03"] });
   });
 
   test("of a refusal's commit: the drop is reported as rejected, and is in the ledger once", async () => {
