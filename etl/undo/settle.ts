@@ -9,7 +9,7 @@
 import { type SQL, type SQLChunk, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
-import { absences, corrections, invoices, loads, settings, statements } from "../../db/schema.ts";
+import { absences, corrections, invoices, type Load, loads, settings, statements } from "../../db/schema.ts";
 import type { RestatedPeriod } from "../closings/period.ts";
 import { TAKEN_OUT } from "../load/absence.ts";
 import { changedPartitions, eachValue, oldValues, recordNet, values } from "../load/net.ts";
@@ -67,7 +67,8 @@ export async function settle(
 ): Promise<Settled> {
   const undone = await listUndone(tx, claim);
   await findRepaired(tx);
-  await findNewest(tx, claim, undone);
+  if (await isLastToKeep(tx, claim)) await takeReplaced(tx, claim.subject);
+  else await findNewest(tx, claim, undone);
   await leaveOutAbsent(tx);
   await findValues(tx, undone);
   await leaveOutUnchanged(tx);
@@ -119,6 +120,65 @@ async function findRepaired(tx: Transaction): Promise<void> {
     where r.status = 'repair' and r.file_name = ${TAKEN_OUT}
     group by k.created_on, k.venue_key, k.invoice_id`);
   await tx.db.execute(sql`analyze ${REPAIRED}`);
+}
+
+/**
+ * Whether no other statement about the groups was kept since the load became known, and nothing undone. Then what
+ * the load replaced, which was the newest of that time, is the newest of the others still.
+ */
+async function isLastToKeep(
+  tx: Transaction,
+  { kind, subject, family, hasAbsences, isPruned }: UndoClaim,
+): Promise<boolean> {
+  // What came too late may stand since another load was undone, and retries say more than once.
+  if (kind !== "load" || subject.superseded > 0 || family.length > 1 || hasAbsences || isPruned) return false;
+  const isLater = sql`l.known_at > ${subject.knownAt}::timestamptz`;
+  const { rows } = await tx.db.execute<{ last: boolean }>(sql`
+    select not exists (select from ${loads} l where ${isLater} and l.undo_of is not null)
+       and not exists (
+         select
+         from ${GROUPS} g
+         join ${statements} s on s.created_on = g.created_on and s.venue_key = g.venue_key
+         join ${loads} l on l.load_id = s.load_id
+         where ${isLater}
+       )
+       and not exists (
+         select
+         from ${GROUPS} g
+         join ${corrections} c on c.created_on = g.created_on and c.venue_key = g.venue_key
+         join ${loads} l on l.load_id = c.load_id
+         where ${isLater}
+       ) as last`);
+  return rows[0]?.last === true;
+}
+
+/** Takes for the newest what the load replaced: where it is known as the same, it has the values that stand. */
+async function takeReplaced(tx: Transaction, { loadId, knownAt }: Load): Promise<void> {
+  await tx.db.execute(sql`
+    insert into ${CHANGED} (
+      ${KEY}, old_load_id, old_synced_on, ${oldValues()}, old_counts,
+      load_id, synced_on, ${values()}, kept_at, kept_by, differs
+    )
+    select *, ${knownAt}::timestamptz, ${loadId}::integer, (${oldValues()}) is distinct from (${values()})
+    from (
+      select s.created_on, s.venue_key, s.invoice_id, s.load_id as old_load_id, s.synced_on as old_synced_on,
+             ${eachValue((value, oldValue) => sql`s.${value} as ${oldValue}`)}, s.counts,
+             k.load_id, k.synced_on,
+             ${eachValue((value) => sql`case when k.is_same then s.${value} else k.${value} end as ${value}`)}
+      from ${STANDING} s
+      left join (
+        select c.created_on, c.venue_key, c.invoice_id, c.old_load_id as load_id, c.old_synced_on as synced_on,
+               ${eachValue((value, oldValue) => sql`c.${oldValue} as ${value}`)}, false as is_same
+        from ${corrections} c
+        where c.load_id = ${loadId}
+        union all
+        select s.created_on, s.venue_key, unnest(s.invoice_ids), s.stated_by, s.synced_on,
+               ${eachValue((value) => sql`null as ${value}`)}, true
+        from ${statements} s
+        where s.load_id = ${loadId}
+      ) k on ${isSameKey(sql`k`, sql`s`)}
+    ) replaced`);
+  await tx.db.execute(sql`analyze ${CHANGED}`);
 }
 
 /**

@@ -174,6 +174,13 @@ export const MUTATIONS: readonly Mutation[] = [
     tests: [UNDOING],
   },
   {
+    name: "an undo does not look for what was kept since the load",
+    file: SETTLE,
+    find: "  return rows[0]?.last === true;",
+    replace: "  return rows.length > 0;",
+    tests: [UNDOING],
+  },
+  {
     name: "after an undo what is absent stands",
     file: SETTLE,
     find: "  await leaveOutAbsent(tx);\n",
