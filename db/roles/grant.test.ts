@@ -134,6 +134,7 @@ test("no function looks names up by the caller's search_path", async () => {
     { name: "warehouse.announce_partitions()", definer: true, pinned: true, bound: false },
     { name: "warehouse.open_partitions(date[])", definer: true, pinned: true, bound: false },
     { name: "warehouse.prune_statements()", definer: true, pinned: true, bound: false },
+    { name: "warehouse.set_known_at()", definer: true, pinned: true, bound: false },
   ]);
   const document = readFileSync(new URL("../../docs/security.md", import.meta.url), "utf8");
   expect(definers.filter(({ name }) => !document.includes(`\`${name}\``))).toEqual([]);
@@ -486,6 +487,15 @@ const FORBIDDEN_TO_GUESTS = [
   "update warehouse.settings set statements_kept_since = now()",
   "update warehouse.settings set keep_statements_days = 1",
   "insert into warehouse.loads (file_name, status) values ('x', 'undone')",
+  "insert into warehouse.loads (file_name, status) values ('x', 'repair')",
+  "insert into warehouse.loads (file_name, status, finished_at) values ('x', 'loaded', now())",
+  "insert into warehouse.loads (file_name, status, finished_at, retry_of) values ('x', 'retry', now(), 1)",
+  "insert into warehouse.loads (load_id, file_name, status) values (2147483647, 'x', 'loaded')",
+  "insert into warehouse.loads (file_name, status, known_at) values ('x', 'loaded', 'infinity')",
+  "insert into warehouse.loads (file_name, status, inserted) values ('x', 'loaded', 7)",
+  "update warehouse.loads set known_at = 'infinity'",
+  "update warehouse.loads set status = 'repair' where finished_at is null",
+  "select warehouse.set_known_at()",
   "insert into warehouse.loads (file_name, status, undo_of, because, decided_by) values ('x', 'undo', 1, 'x', 'somebody else')",
   "update warehouse.venue_day_deltas set total = 0",
   "delete from warehouse.venue_day_deltas",
@@ -600,7 +610,11 @@ test("the loader changes an entry of the ledger until it is finished, and never 
   );
   const finish =
     "update warehouse.loads set inserted = 7, finished_at = now() where file_name <> 'open' returning file_name";
+  const known = () =>
+    warehouse.query("select from warehouse.loads where file_name = 'mine' and known_at > '2026-01-01'");
+  expect(await known()).toHaveLength(0);
   expect(await loader.query(finish)).toEqual([{ file_name: "mine" }]);
+  expect(await known()).toHaveLength(1);
   expect(await loader.query(finish)).toEqual([]);
   expect(
     await loader.query(

@@ -52,7 +52,6 @@ const LEDGER_COLUMNS = [
   "partitions",
   "timings",
   "finished_at",
-  "known_at",
   "error_code",
   "error_message",
   "reasons",
@@ -62,6 +61,23 @@ const LEDGER_COLUMNS = [
   "voided",
   "absent",
 ];
+/** The others are the database's to say: the number, and from when on an entry is known. */
+const ENTERED_COLUMNS = [
+  "file_name",
+  "sha256",
+  "bytes",
+  "synced_on",
+  "status",
+  "source",
+  "source_sha256",
+  "venue_id",
+  "retry_of",
+  "started_at",
+  "finished_at",
+  "error_code",
+  "error_message",
+];
+const DECIDED_COLUMNS = ["undo_of", "because", "decided_by"];
 const CORRECTED_COLUMNS = ["created_at", "total", "load_id", "synced_on"];
 /**
  * `state`, because a refresh makes a stale partition open again. A trigger forbids the loader all other
@@ -98,7 +114,11 @@ const TABLES: Readonly<Record<string, Rights>> = {
   settings: forLoader("select"),
   venues: forLoader("select", "insert(venue_id)"),
   // Who may write what an undo removed may undo: the row policies ask for this right (migration 0013).
-  loads: andSteward(forLoader("select", "insert", ...updateOf(LEDGER_COLUMNS)), "update(removed)"),
+  loads: andSteward(
+    forLoader("select", ...insertOf(ENTERED_COLUMNS), ...updateOf(LEDGER_COLUMNS)),
+    "update(removed)",
+    ...insertOf(DECIDED_COLUMNS),
+  ),
   rejects: forLoader("select", "insert"),
   // Who and when are the database's to say.
   dismissals: forLoader("select", "insert(load_id)", "insert(reason)", "insert(because)"),
@@ -136,6 +156,7 @@ const FUNCTIONS: Readonly<Record<string, Rights>> = {
   "warehouse.partition_range(text, date)": NONE,
   "warehouse.guard_partition_state()": NONE,
   "warehouse.guard_finished_loads()": NONE,
+  "warehouse.set_known_at()": NONE,
   "reports.venue_daily_totals_as_known_on(timestamp with time zone)": forAll("execute"),
   "reports.venue_daily_totals_as_known_on(date)": forAll("execute"),
 };

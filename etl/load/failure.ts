@@ -13,10 +13,10 @@ import {
   SQLSTATE,
 } from "../../db/errors.ts";
 import { explainMissing } from "../../db/partitions/missing.ts";
-import { loads } from "../../db/schema.ts";
 import { FILE_DATE, readDropName } from "../drop/name.ts";
 import type { FileSource } from "../sources/source.ts";
 import { findSent, type PastAttempts } from "./claim.ts";
+import { beginEntry } from "./ledger.ts";
 import { columnsOfSource, readBy } from "./read_by.ts";
 import { type Attempt, NO_LINES, type Refusal } from "./report.ts";
 
@@ -47,21 +47,19 @@ export async function recordFailure(
   return withTransaction({ database: options.database }, async (tx): Promise<Attempt> => {
     const sent = syncedOn === null ? undefined : await findSent(tx, past, syncedOn);
     if (sent !== undefined) return sent;
-    const [row] = await tx.db
-      .insert(loads)
-      .values({
-        fileName,
-        ...past.content,
-        syncedOn,
-        ...columnsOfSource(source),
-        status: "failed",
-        startedAt: sql`clock_timestamp() - ${failure.durationMs} * interval '1 millisecond'`,
-        finishedAt: sql`clock_timestamp()`,
-        errorCode: error.code,
-        errorMessage: error.message,
-      })
-      .returning({ loadId: loads.loadId });
-    return { ...failed, loadId: row?.loadId ?? null };
+    const loadId = await beginEntry(tx, {
+      fileName,
+      sha256: past.content?.sha256,
+      bytes: past.content?.bytes,
+      syncedOn,
+      ...columnsOfSource(source),
+      status: "failed",
+      startedAt: sql`clock_timestamp() - ${failure.durationMs} * interval '1 millisecond'`,
+      finishedAt: sql`clock_timestamp()`,
+      errorCode: error.code,
+      errorMessage: error.message,
+    });
+    return { ...failed, loadId };
     // Where the database cannot be reached there is no ledger to write to. The failure is reported all the
     // same.
   }).catch(() => ({ ...failed, loadId: null }));

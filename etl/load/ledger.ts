@@ -1,32 +1,52 @@
 /** What the ledger keeps of a load: that it is in, or that it was refused. Of failed ones: failure.ts. */
-import { eq, sql } from "drizzle-orm";
+import { eq, getTableColumns, is, SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
-import { LOCK, lockUntilEnd } from "../../db/locks.ts";
-import { loads } from "../../db/schema.ts";
+import { type Load, loads } from "../../db/schema.ts";
 import { checkRestated } from "../closings/restated_by_load.ts";
 import type { Drop } from "./claim.ts";
 import { columnsOfSource, readBy } from "./read_by.ts";
 import { type Attempt, NO_LINES, type Refusal } from "./report.ts";
 import type { LoadTask, TaskResult } from "./task.ts";
 
+type Entry = { readonly [Name in keyof typeof loads.$inferInsert]?: (typeof loads.$inferInsert)[Name] | SQL };
+
 /**
- * Enters a load as the last statement before COMMIT. The lock makes the order of `known_at` the order of the
- * commits. It is taken by a statement of its own, so that the next statement sees what the load before
- * committed.
+ * Makes an entry of the ledger; its number and all else that is not given are the database's to say. Who is not
+ * the owner may write no other columns, and drizzle's insert names all.
+ *
+ * @returns its number
+ */
+export async function beginEntry(
+  tx: Transaction,
+  entry: Entry & Pick<Load, "fileName" | "status">,
+): Promise<number> {
+  const columns = getTableColumns(loads);
+  const given = Object.entries(entry).filter(([, value]) => value !== undefined);
+  const names = given.map(([name]) => sql.identifier(columns[name as keyof Entry].name));
+  const values = given.map(([name, value]) =>
+    is(value, SQL) ? value : sql.param(value, columns[name as keyof Entry]),
+  );
+  const { rows } = await tx.db.execute<{ load_id: number }>(sql`
+    insert into ${loads} (${sql.join(names, sql`, `)})
+    values (${sql.join(values, sql`, `)})
+    returning load_id`);
+  const [row] = rows;
+  if (row === undefined) throw new Error("an insert returned no row");
+  return row.load_id;
+}
+
+/**
+ * Finishes an entry as the last statement before COMMIT. The database gives it its `known_at` under a lock that
+ * is held until then, so the order of `known_at` is the order of the commits (migration 0017).
  */
 export async function enterLedger(
   tx: Transaction,
   loadId: number,
   entry: Partial<typeof loads.$inferInsert>,
 ): Promise<void> {
-  await lockUntilEnd(tx, LOCK.knownAt);
   await tx.db
     .update(loads)
-    .set({
-      ...entry,
-      finishedAt: sql`clock_timestamp()`,
-      knownAt: sql`greatest(clock_timestamp(), (select max(known_at) from ${loads}) + interval '1 microsecond')`,
-    })
+    .set({ ...entry, finishedAt: sql`clock_timestamp()` })
     .where(eq(loads.loadId, loadId));
 }
 
@@ -80,21 +100,21 @@ export async function recordRefusal(
   refusal: Refusal,
 ): Promise<Attempt> {
   const { code, message } = refusal;
-  const [row] = await tx.db
-    .insert(loads)
-    .values({
-      ...drop,
-      ...columnsOfSource(drop.source),
-      status: "rejected",
-      startedAt: sql`clock_timestamp()`,
-      finishedAt: sql`clock_timestamp()`,
-      errorCode: code,
-      errorMessage: message,
-    })
-    .returning({ loadId: loads.loadId });
+  const { fileName, sha256, bytes } = drop;
+  const loadId = await beginEntry(tx, {
+    fileName,
+    sha256,
+    bytes,
+    ...columnsOfSource(drop.source),
+    status: "rejected",
+    startedAt: sql`clock_timestamp()`,
+    finishedAt: sql`clock_timestamp()`,
+    errorCode: code,
+    errorMessage: message,
+  });
   return {
     ...REJECTED,
-    loadId: row?.loadId ?? null,
+    loadId,
     syncedOn: null,
     source: readBy(drop.source),
     rows: NO_LINES,

@@ -20,7 +20,7 @@ import { readRules } from "../drop/rules.ts";
 import { mayBeCovered } from "./absence.ts";
 import { refuseChangedFile } from "./changed.ts";
 import { CHUNK_LINES } from "./direct/chunk.ts";
-import { enterLedger } from "./ledger.ts";
+import { beginEntry, enterLedger } from "./ledger.ts";
 import { addStagedVenues, mergeRetried, readStagedDates } from "./merge.ts";
 import { openPartitions } from "./prepare.ts";
 import { QUARANTINE_BYTES } from "./quarantine.ts";
@@ -224,21 +224,8 @@ function refuseAnotherVenue({ loadId, fileName, venueId }: Load, source: LoadTas
 async function enterRetry(tx: Transaction, root: Load, source: LoadTask["source"]): Promise<number> {
   const { fileName, sha256, bytes, syncedOn, loadId: retryOf } = root;
   const startedAt = sql`clock_timestamp()`;
-  const [row] = await tx.db
-    .insert(loads)
-    .values({
-      fileName,
-      sha256,
-      bytes,
-      syncedOn,
-      ...columnsOfSource(source),
-      status: "retry",
-      retryOf,
-      startedAt,
-    })
-    .returning({ loadId: loads.loadId });
-  if (row === undefined) throw new Error("an insert returned no row");
-  return row.loadId;
+  const drop = { fileName, sha256, bytes, syncedOn, ...columnsOfSource(source) };
+  return beginEntry(tx, { ...drop, status: "retry", retryOf, startedAt });
 }
 
 interface TakenIn {

@@ -7,6 +7,7 @@ import { partitionOf } from "../../db/partitions/ranges.ts";
 import { refuseOthers } from "../../db/roles/steward.ts";
 import { absences, type Load, loads, type Settings } from "../../db/schema.ts";
 import { TAKEN_OUT } from "../load/absence.ts";
+import { beginEntry } from "../load/ledger.ts";
 
 export type Undoable = "load" | "undo" | "repair";
 
@@ -99,19 +100,14 @@ export async function enterUndo(
   { target, subject }: UndoClaim,
   because: string,
 ): Promise<number> {
-  const [entry] = await tx.db
-    .insert(loads)
-    .values({
-      fileName: `undo ${target.loadId} (${subject.fileName})`,
-      status: "undo",
-      undoOf: target.loadId,
-      because,
-      decidedBy: sql`session_user`,
-      startedAt: sql`clock_timestamp()`,
-    })
-    .returning({ loadId: loads.loadId });
-  if (entry === undefined) throw new Error("an insert returned no row");
-  return entry.loadId;
+  return beginEntry(tx, {
+    fileName: `undo ${target.loadId} (${subject.fileName})`,
+    status: "undo",
+    undoOf: target.loadId,
+    because,
+    decidedBy: sql`session_user`,
+    startedAt: sql`clock_timestamp()`,
+  });
 }
 
 async function readEntry(tx: Transaction, loadId: number): Promise<Load> {

@@ -16,7 +16,7 @@ import {
   settings,
   statements,
 } from "../../db/schema.ts";
-import { enterLedger } from "../load/ledger.ts";
+import { beginEntry, enterLedger } from "../load/ledger.ts";
 import { rebuildRollup } from "../refresh/rebuild.ts";
 import { leafOf, recomputeGroups } from "../refresh/recompute.ts";
 import { type LedgerFindings, REPAIR_OF_LOAD } from "./ledger.ts";
@@ -93,12 +93,7 @@ export async function beginRepair(
   tx: Transaction,
   entry: Pick<typeof loads.$inferInsert, "fileName" | "partitions">,
 ): Promise<number> {
-  const [row] = await tx.db
-    .insert(loads)
-    .values({ ...entry, status: "repair", startedAt: sql`clock_timestamp()` })
-    .returning({ loadId: loads.loadId });
-  if (row === undefined) throw new Error("an insert returned no row");
-  return row.loadId;
+  return beginEntry(tx, { ...entry, status: "repair", startedAt: sql`clock_timestamp()` });
 }
 
 /**
