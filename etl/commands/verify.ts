@@ -175,10 +175,12 @@ function describeTakenOut({ takenOut }: VerifyReport): string | undefined {
 function describe(divergence: Divergence): string {
   switch (divergence.kind) {
     case "group": {
-      const { partition, venueId, createdOn, recomputed, shown, deltas, misdated, undone, absent } =
+      const { partition, venueId, createdOn, recomputed, shown, deltas, misdated, misattributed, absent } =
         divergence;
       const date = misdated ? "; an invoice stands under a date that is not its own" : "";
-      const load = undone ? "; an invoice stands for a load that was undone" : "";
+      const load = misattributed
+        ? "; an invoice stands for a load that the ledger does not have as loaded, or not with its sync date"
+        : "";
       const gone = absent ? "; an invoice stands although a newer statement says that it is absent" : "";
       return `${partition}: ${venueId} on ${createdOn}: invoices say ${format(recomputed)}, rollup + pending ${format(shown)}, deltas ${format(deltas)}${date}${load}${gone}`;
     }

@@ -17,7 +17,7 @@ export function leafOf(parent: Parent, partition: PartitionTables): SQL {
  * invoices; where those were dropped, its deltas.
  *
  * @param options.settings adds the columns `misdated`: an invoice stands under a date that is not its date
- *   by these; and `undone`: one stands for a load that was undone
+ *   by these; and `misattributed`: one stands for what is no load, or has another sync date
  */
 export function recomputeGroups(options: {
   readonly partition: PartitionTables & Pick<Partition, "state">;
@@ -25,7 +25,7 @@ export function recomputeGroups(options: {
 }): SQL {
   const { partition, settings } = options;
   if (partition.state === "dropped") {
-    const flags = settings === undefined ? sql`` : sql`, false as misdated, false as undone`;
+    const flags = settings === undefined ? sql`` : sql`, false as misdated, false as misattributed`;
     return sql`
       select created_on, venue_key, sum(invoices)::bigint as invoices, sum(total) as total${flags}
       from ${leafOf("venue_day_deltas", partition)}
@@ -35,7 +35,7 @@ export function recomputeGroups(options: {
   const flags =
     settings === undefined
       ? sql``
-      : sql`, bool_or(${isMisdated(settings)}) as misdated, bool_or(${isUndone()}) as undone`;
+      : sql`, bool_or(${isMisdated(settings)}) as misdated, bool_or(${isMisattributed(partition)}) as misattributed`;
   return sql`
     select created_on, venue_key, count(*) as invoices, sum(total) as total${flags}
     from ${leafOf("invoices", partition)}
@@ -47,8 +47,17 @@ function isMisdated(settings: Settings): SQL {
   return sql`${createdOnSql(wall, settings)} <> created_on`;
 }
 
-/** As long as nothing was undone, the load of an invoice is not looked at. */
-function isUndone(): SQL {
-  const undone = sql`select load_id from ${loads} where status = 'undone'`;
-  return sql`(select exists (${undone})) and load_id in (${undone})`;
+/**
+ * What a repair has acknowledged is known to the ledger by its number alone, and so is a load that was lost. A load
+ * that the ledger does not know at all is named there if it has deltas.
+ */
+function isMisattributed(partition: PartitionTables): SQL {
+  return sql`(load_id, synced_on) not in (
+      select load_id, synced_on from ${loads} where status = 'loaded' and synced_on is not null
+    )
+    and load_id not in (select load_id from ${loads} where status in ('repair', 'failed'))
+    and (
+      load_id in (select load_id from ${loads})
+      or load_id not in (select load_id from ${leafOf("venue_day_deltas", partition)})
+    )`;
 }

@@ -22,8 +22,8 @@ export type Divergence =
       readonly deltas: Sums;
       /** Invoices stand under a date that is not the date of their creation instant. */
       readonly misdated: boolean;
-      /** Invoices stand for a load that was undone. */
-      readonly undone: boolean;
+      /** Invoices stand for a load that the ledger does not have as loaded, or not with their sync date. */
+      readonly misattributed: boolean;
       /** Invoices stand although a newer statement says that they are absent. */
       readonly absent: boolean;
     }

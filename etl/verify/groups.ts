@@ -21,6 +21,7 @@ export interface Checked {
   readonly groups: number;
   /** A table is gone or not attached: nothing was compared. */
   readonly tablesMissing: boolean;
+  /** Sums do not agree, so a repair is to make them agree. */
   readonly diverges: boolean;
   /** The rollup, or its control totals, must be rebuilt. */
   readonly rollupDiverges: boolean;
@@ -62,9 +63,10 @@ interface GroupRow {
   readonly delta_invoices: string;
   readonly delta_total: string;
   readonly misdated: boolean;
-  readonly undone: boolean;
+  readonly misattributed: boolean;
   readonly absent: boolean;
   readonly rollup_wrong: boolean;
+  readonly deltas_wrong: boolean;
 }
 
 async function compareGroups(
@@ -76,7 +78,7 @@ async function compareGroups(
   let diverges = false;
   let rollupDiverges = false;
   for await (const row of streamRows<GroupRow>(session, differingGroups(settings, partition))) {
-    diverges = true;
+    diverges ||= row.rollup_wrong || row.deltas_wrong;
     rollupDiverges ||= row.rollup_wrong;
     found({
       kind: "group",
@@ -87,7 +89,7 @@ async function compareGroups(
       shown: readSums(row.shown_invoices, row.shown_total),
       deltas: readSums(row.delta_invoices, row.delta_total),
       misdated: row.misdated,
-      undone: row.undone,
+      misattributed: row.misattributed,
       absent: row.absent,
     });
   }
@@ -120,7 +122,7 @@ function differingGroups(settings: Settings, partition: Partition): SQL {
              coalesce(r.invoices, 0) + coalesce(q.invoices, 0) as shown_invoices,
              coalesce(r.total, 0) + coalesce(q.total, 0) as shown_total,
              coalesce(l.invoices, 0) as delta_invoices, coalesce(l.total, 0) as delta_total,
-             coalesce(t.misdated, false) as misdated, coalesce(t.undone, false) as undone,
+             coalesce(t.misdated, false) as misdated, coalesce(t.misattributed, false) as misattributed,
              (created_on, venue_key) in (select created_on, venue_key from standing) as absent,
              coalesce(r.invoices <= 0, false) as emptied
       from truth t
@@ -130,14 +132,15 @@ function differingGroups(settings: Settings, partition: Partition): SQL {
     )
     select c.created_on::text, ${venueName(sql`c.venue_key`)} as venue_id,
            c.invoices, c.total::numeric(24, 2)::text, c.shown_invoices, c.shown_total::numeric(24, 2)::text,
-           c.delta_invoices, c.delta_total::numeric(24, 2)::text, c.misdated, c.undone, c.absent,
-           emptied or (c.invoices, c.total) <> (c.shown_invoices, c.shown_total) as rollup_wrong
+           c.delta_invoices, c.delta_total::numeric(24, 2)::text, c.misdated, c.misattributed, c.absent,
+           emptied or (c.invoices, c.total) <> (c.shown_invoices, c.shown_total) as rollup_wrong,
+           (c.invoices, c.total) <> (c.delta_invoices, c.delta_total) as deltas_wrong
     from compared c
     left join ${venues} v on v.venue_key = c.venue_key
     where (c.invoices, c.total) <> (c.shown_invoices, c.shown_total)
        or (c.invoices, c.total) <> (c.delta_invoices, c.delta_total)
        or c.misdated
-       or c.undone
+       or c.misattributed
        or c.absent
        or c.emptied
        or v.venue_key is null

@@ -96,10 +96,13 @@ export async function beginRepair(
   return beginEntry(tx, { ...entry, status: "repair", startedAt: sql`clock_timestamp()` });
 }
 
+/** Rollbook numbers up to 2^31; a load a second for sixty years comes to as many. */
+const IMPLAUSIBLE_LOAD_ID = 2_000_000_000;
+
 /**
  * Makes sure that no load gets a number that rows have already. The numbering falls behind when the ledger is
  * restored from an older backup than the data: new loads would then be taken for the old ones, and lose to
- * them.
+ * them. A number that no load can have is forged; to raise the numbering to it would use it up.
  */
 export async function raiseLoadIds(tx: Transaction): Promise<void> {
   const { tables } = await listDetachedDeltas(tx);
@@ -118,6 +121,7 @@ export async function raiseLoadIds(tx: Transaction): Promise<void> {
         union all select max(load_id) from ${invoices}
         union all select max(load_id) from ${deltas}${sql.join(ofDetached)}
       ) numbers
+      where load_id < ${IMPLAUSIBLE_LOAD_ID}
     ) used
     where newest > coalesce(pg_sequence_last_value(sequence), 0)`);
 }

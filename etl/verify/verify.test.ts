@@ -172,6 +172,20 @@ const TAMPERINGS: Readonly<Record<string, readonly Tampering[]>> = {
       stays: true,
     },
     {
+      by: "a load",
+      sql: `update warehouse.invoices set load_id = 2147483647 where ${INVOICE}`,
+      groups: GROUP_A,
+      others: [{ kind: "group", createdOn: "2026-02-10", misattributed: true }],
+      stays: true,
+    },
+    {
+      by: "a sync date",
+      sql: `update warehouse.invoices set synced_on = 'infinity' where ${INVOICE}`,
+      groups: GROUP_A,
+      others: [{ kind: "group", createdOn: "2026-02-10", misattributed: true }],
+      stays: true,
+    },
+    {
       by: "a creation instant",
       sql: `update warehouse.invoices set created_at = created_at + interval '12 hours' where ${INVOICE}`,
       groups: GROUP_A,
@@ -370,7 +384,7 @@ const TAMPERINGS: Readonly<Record<string, readonly Tampering[]>> = {
       groups: [...GROUP_A, ["venue-b", "2026-02-11"], ["venue-b", "2026-03-10"]],
       others: [
         { kind: "load", loadId: 3 },
-        { kind: "group", venueId: "venue-a", createdOn: "2026-02-10", undone: true },
+        { kind: "group", venueId: "venue-a", createdOn: "2026-02-10", misattributed: true },
       ],
       stays: true,
     },

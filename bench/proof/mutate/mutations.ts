@@ -246,8 +246,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "verify does not look for invoices of loads that are undone",
     file: "etl/refresh/recompute.ts",
-    find: "and load_id in (${undone})`;",
-    replace: "and load_id is null`;",
+    find: "where status = 'loaded' and synced_on is not null",
+    replace: "where synced_on is not null",
     tests: ["etl/verify/verify.test.ts"],
     simulate: false,
   },
