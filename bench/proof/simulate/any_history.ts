@@ -16,6 +16,7 @@ import {
   RETRY_STEPS,
   type RefreshFault,
   type RetryFault,
+  SAYS,
   type UndoFault,
   VENUES,
   ZONES,
@@ -39,10 +40,14 @@ const lineFields = {
   ),
   form: fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat(59) }),
 };
-const line = fc.record({ ...lineFields, comma: fc.constant(false) });
-const commaLine = fc.record({ ...lineFields, comma: fc.constant(true) });
+const isVoid = fc.oneof(
+  { weight: 4, arbitrary: fc.constant(false) },
+  { weight: 1, arbitrary: fc.constant(true) },
+);
+const line = fc.record({ ...lineFields, isVoid, comma: fc.constant(false) });
+const commaLine = fc.record({ ...lineFields, isVoid, comma: fc.constant(true) });
 
-const content: fc.Arbitrary<Content> = fc.record({
+const contentFields = {
   lines: fc.oneof(
     { weight: 6, arbitrary: fc.array(line, { maxLength: 25 }) },
     {
@@ -61,6 +66,10 @@ const content: fc.Arbitrary<Content> = fc.record({
   delimiter: fc.constantFrom(",", ",", ";", "\t"),
   crlf: fc.boolean(),
   gzip: fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
+  says: fc.oneof(
+    { weight: 6, arbitrary: fc.constant("nothing" as const) },
+    { weight: 3, arbitrary: fc.constantFrom(...SAYS) },
+  ),
   spoiled: fc.oneof(
     { weight: 14, arbitrary: fc.constant(null) },
     {
@@ -68,7 +77,21 @@ const content: fc.Arbitrary<Content> = fc.record({
       arbitrary: fc.constantFrom("no_sync_date" as const, "bad_header" as const, "truncated" as const),
     },
   ),
+};
+/** Of few groups, and without lines that are refused, so that drops that hold all there is meet the others. */
+const nearContent = fc.record({
+  ...contentFields,
+  lines: fc.array(
+    fc.record({ ...lineFields, isVoid, comma: fc.constant(false), venue: fc.nat(1), day: fc.nat(1) }),
+    { minLength: 1, maxLength: 12 },
+  ),
+  says: fc.constantFrom(...SAYS, "nothing" as const, "whole" as const),
+  spoiled: fc.constant(null),
 });
+const content: fc.Arbitrary<Content> = fc.oneof(
+  { weight: 3, arbitrary: fc.record(contentFields) },
+  { weight: 2, arbitrary: nearContent },
+);
 
 const drop = fc.record({
   content: fc.nat(7),
@@ -229,8 +252,8 @@ export const anyHistory: fc.Arbitrary<History> = fc.noBias(
   fc.record({
     timeZone: fc.constantFrom(...ZONES),
     granularity: fc.constantFrom(...GRANULARITIES),
-    contents: fc.array(content, { minLength: 1, maxLength: 6 }),
-    drops: fc.array(drop, { minLength: 1, maxLength: 8 }),
+    contents: fc.array(content, { minLength: 2, maxLength: 6 }),
+    drops: fc.array(drop, { minLength: 3, maxLength: 8 }),
     steps: fc.array(fc.array(act, { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 6 }),
   }),
 );

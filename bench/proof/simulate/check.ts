@@ -10,6 +10,7 @@ import {
   partitionAt,
   totalTexts,
 } from "./compare.ts";
+import { isWhole } from "./content.ts";
 import type { FaultyEnd } from "./jobs.ts";
 import {
   type Disturbance,
@@ -44,6 +45,7 @@ export function takeIn(life: Life, observed: Observation, meanwhile = NOTHING_ME
   for (const entry of known.slice(before.length)) {
     const applied = takeInEntry(life, observed, entry, meanwhile);
     tally.add("lines", applied.counts.read);
+    if (applied.counts.absent > 0) tally.count("outcomes", "invoices absent", applied.counts.absent);
   }
   life.ledger = known;
   life.open = observed.open;
@@ -93,11 +95,16 @@ function takeOut(
 
 function apply(life: Life, observed: Observation, load: ObservedLoad, meanwhile: Meanwhile): Applied {
   const { load_id: loadId, synced_on: syncedOn, sha256 } = load;
-  if (syncedOn === null || !life.texts.has(sha256 ?? "")) {
+  const content = life.texts.get(sha256 ?? "")?.content;
+  if (syncedOn === null || content === undefined) {
     throw new Difference(`load ${loadId} has a content that no drop has`);
   }
-  const closed = closedFor(life, observed, { load, syncedOn, meanwhile, decimalComma: false });
-  return life.model.apply({ loadId, syncedOn }, readLines(life, { sha256, syncedOn, ...closed }) ?? []);
+  const closed = closedFor(life, observed, { load, syncedOn, meanwhile, isRetry: false });
+  const isSnapshot = isWhole(content);
+  return life.model.apply(
+    { loadId, syncedOn, isSnapshot },
+    readLines(life, { sha256, syncedOn, ...closed }) ?? [],
+  );
 }
 
 function retry(life: Life, observed: Observation, entry: ObservedLoad, meanwhile: Meanwhile): Applied {
@@ -137,7 +144,7 @@ export function checkLoad(
     if (outcome === "loaded") expectTrue(`${what} did not replace ${replaces}`, replaced);
   }
   const allowed = allowedOutcomes(life, drop, contents, {
-    strict: act.do === "load" && act.strict,
+    strict: (act.do === "load" && act.strict) || isWhole(drop.content),
     moving: moving || (life.refusesClosed && observed.closings.length > 0),
   });
   if (struck) {

@@ -95,6 +95,7 @@ export function compareAll(observed: Observation, model: WarehouseModel): void {
     loads.flatMap(({ loadId, corrections }) => corrections.map((old) => correctionText(loadId, old))),
   );
   compareKept(observed, model, hasInvoices);
+  compareAbsences(observed, model);
   expectSame(
     "deltas",
     observed.deltas,
@@ -149,6 +150,26 @@ function compareKept(
     .filter(({ createdOn, loadId }) => hasInvoices(createdOn) && !pruned.has(loadId));
   const lost = wanted.map((row) => textOf(row.loadId, row)).filter((text) => !found.has(text));
   expectSame("statements that are not kept", lost, []);
+}
+
+/** Each absence is kept, whatever stands; unless it may be forgotten. */
+function compareAbsences({ absences, loads }: Observation, model: WarehouseModel): void {
+  const pruned = new Set(loads.filter((load) => load.pruned).map(({ load_id }) => load_id));
+  const said = model.absences().map(({ loadId, statedBy, syncedOn, createdOn, venue, uuid }) => ({
+    loadId,
+    text: [loadId, statedBy, syncedOn, createdOn, venue, uuid ?? "all"].join(" | "),
+  }));
+  const all = new Set(said.map(({ text }) => text));
+  expectSame(
+    "absences that nobody said",
+    absences.map(({ text }) => text).filter((text) => !all.has(text)),
+    [],
+  );
+  expectSame(
+    "absences",
+    absences.filter(({ load_id }) => !pruned.has(load_id)).map(({ text }) => text),
+    said.filter(({ loadId }) => !pruned.has(loadId)).map(({ text }) => text),
+  );
 }
 
 function monthlyTexts(

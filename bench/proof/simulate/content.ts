@@ -24,9 +24,15 @@ function isPacked({ gzip, spoiled }: Content): boolean {
   return gzip || spoiled === "truncated";
 }
 
-/** Without a header the first line tells the delimiter, so it has to be a good one. */
-function hasHeader({ header, delimiter, lines, spoiled }: Content): boolean {
-  return header || delimiter !== "," || spoiled === "bad_header" || typeof lines[0] === "string";
+/** Without a header the first line tells the delimiter, so it has to be a good one, and there is no fifth column. */
+function hasHeader({ header, delimiter, lines, spoiled, says }: Content): boolean {
+  return (
+    header ||
+    says !== "nothing" ||
+    delimiter !== "," ||
+    spoiled === "bad_header" ||
+    typeof lines[0] === "string"
+  );
 }
 
 export interface WrittenContent {
@@ -39,8 +45,13 @@ export interface WrittenContent {
 export function writeContent(content: Content, timeZone: string): WrittenContent {
   const end = content.crlf ? "\r\n" : "\n";
   const names = content.spoiled === "bad_header" ? ["store", ...NAMES_OF_COLUMNS.slice(1)] : NAMES_OF_COLUMNS;
-  const lines = hasHeader(content) ? [names.join(content.delimiter)] : [];
-  for (const line of content.lines) lines.push(cellsOf(line, timeZone).join(content.delimiter));
+  // A fifth column, which is named after what the drop says: so none that says something else has the same bytes.
+  const more = (cell: string) => (content.says === "nothing" ? [] : [cell]);
+  const lines = hasHeader(content) ? [[...names, ...more(content.says)].join(content.delimiter)] : [];
+  for (const line of content.lines) {
+    const cells = [...cellsOf(line, timeZone), ...more(isVoidLine(line) ? "void" : "paid")];
+    lines.push(cells.join(content.delimiter));
+  }
   // One byte a character but for what UTF-8 makes of them: the one bad byte is put in afterwards.
   const text = Buffer.from(lines.map((line) => line + end).join(""));
   const bytes = Buffer.from(text.toString("latin1").replaceAll(BAD_BYTE_MARK, "\xff"), "latin1");
@@ -48,6 +59,20 @@ export function writeContent(content: Content, timeZone: string): WrittenContent
   const packed = gzipSync(bytes);
   const cut = content.spoiled === "truncated" ? 6 : 0;
   return { file: packed.subarray(0, packed.length - cut), text: bytes };
+}
+
+export function isVoidLine(line: Line | BadLine | undefined): boolean {
+  return typeof line === "object" && line.isVoid;
+}
+
+/** Whether what reads the drop knows void lines. */
+export function knowsVoid({ says }: Content, isRetry: boolean): boolean {
+  return says === "void" || says === "whole and void" || (isRetry && says === "void to a retry");
+}
+
+/** Whether the drop says that it is all there is for its venues and dates. */
+export function isWhole({ says }: Content): boolean {
+  return says === "whole" || says === "whole and void";
 }
 
 /** Stands for a byte that no UTF-8 has, until the text is bytes. */

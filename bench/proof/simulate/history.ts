@@ -17,6 +17,8 @@ export interface Line {
   readonly cents: number;
   /** Its total has a decimal comma, so it is refused at first, and read by a retry. */
   readonly comma: boolean;
+  /** Where what reads it knows void lines ({@link Content.says}): whether it is one. */
+  readonly isVoid: boolean;
   /** How it is written; 0 is the canonical form. */
   readonly form: number;
 }
@@ -35,6 +37,12 @@ export const BAD_LINES = [
 ] as const;
 export type BadLine = (typeof BAD_LINES)[number];
 
+/**
+ * What a drop says beside its invoices: nothing; that it is all there is for its venues and dates; which lines are
+ * void, or the two; or that, but by a source that only a retry knows.
+ */
+export const SAYS = ["nothing", "whole", "void", "whole and void", "void to a retry"] as const;
+
 /** The bytes of a drop. Several drops may have the same. */
 export interface Content {
   readonly lines: readonly (Line | BadLine)[];
@@ -42,6 +50,7 @@ export interface Content {
   readonly delimiter: "," | ";" | "\t";
   readonly crlf: boolean;
   readonly gzip: boolean;
+  readonly says: (typeof SAYS)[number];
   /** What makes it no drop at all. */
   readonly spoiled: "no_sync_date" | "bad_header" | "truncated" | null;
 }
@@ -93,6 +102,7 @@ export const FAULTY_TABLES = [
   "invoices",
   "corrections",
   "statements",
+  "absences",
   "venue_day_deltas",
   "venue_day_pending",
   "venue_day_rollup",

@@ -4,8 +4,10 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { stateOf } from "../../../db/testing/own_server.ts";
-import type { Act, LoadFault, RetryFault, UndoFault } from "./history.ts";
+import { isWhole } from "./content.ts";
+import type { Act, Content, LoadFault, RetryFault, UndoFault } from "./history.ts";
 import { startProxy } from "./proxy.ts";
+import type { Reading } from "./reading.ts";
 import type { SimulatedWarehouse, Site } from "./site.ts";
 import type { Interference } from "./worker.ts";
 import type { JobEnd, RunningJob } from "./workers.ts";
@@ -52,7 +54,11 @@ export function placeDrop(folder: string, { name, bytes }: DropFile): { path: st
 export async function runLoad(
   stage: Stage,
   act: Act & { do: "load" },
-  { file, replaces }: { readonly file: DropFile; readonly replaces: number | undefined },
+  {
+    file,
+    reading,
+    replaces,
+  }: { readonly file: DropFile; readonly reading: Reading; readonly replaces: number | undefined },
 ): Promise<FaultyEnd> {
   const { site, warehouse } = stage;
   const placed = placeDrop(site.folder, file);
@@ -67,6 +73,7 @@ export async function runLoad(
         careful: act.careful,
         maxRejects: act.strict ? 0 : 1,
         chunkLines: act.chunkLines,
+        reading,
         replaces: replaces ?? null,
         interference: fault?.kind === "file" ? changeOf(fault, file) : interferenceOf(fault),
       }),
@@ -95,7 +102,7 @@ export function runUndo(stage: Stage, act: Act & { do: "undo" }, loadId: number)
 export async function runRetry(
   stage: Stage,
   act: Act & { do: "retry" },
-  { root, file }: { readonly root: number; readonly file: DropFile },
+  { root, file, reading }: { readonly root: number; readonly file: DropFile; readonly reading: Reading },
 ): Promise<FaultyEnd> {
   const { site, warehouse } = stage;
   const placed = placeDrop(site.folder, file);
@@ -108,6 +115,7 @@ export async function runRetry(
         settings: warehouse.settings,
         loadId: root,
         path: placed.path,
+        reading,
         interference: interferenceOf(fault),
       }),
     );
@@ -219,19 +227,23 @@ async function strikeWhenStopped(
 export async function runCommand(
   stage: Stage,
   act: Act & { do: "command" },
-  file: DropFile,
+  { file, content }: { readonly file: DropFile; readonly content: Content },
 ): Promise<FaultyEnd> {
   const { site, warehouse } = stage;
   const placed = placeDrop(site.folder, file);
+  const whole = isWhole(content) ? ["--replace-venue-days"] : [];
   const { host, port, user, database } = warehouse.connection;
   try {
-    const job = site.workers.startCommand(["load", "--json", "--max-rejects", "1", "--", placed.path], {
-      PGHOST: host ?? "",
-      PGPORT: String(port),
-      PGUSER: user ?? "",
-      PGDATABASE: database ?? "",
-      PGSSLMODE: "disable",
-    });
+    const job = site.workers.startCommand(
+      ["load", "--json", "--max-rejects", "1", ...whole, "--", placed.path],
+      {
+        PGHOST: host ?? "",
+        PGPORT: String(port),
+        PGUSER: user ?? "",
+        PGDATABASE: database ?? "",
+        PGSSLMODE: "disable",
+      },
+    );
     const { signal } = act;
     const timer = signal && setTimeout(() => job.kill(signal), act.afterMs);
     const end = await job.end;

@@ -1,11 +1,11 @@
 /** What is known while a history goes on. */
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ReadLine, readDrop } from "../../../etl/testing/models/format.ts";
+import { readDrop } from "../../../etl/testing/models/format.ts";
 import type { World } from "../../../etl/testing/models/line.ts";
-import type { WarehouseModel } from "../../../etl/testing/models/warehouse.ts";
+import type { SaidLine, WarehouseModel } from "../../../etl/testing/models/warehouse.ts";
 import { Difference } from "./compare.ts";
-import { dateOf, nameOf, writeContent } from "./content.ts";
+import { dateOf, isVoidLine, knowsVoid, nameOf, writeContent } from "./content.ts";
 import type { Tally } from "./figures.ts";
 import type { Act, Content, Drop, History } from "./history.ts";
 import type { DropFile, FaultyEnd, Stage } from "./jobs.ts";
@@ -24,8 +24,8 @@ export interface Life {
   readonly tally: Tally;
   readonly model: WarehouseModel;
   readonly drops: readonly KnownDrop[];
-  /** The unpacked text of each content, by the SHA-256 of its file. */
-  readonly texts: ReadonlyMap<string, Buffer>;
+  /** Each content, and its unpacked text, by the SHA-256 of its file. */
+  readonly texts: ReadonlyMap<string, { readonly content: Content; readonly text: Buffer }>;
   readonly timeZone: History["timeZone"];
   /** Partitions that are out of the live tables. */
   readonly closed: Map<string, "detached" | "dropped">;
@@ -85,10 +85,10 @@ export interface UndoAct {
 }
 
 export function readDrops({ contents, drops, timeZone }: History): Pick<Life, "drops" | "texts"> {
-  const texts = new Map<string, Buffer>();
+  const texts = new Map<string, { readonly content: Content; readonly text: Buffer }>();
   const remember = (content: Content): Buffer => {
     const { file, text } = writeContent(content, timeZone);
-    texts.set(hashOf(file), text);
+    texts.set(hashOf(file), { content, text });
     return file;
   };
   const made = drops.map((drop: Drop): KnownDrop => {
@@ -112,15 +112,25 @@ export function readLines(
     readonly syncedOn: string;
     readonly closed?: World["closed"];
     readonly closedPeriods?: World["closed"];
-    readonly decimalComma?: boolean;
+    /** A retry reads a decimal comma, and may know void lines. */
+    readonly isRetry?: boolean;
   },
-): readonly ReadLine[] | undefined {
-  const { sha256, syncedOn, closed = [], closedPeriods = [], decimalComma = false } = drop;
-  const text = texts.get(sha256 ?? "");
-  if (text === undefined) return undefined;
+): readonly SaidLine[] | undefined {
+  const { sha256, syncedOn, closed = [], closedPeriods = [], isRetry = false } = drop;
+  const found = texts.get(sha256 ?? "");
+  if (found === undefined) return undefined;
+  const { content, text } = found;
   const { earliest } = stage.warehouse.settings;
   const given = { timeZone, dayStarts: "00:00", earliest, syncedOn, syncSlack: 0, closed, closedPeriods };
-  return readDrop(text, { ...given, decimalComma }).lines;
+  const read = (decimalComma: boolean) => readDrop(text, { ...given, decimalComma }).lines;
+  const lines = read(isRetry);
+  if (!knowsVoid(content, isRetry)) return lines;
+  // The total of a void line is not read, so a comma in it does no harm. The header is the first line.
+  const withComma = read(true);
+  return lines.map((line, at) => {
+    const isVoid = isVoidLine(content.lines[line.number - 2]);
+    return isVoid ? { ...(withComma[at] ?? line), isVoid } : line;
+  });
 }
 
 export function hashOf(bytes: Buffer): string {
@@ -129,7 +139,16 @@ export function hashOf(bytes: Buffer): string {
 
 /** Another content of the same kind, so that the file is a drop all the same. */
 function changedContent(content: Content): Content {
-  const line = { venue: 0, invoice: 0, day: -3, second: 43_200, cents: 100, comma: false, form: 0 };
+  const line = {
+    venue: 0,
+    invoice: 0,
+    day: -3,
+    second: 43_200,
+    cents: 100,
+    comma: false,
+    isVoid: false,
+    form: 0,
+  };
   return { ...content, lines: [line, ...content.lines.slice(1)] };
 }
 

@@ -90,6 +90,8 @@ export interface Observation {
   readonly corrections: readonly string[];
   /** Statements that are kept beside the corrections. */
   readonly statements: readonly ObservedStatement[];
+  /** That an invoice is absent, or that all of its group are. */
+  readonly absences: readonly { readonly load_id: number; readonly text: string }[];
   readonly deltas: readonly string[];
   readonly shown: readonly string[];
   readonly reports: readonly string[];
@@ -152,6 +154,12 @@ const OBSERVE = `
        from warehouse.statements s
        join warehouse.venues using (venue_key)
        cross join unnest(s.invoice_ids, s.created_at, s.total) as u (invoice_id, created_at, total)) s) as statements,
+    (select coalesce(json_agg(a), '[]') from (
+       select load_id, concat_ws(' | ', load_id, stated_by, synced_on, created_on, venue_id,
+                                 coalesce(u.invoice_id::text, 'all')) as text
+       from warehouse.absences s
+       join warehouse.venues using (venue_key)
+       left join lateral unnest(s.invoice_ids) as u (invoice_id) on true) a) as absences,
     (select coalesce(json_agg(concat_ws(' | ', load_id, created_on, venue_id, invoices, total)), '[]') from (
        select load_id, created_on, venue_id, sum(invoices) as invoices, sum(total) as total
        from warehouse.venue_day_deltas join warehouse.venues using (venue_key)

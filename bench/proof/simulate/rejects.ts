@@ -22,15 +22,15 @@ export function closedFor(
     readonly load: ObservedLoad;
     readonly syncedOn: string;
     readonly meanwhile: Meanwhile;
-    readonly decimalComma: boolean;
+    readonly isRetry: boolean;
   },
 ): Pick<World, "closed" | "closedPeriods"> {
-  const { load, syncedOn, meanwhile, decimalComma } = of;
+  const { load, syncedOn, meanwhile, isRetry } = of;
   const { move, replacing } = meanwhile;
   const refused = new Map(
     rejects.filter(({ load_id }) => load_id === load.load_id).map(({ line, reason }) => [line, reason]),
   );
-  const lines = readLines(life, { sha256: load.sha256, syncedOn, decimalComma }) ?? [];
+  const lines = readLines(life, { sha256: load.sha256, syncedOn, isRetry }) ?? [];
   const reasonsWithin = (lower: string, upper: string) =>
     lines.flatMap(({ number, decision }) => {
       if (decision.kind !== "taken") return [];
@@ -79,8 +79,8 @@ export function linesOfRetry(
     refusedBy.filter((one) => one.load_id === newest && !isDismissed(one)).map(({ line }) => line),
   );
   const dismissed = new Set(refusedBy.filter(isDismissed).map(({ line }) => line));
-  const closed = closedFor(life, observed, { load: retry, syncedOn, meanwhile, decimalComma: true });
-  const lines = (readLines(life, { sha256, syncedOn, ...closed, decimalComma: true }) ?? []).filter(
+  const closed = closedFor(life, observed, { load: retry, syncedOn, meanwhile, isRetry: true });
+  const lines = (readLines(life, { sha256, syncedOn, ...closed, isRetry: true }) ?? []).filter(
     ({ number }) => !dismissed.has(number),
   );
   const lastOf = new Map(lines.map((line) => [keyOf(line), line.number]));

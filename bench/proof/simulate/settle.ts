@@ -15,10 +15,12 @@ import {
   rejectTexts,
   totalTexts,
 } from "./compare.ts";
+import { isWhole } from "./content.ts";
 import { placeDrop } from "./jobs.ts";
-import { type Life, readLines } from "./life.ts";
+import { hashOf, type KnownDrop, type Life, readLines } from "./life.ts";
 import { finishMove } from "./moves.ts";
 import { AS_KNOWN, type Observation, observe } from "./observe.ts";
+import { readBy, readingOf } from "./reading.ts";
 import { undoable } from "./undos.ts";
 
 /**
@@ -34,9 +36,18 @@ export async function settle(life: Life): Promise<void> {
   }
   for (const [index, drop] of life.drops.entries()) {
     const { path, remove } = placeDrop(stage.site.folder, drop.file);
-    const report = await loadDrop({ database, settings, path, maxRejects: 1, careful: index % 2 === 1 });
+    const how = readBy(readingOf(drop.content, false));
+    const report = await loadDrop({
+      database,
+      settings,
+      path,
+      maxRejects: 1,
+      careful: index % 2 === 1,
+      ...how,
+    });
     remove();
     const allowed = drop.content.spoiled === null ? ["loaded", "already_loaded"] : ["rejected"];
+    if (isWhole(drop.content) && mayRefuse(life, drop)) allowed.push("rejected");
     expectTrue(`at the end ${path} came to ${JSON.stringify(report)}`, allowed.includes(report.outcome));
   }
   let observed = await observe(warehouse);
@@ -56,6 +67,14 @@ export async function settle(life: Life): Promise<void> {
   await undoAll(life);
   await checkProof(life, observed);
   await checkPast(life);
+}
+
+/** Whether a line of a drop may be refused: by what it says, or for its date. */
+function mayRefuse(life: Life, { file, syncedOn }: KnownDrop): boolean {
+  const lines = readLines(life, { sha256: hashOf(file.bytes), syncedOn }) ?? [];
+  return (
+    rejectsOf(lines).length > 0 || life.closed.size > 0 || (life.refusesClosed && life.closings.length > 0)
+  );
 }
 
 /** The quarantine of a refused drop names all its bad lines. */

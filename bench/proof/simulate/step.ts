@@ -21,6 +21,7 @@ import {
 import { checkLoad, checkReads, takeIn } from "./check.ts";
 import { checkRestated } from "./closings.ts";
 import { compareAll, Difference, expectSame, expectTrue } from "./compare.ts";
+import { knowsVoid } from "./content.ts";
 import type { Act } from "./history.ts";
 import { type FaultyEnd, runCommand, runLoad, runRefresh, runRetry, runUndo } from "./jobs.ts";
 import {
@@ -35,6 +36,7 @@ import {
 } from "./life.ts";
 import { chooseMove, finishMove } from "./moves.ts";
 import { HELD, observe, READ, type Read } from "./observe.ts";
+import { readingOf } from "./reading.ts";
 import { checkRetry, fileOf } from "./rejects.ts";
 import type { SimulatedWarehouse } from "./site.ts";
 import { checkUndo, chooseReplaced, chooseTarget } from "./undos.ts";
@@ -56,7 +58,7 @@ export async function liveStep(life: Life, planned: readonly Act[]): Promise<voi
   const raised = await Promise.all(errors.map(async (act) => ({ act, end: await raiseErrors(stage, act) })));
   const readers = startReading(warehouse);
   const makeRoom = full ? site.fillDisk?.() : undefined;
-  for (const act of acts) tally.count("acts", act.do);
+  for (const act of acts) tally.count("acts", nameOf(life, act));
   const disturbance: Disturbance = {
     crashed: acts.some(crashes),
     failing: full || errors.some(({ state }) => FAILING.has(state)),
@@ -122,6 +124,12 @@ function checkTold({ model, closings }: Life, { end, struck }: FaultyEnd): void 
   if (isIts && applied !== undefined) checkRestated(`entry ${loadId}`, closings, applied.deltas, restated);
 }
 
+/** A load by what its drop says beside its invoices, if it does. */
+function nameOf({ drops }: Life, act: Act): string {
+  const says = act.do === "load" ? drops[act.drop % drops.length]?.content.says : undefined;
+  return says === undefined || says === "nothing" ? act.do : `${act.do} (${says})`;
+}
+
 /** Whether it decides about rejected lines, or may undo a load. */
 function decides(act: Act): boolean {
   if (act.do === "load") return act.replaces !== null;
@@ -163,20 +171,24 @@ async function carryOut(
     case "command": {
       const drop = drops[act.drop % drops.length];
       if (drop === undefined) throw new Error("a history without drops");
-      const { file } = drop;
+      const { file, content } = drop;
+      // The command line has no source for it.
+      if (act.do === "command" && knowsVoid(content, false)) return;
       const replaces = act.do === "load" ? chooseReplaced(life, act) : undefined;
       const done =
         act.do === "load"
-          ? await runLoad(stage, act, { file, replaces })
-          : await runCommand(stage, act, file);
+          ? await runLoad(stage, act, { file, reading: readingOf(content, false), replaces })
+          : await runCommand(stage, act, drop);
       step.loads.push({ act, drop, replaces, done });
       return;
     }
     case "retry": {
       const root = life.open[act.open % Math.max(life.open.length, 1)]?.root;
       const entry = life.ledger.find(({ load_id }) => load_id === root);
-      if (root === undefined || entry === undefined) return;
-      step.retries.push({ root, done: await runRetry(stage, act, { root, file: fileOf(life, entry) }) });
+      const content = life.texts.get(entry?.sha256 ?? "")?.content;
+      if (root === undefined || entry === undefined || content === undefined) return;
+      const how = { root, file: fileOf(life, entry), reading: readingOf(content, true) };
+      step.retries.push({ root, done: await runRetry(stage, act, how) });
       return;
     }
     case "dismiss": {

@@ -14,6 +14,7 @@ import { refreshPartitions } from "../../../etl/refresh/refresh.ts";
 import type { Strategy } from "../../../etl/refresh/strategy.ts";
 import { replaceLoad } from "../../../etl/undo/replace.ts";
 import { type UndoReport, type UndoStep, undo } from "../../../etl/undo/undo.ts";
+import { type Reading, readBy } from "./reading.ts";
 
 type Step = LoadStep | UndoStep | "refresh";
 
@@ -38,6 +39,7 @@ export type Job =
       readonly careful: boolean;
       readonly maxRejects: number;
       readonly chunkLines: number;
+      readonly reading: Reading;
       /** The load that it replaces. */
       readonly replaces: number | null;
       readonly interference: Interference | null;
@@ -48,6 +50,7 @@ export type Job =
       readonly settings: Settings;
       readonly loadId: number;
       readonly path: string;
+      readonly reading: Reading;
       readonly interference: Interference | null;
     }
   | {
@@ -99,7 +102,7 @@ function carryOut(job: Job): Promise<JobResult> {
 }
 
 async function load(job: Job & { kind: "load" }): Promise<JobResult> {
-  const { settings, path, careful, maxRejects, chunkLines, replaces } = job;
+  const { settings, path, careful, maxRejects, chunkLines, reading, replaces } = job;
   const database = openDatabase({ connection: job.connection, max: 4 });
   const retries: string[] = [];
   const aborting = new AbortController();
@@ -112,6 +115,7 @@ async function load(job: Job & { kind: "load" }): Promise<JobResult> {
       careful,
       maxRejects,
       chunkLines,
+      ...readBy(reading),
       replace: replaces === null ? undefined : replaceLoad({ settings, loadId: replaces, because: BECAUSE }),
       signal: aborting.signal,
       onProgress: ({ step }) => interfere(step),
@@ -124,7 +128,8 @@ async function load(job: Job & { kind: "load" }): Promise<JobResult> {
 }
 
 async function retry(job: Job & { kind: "retry" }): Promise<JobResult> {
-  const { settings, loadId, path } = job;
+  const { settings, loadId, path, reading } = job;
+  const { source } = readBy(reading);
   const database = openDatabase({ connection: job.connection, max: 4 });
   const aborting = new AbortController();
   const interfere = startInterference(job.interference, path, aborting);
@@ -134,7 +139,7 @@ async function retry(job: Job & { kind: "retry" }): Promise<JobResult> {
       settings,
       loadId,
       decimalComma: true,
-      findFile: async () => ({ path, follow: false }),
+      findFile: async () => ({ path, follow: false, source }),
       signal: aborting.signal,
       onProgress: ({ step }) => interfere(step),
     });
