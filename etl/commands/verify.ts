@@ -147,6 +147,8 @@ const CLOSED =
   "Deltas, or the closings, were changed after a period was closed, and a repair does not bring them back. Which groups: docs/closing.md";
 const MEND =
   "The loads behind a group: rollbook explain-total; to mend: rollbook verify --repair (after a loss of data first read docs/recovery.md)";
+const STANDS =
+  "No repair takes an invoice out that stands although it is absent. Send a newer file that holds all invoices of its venue and date: rollbook load --replace-venue-days";
 const TAKE_OUT =
   "To take out all but the newest statement of each invoice under several keys: rollbook verify --identity --repair newest";
 const CANNOT_TELL =
@@ -154,6 +156,7 @@ const CANNOT_TELL =
 
 function adviceOn(divergence: Divergence): readonly string[] {
   if (divergence.kind === "closing") return [CLOSED];
+  if (divergence.kind === "group" && divergence.absent) return [MEND, STANDS];
   if (divergence.kind !== "identity") return [MEND];
   const { statements } = divergence;
   const tied = statements.filter(({ newest }) => newest).length > 1;

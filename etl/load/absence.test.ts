@@ -765,6 +765,11 @@ test("verify names an invoice that stands although a newer statement says that i
     { kind: "group", createdOn: DAY, absent: true },
     { kind: "group", createdOn: OTHER_DAY, absent: true },
   ]);
+  await warehouse.query("update warehouse.partitions set absent_until = null");
+  expect(await findDivergences(warehouse, { repair: true })).toHaveLength(2);
+  expect(await warehouse.query("select absent_until::text from warehouse.partitions")).toEqual([
+    { absent_until: "2026-01-06" },
+  ]);
   await warehouse.query("delete from warehouse.absences");
   expect(await findDivergences(warehouse)).toMatchObject([
     { kind: "load", loadId: 2, message: expect.stringContaining("1 invoices absent") },

@@ -149,7 +149,7 @@ function differingGroups(settings: Settings, partition: Partition): SQL {
 
 /** The groups in which an invoice stands of which a newer statement says that it is absent. */
 function standingAbsent(partition: Partition): SQL {
-  if (partition.absentUntil === null || partition.state === "dropped") {
+  if (partition.state === "dropped") {
     return sql`select null::date as created_on, null::integer as venue_key where false`;
   }
   const { lower, upper } = partition;

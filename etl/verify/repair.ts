@@ -126,6 +126,20 @@ export async function raiseLoadIds(tx: Transaction): Promise<void> {
     where newest > coalesce(pg_sequence_last_value(sequence), 0)`);
 }
 
+/** Makes sure that loads look at all absences, also where the catalog was restored from an older backup. */
+export async function raiseAbsentUntil(tx: Transaction): Promise<void> {
+  await tx.db.execute(sql`
+    update ${partitions} p
+    set absent_until = last.synced_on
+    from (
+      select p.partition, max(a.synced_on) as synced_on
+      from ${partitions} p
+      join ${absences} a on a.created_on >= p.lower and a.created_on < p.upper
+      group by p.partition
+    ) last
+    where last.partition = p.partition and (p.absent_until >= last.synced_on) is not true`);
+}
+
 /**
  * Enters in the ledger what cannot be mended: loads that only their rows speak of, and by how much the deltas
  * and corrections of a load are short for good. Their groups were adjusted under the repair's own entry,

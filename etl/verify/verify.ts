@@ -13,7 +13,7 @@ import { type Checked, checkPartition } from "./groups.ts";
 import { checkIdentity } from "./identity.ts";
 import { checkLedger } from "./ledger.ts";
 import { checkOrphans, deleteOrphans } from "./orphans.ts";
-import { acknowledge, markStale, raiseLoadIds, repairPartition } from "./repair.ts";
+import { acknowledge, markStale, raiseAbsentUntil, raiseLoadIds, repairPartition } from "./repair.ts";
 import { findLivePartition, selectPartitions } from "./selection.ts";
 import { type TakenOut, takeOutOlder } from "./take_out.ts";
 
@@ -71,7 +71,10 @@ export async function verifyWarehouse(options: VerifyOptions): Promise<VerifyRep
   };
   const selected = await selectPartitions(options);
   if (options.repair === "newest" && options.partition !== undefined) selected.forEach(refuseDropped);
-  if (repair) await withTransaction(options, raiseLoadIds);
+  if (repair) {
+    await withTransaction(options, raiseLoadIds);
+    await withTransaction(options, raiseAbsentUntil);
+  }
   const verified: Verified[] = [];
   for (const [index, { partition, partitionId }] of selected.entries()) {
     const checked = await verifyPartition(options, partitionId, found);
