@@ -3,7 +3,7 @@ import { type Database, type Transaction, withTransaction } from "../../db/clien
 import type { Settings } from "../../db/schema.ts";
 import type { Replacement } from "../load/task.ts";
 import { claimUndo, enterUndo, refusal, releaseUndo, type UndoClaim } from "./claim.ts";
-import type { Settled } from "./settle.ts";
+import type { Settled } from "./settled.ts";
 import { enterSettled, reportUndo, takeBack, type UndoReport } from "./undo.ts";
 
 /** What a load needs to take another one back, and afterwards what that came to. */

@@ -10,10 +10,11 @@ import { type SQL, type SQLChunk, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
 import { absences, corrections, invoices, type Load, loads, settings, statements } from "../../db/schema.ts";
-import type { RestatedPeriod } from "../closings/period.ts";
 import { TAKEN_OUT } from "../load/absence.ts";
 import { changedPartitions, eachValue, oldValues, recordNet, values } from "../load/net.ts";
 import type { UndoClaim } from "./claim.ts";
+import { isLastToKeep } from "./restore.ts";
+import { readSettled, type Settled, type SettledRow } from "./settled.ts";
 import {
   ABSENT,
   ARCHIVED,
@@ -28,32 +29,6 @@ import {
   REPAIRED,
   STANDING,
 } from "./tables.ts";
-
-/** What became of the invoices. */
-export interface UndoCounts {
-  /** No other load states them, so they are gone. */
-  readonly removed: number;
-  /** What another load says of them stands, and differs. */
-  readonly corrected: number;
-  /** Another load says the same of them. */
-  readonly unchanged: number;
-  /** They came back, where an undo or a repair is taken back. */
-  readonly inserted: number;
-}
-
-export interface Settled {
-  readonly rows: UndoCounts;
-  /** How many groups have another count or total. */
-  readonly groups: number;
-  /** By how much the number of all invoices changes. */
-  readonly invoices: number;
-  /** By how much their total changes, in euros. */
-  readonly total: string;
-  /** Partitions in which the count or total of a group changed: those to refresh. */
-  readonly partitions: readonly string[];
-  /** What changed in periods that are closed. Left out where that is nothing. */
-  readonly restated?: readonly RestatedPeriod[];
-}
 
 /**
  * Lets the newest statement stand of those that count, for each of the keys, and enters what changed.
@@ -120,36 +95,6 @@ async function findRepaired(tx: Transaction): Promise<void> {
     where r.status = 'repair' and r.file_name = ${TAKEN_OUT}
     group by k.created_on, k.venue_key, k.invoice_id`);
   await tx.db.execute(sql`analyze ${REPAIRED}`);
-}
-
-/**
- * Whether no other statement about the groups was kept since the load became known, and nothing undone. Then what
- * the load replaced, which was the newest of that time, is the newest of the others still.
- */
-async function isLastToKeep(
-  tx: Transaction,
-  { kind, subject, family, hasAbsences, isPruned }: UndoClaim,
-): Promise<boolean> {
-  // What came too late may stand since another load was undone, and retries say more than once.
-  if (kind !== "load" || subject.superseded > 0 || family.length > 1 || hasAbsences || isPruned) return false;
-  const isLater = sql`l.known_at > ${subject.knownAt}::timestamptz`;
-  const { rows } = await tx.db.execute<{ last: boolean }>(sql`
-    select not exists (select from ${loads} l where ${isLater} and l.undo_of is not null)
-       and not exists (
-         select
-         from ${GROUPS} g
-         join ${statements} s on s.created_on = g.created_on and s.venue_key = g.venue_key
-         join ${loads} l on l.load_id = s.load_id
-         where ${isLater}
-       )
-       and not exists (
-         select
-         from ${GROUPS} g
-         join ${corrections} c on c.created_on = g.created_on and c.venue_key = g.venue_key
-         join ${loads} l on l.load_id = c.load_id
-         where ${isLater}
-       ) as last`);
-  return rows[0]?.last === true;
 }
 
 /** Takes for the newest what the load replaced: where it is known as the same, it has the values that stand. */
@@ -340,17 +285,6 @@ async function leaveOutUnchanged(tx: Transaction): Promise<void> {
     end`);
 }
 
-interface SettledRow extends Record<string, unknown> {
-  readonly removed: string;
-  readonly corrected: string;
-  readonly unchanged: string;
-  readonly inserted: string;
-  readonly groups: string;
-  readonly invoices: string;
-  readonly total: string;
-  readonly partitions: readonly string[];
-}
-
 async function enterChanged(tx: Transaction, undoId: number, ranges: readonly Range[]): Promise<Settled> {
   try {
     const { rows } = await tx.db.execute<SettledRow>(sql`
@@ -405,20 +339,7 @@ async function enterChanged(tx: Transaction, undoId: number, ranges: readonly Ra
              (select coalesce(sum(total), 0)::numeric(24, 2)::text from net) as total,
              ${changedPartitions()} as partitions
       from ${CHANGED}`);
-    const [row] = rows;
-    if (row === undefined) throw new Error("an aggregate returned no row");
-    return {
-      rows: {
-        removed: Number(row.removed),
-        corrected: Number(row.corrected),
-        unchanged: Number(row.unchanged),
-        inserted: Number(row.inserted),
-      },
-      groups: Number(row.groups),
-      invoices: Number(row.invoices),
-      total: row.total,
-      partitions: row.partitions,
-    };
+    return readSettled(rows);
   } catch (error) {
     if (errorState(error) !== SQLSTATE.uniqueViolation) throw error;
     // A load brought one of the invoices meanwhile that are to come back. The next attempt sees it.

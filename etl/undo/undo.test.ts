@@ -1,5 +1,6 @@
 /** Cases of an undo that a random history hardly meets, each with what must stand afterwards. */
 import { expect, test } from "vitest";
+import { LOCK } from "../../db/locks.ts";
 import { detachPartition } from "../../db/partitions/remove.ts";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
@@ -324,6 +325,28 @@ test("what a replacing file and the undo in it change is to be refreshed, each u
     { status: "loaded", partitions: [february] },
     { status: "undo", partitions: [january] },
   ]);
+});
+
+test("what a load says that is committing while invoices are given back is seen", async () => {
+  const warehouse = await createTestDatabase();
+  const folder = makeFolder();
+  const both: readonly Invoice[] = [...one("1.00"), ["v", 2, DAY, "2.00"]];
+  const [first, second] = await loadAll(warehouse, [
+    ["a_2026-01-02.csv", both],
+    ["b_2026-01-03.csv", both],
+  ]);
+  const waiting =
+    "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+  const blocker = await openTransaction(warehouse);
+  await blocker.query(`select pg_advisory_xact_lock(${LOCK.knownAt}, 0)`);
+  const loading = load(warehouse, writeInvoices(folder, "c_2026-01-04.csv", one("5.00")));
+  await expect.poll(() => warehouse.query(waiting), { timeout: 20_000 }).toHaveLength(1);
+  const undone = takeBack(warehouse, second);
+  await expect.poll(() => warehouse.query(waiting), { timeout: 20_000 }).toHaveLength(2);
+  await blocker.query("commit");
+  const { loadId: third } = await loading;
+  expect((await undone).rows).toEqual({ removed: 0, corrected: 0, unchanged: 1, inserted: 0 });
+  expect(await standing(warehouse)).toEqual([`1 5.00 ${third} 2026-01-04`, `2 2.00 ${first} 2026-01-02`]);
 });
 
 // Absences

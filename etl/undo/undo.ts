@@ -16,7 +16,9 @@ import { enterLedger } from "../load/ledger.ts";
 import { type Archive, readArchive } from "./archive.ts";
 import { claimUndo, enterUndo, namesOf, type Undoable, type UndoClaim } from "./claim.ts";
 import { findGroups, lockInvoices, refuseCause } from "./lock.ts";
-import { type Settled, settle } from "./settle.ts";
+import { tryRestore } from "./restore.ts";
+import { settle } from "./settle.ts";
+import type { Settled } from "./settled.ts";
 import { makeTables, type Range, readGroupDates, readRanges } from "./tables.ts";
 
 /** Steps of an undo, in their order. `committed` is reported when the transaction has ended. */
@@ -138,9 +140,11 @@ export async function takeBack(
   const names = [...claim.partitions, ...namesOf(settings, await readGroupDates(tx))];
   const held = namesOf(settings, heldDates);
   const ranges = await holdOpen(tx, { settings, claim, held }, names);
-  await lockInvoices(tx, claim, ranges);
+  const entered = { ...claim, undoId };
+  let settled = await tryRestore(tx, entered, ranges);
+  if (settled === undefined) await lockInvoices(tx, claim, ranges);
   onStep?.("settle");
-  const settled = await settle(tx, { ...claim, undoId }, ranges);
+  settled ??= await settle(tx, entered, ranges);
   const restated = await findRestated(tx, { loadId: undoId, partitions: settled.partitions });
   return { ...settled, ...(restated.length > 0 && { restated }) };
 }

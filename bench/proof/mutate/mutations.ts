@@ -175,7 +175,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "an undo does not look for what was kept since the load",
-    file: SETTLE,
+    file: "etl/undo/restore.ts",
     find: "  return rows[0]?.last === true;",
     replace: "  return rows.length > 0;",
     tests: [UNDOING],
