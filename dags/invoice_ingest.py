@@ -35,7 +35,18 @@ CHANGES_WORTH_A_TASK = 250_000
 
 NAMES_KEPT = 20
 
-COUNTS = ("read", "inserted", "corrected", "unchanged", "superseded", "rejected", "summed", "skipped")
+COUNTS = (
+    "read",
+    "inserted",
+    "corrected",
+    "unchanged",
+    "superseded",
+    "rejected",
+    "summed",
+    "voided",
+    "skipped",
+    "absent",
+)
 
 WAITS_FOR_DROP = timedelta(hours=6)
 """A run that waits for longer, where a worker waits, is skipped, and the next one waits."""
@@ -52,7 +63,7 @@ def sum_up(reports: list[JsonObject]) -> JsonObject:
     return {
         "files": {outcome: count(reports, outcome) for outcome in ("loaded", "already_loaded", "rejected")},
         "rows": {
-            # Of a drop that no source reads the last two are left out: they are 0.
+            # A count that a report leaves out is 0.
             name: sum(one["rows"].get(name, 0) for one in reports)
             for name in COUNTS
         },
