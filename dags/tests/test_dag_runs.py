@@ -470,7 +470,12 @@ def test_silent_venues_and_missing_dates_fail_the_watch_by_name_and_alert(
 
     # Told for longer than it is remembered.
     sql(
-        "update warehouse.loads set synced_on = synced_on - 300 where file_name = 'entered' or file_name like 'silent%' returning load_id"
+        "with moved as ("
+        "  update warehouse.loads set synced_on = synced_on - 300 "
+        "  where file_name = 'entered' or file_name like 'silent%' returning load_id, synced_on"
+        ") "
+        "update warehouse.invoices i set synced_on = moved.synced_on "
+        "from moved where i.load_id = moved.load_id returning i.load_id"
     )
     assert run(load_dag("venue_silence"))[0] == "success"
     assert len(web_hook) == 1
