@@ -1,6 +1,7 @@
 /**
- * The short way of an undo. A load that brought no new invoice and came in last took each of its invoices over from
- * another load, and kept what it replaced. So one pass gives these back, and locks them as it goes.
+ * The short ways of an undo, for a load that came in last. If it brought nothing but new invoices, nobody else states
+ * these, and one pass takes them out. If it brought none, it took each of its invoices over from another load, and kept
+ * what it replaced: one pass gives them back. Both lock the invoices as they go.
  */
 import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
@@ -41,8 +42,8 @@ export async function isLastToKeep(
 }
 
 /**
- * Gives the invoices back to the loads that a load took them from. What others commit while it waits for them is
- * seen afterwards: then all is rolled back to a savepoint.
+ * Takes out the invoices that a load brought, or gives them back to the loads that it took them from. What others
+ * commit while it waits for them is seen afterwards: then all is rolled back to a savepoint.
  *
  * @returns undefined where that does not say what stands; nothing is changed then
  */
@@ -51,15 +52,17 @@ export async function tryRestore(
   claim: UndoClaim & { readonly undoId: number },
   ranges: readonly Range[],
 ): Promise<Settled | undefined> {
-  const { subject } = claim;
-  if (subject.inserted > 0 || !(await isLastToKeep(tx, claim)) || (await hasAbsentGroups(tx)))
+  const { inserted, corrected, unchanged } = claim.subject;
+  const takenOver = corrected + unchanged;
+  if ((inserted > 0 && takenOver > 0) || !(await isLastToKeep(tx, claim)) || (await hasAbsentGroups(tx)))
     return undefined;
   await tx.db.execute(sql`savepoint restore`);
-  const settled = await byKey(tx, () => restore(tx, claim, ranges));
-  const { corrected, unchanged } = settled.rows;
-  if (corrected + unchanged === subject.corrected + subject.unchanged && (await isLastToKeep(tx, claim))) {
-    return settled;
-  }
+  const settled = await byKey(tx, () =>
+    inserted > 0 ? remove(tx, claim, ranges) : restore(tx, claim, ranges),
+  );
+  const { rows } = settled;
+  const isWhole = rows.removed === inserted && rows.corrected + rows.unchanged === takenOver;
+  if (isWhole && (await isLastToKeep(tx, claim))) return settled;
   await tx.db.execute(sql`rollback to savepoint restore`);
   return undefined;
 }
@@ -72,6 +75,43 @@ async function hasAbsentGroups(tx: Transaction): Promise<boolean> {
     join ${absences} a on a.created_on = g.created_on and a.venue_key = g.venue_key
     limit 1`);
   return found.rows.length > 0;
+}
+
+async function remove(
+  tx: Transaction,
+  { subject, undoId }: UndoClaim & { readonly undoId: number },
+  ranges: readonly Range[],
+): Promise<Settled> {
+  const { loadId, syncedOn } = subject;
+  const { rows } = await tx.db.execute<SettledRow>(sql`
+    with removed as (
+      delete from ${invoices} i
+      using (select created_on, venue_key from ${GROUPS} order by created_on, venue_key) g
+      where i.created_on = g.created_on and i.venue_key = g.venue_key and i.load_id = ${loadId}
+        and ${inRanges(sql`i.created_on`, ranges)}
+      returning i.created_on, i.venue_key, i.invoice_id, ${eachValue((value) => sql`i.${value}`)}
+    ),
+    kept as (
+      insert into ${statements}
+        (load_id, stated_by, synced_on, created_on, venue_key, invoice_ids, ${values()})
+      select ${undoId}::integer, ${loadId}::integer, ${syncedOn}::date, created_on, venue_key, array_agg(invoice_id),
+             ${eachValue((value) => sql`array_agg(${value})`)}
+      from removed
+      group by created_on, venue_key
+    ),
+    net as (
+      select created_on, venue_key, -count(*) as invoices, -sum(total) as total
+      from removed
+      group by created_on, venue_key
+    ),
+    ${recordNet(undoId)}
+    select count(*) as removed, 0 as inserted, 0 as corrected, 0 as unchanged,
+           (select count(*) from net) as groups,
+           (select coalesce(sum(invoices), 0) from net) as invoices,
+           (select coalesce(sum(total), 0)::numeric(24, 2)::text from net) as total,
+           ${changedPartitions()} as partitions
+    from removed`);
+  return readSettled(rows);
 }
 
 async function restore(

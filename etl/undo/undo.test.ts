@@ -349,6 +349,28 @@ test("what a load says that is committing while invoices are given back is seen"
   expect(await standing(warehouse)).toEqual([`1 5.00 ${third} 2026-01-04`, `2 2.00 ${first} 2026-01-02`]);
 });
 
+test.each(["2026-01-04", "2026-01-02"])(
+  "what a load of %s says that is committing while invoices are taken out is seen",
+  async (syncedOn) => {
+    const warehouse = await createTestDatabase();
+    const both: readonly Invoice[] = [...one("1.00"), ["v", 2, DAY, "2.00"]];
+    const [first] = await loadAll(warehouse, [["a_2026-01-03.csv", both]]);
+    const waiting =
+      "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    const blocker = await openTransaction(warehouse);
+    await blocker.query(`select pg_advisory_xact_lock(${LOCK.knownAt}, 0)`);
+    const loading = load(warehouse, writeInvoices(makeFolder(), `b_${syncedOn}.csv`, one("5.00")));
+    await expect.poll(() => warehouse.query(waiting), { timeout: 20_000 }).toHaveLength(1);
+    const undone = takeBack(warehouse, first);
+    await expect.poll(() => warehouse.query(waiting), { timeout: 20_000 }).toHaveLength(2);
+    await blocker.query("commit");
+    const { loadId: second } = await loading;
+    const isLate = syncedOn < "2026-01-03";
+    expect((await undone).rows).toMatchObject({ removed: 1, corrected: isLate ? 1 : 0 });
+    expect(await standing(warehouse)).toEqual([`1 5.00 ${second} ${syncedOn}`]);
+  },
+);
+
 // Absences
 
 interface Absence {

@@ -182,6 +182,13 @@ export const MUTATIONS: readonly Mutation[] = [
     tests: [UNDOING],
   },
   {
+    name: "an undo takes the load's invoices for all that it brought",
+    file: "etl/undo/restore.ts",
+    find: "if (isWhole && (await isLastToKeep(tx, claim))) return settled;",
+    replace: "if (isWhole || (await isLastToKeep(tx, claim)) || settled.rows.removed >= 0) return settled;",
+    tests: [UNDOING],
+  },
+  {
     name: "after an undo what is absent stands",
     file: SETTLE,
     find: "  await leaveOutAbsent(tx);\n",
