@@ -149,13 +149,13 @@ const LOST_CLIENT: ReadonlySet<string> = new Set([
 ]);
 
 /** What a load meets that reads its lines by rules which have changed since. */
-const RETRYABLE: ReadonlySet<ErrorCode> = new Set(["partitions_changed", "period_closed"]);
+export const OVERTAKEN: ReadonlySet<string> = new Set(["partitions_changed", "period_closed"]);
 
 /** True for an error after which the same load or refresh may succeed when it is run again as a whole. */
 export function isRetryable(error: unknown): boolean {
   const state = errorState(error);
   return (
-    (error instanceof RollbookError && RETRYABLE.has(error.code)) ||
+    (error instanceof RollbookError && OVERTAKEN.has(error.code)) ||
     state === SQLSTATE.serializationFailure ||
     state === SQLSTATE.deadlockDetected ||
     state === SQLSTATE.tooManyConnections ||

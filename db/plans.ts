@@ -19,10 +19,7 @@ export const PLAN_FREELY: readonly string[] = [
   "set local enable_seqscan to default",
 ];
 
-/**
- * Runs a statement that looks up invoices by their keys. A hash join or a merge join would read whole
- * partitions for a few of them.
- */
+/** Runs what looks up rows by their keys, as {@link PROBE_BY_KEY} says. */
 export async function byKey<T>(tx: Transaction, run: () => Promise<T>): Promise<T> {
   await tx.client.query(PROBE_BY_KEY.join(";"));
   const result = await run();

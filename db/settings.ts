@@ -1,6 +1,7 @@
 /** The settings of a warehouse: fixed once something is loaded, read by every command. */
 import { type SQL, sql } from "drizzle-orm";
-import { inTransaction, type Session, type Transaction } from "./client.ts";
+import pg from "pg";
+import { ALLOW_WORK_MEM, inTransaction, type Session, type Transaction } from "./client.ts";
 import { RollbookError } from "./errors.ts";
 import { LOCK, lockUntilEnd } from "./locks.ts";
 import { explainPermission } from "./roles/permission.ts";
@@ -95,6 +96,11 @@ export async function requireSettings(tx: Transaction, read: Settings): Promise<
     code: "configuration",
     message: "the settings of the warehouse were changed by another init meanwhile. Run the command again.",
   });
+}
+
+/** The statements that open a transaction in which times without an offset are read, and much is sorted. */
+export function openingIn({ timeZone }: Pick<Settings, "timeZone">): readonly string[] {
+  return [`set local timezone = ${pg.escapeLiteral(timeZone)}`, ALLOW_WORK_MEM];
 }
 
 /** The settings that may change at any time: a prune and each load read them anew. */

@@ -6,12 +6,12 @@ import { detachPartition } from "../../db/partitions/remove.ts";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
 import { openTransaction, waits } from "../../db/testing/partitions.ts";
-import type { Form } from "../drop/form.ts";
 import { loadDrop } from "../load/load.ts";
 import { refreshPartitions } from "../refresh/refresh.ts";
 import { jsonLines, rollbookHere } from "../testing/cli.ts";
 import { findDivergences, type Invoice, load, writeInvoices } from "../testing/invoices.ts";
 import { invoiceId, writeDrop } from "../testing/lines.ts";
+import { VOID_FORM } from "../testing/sources.ts";
 import { disagreements } from "../testing/warehouse.ts";
 import { closePeriod } from "./close.ts";
 import { parsePeriod } from "./period.ts";
@@ -124,17 +124,7 @@ test("no invoice of a closed period becomes absent, by a void line or by a file 
   const { warehouse, folder } = await setScene();
   await send(warehouse, "a_2026-04-01.csv", MARCH);
   await close(warehouse, "2026-03");
-  const form: Form = {
-    skip: 0,
-    header: false,
-    venueId: { column: 1 },
-    invoiceId: { column: 2 },
-    created: { columns: [3] },
-    total: { columns: [4] },
-    conditions: [{ column: 5, values: ["void"], effect: "void" }],
-    sumRows: false,
-  };
-  const source = { name: "till", sha256: createHash("sha256").update("till").digest(), form };
+  const source = { name: "till", sha256: createHash("sha256").update("till").digest(), form: VOID_FORM };
   const lines = [`a,${invoiceId(1)},2026-03-01,?,void`, `b,${invoiceId(5)},2026-04-01,8.00,paid`];
   const path = writeDrop(folder, "b_2026-04-02.csv", lines);
   const report = await loadDrop({ ...warehouse, path, source, maxRejects: 1 });

@@ -7,11 +7,11 @@ import { createTestDatabase, type TestWarehouse } from "../../db/testing/databas
 import { makeFolder } from "../../db/testing/folder.ts";
 import { openTransaction } from "../../db/testing/partitions.ts";
 import { loginAs } from "../../db/testing/roles.ts";
-import type { Form } from "../drop/form.ts";
 import { refreshPartitions } from "../refresh/refresh.ts";
 import type { FileSource } from "../sources/source.ts";
 import { findDivergences } from "../testing/invoices.ts";
 import { invoiceId, writeDrop } from "../testing/lines.ts";
+import { VOID_FORM } from "../testing/sources.ts";
 import { disagreements } from "../testing/warehouse.ts";
 import { pruneStatements } from "../undo/prune.ts";
 import { replaceLoad } from "../undo/replace.ts";
@@ -21,18 +21,11 @@ import { type LoadOptions, loadDrop } from "./load.ts";
 import type { LineCounts, LoadReport } from "./report.ts";
 import { retryRejects } from "./retry_rejects.ts";
 
-/** The columns of the drop format, and a fifth one that says whether an invoice is void. */
-const FORM: Form = {
-  skip: 0,
-  header: false,
-  venueId: { column: 1 },
-  invoiceId: { column: 2 },
-  created: { columns: [3] },
-  total: { columns: [4] },
-  conditions: [{ column: 5, values: ["void"], effect: "void" }],
-  sumRows: false,
+const SOURCE: FileSource = {
+  name: "till",
+  sha256: createHash("sha256").update("till").digest(),
+  form: VOID_FORM,
 };
-const SOURCE: FileSource = { name: "till", sha256: createHash("sha256").update("till").digest(), form: FORM };
 
 /** Number of the invoice, total or `void`, and creation date. */
 type Line = readonly [number: number, total: string, createdOn?: string];
@@ -196,7 +189,7 @@ test("of two lines of one invoice the last counts, void or not", async () => {
 
 test("rows that are added up are void together", async () => {
   const warehouse = await createTestDatabase();
-  const source = { ...SOURCE, form: { ...FORM, sumRows: true } };
+  const source = { ...SOURCE, form: { ...VOID_FORM, sumRows: true } };
   await load(warehouse, {
     source,
     day: "05",
@@ -646,7 +639,7 @@ test("a line that is read again comes too late where a newer snapshot covers it,
 
 test("of what a load and its retry say of an invoice the later line counts, void or not", async () => {
   const warehouse = await createTestDatabase();
-  const unvoided = { ...SOURCE, form: { ...FORM, conditions: [] } };
+  const unvoided = { ...SOURCE, form: { ...VOID_FORM, conditions: [] } };
   const first = await load(warehouse, {
     source: unvoided,
     day: "06",

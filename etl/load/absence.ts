@@ -86,7 +86,7 @@ export async function findCovering({
       left join ${loads} l on l.load_id = a.load_id
       where a.created_on = g.created_on and a.venue_key = g.venue_key
         and (a.synced_on, a.stated_by) > (${syncedOn}::date, ${statedBy}::integer)
-        and ${counts(sql`a`)}
+        and l.status is distinct from 'undone'
       offset 0
     ) greater
     left join lateral unnest(greater.invoice_ids) as each (invoice_id) on true

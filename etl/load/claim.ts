@@ -20,7 +20,7 @@ export type Claim =
       readonly kind: "claimed";
       readonly loadId: number;
       /** Tomorrow in the warehouse's time zone, if the sync date is later; else null. */
-      readonly earlier: string | null;
+      readonly tomorrow: string | null;
     }
   | {
       readonly kind: "already_loaded";
@@ -86,11 +86,11 @@ export async function claimLoad(tx: Transaction, drop: Drop): Promise<Claim> {
         on conflict (sha256, synced_on, venue_id) where status = 'loaded' do nothing
         returning load_id, partitions, source, source_sha256
       )
-      select *, false as claimed, null as earlier from present
+      select *, false as claimed, null as tomorrow from present
       union all
       select *, true, case when ${syncedOn}::date > current_date + 1 then (current_date + 1)::text end from claimed`);
     const [row] = rows;
-    if (row?.claimed === true) return { kind: "claimed", loadId: row.load_id, earlier: row.earlier };
+    if (row?.claimed === true) return { kind: "claimed", loadId: row.load_id, tomorrow: row.tomorrow };
     if (row !== undefined) {
       const { load_id: loadId, partitions } = row;
       const entered = enteredSource({ source: row.source, sourceSha256: row.source_sha256 });
@@ -108,7 +108,7 @@ interface Claimed {
   readonly source: string | null;
   readonly source_sha256: Buffer | null;
   readonly claimed: boolean;
-  readonly earlier: string | null;
+  readonly tomorrow: string | null;
 }
 
 /** What the attempts at one load so far leave for the next one. */

@@ -8,6 +8,7 @@ import {
   CORRUPTED_REMEDY,
   errorState,
   isConnectionLost,
+  OVERTAKEN,
   RollbookError,
   rootCause,
   SQLSTATE,
@@ -65,9 +66,6 @@ export async function recordFailure(
   }).catch(() => ({ ...failed, loadId: null }));
 }
 
-/** Errors of the end of a load, which name no file. */
-const OVERTAKEN: ReadonlySet<string> = new Set(["partitions_changed", "period_closed"]);
-
 function describeFailure(error: unknown, path: string, past: PastAttempts): Refusal {
   const lost = isConnectionLost(error);
   if (lost && past.sent.length > 0) {
@@ -78,6 +76,7 @@ function describeFailure(error: unknown, path: string, past: PastAttempts): Refu
   }
   if (error instanceof RollbookError) {
     const { code, message } = error;
+    // Errors of the end of a load name no file.
     return { code, message: OVERTAKEN.has(code) ? `${path}: ${message}` : message };
   }
   const said = sayCause(error);

@@ -4,18 +4,12 @@
  */
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
-import pg from "pg";
-import {
-  ALLOW_WORK_MEM,
-  type Database,
-  type Transaction,
-  withSession,
-  withTransaction,
-} from "../../db/client.ts";
+import { type Database, type Transaction, withSession, withTransaction } from "../../db/client.ts";
 import { RollbookError } from "../../db/errors.ts";
 import { LOCK, lockUntilEnd } from "../../db/locks.ts";
 import { withRetries } from "../../db/retry.ts";
 import type { Settings } from "../../db/schema.ts";
+import { openingIn } from "../../db/settings.ts";
 import { readWallDate } from "../drop/calendar.ts";
 import { type FileGuard, hashDrop } from "../drop/file.ts";
 import { FILE_DATE, readDropName } from "../drop/name.ts";
@@ -129,7 +123,7 @@ async function attemptLoad(options: LoadOptions, stopwatch: Stopwatch, past: Pas
     return withTransaction(options, (tx) => recordRefusal(tx, { fileName, ...content, source }, name));
   }
   const { syncedOn } = name;
-  const opening = [`set local timezone = ${pg.escapeLiteral(options.settings.timeZone)}`, ALLOW_WORK_MEM];
+  const opening = openingIn(options.settings);
   const attempt = await withTransaction({ ...options, opening }, async (tx) => {
     const { replace } = options;
     // The attempt before may be at its commit still. It holds this lock until then.
@@ -214,13 +208,13 @@ async function loadOnce(
  * date. A day is allowed, because the sender's clock may be ahead.
  */
 function refuseFuture(
-  { earlier }: Extract<Claim, { kind: "claimed" }>,
+  { tomorrow }: Extract<Claim, { kind: "claimed" }>,
   { syncedOn: given }: LoadOptions,
   { fileName, syncedOn }: Drop,
 ): TaskResult | undefined {
-  if (earlier === null || given === syncedOn) return undefined;
+  if (tomorrow === null || given === syncedOn) return undefined;
   const message =
-    `${fileName}: its sync date ${syncedOn} is after tomorrow, ${earlier}, so what it says would stand against all files until then. ` +
+    `${fileName}: its sync date ${syncedOn} is after tomorrow, ${tomorrow}, so what it says would stand against all files until then. ` +
     `Mend the date in its name; if it is right, say so: --synced-on ${syncedOn}`;
   const refusal = { code: "sync_date_in_future", message };
   return { kind: "refused", rows: NO_LINES, reasons: [], suspicious: [], refusal };

@@ -5,14 +5,14 @@
  * in the ledger, with its deltas, so that the reports know from when on the lines counted.
  */
 import { desc, eq, or, sql } from "drizzle-orm";
-import pg from "pg";
-import { ALLOW_WORK_MEM, type Database, type Transaction, withTransaction } from "../../db/client.ts";
+import { type Database, type Transaction, withTransaction } from "../../db/client.ts";
 import { streamRows } from "../../db/cursor.ts";
 import { RollbookError } from "../../db/errors.ts";
 import { LOCK, lockUntilEnd } from "../../db/locks.ts";
 import type { ReasonSummary } from "../../db/reason_summary.ts";
 import { withRetries } from "../../db/retry.ts";
 import { dismissals, type Load, loads, openRejects, rejects, type Settings } from "../../db/schema.ts";
+import { openingIn } from "../../db/settings.ts";
 import type { RestatedPeriod } from "../closings/period.ts";
 import { checkRestated } from "../closings/restated_by_load.ts";
 import { givenVenue } from "../drop/form.ts";
@@ -73,7 +73,7 @@ export interface RetryReport {
  */
 export async function retryRejects(options: RetryOptions): Promise<RetryReport> {
   const { settings, signal } = options;
-  const opening = [`set local timezone = ${pg.escapeLiteral(settings.timeZone)}`, ALLOW_WORK_MEM];
+  const opening = openingIn(settings);
   return withRetries({ signal }, () => {
     const stopwatch = startStopwatch(options.onProgress);
     return withTransaction({ ...options, opening }, (tx) => retryOnce(tx, options, stopwatch));

@@ -9,24 +9,14 @@ import type { Form } from "../drop/form.ts";
 import { FILE_DATE } from "../drop/name.ts";
 import type { FileSource } from "../sources/source.ts";
 import { invoiceId, writeDrop } from "../testing/lines.ts";
+import { DROP_FORM } from "../testing/sources.ts";
 import { disagreements } from "../testing/warehouse.ts";
 import { loadDrop } from "./load.ts";
 
-/** The form of the drop format. */
-const FORM: Form = {
-  skip: 0,
-  header: false,
-  venueId: { column: 1 },
-  invoiceId: { column: 2 },
-  created: { columns: [3] },
-  total: { columns: [4] },
-  conditions: [],
-  sumRows: false,
-};
 const sourceOf = (text: string, source: Partial<FileSource> = {}): FileSource => ({
   name: "till",
   sha256: createHash("sha256").update(text).digest(),
-  form: FORM,
+  form: DROP_FORM,
   ...source,
 });
 const line = (number: number, created = "2026-01-01") => `v1,${invoiceId(number)},${created},1.00`;
@@ -138,7 +128,10 @@ test("of a drop whose rows are added up no line may be rejected, whatever the lo
     ...Array.from({ length: 200 }, (_, n) => line(n)),
     "x",
   ]);
-  const source = sourceOf("one", { form: { ...FORM, sumRows: true }, maxRejects: { share: 1, lines: 9 } });
+  const source = sourceOf("one", {
+    form: { ...DROP_FORM, sumRows: true },
+    maxRejects: { share: 1, lines: 9 },
+  });
   const report = await loadDrop({ ...warehouse, path, source, maxRejects: 1, maxRejectedLines: 9 });
   expect(report).toMatchObject({
     outcome: "rejected",
@@ -189,7 +182,7 @@ test("rows of one key are added, wherever they stand, in any drop, as adding the
   const drops = fc.sample(fc.array(anyLine, { minLength: 1, maxLength: 60 }), { numRuns: 25, seed: 7 });
   const [summing, summed] = [await createTestDatabase(), await createTestDatabase()];
   const folder = makeFolder();
-  const source = sourceOf("one", { form: { ...FORM, sumRows: true } });
+  const source = sourceOf("one", { form: { ...DROP_FORM, sumRows: true } });
   for (const [index, lines] of drops.entries()) {
     const sums = addUp(lines);
     const name = `drop${index}_2026-01-${String(5 + (index % 7)).padStart(2, "0")}.csv`;
@@ -211,7 +204,7 @@ test("a drop is rejected when rows of one invoice add up to more than a total ca
   const report = await loadDrop({
     ...warehouse,
     path,
-    source: sourceOf("one", { form: { ...FORM, sumRows: true } }),
+    source: sourceOf("one", { form: { ...DROP_FORM, sumRows: true } }),
   });
   expect(report).toMatchObject({
     outcome: "rejected",
@@ -226,7 +219,7 @@ test.each([true, false])(
   async (careful) => {
     const warehouse = await createTestDatabase();
     const lines = [line(1), `${line(2)},`, line(3).replace("v1", "void"), line(4).replace("v1", "void")];
-    const form: Form = { ...FORM, conditions: [{ column: 1, values: ["void"], effect: "skip" }] };
+    const form: Form = { ...DROP_FORM, conditions: [{ column: 1, values: ["void"], effect: "skip" }] };
     const path = writeDrop(makeFolder(), "a_2026-01-02.csv", lines);
     expect(await loadDrop({ ...warehouse, path, careful, source: sourceOf("one", { form }) })).toMatchObject({
       outcome: "loaded",

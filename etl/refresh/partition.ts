@@ -1,7 +1,7 @@
 /** Refreshes one partition, under its lock. */
 import { type Database, type Transaction, withTransaction } from "../../db/client.ts";
 import { LOCK, lockStatement } from "../../db/locks.ts";
-import { PLAN_FREELY, PROBE_BY_KEY } from "../../db/plans.ts";
+import { byKey, PROBE_BY_KEY } from "../../db/plans.ts";
 import type { Partition } from "../../db/schema.ts";
 import { applyPending } from "./apply.ts";
 import { rebuildRollup } from "./rebuild.ts";
@@ -32,10 +32,7 @@ export async function refreshPartition(
 
 /** Refreshes a partition in a transaction that holds its refresh lock. */
 export async function refreshLocked(tx: Transaction, partition: Partition): Promise<RefreshReport> {
-  await tx.client.query(PROBE_BY_KEY.join(";"));
-  const report = await refreshProbing(tx, partition, { strategy: "auto", explicit: true });
-  await tx.client.query(PLAN_FREELY.join(";"));
-  return report;
+  return byKey(tx, () => refreshProbing(tx, partition, { strategy: "auto", explicit: true }));
 }
 
 /** @param before what was counted before the lock was taken, if anything was */

@@ -1,6 +1,25 @@
 /** For tests: sources, without files. */
+import type { Form } from "../drop/form.ts";
 import { parseSource } from "../sources/parse.ts";
 import type { Source } from "../sources/source.ts";
+
+/** The form of the drop format, without a header. */
+export const DROP_FORM: Form = {
+  skip: 0,
+  header: false,
+  venueId: { column: 1 },
+  invoiceId: { column: 2 },
+  created: { columns: [3] },
+  total: { columns: [4] },
+  conditions: [],
+  sumRows: false,
+};
+
+/** The same with a fifth column that says whether an invoice is void. */
+export const VOID_FORM: Form = {
+  ...DROP_FORM,
+  conditions: [{ column: 5, values: ["void"], effect: "void" }],
+};
 
 /** A source of this text. */
 export function parseText(text: string, name = "till"): Source {

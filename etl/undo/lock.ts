@@ -4,13 +4,13 @@
  */
 import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
+import { byKey } from "../../db/plans.ts";
 import { absences, corrections, deltas, invoices, loads, statements } from "../../db/schema.ts";
 import { TAKEN_OUT } from "../load/absence.ts";
 import { eachValue, values } from "../load/net.ts";
 import { refusal, type UndoClaim } from "./claim.ts";
 import {
   ARCHIVED,
-  byKey,
   GROUPS,
   inRanges,
   isSameKey,

@@ -5,11 +5,12 @@
  */
 import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
+import { byKey } from "../../db/plans.ts";
 import { absences, corrections, invoices, loads, statements } from "../../db/schema.ts";
 import { changedPartitions, eachValue, oldValues, recordNet, values } from "../load/net.ts";
 import type { UndoClaim } from "./claim.ts";
 import { readSettled, type Settled, type SettledRow } from "./settled.ts";
-import { byKey, GROUPS, inRanges, isSameKey, KEY, type Range } from "./tables.ts";
+import { GROUPS, inRanges, isSameKey, KEY, type Range } from "./tables.ts";
 
 /**
  * Whether no other statement about the groups was kept since the load became known, and nothing undone. Then what
@@ -114,15 +115,9 @@ async function remove(
   return readSettled(rows);
 }
 
-async function restore(
-  tx: Transaction,
-  { subject, undoId }: UndoClaim & { readonly undoId: number },
-  ranges: readonly Range[],
-): Promise<Settled> {
-  const { loadId } = subject;
-  const valuesOf = (row: SQL) => eachValue((value) => sql`${row}.${value}`);
-  const { rows } = await tx.db.execute<SettledRow>(sql`
-    with replaced as (
+/** What a load replaced, by key; of what it confirmed the values are those that stand (`is_same`). */
+export function replacedBy(loadId: number): SQL {
+  return sql`
       select c.created_on, c.venue_key, c.invoice_id, c.old_load_id as load_id, c.old_synced_on as synced_on,
              ${eachValue((value, oldValue) => sql`c.${oldValue} as ${value}`)}, false as is_same
       from ${corrections} c
@@ -131,8 +126,18 @@ async function restore(
       select s.created_on, s.venue_key, unnest(s.invoice_ids), s.stated_by, s.synced_on,
              ${eachValue((value) => sql`null as ${value}`)}, true
       from ${statements} s
-      where s.load_id = ${loadId}
-    ),
+      where s.load_id = ${loadId}`;
+}
+
+async function restore(
+  tx: Transaction,
+  { subject, undoId }: UndoClaim & { readonly undoId: number },
+  ranges: readonly Range[],
+): Promise<Settled> {
+  const { loadId } = subject;
+  const valuesOf = (row: SQL) => eachValue((value) => sql`${row}.${value}`);
+  const { rows } = await tx.db.execute<SettledRow>(sql`
+    with replaced as (${replacedBy(loadId)}),
     changed as (
       update ${invoices} i
       set ${eachValue((value) => sql`${value} = case when r.is_same then i.${value} else r.${value} end`)},

@@ -9,16 +9,16 @@
 import { type SQL, type SQLChunk, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
+import { byKey } from "../../db/plans.ts";
 import { absences, corrections, invoices, type Load, loads, settings, statements } from "../../db/schema.ts";
-import { TAKEN_OUT } from "../load/absence.ts";
+import { takenOutBy } from "../load/absence.ts";
 import { changedPartitions, eachValue, oldValues, recordNet, values } from "../load/net.ts";
 import type { UndoClaim } from "./claim.ts";
-import { isLastToKeep } from "./restore.ts";
+import { isLastToKeep, replacedBy } from "./restore.ts";
 import { readSettled, type Settled, type SettledRow } from "./settled.ts";
 import {
   ABSENT,
   ARCHIVED,
-  byKey,
   CHANGED,
   GROUPS,
   inRanges,
@@ -88,12 +88,8 @@ function saidOf(isRead: (load: SQL) => SQL): SQL {
 async function findRepaired(tx: Transaction): Promise<void> {
   await tx.db.execute(sql`
     insert into ${REPAIRED} (${KEY}, known_at)
-    select k.created_on, k.venue_key, k.invoice_id, max(r.known_at)
-    from ${loads} r
-    join ${corrections} c on c.load_id = r.load_id
-    join ${STANDING} k on ${isSameKey(sql`k`, sql`c`)}
-    where r.status = 'repair' and r.file_name = ${TAKEN_OUT}
-    group by k.created_on, k.venue_key, k.invoice_id`);
+    select ${KEY}, known_at
+    from (${takenOutBy(sql`exists (select from ${STANDING} k where ${isSameKey(sql`k`, sql`c`)})`)}) repaired`);
   await tx.db.execute(sql`analyze ${REPAIRED}`);
 }
 
@@ -111,17 +107,7 @@ async function takeReplaced(tx: Transaction, { loadId, knownAt }: Load): Promise
              k.load_id, k.synced_on,
              ${eachValue((value) => sql`case when k.is_same then s.${value} else k.${value} end as ${value}`)}
       from ${STANDING} s
-      left join (
-        select c.created_on, c.venue_key, c.invoice_id, c.old_load_id as load_id, c.old_synced_on as synced_on,
-               ${eachValue((value, oldValue) => sql`c.${oldValue} as ${value}`)}, false as is_same
-        from ${corrections} c
-        where c.load_id = ${loadId}
-        union all
-        select s.created_on, s.venue_key, unnest(s.invoice_ids), s.stated_by, s.synced_on,
-               ${eachValue((value) => sql`null as ${value}`)}, true
-        from ${statements} s
-        where s.load_id = ${loadId}
-      ) k on ${isSameKey(sql`k`, sql`s`)}
+      left join (${replacedBy(loadId)}) k on ${isSameKey(sql`k`, sql`s`)}
     ) replaced`);
   await tx.db.execute(sql`analyze ${CHANGED}`);
 }

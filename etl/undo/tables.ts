@@ -4,8 +4,6 @@ import type { Transaction } from "../../db/client.ts";
 import { invoices, partitions } from "../../db/schema.ts";
 import { eachValue, values } from "../load/net.ts";
 
-export { byKey } from "../../db/plans.ts";
-
 /** Groups that the load touched. */
 export const GROUPS = sql`pg_temp.undo_groups`;
 /** Keys of which an entry that counts again says something. */

@@ -5,13 +5,13 @@ import { detachPartition } from "../../db/partitions/remove.ts";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
 import { openTransaction } from "../../db/testing/partitions.ts";
-import type { Form } from "../drop/form.ts";
 import { loadDrop } from "../load/load.ts";
 import { retryRejects } from "../load/retry_rejects.ts";
 import { refreshPartitions } from "../refresh/refresh.ts";
 import { readOpenRejects } from "../reports/open_rejects.ts";
 import { findDivergences, type Invoice, load, writeInvoices } from "../testing/invoices.ts";
 import { invoiceId, writeDrop } from "../testing/lines.ts";
+import { DROP_FORM } from "../testing/sources.ts";
 import { disagreements } from "../testing/warehouse.ts";
 import { verifyWarehouse } from "../verify/verify.ts";
 import { pruneStatements } from "./prune.ts";
@@ -283,16 +283,7 @@ test("a replacing file whose rows add up to no total leaves the load as it is", 
   const warehouse = await createTestDatabase();
   const [loadId = 0] = await loadAll(warehouse, [["a_2026-01-02.csv", one("1.00")]]);
   const large = `v,${invoiceId(2)},${DAY},999999999999.99`;
-  const form: Form = {
-    skip: 0,
-    header: false,
-    venueId: { column: 1 },
-    invoiceId: { column: 2 },
-    created: { columns: [3] },
-    total: { columns: [4] },
-    conditions: [],
-    sumRows: true,
-  };
+  const form = { ...DROP_FORM, sumRows: true };
   const replacement = replaceLoad({ ...warehouse, loadId, because: "too large" });
   const report = await loadDrop({
     ...warehouse,

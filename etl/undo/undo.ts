@@ -4,13 +4,12 @@
  * the invoice is gone. See docs/design.md, "Undo".
  */
 import { sql } from "drizzle-orm";
-import pg from "pg";
-import { ALLOW_WORK_MEM, type Database, type Transaction, withTransaction } from "../../db/client.ts";
+import { type Database, type Transaction, withTransaction } from "../../db/client.ts";
 import { RollbookError } from "../../db/errors.ts";
 import { holdPartitions, isOpen } from "../../db/partitions/catalog.ts";
 import { withRetries } from "../../db/retry.ts";
 import { loads, type Settings } from "../../db/schema.ts";
-import { requireSettings } from "../../db/settings.ts";
+import { openingIn, requireSettings } from "../../db/settings.ts";
 import { findRestated } from "../closings/restated_by_load.ts";
 import { enterLedger } from "../load/ledger.ts";
 import { type Archive, readArchive } from "./archive.ts";
@@ -61,7 +60,7 @@ export interface UndoReport extends Settled {
 export async function undo(options: UndoOptions): Promise<UndoReport> {
   const { signal, onStep, settings } = options;
   // As for a load: its zone is that of times without an offset.
-  const opening = [`set local timezone = ${pg.escapeLiteral(settings.timeZone)}`, ALLOW_WORK_MEM];
+  const opening = openingIn(settings);
   const sent: UndoReport[] = [];
   const report = await withRetries({ signal }, () =>
     withTransaction({ ...options, opening }, async (tx) => {

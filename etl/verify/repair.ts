@@ -91,7 +91,7 @@ async function enterAdjustment(tx: Transaction, partition: Partition): Promise<n
 /** Enters a repair in the ledger. It is not known before `enterLedger`. */
 export async function beginRepair(
   tx: Transaction,
-  entry: Pick<typeof loads.$inferInsert, "fileName" | "partitions">,
+  entry: Pick<typeof loads.$inferInsert, "fileName" | "partitions" | "rejected" | "loadId">,
 ): Promise<number> {
   return beginEntry(tx, { ...entry, status: "repair", startedAt: sql`clock_timestamp()` });
 }
@@ -151,13 +151,8 @@ export async function acknowledge(tx: Transaction, findings: LedgerFindings): Pr
   if (statementsDiffer) await lockUntilEnd(tx, LOCK.statements);
   // The deltas of an unknown load stay its own, and count as known from now on.
   for (const { loadId, lines } of unknown) {
-    await tx.db.insert(loads).values({
-      loadId,
-      fileName: `${REPAIR_OF_LOAD} ${loadId}`,
-      status: "repair",
-      rejected: lines,
-      startedAt: sql`clock_timestamp()`,
-    });
+    const entry = { fileName: `${REPAIR_OF_LOAD} ${loadId}`, rejected: lines };
+    await beginRepair(tx, { ...entry, loadId });
     await enterLedger(tx, loadId, {});
   }
   for (const { loadId, invoices: inserted, corrections: corrected } of lacking) {

@@ -342,9 +342,9 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "dates are those of UTC, not of the warehouse's zone",
-    file: LOAD,
-    find: "`set local timezone = ${pg.escapeLiteral(options.settings.timeZone)}`",
-    replace: "`set local timezone = ${pg.escapeLiteral(options.settings.timeZone && 'UTC')}`",
+    file: "db/settings.ts",
+    find: "`set local timezone = ${pg.escapeLiteral(timeZone)}`",
+    replace: "`set local timezone = ${pg.escapeLiteral(timeZone && 'UTC')}`",
     tests: [HISTORY],
   },
   {
@@ -675,8 +675,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "a sync date to come is taken",
     file: LOAD,
-    find: "if (earlier === null || given === syncedOn) return undefined;",
-    replace: "if (earlier !== undefined || given === syncedOn) return undefined;",
+    find: "if (tomorrow === null || given === syncedOn) return undefined;",
+    replace: "if (tomorrow !== undefined || given === syncedOn) return undefined;",
     tests: [CLAIMING],
     simulate: false,
   },
