@@ -46,18 +46,19 @@ export type HeldPartition = Pick<Partition, "partition" | "state" | "absentUntil
 
 /**
  * Reads the announced partitions of these names, and locks their rows in the catalog against detach and drop until the
- * transaction ends. Other loads may do the same at the same time, and refreshes go on. Where some of them do
- * not exist, those that do are returned and none is locked: make the others and call again. Never call it for
- * a partition that the transaction holds already: a session that closes the partition waits for this
- * transaction and lets nobody in, so both would wait for ever.
+ * transaction ends. Other loads may do the same at the same time, and refreshes go on. Never call it for a
+ * partition that the transaction holds already: a session that closes the partition waits for this transaction
+ * and lets nobody in, so both would wait for ever.
  *
  * @param options.alone whether nobody else may hold them at the same time, nor a refresh write them; default false
+ * @returns undefined where some did not exist, even if somebody has made them since: none is held. Make them, and
+ *   call again
  */
 export async function holdPartitions(
   tx: Transaction,
   names: readonly string[],
   { alone = false }: { readonly alone?: boolean | undefined } = {},
-): Promise<readonly HeldPartition[]> {
+): Promise<readonly HeldPartition[] | undefined> {
   if (names.length === 0) return [];
   // A session that closes a partition takes this lock first, and then waits for the loads that hold the row.
   // With row locks alone new loads would pass the one who waits, for ever if loads overlap. Each lock is
@@ -75,7 +76,9 @@ export async function holdPartitions(
       where partition = any (${sql.param(names)}::text[]) and announced
       order by partition
     ) wanted`);
-  const found = tx.db
+  if (present.rowCount !== new Set(names).size) return undefined;
+  // A lock on the key is enough: a session that closes the partition locks the whole row.
+  return tx.db
     .select({
       partition: partitions.partition,
       state: partitions.state,
@@ -83,7 +86,15 @@ export async function holdPartitions(
     })
     .from(partitions)
     .where(and(inArray(partitions.partition, [...names]), eq(partitions.announced, true)))
-    .orderBy(partitions.partition);
-  // A lock on the key is enough: a session that closes the partition locks the whole row.
-  return present.rowCount === new Set(names).size ? found.for(alone ? "update" : "key share") : found;
+    .orderBy(partitions.partition)
+    .for(alone ? "update" : "key share");
+}
+
+/** Of these names, those of partitions that are there and announced. */
+export async function findAnnounced(session: Session, names: readonly string[]): Promise<readonly string[]> {
+  const found = await session.db
+    .select({ partition: partitions.partition })
+    .from(partitions)
+    .where(and(inArray(partitions.partition, [...names]), eq(partitions.announced, true)));
+  return found.map(({ partition }) => partition);
 }

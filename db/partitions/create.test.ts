@@ -245,7 +245,7 @@ test("a partition that nobody announced is not used before somebody did", async 
   // As where the process that made it was killed.
   await warehouse.query("select warehouse.open_partitions(array['2026-02-01'::date])");
   const held = () => withTransaction(warehouse, (tx) => holdPartitions(tx, ["2026-01", "2026-02"]));
-  expect(await held()).toEqual([{ partition: "2026-01", state: "open", absentUntil: null }]);
+  expect(await held()).toBeUndefined();
   expect(await ensurePartitions({ database, granularity: "month", dates: ["2026-02-28"] })).toEqual([]);
   expect(await held()).toHaveLength(2);
   await detachPartition({ database, partition: "2026-02" });
@@ -319,7 +319,7 @@ test("loads hold a partition together; who closes it waits for them, and new one
   // Other partitions are not held up, and neither is a load that holds nothing yet.
   expect(await hold(["2026-01", "2026-03"])).toHaveLength(2);
   leave();
-  expect((await Promise.all(loads)).flat().map(({ state }) => state)).toEqual([
+  expect((await Promise.all(loads)).flat().map((partition) => partition?.state)).toEqual([
     "open",
     "open",
     "open",
@@ -361,9 +361,7 @@ test("who holds a partition alone waits for loads in it, and new ones wait behin
 test("where a partition is missing, none is held", async () => {
   const warehouse = await threeMonths();
   await withTransaction(warehouse, async (tx) => {
-    expect(await holdPartitions(tx, ["2026-01", "2026-07"])).toEqual([
-      { partition: "2026-01", state: "open", absentUntil: null },
-    ]);
+    expect(await holdPartitions(tx, ["2026-01", "2026-07"])).toBeUndefined();
     await warehouse.query("select from warehouse.partitions for update nowait");
     expect(await holdPartitions(tx, [])).toEqual([]);
     expect(await holdPartitions(tx, ["2026-01", "2026-01"])).toHaveLength(1);
@@ -371,6 +369,19 @@ test("where a partition is missing, none is held", async () => {
       warehouse.query("select from warehouse.partitions where partition = '2026-01' for update nowait"),
     ).rejects.toThrow();
   });
+});
+
+test("partitions that are made while somebody waits to hold others are not taken for held", async () => {
+  const warehouse = await threeMonths();
+  const { database } = warehouse;
+  let holding = Promise.resolve<unknown>(undefined);
+  await withTransaction(warehouse, async (tx) => {
+    await holdPartitions(tx, ["2026-01"], { alone: true });
+    holding = withTransaction(warehouse, (other) => holdPartitions(other, ["2026-01", "2026-07"]));
+    await expect.poll(() => waits(warehouse), { timeout: 10_000 }).toHaveLength(1);
+    await ensurePartitions({ database, granularity: "month", dates: ["2026-07-01"] });
+  });
+  expect(await holding).toBeUndefined();
 });
 
 test("a partition can be held while a refresh writes its control totals", async () => {

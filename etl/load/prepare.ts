@@ -54,11 +54,11 @@ export async function openPartitions(
   const { database, settings, signal, alone } = options;
   const names = new Set(dates.map((date) => partitionOf(settings.granularity, date).partition));
   let held = await holdPartitions(tx, [...names], { alone });
-  if (held.length < names.size) {
+  if (held === undefined) {
     await ensurePartitions({ database, granularity: settings.granularity, dates, signal });
     held = await holdPartitions(tx, [...names], { alone });
   }
-  if (held.length === names.size && held.every(isOpen)) {
+  if (held?.every(isOpen)) {
     await requireSettings(tx, settings);
     return held.reduce<string | null>((last, { absentUntil }) => laterOf(last, absentUntil), null);
   }

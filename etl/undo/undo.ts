@@ -164,8 +164,14 @@ async function holdOpen(
   const wanted = [...new Set(names)].filter((name) => !options.held.includes(name));
   const found = await holdPartitions(tx, wanted, { alone: claim.hasAbsences });
   await requireSettings(tx, settings);
+  if (found === undefined) {
+    throw new RollbookError({
+      code: "partition_closed",
+      message: `${claim.target.loadId} cannot be undone: the catalog has lost partitions that it has invoices in. See which: rollbook verify`,
+    });
+  }
   const closed = found.filter((partition) => !isOpen(partition));
-  if (closed.length > 0 || found.length < wanted.length) {
+  if (closed.length > 0) {
     const list = closed.map(({ partition, state }) => `${partition} is ${state}`).join(", ");
     throw new RollbookError({
       code: "partition_closed",

@@ -6,7 +6,7 @@
 import { sql } from "drizzle-orm";
 import { ALLOW_WORK_MEM, type Database, type Transaction, withTransaction } from "../../db/client.ts";
 import { LOCK, lockUntilEnd } from "../../db/locks.ts";
-import { holdPartitions, isOpen } from "../../db/partitions/catalog.ts";
+import { findAnnounced, holdPartitions, isOpen } from "../../db/partitions/catalog.ts";
 import { partitionOf } from "../../db/partitions/ranges.ts";
 import { withRetries } from "../../db/retry.ts";
 import { corrections, invoices, loads, type Partition, partitions, type Settings } from "../../db/schema.ts";
@@ -53,7 +53,8 @@ async function takeOut(tx: Transaction, { settings, only, dates }: TakeOutOption
   await lockUntilEnd(tx, LOCK.statements);
   const loadId = await beginRepair(tx, { fileName: TAKEN_OUT });
   const names = new Set([...dates].map((date) => partitionOf(settings.granularity, date).partition));
-  const held = await holdPartitions(tx, [...names]);
+  // The catalog may have lost some. Those are for verify to name.
+  const held = (await holdPartitions(tx, await findAnnounced(tx, [...names]))) ?? [];
   const open = held.filter(isOpen).map(({ partition }) => partition);
   const closed = held
     .filter((partition) => !isOpen(partition))

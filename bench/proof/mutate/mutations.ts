@@ -387,15 +387,23 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "a partition can be closed under an open load",
     file: "db/partitions/catalog.ts",
-    find: 'size ? found.for(alone ? "update" : "key share") : found;',
-    replace: 'size && alone ? found.for("update") : found;',
+    find: '\n    .for(alone ? "update" : "key share");',
+    replace: ";",
     tests: ["db/partitions/create.test.ts", "etl/retire.test.ts"],
+  },
+  {
+    name: "partitions that are made meanwhile are taken for held",
+    file: "db/partitions/catalog.ts",
+    find: "  if (present.rowCount !== new Set(names).size) return undefined;\n",
+    replace:
+      "  if (present.rowCount !== new Set(names).size) return tx.db.select().from(partitions).where(inArray(partitions.partition, [...names]));\n",
+    tests: ["db/partitions/create.test.ts"],
   },
   {
     name: "a load goes into a partition that was closed after its lines were read",
     file: "etl/load/prepare.ts",
-    find: "held.every(isOpen)",
-    replace: "held.every((p) => p.state.length > 0)",
+    find: "held?.every(isOpen)",
+    replace: "held?.every((p) => p.state.length > 0)",
     tests: ["etl/retire.test.ts"],
   },
   {
