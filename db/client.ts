@@ -4,11 +4,13 @@ import pg from "pg";
 import { explainConnectionError } from "./connection/connect_error.ts";
 import { announcedProcess, refuseSharedSessions } from "./connection/pooler.ts";
 import { errorState, isConnectionLost, RollbookError, SQLSTATE } from "./errors.ts";
+import { type WaitListener, type Waits, watchWaits } from "./waits/watch.ts";
 
 /** One connection: drizzle for statements, the client itself for COPY and cursors. */
 export interface Session {
   readonly client: pg.PoolClient;
   readonly db: NodePgDatabase;
+  readonly waits: Waits;
 }
 
 /** A session with an open transaction. */
@@ -18,6 +20,8 @@ export interface Database {
   readonly pool: pg.Pool;
   /** For messages: where this database is, without a password. */
   readonly place: string;
+  /** Who is told of long waits for locks. */
+  readonly waits: Waits;
 }
 
 const KEEPALIVE_SECONDS = 30;
@@ -45,11 +49,16 @@ const SESSION_SETTINGS: Readonly<Record<string, string>> = {
  * Opens a pool. Nothing is connected before the first use.
  *
  * @param options.connection how to connect, in node-postgres' terms
- * @param options.max greatest number of connections, default 4
+ * @param options.max greatest number of connections, default 4. One more looks now and then while a session has
+ *   been in use for long
+ * @param options.onWait takes each wait for a lock of another session that lasts longer than `reportWaitsAfterMs`,
+ *   default 5000
  */
 export function openDatabase(options: {
   readonly connection: pg.ClientConfig;
   readonly max?: number;
+  readonly onWait?: WaitListener | undefined;
+  readonly reportWaitsAfterMs?: number | undefined;
 }): Database {
   const connection: pg.ClientConfig = {
     keepAlive: true,
@@ -69,27 +78,40 @@ export function openDatabase(options: {
     });
     return checked;
   };
+  const processes = new WeakMap<pg.ClientBase, number>();
   const pool = new pg.Pool({
     ...connection,
     max: options.max ?? 4,
-    onConnect: (client) => prepareSession(client, checkPooler),
+    onConnect: async (client) => {
+      processes.set(client, await prepareSession(client, checkPooler));
+    },
   });
   // An idle connection that breaks is replaced at its next use; without a listener it would end the process.
   pool.on("error", () => {});
-  return { pool, place };
+  const waits = watchWaits({
+    pool,
+    connection,
+    processOf: (client) => processes.get(client),
+    afterMs: options.reportWaitsAfterMs,
+    onWait: options.onWait,
+  });
+  return { pool, place, waits };
 }
 
 /**
  * Sets what {@link SESSION_SETTINGS} says. A session that is reached through a pooler is checked first, and
  * nothing is set on it before: a direct connection is told by the process that answers, in the same statement.
+ *
+ * @returns the server's process of this session
  */
 async function prepareSession(
   client: pg.ClientBase,
   checkPooler: (client: pg.ClientBase) => Promise<void>,
-): Promise<void> {
-  if (!(await setSettings(client, announcedProcess(client)))) {
+): Promise<number> {
+  let answering = await setSettings(client, announcedProcess(client));
+  if (!answering.ours) {
     await checkPooler(client);
-    await setSettings(client, undefined);
+    answering = await setSettings(client, undefined);
   }
   // Not every platform of the server can watch a connection; then a dead client is noticed at the next write
   // to it.
@@ -99,18 +121,19 @@ async function prepareSession(
       const state = errorState(error);
       if (state !== SQLSTATE.invalidParameterValue && state !== SQLSTATE.undefinedObject) throw error;
     });
+  return answering.process;
 }
 
 /**
  * @param expected sets nothing unless this process answers; undefined: whichever does
- * @returns whether it did
+ * @returns which process answers, and whether it is that one
  */
-async function setSettings(client: pg.ClientBase, expected: number | null | undefined): Promise<boolean> {
+async function setSettings(client: pg.ClientBase, expected: number | null | undefined): Promise<Answering> {
   const wanted = Object.entries(SESSION_SETTINGS);
   // An old server does not know them all. A later check says that it is too old.
-  const { rows } = await client.query<{ ours: boolean }>(
+  const { rows } = await client.query<Answering>(
     `with answering (ours) as (select $1 or coalesce(pg_backend_pid() = $2, false))
-     select ours,
+     select ours, pg_backend_pid() as process,
             (select count(set_config(name, value, false))
              from unnest($3::text[], $4::text[]) as wanted (name, value)
              where ours and current_setting(name, true) is not null)
@@ -122,7 +145,14 @@ async function setSettings(client: pg.ClientBase, expected: number | null | unde
       wanted.map(([, value]) => value),
     ],
   );
-  return rows[0]?.ours === true;
+  const [answering] = rows;
+  if (answering === undefined) throw new Error("a select without a table returned no row");
+  return answering;
+}
+
+interface Answering {
+  readonly process: number;
+  readonly ours: boolean;
 }
 
 const TEXT_TYPES: ReadonlySet<number> = new Set([
@@ -218,7 +248,7 @@ export async function withSession<T>(
   signal?.addEventListener("abort", cutConnection, { once: true });
   let broken = false;
   try {
-    return await work({ client, db: drizzle({ client }) });
+    return await work({ client, db: drizzle({ client }), waits: database.waits });
   } catch (error) {
     broken = isConnectionLost(error);
     if (signal?.aborted) throw abortedError(signal);

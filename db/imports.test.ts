@@ -77,7 +77,7 @@ const FLOORS: readonly (readonly string[])[] = [
   // db
   ["db/errors.ts", "db/dates.ts", "db/reason_summary.ts"],
   ["db/schema.ts"],
-  ["db/connection/", "db/embedded/", "db/retry.ts"],
+  ["db/connection/", "db/embedded/", "db/retry.ts", "db/waits/"],
   ["db/client.ts"],
   ["db/cursor.ts", "db/locks.ts", "db/plans.ts", "db/version.ts"],
   ["db/roles/"],

@@ -3,23 +3,9 @@ import { sql } from "drizzle-orm";
 import pRetry from "p-retry";
 import type { Session, Transaction } from "./client.ts";
 import { errorState, RollbookError, SQLSTATE } from "./errors.ts";
+import type { Waits } from "./waits/watch.ts";
 
-/**
- * The first number of each advisory lock. The second says which one of them; it is 0 where there is only one.
- */
-export const LOCK = {
-  migrate: 0x526f6c31,
-  ensurePartitions: 0x526f6c32,
-  refreshPartition: 0x526f6c33,
-  stagingSlot: 0x526f6c34,
-  knownAt: 0x526f6c35,
-  removePartition: 0x526f6c36,
-  closePartition: 0x526f6c37,
-  verifyPartition: 0x526f6c38,
-  statements: 0x526f6c39,
-  decideRejects: 0x526f6c3a,
-  closings: 0x526f6c3b,
-} as const;
+export { LOCK } from "./waits/advisory.ts";
 
 /** The statement of {@link lockUntilEnd}, to be sent along with others. */
 export function lockStatement(lock: number, which = 0): string {
@@ -63,22 +49,31 @@ export async function limitLockWaits(tx: Transaction, timeoutMs = LOCK_TIMEOUT_M
  * @throws RollbookError `partition_busy`, which says where to look for the other session
  */
 export async function retryWhileLocked<T>(
-  options: { readonly signal?: AbortSignal | undefined },
+  options: { readonly database: { readonly waits: Waits }; readonly signal?: AbortSignal | undefined },
   work: () => Promise<T>,
 ): Promise<T> {
+  const {
+    database: { waits },
+    signal,
+  } = options;
   try {
-    return await pRetry(work, {
-      retries: 5,
-      minTimeout: 200,
-      ...(options.signal && { signal: options.signal }),
-      shouldRetry: ({ error }) => isLockedOut(error),
-    });
+    return await waits.acrossAttempts((gaveUp) =>
+      pRetry(work, {
+        retries: 5,
+        minTimeout: 200,
+        ...(signal && { signal }),
+        shouldRetry: ({ error }) => isLockedOut(error),
+        onFailedAttempt: ({ error }) => {
+          if (isLockedOut(error)) gaveUp();
+        },
+      }),
+    );
   } catch (error) {
     if (!isLockedOut(error)) throw error;
+    const holders = waits.lastHolders() ?? "Look in pg_locks and pg_stat_activity who it is.";
     throw new RollbookError({
       code: "partition_busy",
-      message:
-        "another session keeps warehouse.invoices, venue_day_deltas or venue_day_rollup locked (a DDL command, a vacuum, a transaction that is left open?), so no partition could be added or removed. Look in pg_locks and pg_stat_activity, and try again.",
+      message: `another session keeps warehouse.invoices, venue_day_deltas or venue_day_rollup locked (a DDL command, a vacuum, a transaction that is left open?), so no partition could be added or removed. Try again when it has ended. ${holders}`,
       cause: error,
     });
   }

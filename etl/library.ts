@@ -63,6 +63,28 @@ export interface OpenOptions {
   readonly signal?: AbortSignal;
   /** What the embedded server is busy with: creating its data, starting, recovering. */
   readonly onProgress?: (message: string) => void;
+  /** Takes each wait of more than five seconds for a lock of another session, and again each minute. */
+  readonly onWait?: (wait: LockWait) => void;
+}
+
+/** A lock of another session for which the work waits. */
+export interface LockWait {
+  /** `the order of commits`, `relation warehouse.invoices`. */
+  readonly what: string;
+  readonly waitedMs: number;
+  /** Who holds it, or waits for it too, before this work. What the login may not see is null. */
+  readonly holders: readonly {
+    /** 0 for a prepared transaction. */
+    readonly pid: number;
+    readonly user: string | null;
+    readonly application: string | null;
+    /** In PostgreSQL's words: `idle in transaction`. */
+    readonly state: string | null;
+    /** In UTC: `YYYY-MM-DD HH:MM:SS`. */
+    readonly transactionBegan: string | null;
+  }[];
+  /** The same in words, with what to do. */
+  readonly message: string;
 }
 
 export interface Work {

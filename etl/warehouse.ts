@@ -9,6 +9,7 @@ import { RollbookError } from "../db/errors.ts";
 import { initWarehouse } from "../db/migrate.ts";
 import type { Settings } from "../db/schema.ts";
 import { readSettings } from "../db/settings.ts";
+import type { WaitListener } from "../db/waits/watch.ts";
 
 /** Connections of one command: two for a load, two for a refresh, one for the rest. */
 const CONNECTIONS = 5;
@@ -25,13 +26,15 @@ export interface OpenOptions {
   readonly config: Config;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((message: string) => void) | undefined;
+  /** Takes each wait of more than five seconds for a lock of another session. */
+  readonly onWait?: WaitListener | undefined;
 }
 
 /** Opens the database, starting the embedded server where it is not up. */
 export async function openConfigured(options: OpenOptions): Promise<OpenDatabase> {
-  const { config, signal, onProgress } = options;
+  const { config, signal, onProgress, onWait } = options;
   if (config.kind === "server") {
-    const database = openDatabase({ connection: config.connection, max: CONNECTIONS });
+    const database = openDatabase({ connection: config.connection, max: CONNECTIONS, onWait });
     const connection = { login: config.connection, encryption: config.encryption };
     return { database, connection, close: () => database.pool.end() };
   }
@@ -43,7 +46,7 @@ export async function openConfigured(options: OpenOptions): Promise<OpenDatabase
   const { host, port, user, database: name } = server;
   // Everything is set, because the driver would take the rest from PG* variables, which belong to another server.
   const login = { host, port, user, database: name, ssl: false, sslnegotiation: "postgres" as const };
-  const database = openDatabase({ connection: login, max: CONNECTIONS });
+  const database = openDatabase({ connection: login, max: CONNECTIONS, onWait });
   return {
     database,
     connection: { login, encryption: { mode: "disable", negotiation: "postgres" } },

@@ -22,7 +22,7 @@ export async function handOver(session: Session, signal?: AbortSignal): Promise<
   const others = (await listObjects(session)).filter(({ owner }) => owner !== ROLES.owner);
   // The schemas come first: an owner of a table must have the right to create in its schema.
   for (const object of others) {
-    await retryWhileLocked({ signal }, () =>
+    await retryWhileLocked({ database: session, signal }, () =>
       inTransaction(session, async (tx) => {
         await limitLockWaits(tx);
         await tx.client.query(`alter ${nameOf(object)} owner to ${quote(ROLES.owner)}`);

@@ -51,7 +51,8 @@ async function opening<T>(context: Context, open: (options: OpenOptions) => Prom
     timer = setTimeout(() => note(context, printable(message)), SHOW_AFTER_MS);
   };
   try {
-    return await open({ config, signal: context.signal, onProgress });
+    const onWait = ({ message }: { readonly message: string }) => note(context, printable(message));
+    return await open({ config, signal: context.signal, onProgress, onWait });
   } finally {
     clearTimeout(timer);
   }

@@ -46,16 +46,23 @@ export function stagingTable(slot: number): SQL {
  * number.
  */
 export async function takeStagingSlot(tx: Transaction, signal?: AbortSignal): Promise<number> {
-  let slot = await tryStagingSlots(tx);
-  while (slot === undefined) {
-    await sleep(SLOT_CHECK_MS, undefined, signal && { signal });
-    slot = await tryStagingSlots(tx);
-  }
+  const slot =
+    (await tryStagingSlots(tx)) ?? (await tx.waits.whilePolling(SLOTS, () => awaitStagingSlot(tx, signal)));
   // In this transaction, so that COPY appends to a new file: rows stand in the order of their lines (ctid),
   // and a rollback leaves the empty file of before.
   await emptyStaging(tx, slot);
   return slot;
 }
+
+async function awaitStagingSlot(tx: Transaction, signal: AbortSignal | undefined): Promise<number> {
+  for (;;) {
+    await sleep(SLOT_CHECK_MS, undefined, signal && { signal });
+    const slot = await tryStagingSlots(tx);
+    if (slot !== undefined) return slot;
+  }
+}
+
+const SLOTS = { lock: LOCK.stagingSlot, what: `a staging table (all ${STAGING_SLOTS} are in use)` };
 
 export async function emptyStaging(tx: Transaction, slot: number): Promise<void> {
   await tx.db.execute(sql`truncate ${stagingTable(slot)}`);

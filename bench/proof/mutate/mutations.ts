@@ -35,6 +35,7 @@ const GUARDED_LEDGER = "db/migrations/0017_guarded_ledger.sql";
 const VERIFY = "etl/verify/verify.ts";
 const VERIFYING = "etl/verify/verify.test.ts";
 const CLAIMING = "etl/load/claim.test.ts";
+const WAITING = "etl/testing/scenarios/waits.test.ts";
 const UNDO_CRASH = "etl/testing/scenarios/undo_crash.test.ts";
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -724,5 +725,37 @@ export const MUTATIONS: readonly Mutation[] = [
     find: "group by created_on, venue_key\nhaving sum(invoices) <> 0;",
     replace: "group by created_on, venue_key\nhaving sum(total) <> 0;",
     tests: ["etl/reports/totals.test.ts"],
+  },
+  {
+    name: "short work makes a connection to look for waits",
+    file: "db/waits/watch.ts",
+    find: "? afterMs / 5 : afterMs);",
+    replace: "? afterMs / 5 : 0);",
+    tests: [WAITING],
+    simulate: false,
+  },
+  {
+    name: "a wait that is given up and begun anew is never a long one",
+    file: "db/waits/watch.ts",
+    find: "attempt.gaveUpAt ??= began;",
+    replace: "attempt.gaveUpAt = undefined;",
+    tests: [WAITING],
+    simulate: false,
+  },
+  {
+    name: "who holds the staging tables is not looked for",
+    file: "db/waits/watch.ts",
+    find: "      polls.add(poll);\n",
+    replace: "",
+    tests: [WAITING],
+    simulate: false,
+  },
+  {
+    name: "nobody is told for which lock a session waits",
+    file: "db/waits/look.ts",
+    find: "and wait_event_type = 'Lock'\"",
+    replace: "and wait_event_type = 'LWLock'\"",
+    tests: [WAITING],
+    simulate: false,
   },
 ];
