@@ -157,6 +157,7 @@ const FUNCTIONS: Readonly<Record<string, Rights>> = {
   "warehouse.guard_partition_state()": NONE,
   "warehouse.guard_finished_loads()": NONE,
   "warehouse.set_known_at()": NONE,
+  "warehouse.guard_dismissals()": NONE,
   "reports.venue_daily_totals_as_known_on(timestamp with time zone)": forAll("execute"),
   "reports.venue_daily_totals_as_known_on(date)": forAll("execute"),
 };

@@ -6,6 +6,8 @@ import { type SQL, sql } from "drizzle-orm";
 import { leafTable, type Parent, type PartitionTables } from "../../db/partitions/tables.ts";
 import { loads, type Partition, type Settings } from "../../db/schema.ts";
 import { createdOnSql } from "../../db/settings.ts";
+import { LOADED_AGAIN } from "../load/claim.ts";
+import { REPAIR_OF_LOAD } from "../load/ledger.ts";
 
 /** A partition's own table under one of the parents, for a statement. */
 export function leafOf(parent: Parent, partition: PartitionTables): SQL {
@@ -55,7 +57,11 @@ function isMisattributed(partition: PartitionTables): SQL {
   return sql`(load_id, synced_on) not in (
       select load_id, synced_on from ${loads} where status = 'loaded' and synced_on is not null
     )
-    and load_id not in (select load_id from ${loads} where status in ('repair', 'failed'))
+    and load_id not in (
+      select load_id from ${loads}
+      where status = 'failed' and error_code = ${LOADED_AGAIN}
+        or status = 'repair' and file_name = ${`${REPAIR_OF_LOAD} `} || load_id
+    )
     and (
       load_id in (select load_id from ${loads})
       or load_id not in (select load_id from ${leafOf("venue_day_deltas", partition)})

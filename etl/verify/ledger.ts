@@ -3,9 +3,19 @@ import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
 import { streamRows } from "../../db/cursor.ts";
 import { holdDeltas, listDetachedDeltas } from "../../db/partitions/tables.ts";
-import { absences, corrections, deltas, loads, rejects, settings, statements } from "../../db/schema.ts";
+import {
+  absences,
+  corrections,
+  deltas,
+  loads,
+  partitions,
+  rejects,
+  settings,
+  statements,
+} from "../../db/schema.ts";
 import { TAKEN_OUT } from "../load/absence.ts";
 import { LOADED_AGAIN } from "../load/claim.ts";
+import { REPAIR_OF_LOAD } from "../load/ledger.ts";
 import type { OnDivergence } from "./divergence.ts";
 
 /**
@@ -27,12 +37,11 @@ export interface Unknown {
 export interface LedgerFindings {
   readonly lacking: readonly Lacking[];
   readonly unknown: readonly Unknown[];
+  /** Numbers of entries that nobody will finish. */
+  readonly unfinished: readonly number[];
   /** Statements are gone, or there are some that nobody knows of, so an undo could not tell what stands. */
   readonly statementsDiffer: boolean;
 }
-
-/** File name of the ledger entry that a repair makes for a load; the load's number follows. */
-export const REPAIR_OF_LOAD = "verify --repair load";
 
 interface FindingRow {
   readonly load_id: number;
@@ -46,7 +55,8 @@ interface FindingRow {
 /**
  * Checks that the counts of each entry add up, that its deltas bring as many invoices as it inserted (or take
  * away as many as are absent because of it, an undo removed, or a repair took out), that what it overwrote, confirmed
- * or took back is kept, and so is what it says of absent invoices, and that its quarantine is complete. Of a load whose
+ * or took back is kept, and so is what it says of absent invoices, each with its sync date, that loads look at the
+ * latter, and that its quarantine is complete. Of a load whose
  * drop was loaded again only the first is checked, because its rows were lost. Of a load with deltas in an archive the
  * second is not checked. Statements and absences are compared of entries from which none were pruned.
  *
@@ -58,11 +68,13 @@ export async function checkLedger(tx: Transaction, found: OnDivergence): Promise
   const { tables, archived } = await listDetachedDeltas(tx);
   const lacking = new Map<number, Lacking>();
   const unknown: Unknown[] = [];
+  const unfinished: number[] = [];
   let statementsDiffer = false;
   for await (const row of streamRows<FindingRow>(tx, failedChecks(tables, archived))) {
     const loadId = row.load_id;
     found({ kind: "load", loadId, message: row.message });
     if (row.kind === "unknown") unknown.push({ loadId, lines: Number(row.lines) });
+    if (row.kind === "unfinished") unfinished.push(loadId);
     statementsDiffer ||= ["statements", "corrections", "unknown"].includes(row.kind);
     if (row.kind !== "deltas" && row.kind !== "corrections") continue;
     lacking.set(loadId, {
@@ -71,7 +83,7 @@ export async function checkLedger(tx: Transaction, found: OnDivergence): Promise
       corrections: Number(row.kept_less),
     });
   }
-  return { lacking: [...lacking.values()], unknown, statementsDiffer };
+  return { lacking: [...lacking.values()], unknown, unfinished, statementsDiffer };
 }
 
 /**
@@ -100,6 +112,8 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
              l.status = 'repair' and not e.takes_out or l.error_code = ${LOADED_AGAIN} as excused,
              l.partitions && ${sql.param(archived)}::text[] as archived,
              l.known_at <= (select statements_kept_since from ${settings}) as pruned,
+             l.finished_at is null or l.known_at is null and l.status not in ('rejected', 'failed') as unfinished,
+             m.rows as misdated, u.dates as unseen,
              l.status = 'undone' and not exists (
                select from ${loads} u where u.undo_of = coalesce(l.retry_of, l.load_id) and u.status = 'undo'
              ) as undone_by_none,
@@ -115,6 +129,8 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
       full join overwritten o using (load_id)
       full join stated s using (load_id)
       full join missing v using (load_id)
+      left join misdated m using (load_id)
+      left join unseen u using (load_id)
       left join acknowledged a using (load_id)
       cross join lateral (
         select takes_out,
@@ -147,6 +163,11 @@ function failedChecks(detached: readonly string[], archived: readonly string[]):
               read, inserted, corrected, unchanged, superseded, rejected, summed, voided)),
       ('quarantine', lines <> rejected and error_code is distinct from ${LOADED_AGAIN},
        format('%s lines are in quarantine, its ledger entry says %s', lines, rejected)),
+      ('unfinished', status is not null and unfinished, 'it is not finished, and nobody is at work on it'),
+      ('misdated', misdated is not null,
+       format('%s of its corrections, statements and absences have another sync date than the loads that they are of', misdated)),
+      ('unseen', unseen is not null,
+       format('loads do not look at what it says of absent invoices of %s, because absent_until of the partition is earlier', unseen)),
       ('undone', undone_by_none, 'it is undone, and no undo of it is in the ledger'),
       ('undo', undoes_none, 'the entry that it undid is not undone'),
       ('retry', undone_alone, format('it read lines of load %s again, and one of the two is undone without the other', retry_of))
@@ -171,6 +192,25 @@ function rowsOfLoads(detached: readonly string[]): SQL {
       select load_id, count(*) as stated, coalesce(sum(cardinality(invoice_ids)), 0) as voids
       from ${absences}
       group by load_id
+    ),
+    misdated as (
+      select said.load_id, count(*) as rows
+      from (
+        select load_id, old_load_id as stated_by, old_synced_on as synced_on from ${corrections}
+        union all
+        select load_id, stated_by, synced_on from ${statements}
+        union all
+        select load_id, stated_by, synced_on from ${absences}
+      ) said
+      join ${loads} l on l.load_id = said.stated_by and l.synced_on <> said.synced_on
+      group by said.load_id
+    ),
+    unseen as (
+      select a.load_id, string_agg(distinct p.partition, ', ') as dates
+      from ${absences} a
+      join ${partitions} p on a.created_on >= p.lower and a.created_on < p.upper
+      where (p.absent_until >= a.synced_on) is not true
+      group by a.load_id
     ),
     overwritten as (select load_id, count(*) as invoices from ${corrections} group by load_id),
     stated as (

@@ -16,10 +16,10 @@ import {
   settings,
   statements,
 } from "../../db/schema.ts";
-import { beginEntry, enterLedger } from "../load/ledger.ts";
+import { beginEntry, enterLedger, REPAIR_OF_LOAD } from "../load/ledger.ts";
 import { rebuildRollup } from "../refresh/rebuild.ts";
 import { leafOf, recomputeGroups } from "../refresh/recompute.ts";
-import { type LedgerFindings, REPAIR_OF_LOAD } from "./ledger.ts";
+import type { LedgerFindings } from "./ledger.ts";
 import { findLivePartition } from "./selection.ts";
 
 interface RepairOptions {
@@ -146,9 +146,10 @@ export async function raiseAbsentUntil(tx: Transaction): Promise<void> {
  * because nobody knows which of them the load had brought.
  */
 export async function acknowledge(tx: Transaction, findings: LedgerFindings): Promise<void> {
-  const { lacking, unknown, statementsDiffer } = findings;
+  const { lacking, unknown, unfinished, statementsDiffer } = findings;
   // An undo takes this lock first, too.
   if (statementsDiffer) await lockUntilEnd(tx, LOCK.statements);
+  if (unfinished.length > 0) await endUnfinished(tx, unfinished);
   // The deltas of an unknown load stay its own, and count as known from now on.
   for (const { loadId, lines } of unknown) {
     const entry = { fileName: `${REPAIR_OF_LOAD} ${loadId}`, rejected: lines };
@@ -160,6 +161,15 @@ export async function acknowledge(tx: Transaction, findings: LedgerFindings): Pr
     await enterLedger(tx, repairId, { inserted, corrected });
   }
   if (statementsDiffer) await distrustStatements(tx);
+}
+
+/** A load is entered and finished in one transaction. So what is seen unfinished was never a load, and its drop may come. */
+async function endUnfinished(tx: Transaction, numbers: readonly number[]): Promise<void> {
+  await tx.db.execute(sql`
+    update ${loads}
+    set status = 'failed', retry_of = null, finished_at = clock_timestamp(), error_code = 'unfinished',
+        error_message = 'It was entered and never finished, so it was no load (verify --repair).'
+    where load_id = any (${sql.param(numbers)}::integer[]) and finished_at is null`);
 }
 
 /** What was kept up to now is not all that was stated. So only what is loaded from now on can be undone. */

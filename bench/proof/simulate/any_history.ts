@@ -21,6 +21,7 @@ import {
   VENUES,
   ZONES,
 } from "./history.ts";
+import { LIES, type LieName } from "./lies.ts";
 
 const lineFields = {
   venue: fc.oneof({ weight: 4, arbitrary: fc.nat(1) }, { weight: 1, arbitrary: fc.nat(VENUES.length - 1) }),
@@ -245,6 +246,16 @@ const act: fc.Arbitrary<Act> = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("tamper" as const), row: fc.nat(99) }) },
+  {
+    weight: 24,
+    arbitrary: fc.record({
+      do: fc.constant("hostile" as const),
+      lie: fc.constantFrom(...(Object.keys(LIES) as LieName[])),
+      about: fc.nat(99),
+      when: fc.constantFrom("beside" as const, "after" as const),
+      ms: fc.integer({ min: 1, max: 120 }),
+    }),
+  },
 );
 
 /** Small histories: more of them find more than long ones, and what they find is smaller. */

@@ -5,6 +5,7 @@
  */
 import type { LoadStep } from "../../../etl/load/steps.ts";
 import type { UndoStep } from "../../../etl/undo/undo.ts";
+import type { LieName } from "./lies.ts";
 
 /** One statement about an invoice. Small numbers, so that drops meet in the same invoices. */
 export interface Line {
@@ -184,6 +185,18 @@ export type Act =
   | { readonly do: "crash"; readonly afterMs: number }
   /** The server's clock was ahead until now, by so many minutes, and jumps back. */
   | { readonly do: "clock"; readonly minutes: number }
+  /**
+   * Somebody with a loader's login tells a lie by SQL: beside the other acts, in a transaction that is rolled back
+   * after so many milliseconds; or for good, once they are over.
+   */
+  | {
+      readonly do: "hostile";
+      readonly lie: LieName;
+      /** Which of the rows that it may be about. */
+      readonly about: number;
+      readonly when: "beside" | "after";
+      readonly ms: number;
+    }
   /** Somebody changes a rollup row by hand; verify has to find it, and a refresh to mend it. */
   | { readonly do: "tamper"; readonly row: number };
 

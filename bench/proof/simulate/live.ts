@@ -19,7 +19,8 @@ import { liveStep } from "./step.ts";
 export async function liveThrough(history: History, site: Site): Promise<Figures> {
   const small = history.steps.some((acts) => acts.some((act) => act.do === "full"));
   const { timeZone, granularity } = history;
-  const warehouse = await site.makeWarehouse({ timeZone, granularity, small });
+  const roles = history.steps.some((acts) => acts.some((act) => act.do === "hostile"));
+  const warehouse = await site.makeWarehouse({ timeZone, granularity, small, roles });
   const tally = startTally();
   const life: Life = {
     stage: { site, warehouse, onFault: (kind) => tally.count("faults", kind) },

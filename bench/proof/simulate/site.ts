@@ -9,6 +9,7 @@ import pg from "pg";
 import { type Database, openDatabase } from "../../../db/client.ts";
 import { openEmbeddedServer } from "../../../db/embedded/server.ts";
 import { initWarehouse } from "../../../db/migrate.ts";
+import { ROLES } from "../../../db/roles/rights.ts";
 import type { Granularity, Settings } from "../../../db/schema.ts";
 import { killServer, until } from "../../../db/testing/own_server.ts";
 import { startWorkers, type Workers } from "./workers.ts";
@@ -17,6 +18,8 @@ export interface SimulatedWarehouse {
   readonly connection: pg.ClientConfig;
   readonly database: Database;
   readonly settings: Settings;
+  /** With the rights of a loader; where it has roles. */
+  readonly asLoader: Database;
   readonly query: <Row extends pg.QueryResultRow>(
     text: string,
     values?: readonly unknown[],
@@ -35,6 +38,7 @@ export interface Site {
     readonly timeZone: string;
     readonly granularity: Granularity;
     readonly small: boolean;
+    readonly roles: boolean;
   }) => Promise<SimulatedWarehouse>;
   /** Kills PostgreSQL with all its processes; it comes back by itself. */
   readonly crash: () => void;
@@ -47,6 +51,7 @@ export interface Site {
 }
 
 const TEMPLATE = "simulation_template";
+const LOADER = "simulated_loader";
 const SMALL_DISK = "32m";
 const SPARE_WORKERS = 4;
 
@@ -73,26 +78,31 @@ export async function openSite(options: {
   const disk = options.smallDisk === false ? undefined : mountSmallDisk(folder, join(home, "data"));
   if (disk !== undefined) await onServer(`create tablespace small location '${disk}'`);
   await makeTemplate(connectionTo, onServer);
+  await onServer(`create role ${ROLES.loader}`);
+  await onServer(`create role ${LOADER} login in role ${ROLES.loader}`);
   const workers = await startWorkers({ spare: SPARE_WORKERS, folder });
   let made = 0;
   return {
     workers,
     folder,
-    async makeWarehouse({ timeZone, granularity, small }) {
+    async makeWarehouse({ timeZone, granularity, small, roles }) {
       made += 1;
       const name = `history_${made}`;
       const place = small && disk !== undefined ? "tablespace small" : "";
       await onServer(`create database ${name} template ${TEMPLATE} ${place}`);
       const connection = connectionTo(name);
       const database = openDatabase({ connection: { ...connection, application_name: "driver" }, max: 16 });
-      const { settings } = await initWarehouse({ database, timeZone, granularity });
+      const { settings } = await initWarehouse({ database, timeZone, granularity, roles });
+      const asLoader = openDatabase({ connection: { ...connection, user: LOADER }, max: 8 });
       return {
         connection,
         database,
         settings,
+        asLoader,
         query: async (text, values) => (await database.pool.query(text, values && [...values])).rows,
         drop: async () => {
           await database.pool.end();
+          await asLoader.pool.end();
           await onServer(`drop database ${name} with (force)`);
         },
       };

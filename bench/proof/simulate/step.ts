@@ -23,6 +23,7 @@ import { checkRestated } from "./closings.ts";
 import { compareAll, Difference, expectSame, expectTrue } from "./compare.ts";
 import { knowsVoid } from "./content.ts";
 import type { Act } from "./history.ts";
+import { holdLie, tellLie } from "./hostile.ts";
 import { type FaultyEnd, runCommand, runLoad, runRefresh, runRetry, runUndo } from "./jobs.ts";
 import {
   type Disturbance,
@@ -64,7 +65,10 @@ export async function liveStep(life: Life, planned: readonly Act[]): Promise<voi
     failing: full || errors.some(({ state }) => FAILING.has(state)),
     raising: errors.length > 0,
     moving: move !== undefined,
-    locking: acts.some((act) => act.do === "hold" && (act.what === "invoices" || act.what === "rollup")),
+    locking: acts.some(
+      (act) =>
+        act.do === "hostile" || (act.do === "hold" && (act.what === "invoices" || act.what === "rollup")),
+    ),
     closing: acts.some((act) => act.do === "close"),
     deciding: acts.filter(decides).length > 1,
   };
@@ -111,6 +115,7 @@ export async function liveStep(life: Life, planned: readonly Act[]): Promise<voi
   for (const act of acts) {
     if (act.do === "clock") await turnClockBack(life, act.minutes);
     if (act.do === "tamper") await tamper(life, act.row);
+    if (act.do === "hostile" && act.when === "after") await tellLie(life, act);
   }
 }
 
@@ -242,6 +247,8 @@ async function carryOut(
       );
     case "hold":
       return tolerate(runHold(stage, act), crashed);
+    case "hostile":
+      return act.when === "beside" ? tolerate(holdLie(life, act), crashed) : undefined;
     case "crash":
       await sleep(act.afterMs);
       stage.site.crash();

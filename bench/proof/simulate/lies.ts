@@ -1,0 +1,442 @@
+/**
+ * What somebody may try who has got hold of a loader's login: SQL by hand. Each lie must be refused, change nothing,
+ * or be named by verify, so that the owner can take it back.
+ */
+import { LOCK } from "../../../db/locks.ts";
+
+/**
+ * What no query can tell from the truth, so it is in no history. docs/security.md says how it is found.
+ * - an invoice that is forged together with its delta
+ * - an entry for a drop that was not loaded, whose lines all came too late, or that has none
+ * - lines that a retry claims to have read
+ * - the instant of an invoice, moved within its date
+ * - an invoice moved to another load of the same sync date
+ * - an absence in the name of a load, about a group in which it left nothing that stands
+ * - deltas of two loads that cancel out
+ */
+export const NOT_PROVABLE = [
+  "invoice with its delta",
+  "entry for a drop that was not loaded",
+  "retry that was not made",
+  "instant within its date",
+  "another load of the same sync date",
+  "absence in the name of a load",
+  "deltas that cancel out",
+] as const;
+
+export interface Lie {
+  /** The rows that it may be about, as the owner reads them. */
+  readonly about: string;
+  /** What the loader runs, on the chosen row ({@link IT}). A row that comes back is added to it. */
+  readonly tell: readonly string[];
+  readonly must:
+    | { readonly be: "refused"; readonly state: string }
+    | { readonly be: "nothing" }
+    | {
+        readonly be: "named";
+        /** What verify names, as {@link It} says it. */
+        readonly as: (it: It) => readonly string[];
+        /** What it may name beside that. */
+        readonly andMay?: (it: It) => readonly string[];
+        /** What the owner runs to take it back; or what mends it. */
+        readonly takeBack: readonly string[] | "refresh" | "repair";
+      };
+}
+
+/** The row that a lie is about. */
+export interface It {
+  readonly created_on: string;
+  readonly venue_id: string;
+  readonly load_id: number;
+  readonly forged: number;
+  readonly partition: string;
+  readonly state: string;
+  readonly loads: readonly number[];
+}
+
+/** The row for a statement, from its parameter. */
+const IT = `jsonb_to_record($1::jsonb) as it (
+  created_on date, venue_key integer, venue_id text, invoice_id uuid, load_id integer, synced_on date, total numeric,
+  created_at timestamptz, other integer, other_synced_on date, forged integer, partition text, state text,
+  sha256 text, reason text, loads jsonb)`;
+
+const NO_LOAD = 2_147_483_647;
+const FORGED_ID = "00000000-0000-4000-8000-00000000feed";
+
+const ONCE = "select 1 as once";
+const INVOICE = `
+  select i.created_on, i.venue_key, v.venue_id, i.invoice_id, i.load_id, i.synced_on, i.total, i.created_at
+  from warehouse.invoices i
+  join warehouse.venues v using (venue_key)
+  order by 1, 3, 4`;
+const GROUP = `
+  select r.created_on, r.venue_key, v.venue_id, p.partition, p.state
+  from warehouse.venue_day_rollup r
+  join warehouse.venues v using (venue_key)
+  join warehouse.partitions p on r.created_on >= p.lower and r.created_on < p.upper and p.state <> 'detached'
+  order by 1, 3`;
+const QUEUED = `
+  select d.created_on, d.venue_key, v.venue_id, p.partition, p.state
+  from warehouse.venue_day_pending d
+  join warehouse.venues v using (venue_key)
+  join warehouse.partitions p on d.created_on >= p.lower and d.created_on < p.upper and p.state <> 'detached'
+  group by 1, 2, 3, 4, 5
+  having sum(d.invoices) <> 0 or sum(d.total) <> 0
+  order by 1, 3`;
+const PARTITION =
+  "select partition, state from warehouse.partitions where state <> 'detached' order by lower";
+const LOAD = `
+  select l.load_id, l.synced_on, o.load_id as other, o.synced_on as other_synced_on, l.known_at
+  from warehouse.loads l
+  left join lateral (
+    select o.load_id, o.synced_on from warehouse.loads o where o.status = 'loaded' and o.load_id <> l.load_id order by 1 limit 1
+  ) o on true
+  where l.status = 'loaded' and l.known_at > (select statements_kept_since from warehouse.settings)
+  order by l.known_at`;
+
+const SAME_INVOICE =
+  "(i.created_on, i.venue_key, i.invoice_id) = (it.created_on, it.venue_key, it.invoice_id)";
+const SAME_GROUP = "(g.created_on, g.venue_key) = (it.created_on, it.venue_key)";
+
+const group = ({ created_on, venue_id }: It) => `group ${created_on} ${venue_id}`;
+const load = ({ load_id }: It) => `load ${load_id}`;
+const control = ({ partition }: It) => `control ${partition}`;
+
+const changed = (what: string): Lie => ({
+  about: INVOICE,
+  tell: [`update warehouse.invoices i set ${what} from ${IT} where ${SAME_INVOICE}`],
+  must: {
+    be: "named",
+    as: (it) => [group(it)],
+    takeBack: [
+      `update warehouse.invoices i
+       set total = it.total, synced_on = it.synced_on, load_id = it.load_id, created_at = it.created_at
+       from ${IT} where ${SAME_INVOICE}`,
+    ],
+  },
+});
+
+const delta = (about: string, values: string, as: (it: It) => readonly string[]): Lie => ({
+  about,
+  tell: [
+    `insert into warehouse.venue_day_deltas (load_id, created_on, venue_key, invoices, total) select ${values} from ${IT}`,
+  ],
+  must: {
+    be: "named",
+    as,
+    // One of them, where the load has brought the same.
+    takeBack: [
+      `delete from warehouse.venue_day_deltas g
+       where (g.tableoid, g.ctid) = (
+         select d.tableoid, d.ctid from warehouse.venue_day_deltas d, ${IT}
+         where (d.load_id, d.created_on, d.venue_key, d.invoices, d.total) = (${values})
+         order by d.ctid desc limit 1)`,
+    ],
+  },
+});
+
+const rollup = (tell: string): Lie => ({
+  about: GROUP,
+  tell: [tell],
+  must: { be: "named", as: (it) => [group(it)], andMay: (it) => [control(it)], takeBack: "refresh" },
+});
+
+const queue = (about: string, tell: string): Lie => ({
+  about,
+  tell: [tell],
+  must: { be: "named", as: (it) => [group(it)], takeBack: "refresh" },
+});
+
+/** A row that a load is said to have brought. */
+const rowOfLoad = (table: string, columns: string, values: string, more: Partial<Lie> = {}): Lie => ({
+  about: LOAD,
+  tell: [
+    `insert into warehouse.${table} (${columns}) select ${values} from ${IT} returning ${columns.split(",")[0]}`,
+  ],
+  must: {
+    be: "named",
+    as: (it) => [load(it)],
+    takeBack: [
+      `delete from warehouse.${table} g using ${IT} where g.load_id = it.load_id and ${forgedIn(table)}`,
+    ],
+  },
+  ...more,
+});
+
+function forgedIn(table: string): string {
+  if (table === "rejects") return "g.line = 999999";
+  if (table === "corrections") return `g.invoice_id = '${FORGED_ID}'`;
+  return `'${FORGED_ID}' = any (g.invoice_ids)`;
+}
+
+const DELETE_FORGED = `delete from warehouse.loads l using ${IT} where l.load_id = it.forged`;
+
+const entry = (tell: readonly string[], takeBack: readonly string[] | "repair" = [DELETE_FORGED]): Lie => ({
+  about: LOAD,
+  tell,
+  must: { be: "named", as: ({ forged }) => [`load ${forged}`], takeBack },
+});
+
+const enter = (status: string, more = "", values = "") => `
+  insert into warehouse.loads (file_name, sha256, bytes, synced_on, status${more})
+  select 'forged_2026-04-01.csv', sha256('forged'), 6, it.synced_on, '${status}'${values} from ${IT}
+  returning load_id as forged`;
+const finish = (set: string) =>
+  `update warehouse.loads l set ${set}, finished_at = clock_timestamp() from ${IT} where l.load_id = it.forged`;
+
+const nothing = (about: string, ...tell: readonly string[]): Lie => ({
+  about,
+  tell,
+  must: { be: "nothing" },
+});
+const refused = (tell: string, state = "42501", about = LOAD): Lie => ({
+  about,
+  tell: [tell],
+  must: { be: "refused", state },
+});
+/** A lock that other sessions wait for, as long as the transaction is open. */
+const locked = (tell: string) => nothing(ONCE, tell);
+
+export const LIES = {
+  // invoices
+  "invoice: total": changed("total = i.total + 0.01"),
+  "invoice: sync date": changed("synced_on = 'infinity'"),
+  "invoice: earlier sync date": changed("synced_on = i.synced_on - 1"),
+  "invoice: no load": changed(`load_id = ${NO_LOAD}`),
+  "invoice: instant of another date": changed("created_at = i.created_at + interval '36 hours'"),
+  "invoice: number of a failed load": {
+    about: INVOICE,
+    tell: [
+      `insert into warehouse.loads (file_name, synced_on, status, finished_at, error_code)
+       values ('forged', '9999-12-31', 'failed', now(), 'forged') returning load_id as forged`,
+      `update warehouse.invoices i set load_id = it.forged, synced_on = '9999-12-31' from ${IT} where ${SAME_INVOICE}`,
+    ],
+    must: {
+      be: "named",
+      as: (it) => [group(it)],
+      takeBack: [
+        `update warehouse.invoices i set load_id = it.load_id, synced_on = it.synced_on from ${IT} where ${SAME_INVOICE}`,
+        DELETE_FORGED,
+      ],
+    },
+  },
+  "invoice: deleted": {
+    about: INVOICE,
+    tell: [`delete from warehouse.invoices i using ${IT} where ${SAME_INVOICE}`],
+    must: {
+      be: "named",
+      as: (it) => [group(it)],
+      takeBack: [
+        `insert into warehouse.invoices (created_at, created_on, venue_key, load_id, synced_on, invoice_id, total)
+         select created_at, created_on, venue_key, load_id, synced_on, invoice_id, total from ${IT}`,
+      ],
+    },
+  },
+  "invoice: added": {
+    about: INVOICE,
+    tell: [
+      `insert into warehouse.invoices (created_at, created_on, venue_key, load_id, synced_on, invoice_id, total)
+       select created_at, created_on, venue_key, load_id, synced_on, '${FORGED_ID}', 1 from ${IT}`,
+    ],
+    must: {
+      be: "named",
+      as: (it) => [group(it)],
+      takeBack: [`delete from warehouse.invoices where invoice_id = '${FORGED_ID}'`],
+    },
+  },
+  // deltas, queue and rollup
+  "delta: total": delta(INVOICE, "it.load_id, it.created_on, it.venue_key, 0, 0.01", (it) => [group(it)]),
+  "delta: invoices": delta(INVOICE, "it.load_id, it.created_on, it.venue_key, 1, 0.00", (it) => [
+    group(it),
+    load(it),
+  ]),
+  "delta: no load": delta(INVOICE, `${NO_LOAD}, it.created_on, it.venue_key, 1, 1.00`, (it) => [
+    group(it),
+    `load ${NO_LOAD}`,
+  ]),
+  "queue: added": queue(
+    GROUP,
+    `insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)
+     select created_on, venue_key, 1, -99.99 from ${IT}`,
+  ),
+  "queue: deleted": queue(
+    QUEUED,
+    `delete from warehouse.venue_day_pending g using ${IT} where ${SAME_GROUP}`,
+  ),
+  "queue: of no partition": {
+    about: GROUP,
+    tell: [
+      `insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)
+       select '5000-01-01', venue_key, 1, 1 from ${IT}`,
+    ],
+    must: { be: "named", as: ({ venue_id }) => [`orphan 5000-01-01 ${venue_id}`], takeBack: "repair" },
+  },
+  "rollup: changed": rollup(
+    `update warehouse.venue_day_rollup g set invoices = g.invoices + 1 from ${IT} where ${SAME_GROUP}`,
+  ),
+  "rollup: deleted": rollup(`delete from warehouse.venue_day_rollup g using ${IT} where ${SAME_GROUP}`),
+  "rollup: added": rollup(
+    `insert into warehouse.venue_day_rollup as g (created_on, venue_key, invoices, total)
+     select created_on, venue_key, 1, 1 from ${IT}
+     on conflict (created_on, venue_key) do update set invoices = g.invoices + 7`,
+  ),
+  // catalog
+  "catalog: control totals": {
+    about: PARTITION,
+    tell: [
+      `update warehouse.partitions p set rollup_invoices = rollup_invoices + 1 from ${IT} where p.partition = it.partition`,
+    ],
+    must: { be: "named", as: (it) => [control(it)], takeBack: "refresh" },
+  },
+  "catalog: absences unseen": {
+    about: `
+      select p.partition, jsonb_agg(distinct a.load_id) as loads
+      from warehouse.partitions p
+      join warehouse.absences a on a.created_on >= p.lower and a.created_on < p.upper
+      group by p.partition order by 1`,
+    tell: [
+      `update warehouse.partitions p set absent_until = null from ${IT} where p.partition = it.partition`,
+    ],
+    must: { be: "named", as: ({ loads }) => loads.map((id) => `load ${id}`), takeBack: "repair" },
+  },
+  "catalog: marks": nothing(
+    PARTITION,
+    `update warehouse.partitions p
+     set state = case p.state when 'open' then 'stale' else p.state end, announced = false, refreshed_at = 'infinity',
+         absent_until = 'infinity'
+     from ${IT} where p.partition = it.partition`,
+  ),
+  "catalog: odd partitions": nothing(
+    ONCE,
+    "select warehouse.open_partitions(array['9998-12-31', '2027-02-28', null]::date[])",
+  ),
+  "catalog: partitions before the earliest": refused(
+    "select warehouse.open_partitions(array['2026-03-01', '0044-03-15 BC']::date[])",
+    "22023",
+    ONCE,
+  ),
+  "catalog: state of the owner's": refused(
+    `update warehouse.partitions p set state = 'dropped' from ${IT} where p.partition = it.partition`,
+    "42501",
+    PARTITION,
+  ),
+  // ledger
+  "ledger: drop to come": {
+    about: `
+      select d.sha256, d.synced_on
+      from jsonb_to_recordset($1::jsonb) as d (sha256 text, synced_on date)
+      where not exists (
+        select from warehouse.loads l
+        where l.status = 'loaded' and l.synced_on = d.synced_on and encode(l.sha256, 'hex') = d.sha256)`,
+    tell: [
+      `insert into warehouse.loads (file_name, sha256, bytes, synced_on, status)
+       select 'forged_2026-04-01.csv', decode(it.sha256, 'hex'), 1, it.synced_on, 'loaded' from ${IT}
+       returning load_id as forged`,
+    ],
+    must: { be: "named", as: ({ forged }) => [`load ${forged}`], takeBack: "repair" },
+  },
+  "ledger: loaded": entry([enter("loaded"), finish("read = 3, inserted = 3")]),
+  "ledger: lines that do not add up": entry([enter("loaded"), finish("read = 7")]),
+  "ledger: a retry": entry([
+    enter("retry", ", retry_of", ", it.load_id"),
+    finish("read = 2, corrected = 1, unchanged = 1"),
+  ]),
+  "ledger: a retry for ever": entry([enter("retry", ", retry_of", ", it.load_id")], "repair"),
+  "ledger: failed with quarantine": entry([enter("failed"), finish("rejected = 2")]),
+  "ledger: failed at odd times": nothing(
+    ONCE,
+    `insert into warehouse.loads (file_name, status, synced_on, bytes, started_at, finished_at, error_code)
+     values ('', 'failed', 'infinity', -1, '-infinity', 'infinity', null), ('x', 'rejected', '9999-12-31', 1, '294276-12-31', '4000-01-01 BC', 'y')`,
+  ),
+  "ledger: finished entries": nothing(
+    LOAD,
+    "update warehouse.loads set inserted = 0, status = 'failed', finished_at = null where finished_at is not null",
+  ),
+  "ledger: repair": refused(enter("repair")),
+  "ledger: undone": refused(enter("undone")),
+  "ledger: finished at once": refused(enter("loaded", ", finished_at", ", now()")),
+  "ledger: known": refused(enter("loaded", ", known_at", ", 'infinity'")),
+  "ledger: numbered": refused(enter("loaded", ", load_id", `, ${NO_LOAD}`)),
+  "ledger: undo": refused(enter("undo", ", undo_of, because, decided_by", ", it.load_id, 'x', session_user")),
+  "ledger: lost": refused(enter("failed", ", error_code", ", 'loaded_again'")),
+  "ledger: deleted": refused("delete from warehouse.loads"),
+  // what loads said
+  "rejects: added": rowOfLoad(
+    "rejects",
+    "load_id, line, reason, raw",
+    "it.load_id, 999999, 'bad_total', 'x'",
+  ),
+  "rejects: no load": rowOfLoad(
+    "rejects",
+    "load_id, line, reason, raw",
+    `${NO_LOAD}, 999999, 'bad_total', 'x'`,
+  ),
+  "correction: added": rowOfLoad(
+    "corrections",
+    "load_id, created_on, venue_key, invoice_id, old_created_at, old_total, old_load_id, old_synced_on",
+    `it.load_id, '2026-03-27', 1, '${FORGED_ID}', now(), 1, it.load_id, it.synced_on`,
+  ),
+  "statement: added": rowOfLoad(
+    "statements",
+    "load_id, stated_by, synced_on, created_on, venue_key, invoice_ids, created_at, total",
+    `it.load_id, it.other, it.other_synced_on, '2026-03-27', 1, array['${FORGED_ID}'::uuid], array[now()], array[1.00]`,
+    { about: `select * from (${LOAD}) l where other is not null` },
+  ),
+  "absence: void": rowOfLoad(
+    "absences",
+    "load_id, stated_by, synced_on, created_on, venue_key, invoice_ids",
+    `it.load_id, it.load_id, it.synced_on, '2026-03-27', 1, array_fill('${FORGED_ID}'::uuid, array[1000])`,
+  ),
+  "absence: of all, for ever": {
+    about: INVOICE,
+    tell: [
+      `insert into warehouse.absences (load_id, stated_by, synced_on, created_on, venue_key)
+       select load_id, load_id, 'infinity', created_on, venue_key from ${IT}`,
+    ],
+    must: {
+      be: "named",
+      as: (it) => [load(it)],
+      andMay: (it) => [group(it)],
+      takeBack: ["delete from warehouse.absences where synced_on = 'infinity'"],
+    },
+  },
+  "dismissal: open": nothing(
+    "select load_id, reason from reports.open_rejects order by 1, 2",
+    `insert into warehouse.dismissals (load_id, reason, because) select load_id, reason, 'forged' from ${IT}`,
+  ),
+  "dismissal: to come": refused(
+    `insert into warehouse.dismissals (load_id, reason, because) select it.load_id + 1000, 'bad_total', 'x' from ${IT}`,
+  ),
+  "dismissal: by another": refused(
+    `insert into warehouse.dismissals (load_id, reason, because, dismissed_by) select it.load_id, 'bad_total', 'x', 'y' from ${IT}`,
+  ),
+  "venue: added": nothing(
+    ONCE,
+    "insert into warehouse.venues (venue_id) values (''), (repeat('x', 900)) on conflict do nothing",
+  ),
+  "statements: forgotten": nothing(ONCE, "select warehouse.prune_statements()"),
+  "partitions: announced": nothing(ONCE, "select warehouse.announce_partitions()"),
+  // what is kept
+  "kept: deltas": refused("delete from warehouse.venue_day_deltas"),
+  "kept: corrections": refused("update warehouse.corrections set old_total = 0"),
+  "kept: statements": refused("delete from warehouse.statements"),
+  "kept: absences": refused("delete from warehouse.absences"),
+  "kept: quarantine": refused("delete from warehouse.rejects"),
+  "kept: closings": refused("delete from warehouse.closings"),
+  "kept: settings": refused("update warehouse.settings set earliest = 'infinity'"),
+  "kept: all": refused("drop schema warehouse cascade"),
+  // locks
+  "lock: invoices": locked("lock table warehouse.invoices in access exclusive mode"),
+  "lock: queue": locked("lock table warehouse.venue_day_pending in access exclusive mode"),
+  "lock: staging": locked("truncate warehouse.staging_1, warehouse.staging_2, warehouse.staging_3"),
+  "lock: end of a load": locked(`select pg_advisory_xact_lock(${LOCK.knownAt}, 0)`),
+  "lock: partitions": locked(`select pg_advisory_xact_lock(${LOCK.ensurePartitions}, 0)`),
+  "lock: undo": locked(`select pg_advisory_xact_lock(${LOCK.statements}, 0)`),
+  "lock: verify": locked(
+    `select pg_advisory_xact_lock(${LOCK.verifyPartition}, partition_id),
+            pg_advisory_xact_lock(${LOCK.refreshPartition}, partition_id)
+     from warehouse.partitions order by partition_id limit 2`,
+  ),
+} as const satisfies Readonly<Record<string, Lie>>;
+
+export type LieName = keyof typeof LIES;

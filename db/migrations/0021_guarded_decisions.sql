@@ -1,0 +1,37 @@
+-- Only what is open can be dismissed: else somebody could decide on lines of a load to come, and nobody would hear of them. The lock keeps a retry
+-- from reading the lines meanwhile; it is LOCK.decideRejects of db/locks.ts, and the next statement sees what its holder before committed.
+create function warehouse.guard_dismissals()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform pg_advisory_xact_lock(0x526f6c3a, coalesce((select l.retry_of from warehouse.loads l where l.load_id = new.load_id), new.load_id));
+  if not exists (select from reports.open_rejects o where o.load_id = new.load_id and o.reason = new.reason)
+     and not pg_has_role(current_user, (select c.relowner from pg_class c where c.oid = tg_relid), 'usage') then
+    raise exception 'load % has no open lines that are %, so they cannot be dismissed', new.load_id, new.reason
+      using errcode = 'insufficient_privilege';
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+revoke execute on function warehouse.guard_dismissals() from public;
+--> statement-breakpoint
+create trigger guard_dismissals
+before insert on warehouse.dismissals
+for each row
+execute function warehouse.guard_dismissals();
+--> statement-breakpoint
+
+-- That the rows of a load were lost (loaded_again, etl/load/claim.ts) is the owner's to say: verify asks less of such a load.
+alter policy loads_are_entered on warehouse.loads with check (
+  case
+    when status = 'undo' then decided_by = session_user and has_column_privilege('warehouse.loads'::regclass, 'removed', 'update')
+    when status in ('rejected', 'failed') then true
+    else status in ('loaded', 'retry')
+  end
+  and (finished_at is null or status in ('rejected', 'failed'))
+  and error_code is distinct from 'loaded_again'
+);
+--> statement-breakpoint
+alter policy finished_loads_stay on warehouse.loads with check (error_code is distinct from 'loaded_again');
