@@ -18,6 +18,8 @@ export interface Job {
   readonly path?: string;
   /** Undoes this load. */
   readonly undo?: number;
+  /** With `undo`: the folder with the files of loads whose statements are forgotten. */
+  readonly archive?: string;
   readonly maxRejects?: number;
   readonly careful?: boolean;
   readonly again?: boolean;
@@ -76,7 +78,10 @@ async function carryOut(job: Job): Promise<JobResult> {
     }
     if (job.undo !== undefined) {
       const { settings, undo: loadId } = job;
-      return { undone: await undo({ database, settings, loadId, because: "a test", onStep: arrive }) };
+      const archive = job.archive === undefined ? undefined : { folder: job.archive, sources: [] };
+      return {
+        undone: await undo({ database, settings, loadId, archive, because: "a test", onStep: arrive }),
+      };
     }
     return {
       refreshed: await refreshPartitions({

@@ -2,6 +2,7 @@
  * Undos and replacements that are cut off, and undos beside loads, refreshes and each other. Whatever happens, the warehouse is as
  * before or as after, and a second attempt works.
  */
+import { dirname } from "node:path";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { openDatabase } from "../../../db/client.ts";
@@ -10,6 +11,7 @@ import { makeFolder } from "../../../db/testing/folder.ts";
 import { type OwnServer, openOwnServer, stateOf, until } from "../../../db/testing/own_server.ts";
 import { LOAD_STEPS } from "../../load/steps.ts";
 import { refreshPartitions } from "../../refresh/refresh.ts";
+import { pruneStatements } from "../../undo/prune.ts";
 import { UNDO_STEPS, type UndoReport, undo } from "../../undo/undo.ts";
 import { type MadeDrop, makeDrop } from "../drops.ts";
 import { findDivergences, load } from "../invoices.ts";
@@ -28,6 +30,40 @@ import type { Job, JobResult } from "../worker.ts";
 const MISTAKE = 2;
 /** What becomes of its invoices. */
 const COUNTS = { removed: 150, corrected: 500, unchanged: 50, inserted: 0 };
+
+/** An undo that is cut off. */
+interface Undone {
+  readonly loadId: number;
+  readonly counts: UndoReport["rows"];
+  /** Whether what other loads said is forgotten, and read from their files. */
+  readonly fromArchive?: boolean;
+}
+
+const OF_MISTAKE: Undone = { loadId: MISTAKE, counts: COUNTS };
+
+const UNDOS: Readonly<Record<string, Undone>> = {
+  "an undo": OF_MISTAKE,
+  // In one pass, as nothing came after it and it brought nothing new.
+  "an undo of the last load, which confirms": {
+    loadId: 5,
+    counts: { removed: 0, corrected: 0, unchanged: 100, inserted: 0 },
+  },
+  "an undo from the archive": { ...OF_MISTAKE, fromArchive: true },
+};
+
+/** Each step of each of them. */
+const CUTS = Object.entries(UNDOS).flatMap(([what, undone]) =>
+  UNDO_STEPS.map((step) => ({ what, step, undone })),
+);
+
+/** The history of an undo, and how it is told to be undone. */
+async function prepare(warehouse: TestWarehouse, { loadId, fromArchive }: Undone): Promise<Partial<Job>> {
+  const [first] = await makeHistory(warehouse);
+  if (fromArchive !== true || first === undefined) return { undo: loadId };
+  await warehouse.query("update warehouse.loads set known_at = known_at - interval '500 days'");
+  await pruneStatements(warehouse);
+  return { undo: loadId, archive: dirname(first.path) };
+}
 
 /**
  * Five loads, of which the second was a mistake. It corrected invoices of the first and brought others. Two older
@@ -92,12 +128,13 @@ interface Expected {
   readonly after: State;
 }
 
-/** What the history is before and after the undo, where nothing goes wrong. */
-let expecting: Promise<Expected> | undefined;
+/** What the history is before and after each undo, where nothing goes wrong. */
+const expecting = new Map<Undone, Promise<Expected>>();
 
-function undoing(warehouse: TestWarehouse, loadId = MISTAKE): Promise<UndoReport> {
+function undoing(warehouse: TestWarehouse, loadId = MISTAKE, folder?: string): Promise<UndoReport> {
   const { database, settings } = warehouse;
-  return undo({ database, settings, loadId, because: "a test" });
+  const archive = folder === undefined ? undefined : { folder, sources: [] };
+  return undo({ database, settings, loadId, because: "a test", archive });
 }
 
 const undoJob = (warehouse: TestWarehouse, more: Partial<Job> = {}): Job => ({
@@ -126,19 +163,26 @@ async function expectWhole(warehouse: TestWarehouse): Promise<void> {
 }
 
 /** After a cut-off nothing is half done; then a second attempt, and a refresh, finish the job. */
-async function expectFinished(warehouse: TestWarehouse, isUndone: boolean): Promise<void> {
-  expecting ??= readExpected();
-  const expected = await expecting;
+async function expectFinished(
+  warehouse: TestWarehouse,
+  isUndone: boolean,
+  { undone, archive }: { readonly undone: Undone; readonly archive?: string | undefined } = {
+    undone: OF_MISTAKE,
+  },
+): Promise<void> {
+  const known = expecting.get(undone) ?? readExpected(undone);
+  expecting.set(undone, known);
+  const expected = await known;
   await expectNothingHeld(warehouse);
   expect(await readState(warehouse)).toEqual(isUndone ? expected.after : expected.before);
   await expectWhole(warehouse);
   if (isUndone) {
-    await expect(undoing(warehouse)).rejects.toMatchObject({
+    await expect(undoing(warehouse, undone.loadId, archive)).rejects.toMatchObject({
       code: "usage",
       message: expect.stringContaining("undone already"),
     });
   } else {
-    await undoing(warehouse);
+    await undoing(warehouse, undone.loadId, archive);
   }
   expect(await readState(warehouse)).toEqual(expected.after);
   await refreshPartitions({ database: warehouse.database });
@@ -152,25 +196,28 @@ function reportOf(result: JobResult): UndoReport {
   throw new Error(`no undo: ${JSON.stringify(result)}`);
 }
 
-async function readExpected(): Promise<Expected> {
+async function readExpected(undone: Undone): Promise<Expected> {
   const warehouse = await createTestDatabase();
-  await makeHistory(warehouse);
+  const { archive } = await prepare(warehouse, undone);
   const before = await readState(warehouse);
-  expect((await undoing(warehouse)).rows).toEqual(COUNTS);
+  expect((await undoing(warehouse, undone.loadId, archive)).rows).toEqual(undone.counts);
   await expectWhole(warehouse);
   return { before, after: await readState(warehouse) };
 }
 
-describe("an undo that is killed", () => {
-  test.each(UNDO_STEPS)("at step %s leaves the warehouse as before or as after", async (step) => {
-    const warehouse = await createTestDatabase();
-    await makeHistory(warehouse);
-    const result = await startOwnWorker().run(undoJob(warehouse, { dieAt: step }));
-    expect(result).toEqual({ error: "the worker ended: SIGKILL" });
-    await expectFinished(warehouse, step === "committed");
-  });
+describe("killed", () => {
+  test.each(CUTS)(
+    "$what at step $step leaves the warehouse as before or as after",
+    async ({ step, undone }) => {
+      const warehouse = await createTestDatabase();
+      const job = await prepare(warehouse, undone);
+      const result = await startOwnWorker().run(undoJob(warehouse, { ...job, dieAt: step }));
+      expect(result).toEqual({ error: "the worker ended: SIGKILL" });
+      await expectFinished(warehouse, step === "committed", { undone, archive: job.archive });
+    },
+  );
 
-  test("in the middle of its changes leaves the warehouse as before", async () => {
+  test("an undo in the middle of its changes leaves the warehouse as before", async () => {
     const warehouse = await createTestDatabase();
     await makeHistory(warehouse);
     // What changes is appended to pending last; this keeps it waiting there.
@@ -211,18 +258,18 @@ describe("PostgreSQL killed with all its processes", () => {
   });
   afterAll(() => own.close());
 
-  test.each(UNDO_STEPS)("while an undo is at step %s loses and doubles nothing", async (step) => {
+  test.each(CUTS)("while $what is at step $step loses and doubles nothing", async ({ step, undone }) => {
     const warehouse = await own.makeWarehouse();
-    await makeHistory(warehouse);
+    const job = await prepare(warehouse, undone);
     const stopped = startOwnWorker();
-    const result = stopped.run(undoJob(warehouse, { stopAt: step }));
+    const result = stopped.run(undoJob(warehouse, { ...job, stopAt: step }));
     await untilStopped(stopped);
     own.kill();
     process.kill(stopped.pid, "SIGCONT");
     const ended = await result;
     if ("error" in ended) expect(ended.error).toMatch(/connect|terminat|ECONN|EPIPE/);
     await untilReachable(warehouse);
-    await expectFinished(warehouse, "undone" in ended);
+    await expectFinished(warehouse, "undone" in ended, { undone, archive: job.archive });
   });
 });
 
