@@ -422,4 +422,20 @@ test("three hundred daily partitions are made, loaded and read with PostgreSQL's
       "select sum(invoices)::int as invoices, sum(total) as total from reports.venue_daily_totals",
     ),
   ).toEqual([{ invoices: 600, total: "1200.00" }]);
+  // A load of so many would fail in the end: it is refused before it makes any.
+  const many = Array.from({ length: 3000 }, (_, n): Invoice => ["v0", n, addDays("2005-01-01", n), "1.00"]);
+  const path = writeInvoices(folder, "2026-01-03.csv", many);
+  const refused = await loadDrop({ database, settings, path });
+  expect(refused).toMatchObject({
+    outcome: "failed",
+    error: {
+      code: "configuration",
+      message: expect.stringMatching(
+        /3000 partitions.* 9000 locks.* max_locks_per_transaction is 64\. Set it to 128 /,
+      ),
+    },
+  });
+  expect(await warehouse.query("select count(*)::int as count from warehouse.partitions")).toEqual([
+    { count: 300 },
+  ]);
 });

@@ -13,9 +13,10 @@ import { type Partition, type PartitionState, partitions } from "../schema.ts";
 import { announcePartitions } from "./announce.ts";
 import { findPartition, type PartitionChange } from "./catalog.ts";
 import {
-  attachStatement,
+  attachLeaf,
   createStatement,
   finalizeDetach,
+  findHome,
   leafName,
   leafTable,
   PARENTS,
@@ -68,7 +69,9 @@ function attachTables(options: PartitionChange & { readonly anew?: boolean | und
       const madeAnew = wanted.filter((parent) => states.get(parent) === "gone");
       refuseLostTables(found, madeAnew, options.anew === true);
       for (const [parent, state] of states) {
-        if (state === "half_detached") await finalizeDetach(tx, parent, leafTable(parent, found));
+        if (state === "half_detached") {
+          await finalizeDetach(tx, await findHome(tx, parent, found), leafTable(parent, found));
+        }
         if (state === "gone") await tx.client.query(createStatement(parent, found));
         if (state !== "attached") await attachAgain(tx, parent, found);
       }
@@ -113,7 +116,7 @@ function refuseLostTables(found: Partition, gone: readonly Parent[], anew: boole
  */
 async function attachAgain(tx: Transaction, parent: Parent, partition: Partition): Promise<void> {
   const leaf = leafTable(parent, partition);
-  await tx.client.query(attachStatement(parent, partition));
+  await attachLeaf(tx, parent, partition);
   const own = await tx.db.execute<{ conname: string }>(sql`
     select conname from pg_constraint where conrelid = ${leaf}::regclass and contype = 'c' and coninhcount = 0`);
   for (const { conname } of own.rows) {

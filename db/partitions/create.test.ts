@@ -6,6 +6,7 @@ import { errorState } from "../errors.ts";
 import { GRANULARITIES, type Granularity } from "../schema.ts";
 import { createTestDatabase, type TestWarehouse } from "../testing/database.ts";
 import {
+  datesIn,
   errorOf,
   expectFitting,
   fill,
@@ -234,6 +235,64 @@ test("a new partition is announced after the transaction that attached it, and u
     join pg_attribute a on a.attrelid = i.inhparent and a.attname = 'created_on'
     cross join warehouse.partitions p
     join pg_class c on c.oid = i.inhparent and c.relkind = 'p' and c.relnamespace = 'warehouse'::regnamespace`);
+  expect(steps).toHaveLength(3);
+  expect(steps.filter(({ attached, told, usable }) => !(attached < told && told < usable))).toEqual([]);
+});
+
+/** The tables that stand directly in `invoices`. */
+async function inInvoices(warehouse: TestWarehouse): Promise<readonly string[]> {
+  const rows = await warehouse.query<{ name: string }>(
+    "select inhrelid::regclass::text as name from pg_inherits where inhparent = 'warehouse.invoices'::regclass order by 1",
+  );
+  return rows.map(({ name }) => name.replace("warehouse.", ""));
+}
+
+test("days stand in a table of their year, and a year that has days beside it already stays as it is", async () => {
+  const warehouse = await createTestDatabase({ granularity: "day" });
+  const { database } = warehouse;
+  // As an earlier version made them.
+  await warehouse.query(
+    "insert into warehouse.partitions (partition, lower, upper) values ('2025-06-01', '2025-06-01', '2025-06-02')",
+  );
+  for (const parent of ["invoices", "venue_day_deltas", "venue_day_rollup"]) {
+    const leaf = `warehouse.${parent}_2025_06_01`;
+    await warehouse.query(
+      `create table ${leaf} (like warehouse.${parent} including defaults including constraints including indexes)`,
+    );
+    await warehouse.query(
+      `alter table warehouse.${parent} attach partition ${leaf} for values from ('2025-06-01') to ('2025-06-02')`,
+    );
+  }
+  const dates = ["2024-12-31", "2025-01-01", "2025-06-01", "2025-06-02", "2026-01-01", "2026-12-31"];
+  await ensurePartitions({ database, granularity: "day", dates });
+  expect(await namesOf(warehouse)).toEqual(dates);
+  await expectFitting(warehouse);
+  const days = ["invoices_2025_01_01", "invoices_2025_06_01", "invoices_2025_06_02"];
+  expect(await inInvoices(warehouse)).toEqual([...days, "invoices_y2024", "invoices_y2026"]);
+  for (const date of dates) await fill(database.pool, date);
+  for (const partition of ["2025-06-02", "2026-01-01"]) {
+    await detachPartition({ database, partition });
+    await expectFitting(warehouse);
+    await attachPartition({ database, partition });
+    await expectFitting(warehouse);
+  }
+  expect(await datesIn(warehouse)).toEqual(dates);
+});
+
+test("a new day is announced to who has read the list of its year", async () => {
+  const warehouse = await createTestDatabase({ granularity: "day" });
+  const { database } = warehouse;
+  for (const date of ["2026-01-01", "2026-01-02"]) {
+    await ensurePartitions({ database, granularity: "day", dates: [date] });
+  }
+  const steps = await warehouse.query<{ attached: number; told: number; usable: number }>(`
+    select i.xmin::text::bigint::int as attached, a.xmin::text::bigint::int as told,
+           p.xmin::text::bigint::int as usable
+    from pg_inherits i
+    join pg_attribute a on a.attrelid = i.inhparent and a.attname = 'created_on'
+    join warehouse.partitions p on p.partition = '2026-01-02'
+    join pg_class c on c.oid = i.inhrelid
+      and c.relname in (p.invoices_table, p.deltas_table, p.rollup_table)`);
   expect(steps).toHaveLength(3);
   expect(steps.filter(({ attached, told, usable }) => !(attached < told && told < usable))).toEqual([]);
 });

@@ -38,8 +38,10 @@ export async function listMissingTables(
     join pg_namespace n on n.nspname = 'warehouse'
     left join pg_class t on t.relnamespace = n.oid and t.relname = leaves.parent
     left join pg_class c on c.relnamespace = n.oid and c.relname = leaves.leaf
-    left join pg_inherits i on i.inhrelid = c.oid and i.inhparent = t.oid and not i.inhdetachpending
-    where p.state <> 'detached' and not (p.state = 'dropped' and leaves.parent = 'invoices') and i.inhrelid is null
+    left join pg_inherits i on i.inhrelid = c.oid and not i.inhdetachpending
+    left join pg_inherits year on year.inhrelid = i.inhparent
+    where p.state <> 'detached' and not (p.state = 'dropped' and leaves.parent = 'invoices')
+      and (coalesce(year.inhparent, i.inhparent) = t.oid) is not true
       and (${sql.param(names ?? null)}::text[] is null or p.partition = any (${sql.param(names ?? null)}::text[]))
     order by p.lower, leaves.position`);
   return result.rows.map(({ partition, parent, leaf, gone }) => ({

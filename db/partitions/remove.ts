@@ -8,7 +8,7 @@ import { RollbookError } from "../errors.ts";
 import { LOCK, limitLockWaits, lockUntilEnd, retryWhileLocked, withSessionLock } from "../locks.ts";
 import { type Partition, partitions, pending } from "../schema.ts";
 import { findPartition, type PartitionChange, setState } from "./catalog.ts";
-import { finalizeDetach, leafTable, type Parent, quoteLeaf, readTableState } from "./tables.ts";
+import { finalizeDetach, findHome, leafTable, type Parent, quoteLeaf, readTableState } from "./tables.ts";
 
 /**
  * Takes a partition out of the live tables: the catalog's state first, then one table after the other, each
@@ -113,30 +113,31 @@ async function detachLeaf(
   parent: Parent,
   partition: Partition,
 ): Promise<void> {
-  await finishDetaches(options, session, parent);
+  const home = await findHome(session, parent, partition);
+  await finishDetaches(options, session, home);
   if ((await readTableState(session, parent, partition)) !== "attached") return;
   // CONCURRENTLY: a plain DETACH blocks every reader. It waits without a lock on the parent, so it may wait
   // long.
   await session.client.query(
-    `alter table warehouse.${parent} detach partition ${leafTable(parent, partition)} concurrently`,
+    `alter table ${home} detach partition ${leafTable(parent, partition)} concurrently`,
   );
 }
 
 /**
  * Completes detaches of any partition that were cut off: PostgreSQL refuses to begin another one before that.
  */
-async function finishDetaches(options: PartitionChange, session: Session, parent: Parent): Promise<void> {
+async function finishDetaches(options: PartitionChange, session: Session, home: string): Promise<void> {
   const halfway = await session.db.execute<{ name: string }>(sql`
     select c.relname as name
     from pg_inherits i
     join pg_class c on c.oid = i.inhrelid
-    where i.inhparent = ${`warehouse.${parent}`}::regclass and i.inhdetachpending`);
+    where i.inhparent = ${home}::regclass and i.inhdetachpending`);
   for (const { name } of halfway.rows) {
     // FINALIZE waits for old snapshots while it holds locks, so each attempt waits only a short time.
     await retryWhileLocked(options, () =>
       withTransaction(options, async (tx) => {
         await limitLockWaits(tx);
-        await finalizeDetach(tx, parent, quoteLeaf(name));
+        await finalizeDetach(tx, home, quoteLeaf(name));
       }),
     );
   }

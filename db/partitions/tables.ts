@@ -6,6 +6,7 @@ import pg from "pg";
 import type { Session, Transaction } from "../client.ts";
 import { deltas, invoices, type Partition, partitions, rollup } from "../schema.ts";
 import { listPartitions } from "./catalog.ts";
+import { partitionOf } from "./ranges.ts";
 
 /** Each partition has a table, its leaf, under each of these. */
 export const PARENTS = [getTableName(invoices), getTableName(deltas), getTableName(rollup)] as const;
@@ -41,15 +42,37 @@ export function createStatement(parent: Parent, partition: PartitionTables): str
   return `create table ${leafTable(parent, partition)} (like warehouse.${parent} including defaults including constraints including indexes) ${storage}`;
 }
 
-/** ATTACH, not PARTITION OF: the latter takes ACCESS EXCLUSIVE on the parent and blocks every reader. */
-export function attachStatement(parent: Parent, partition: Partition): string {
-  const bounds = `from (${pg.escapeLiteral(partition.lower)}) to (${pg.escapeLiteral(partition.upper)})`;
-  return `alter table warehouse.${parent} attach partition ${leafTable(parent, partition)} for values ${bounds}`;
+/** The table that a partition's table is attached to, with its schema: the parent, or that of its year. */
+export async function findHome(session: Session, parent: Parent, { lower }: Partition): Promise<string> {
+  const { rows } = await session.db.execute<{ home: string }>(
+    sql`select warehouse.partition_parent(${parent}, ${lower})::text as home`,
+  );
+  return rows[0]?.home ?? `warehouse.${parent}`;
+}
+
+/**
+ * Attaches a partition's table, where it is not, and the table of its year, where somebody detached that.
+ * ATTACH, not PARTITION OF: the latter takes ACCESS EXCLUSIVE on the parent and blocks every reader.
+ */
+export async function attachLeaf(tx: Transaction, parent: Parent, partition: Partition): Promise<void> {
+  const home = await findHome(tx, parent, partition);
+  const leaf = leafTable(parent, partition);
+  const attach = async (table: string, to: string, { lower, upper }: { lower: string; upper: string }) => {
+    const { rowCount } = await tx.db.execute(
+      sql`select from pg_inherits where inhrelid = ${table}::regclass`,
+    );
+    if (rowCount !== 0) return;
+    const bounds = `from (${pg.escapeLiteral(lower)}) to (${pg.escapeLiteral(upper)})`;
+    await tx.client.query(`alter table ${to} attach partition ${table} for values ${bounds}`);
+  };
+  const root = `warehouse.${parent}`;
+  if (home !== root) await attach(home, root, partitionOf("year", partition.lower));
+  await attach(leaf, home, partition);
 }
 
 /**
  * `half_detached`: DETACH CONCURRENTLY was cut off. `separate`: the table is there, and not attached to its
- * parent.
+ * parent, nor to a table that is.
  */
 export type TableState = "attached" | "half_detached" | "separate" | "gone";
 
@@ -62,7 +85,10 @@ export async function readTableState(
     select i.inhdetachpending as halfway
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'warehouse'
-    left join pg_inherits i on i.inhrelid = c.oid
+    left join pg_inherits i on i.inhrelid = c.oid and (
+      i.inhparent = ${`warehouse.${parent}`}::regclass
+      or i.inhparent in (select inhrelid from pg_inherits where inhparent = ${`warehouse.${parent}`}::regclass)
+    )
     where c.relname = ${leafName(parent, partition)}`);
   const [row] = result.rows;
   if (row === undefined) return "gone";
@@ -70,8 +96,9 @@ export async function readTableState(
   return row.halfway ? "half_detached" : "attached";
 }
 
-export async function finalizeDetach(tx: Transaction, parent: Parent, leaf: string): Promise<void> {
-  await tx.client.query(`alter table warehouse.${parent} detach partition ${leaf} finalize`);
+/** @param home the table that it is detached from, as {@link findHome} says */
+export async function finalizeDetach(tx: Transaction, home: string, leaf: string): Promise<void> {
+  await tx.client.query(`alter table ${home} detach partition ${leaf} finalize`);
 }
 
 /**
@@ -85,7 +112,7 @@ export async function listDetachable(session: Session, before: string): Promise<
     select c.relname as name
     from pg_inherits i
     join pg_class c on c.oid = i.inhrelid
-    where i.inhparent = any (${sql.param(PARENTS.map((parent) => `warehouse.${parent}`))}::regclass[])`);
+    where c.relnamespace = 'warehouse'::regnamespace and c.relkind = 'r'`);
   const leaves = new Set(attached.rows.map(({ name }) => name));
   const all = await listPartitions(session);
   return all

@@ -154,6 +154,7 @@ const FUNCTIONS: Readonly<Record<string, Rights>> = {
   "warehouse.announce_partitions()": forLoader("execute"),
   "warehouse.prune_statements()": forLoader("execute"),
   "warehouse.partition_range(text, date)": NONE,
+  "warehouse.partition_parent(text, date)": NONE,
   "warehouse.guard_partition_state()": NONE,
   "warehouse.guard_finished_loads()": NONE,
   "warehouse.set_known_at()": NONE,

@@ -15,14 +15,23 @@ const MISFITS = `
     ) as t (parent, leaf)
     where not (p.state = 'dropped' and t.parent = 'invoices')
   ),
+  years as (
+    select i.inhrelid as year, i.inhparent as parent
+    from pg_inherits i
+    join pg_class c on c.oid = i.inhrelid and c.relkind = 'p'
+    where pg_get_expr(c.relpartbound, c.oid) = format(
+      'FOR VALUES FROM (''%s-01-01'') TO (''%s-01-01'')',
+      substring(c.relname from '_y(.*)'), lpad((substring(c.relname from '_y(.*)')::int + 1)::text, 4, '0'))
+  ),
   leaves as (
-    select c.relname as leaf, i.inhparent::regclass::text as parent, i.inhdetachpending as halfway,
+    select c.relname as leaf, coalesce(y.parent, i.inhparent)::regclass::text as parent, i.inhdetachpending as halfway,
            pg_get_expr(c.relpartbound, c.oid) as bounds,
            (select count(*) from pg_index x join pg_inherits h on h.inhrelid = x.indexrelid where x.indrelid = c.oid) as indexes,
            (select string_agg(conname, ', ') from pg_constraint o
             where o.conrelid = c.oid and contype = 'c' and coninhcount = 0) as own_checks
     from pg_class c
     left join pg_inherits i on i.inhrelid = c.oid
+    left join years y on y.year = i.inhparent
     where c.relnamespace = 'warehouse'::regnamespace and c.relkind = 'r'
       and c.relname ~ '^(invoices|venue_day_deltas|venue_day_rollup)_'
   )

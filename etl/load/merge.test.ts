@@ -1,8 +1,9 @@
 /** The plain insert of new invoices against the merge by key: whichever is taken, the state is the same. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { initWarehouse } from "../../db/migrate.ts";
+import { ensurePartitions } from "../../db/partitions/create.ts";
 import { createTestDatabase, type TestWarehouse, testConnection } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
 import { disagreements, startWorker, type Worker } from "../testing/warehouse.ts";
@@ -185,3 +186,24 @@ test.each([false, true])(
     ]);
   },
 );
+
+test.each([true, false])("a load uses no partition but those of its dates (careful: %s)", async (careful) => {
+  const warehouse = await createTestDatabase();
+  const { database, settings } = warehouse;
+  await ensurePartitions({
+    database,
+    granularity: "month",
+    dates: ["2026-01-01", "2026-02-01", "2026-03-01"],
+  });
+  const others = await database.pool.connect();
+  onTestFinished(() => others.release(true));
+  await others.query("begin");
+  for (const parent of ["invoices", "venue_day_deltas", "venue_day_rollup"]) {
+    await others.query(`lock table warehouse.${parent}_2026_01, warehouse.${parent}_2026_03`);
+  }
+  // Whoever plans or opens one of the others waits for ever. The last line replaces the first: that one is looked up.
+  const rows = makeRows("5.00");
+  const path = writeDrop("mine_2026-02-04.csv", [...rows, { ...(rows[0] as Row), total: "6.00" }]);
+  const report = await loadDrop({ database, settings, path, careful, chunkLines: 20_000 });
+  expect(report).toMatchObject({ outcome: "loaded", rows: { inserted: ROWS, superseded: 1 } });
+});

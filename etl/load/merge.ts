@@ -169,7 +169,9 @@ async function withAbsences(
 /** Whether the invoice of any line is known, of whole pages of staging that are drawn at random. */
 async function stagedSampleIsKnown({ tx, slot, rows, settings }: MergeOptions): Promise<boolean> {
   const percent = Math.min(100, (100 * SAMPLE_LINES) / Math.max(rows, 1));
-  return sampleIsKnown(tx, sql`${stagingTable(slot)} sample tablesample system (${percent})`, settings);
+  // With a seed, so that each look draws the same pages.
+  const sample = sql`${stagingTable(slot)} sample tablesample system (${percent}) repeatable (0)`;
+  return sampleIsKnown(tx, sample, settings);
 }
 
 /**

@@ -2,6 +2,7 @@
 import { sql } from "drizzle-orm";
 import { type Database, type Transaction, withTransaction } from "../../db/client.ts";
 import { RollbookError } from "../../db/errors.ts";
+import { readLockTable } from "../../db/locks.ts";
 import { holdPartitions, isOpen } from "../../db/partitions/catalog.ts";
 import { ensurePartitions } from "../../db/partitions/create.ts";
 import { partitionOf } from "../../db/partitions/ranges.ts";
@@ -44,7 +45,8 @@ export async function addVenues(options: Preparation, ids: readonly string[]): P
  * @param options.alone whether nobody else may be at work in them meanwhile; default false
  * @returns the greatest sync date of an absence in them; null where there is none
  * @throws RollbookError `partitions_changed` when one was closed after its lines were read: the next attempt
- *   rejects them; `configuration` when the settings changed after they were read
+ *   rejects them; `configuration` when the settings changed after they were read, or there are more than the
+ *   server's lock table has room for: then none is made
  */
 export async function openPartitions(
   tx: Transaction,
@@ -53,6 +55,7 @@ export async function openPartitions(
 ): Promise<string | null> {
   const { database, settings, signal, alone } = options;
   const names = new Set(dates.map((date) => partitionOf(settings.granularity, date).partition));
+  if (names.size > FEW_PARTITIONS) await refuseTooMany(tx, names.size);
   let held = await holdPartitions(tx, [...names], { alone });
   if (held === undefined) {
     await ensurePartitions({ database, granularity: settings.granularity, dates, signal });
@@ -66,6 +69,24 @@ export async function openPartitions(
     code: "partitions_changed",
     message:
       "partitions were detached, attached or dropped all the while. The load was rolled back; load it again.",
+  });
+}
+
+/** Those of a default server have room for them. */
+const FEW_PARTITIONS = 500;
+/** A load locks the invoices, their index and the deltas of each partition, until it ends. */
+const LOCKS_PER_PARTITION = 3;
+
+/** A load of all of them would fail in the end, after all its work. */
+async function refuseTooMany(tx: Transaction, partitions: number): Promise<void> {
+  const { perTransaction, sessions, locks } = await readLockTable(tx);
+  const needed = partitions * LOCKS_PER_PARTITION;
+  if (needed <= locks) return;
+  throw new RollbookError({
+    code: "configuration",
+    message:
+      `the file has dates of ${partitions} partitions, and a load of them takes ${needed} locks. The server has room for ${locks}: ` +
+      `max_locks_per_transaction is ${perTransaction}. Set it to ${Math.ceil(needed / sessions / 64) * 64} or more and restart the server, or divide the file by its dates.`,
   });
 }
 

@@ -1,5 +1,5 @@
 /** Which partitions a refresh takes, and how much is pending in each. */
-import { eq, inArray } from "drizzle-orm";
+import { and, eq, gt, inArray, or } from "drizzle-orm";
 import type { Session } from "../../db/client.ts";
 import { unknownPartition } from "../../db/partitions/catalog.ts";
 import { type DateRange, intersects } from "../../db/partitions/ranges.ts";
@@ -24,13 +24,10 @@ export async function findTargets(
   },
 ): Promise<readonly Target[]> {
   const { partitions: names, range, strategy } = options;
-  const found = await countPending(session, names);
-  if (names !== undefined) return names.map((name) => findTarget(found, name));
   const untouched = takesUntouched(strategy, range !== undefined);
-  return found.filter(
-    ({ partition, state, changes }) =>
-      intersects(partition, range) && (untouched || state === "stale" || changes > 0),
-  );
+  const found = await countPending(session, names, { untouched: untouched || names !== undefined });
+  if (names !== undefined) return names.map((name) => findTarget(found, name));
+  return found.filter(({ partition }) => intersects(partition, range));
 }
 
 function findTarget(all: readonly Target[], name: string): Target {
@@ -39,13 +36,23 @@ function findTarget(all: readonly Target[], name: string): Target {
   throw unknownPartition(name);
 }
 
-/** Counts what is pending in all partitions, or in those of these names, oldest first. */
-export async function countPending({ db }: Session, names?: readonly string[]): Promise<readonly Target[]> {
+/**
+ * Counts what is pending in all partitions, or in those of these names, oldest first.
+ *
+ * @param options.untouched whether also those that are up to date are returned; default true
+ */
+export async function countPending(
+  { db }: Session,
+  names?: readonly string[],
+  { untouched = true }: { readonly untouched?: boolean } = {},
+): Promise<readonly Target[]> {
+  // There may be thousands, of which few have anything pending.
+  const touched = or(eq(partitions.state, "stale"), gt(partitionFreshness.pendingChanges, 0));
   const found = await db
     .select()
     .from(partitions)
     .innerJoin(partitionFreshness, eq(partitionFreshness.partition, partitions.partition))
-    .where(names && inArray(partitions.partition, [...names]))
+    .where(and(names && inArray(partitions.partition, [...names]), untouched ? undefined : touched))
     .orderBy(partitions.lower);
   return found.map(({ partitions: partition, partition_freshness: { pendingChanges, pendingInvoices } }) => ({
     partition,

@@ -1,6 +1,7 @@
 /** Reports the state of the warehouse: what is pending, the last loads, and what an operator should do. */
 import { desc, sql } from "drizzle-orm";
 import { type Database, type Session, withSession } from "../../db/client.ts";
+import { readLockTable } from "../../db/locks.ts";
 import { describeFirst, listMissingTables } from "../../db/partitions/missing.ts";
 import { loadHistory, partitionFreshness, type Settings, warehouseSettings } from "../../db/schema.ts";
 import { type ListedLoad, readLoads } from "./loads.ts";
@@ -113,18 +114,14 @@ export async function warnOfLocks(options: {
   readonly database: Database;
   readonly signal?: AbortSignal | undefined;
 }): Promise<readonly string[]> {
-  return withSession(options, async ({ db }) => {
-    const result = await db.execute<{ partitions: number; locks: number }>(sql`
-      select (select count(*) from ${partitionFreshness})::int as partitions,
-             current_setting('max_locks_per_transaction')::int * (
-               current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int
-             ) as locks`);
-    const { partitions = 0, locks = 0 } = result.rows[0] ?? {};
+  return withSession(options, async (session) => {
+    const { perTransaction, locks } = await readLockTable(session);
+    const partitions = await session.db.$count(partitionFreshness);
     if (partitions * LOCKS_PER_PARTITION * READERS <= locks) return [];
     return [
-      `${partitions} partitions come near the server's lock table (${locks} locks): a query over all of them ` +
-        'may fail with "out of shared memory". Raise max_locks_per_transaction, for example to 1024, and ' +
-        "restart the server.",
+      `${partitions} partitions come near the server's lock table (${locks} locks, with max_locks_per_transaction ` +
+        `${perTransaction}): a query over all of them may fail with "out of shared memory". Raise ` +
+        "max_locks_per_transaction, for example to 1024, and restart the server.",
     ];
   });
 }

@@ -32,6 +32,7 @@ const UNDOING = "etl/undo/undo.test.ts";
 const CLOSING = "etl/closings/closings.test.ts";
 const REFUSE_CLOSED = "etl/closings/refuse_closed.test.ts";
 const GUARDED_LEDGER = "db/migrations/0017_guarded_ledger.sql";
+const PARTITIONS_BY_YEAR = "db/migrations/0020_partitions_by_year.sql";
 const VERIFY = "etl/verify/verify.ts";
 const VERIFYING = "etl/verify/verify.test.ts";
 const CLAIMING = "etl/load/claim.test.ts";
@@ -602,6 +603,46 @@ export const MUTATIONS: readonly Mutation[] = [
     find: "      await tx.db.execute(sql`select warehouse.announce_partitions()`);\n",
     replace: "",
     tests: ["db/partitions/create.test.ts"],
+    simulate: false,
+  },
+  {
+    name: "sessions are told only once of a new day of a year",
+    file: PARTITIONS_BY_YEAR,
+    find: "    where not n.announced\n",
+    replace: "    where false\n",
+    tests: ["db/partitions/create.test.ts"],
+    simulate: false,
+  },
+  {
+    name: "a year gets a table although days of it stand beside it",
+    file: PARTITIONS_BY_YEAR,
+    find: "where p.lower >= year and p.lower < (year + interval '1 year')::date",
+    replace: "where p.lower >= year and p.lower < year",
+    tests: ["db/partitions/create.test.ts"],
+    simulate: false,
+  },
+  {
+    name: "the table of a year that was detached by hand is not missed",
+    file: "db/partitions/missing.ts",
+    find: "(coalesce(year.inhparent, i.inhparent) = t.oid) is not true",
+    replace: "i.inhparent is null",
+    tests: ["etl/testing/scenarios/lost_tables.test.ts"],
+    simulate: false,
+  },
+  {
+    name: "a load looks up a sample in all partitions",
+    file: "etl/load/sample.ts",
+    find: "          and i.created_on = any (${sql.param(dates)}::date[])\n",
+    replace: "",
+    tests: [MERGING],
+    simulate: false,
+  },
+  {
+    name: "a load of more partitions than the server has locks for is begun",
+    file: "etl/load/prepare.ts",
+    find: "if (needed <= locks) return;",
+    replace: "if (needed > 0) return;",
+    tests: ["etl/retire.test.ts"],
     simulate: false,
   },
   {

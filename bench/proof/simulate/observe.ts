@@ -192,10 +192,11 @@ const OBSERVE = `
          ) as tables (parent, leaf)
        ) e
        left join pg_inherits i on i.inhrelid = to_regclass(e.leaf)
+       left join pg_inherits year on year.inhrelid = i.inhparent
        where case
          when e.state = 'dropped' and e.parent = 'invoices' then to_regclass(e.leaf) is not null
          when e.state = 'detached' then to_regclass(e.leaf) is null or i.inhparent is not null
-         else i.inhparent is distinct from ('warehouse.' || e.parent)::regclass or i.inhdetachpending
+         else coalesce(year.inhparent, i.inhparent) is distinct from ('warehouse.' || e.parent)::regclass or i.inhdetachpending
        end
        union all
        select 'rows are left in staging' where exists (${STAGED})

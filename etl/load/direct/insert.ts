@@ -2,6 +2,7 @@
 import { sql } from "drizzle-orm";
 import type { Transaction } from "../../../db/client.ts";
 import { toDate, toDay } from "../../../db/dates.ts";
+import { byKey } from "../../../db/plans.ts";
 import type { Reject } from "../../drop/reject.ts";
 import { copyAll } from "../copy.ts";
 import { copyRejects } from "../quarantine.ts";
@@ -83,7 +84,8 @@ async function removeReplaced(
   const ids = repeated.map((line) =>
     chunk.invoice.toString("hex", line * UUID_BYTES, (line + 1) * UUID_BYTES),
   );
-  const { rows } = await tx.db.execute<{ date: string; venue_key: number; id: string; cents: string }>(sql`
+  // The dates are given, so that other partitions are neither planned nor locked.
+  const query = sql`
     delete from warehouse.invoices i
     using unnest(${sql.param(dates)}::date[], ${sql.param(venueKeys)}::integer[], ${sql.param(ids)}::uuid[])
       as again (created_on, venue_key, invoice_id)
@@ -91,8 +93,12 @@ async function removeReplaced(
       and i.venue_key = again.venue_key
       and i.invoice_id = again.invoice_id
       and i.load_id = ${loadId}
+      and i.created_on = any (${sql.param([...new Set(dates)])}::date[])
     returning i.created_on::text as date, i.venue_key, replace(i.invoice_id::text, '-', '') as id,
-              (i.total * 100)::bigint as cents`);
+              (i.total * 100)::bigint as cents`;
+  const { rows } = await byKey(tx, () =>
+    tx.db.execute<{ date: string; venue_key: number; id: string; cents: string }>(query),
+  );
   for (const { date, venue_key, cents } of rows) {
     takeFromGroup(groups, { day: toDay(date), venueKey: venue_key, cents: Number(cents) });
   }

@@ -5,9 +5,9 @@
 import { sql } from "drizzle-orm";
 import type { Session } from "../../../db/client.ts";
 import { toDate } from "../../../db/dates.ts";
-import { isOpen, listPartitions } from "../../../db/partitions/catalog.ts";
+import { isOpen } from "../../../db/partitions/catalog.ts";
 import { type PartitionRange, partitionOf } from "../../../db/partitions/ranges.ts";
-import type { Settings } from "../../../db/schema.ts";
+import { partitions, type Settings } from "../../../db/schema.ts";
 import { readOffsets } from "../../drop/calendar.ts";
 import { addVenues, type Preparation } from "../prepare.ts";
 import { type AllTexts, type Chunk, createTexts, type Texts } from "./chunk.ts";
@@ -46,8 +46,9 @@ export function createKeyMaps(settings: Settings): KeyMaps {
 }
 
 export async function readOpenPartitions(session: Session): Promise<OpenPartitions> {
-  const open = (await listPartitions(session)).filter(isOpen);
-  return new Map(open.map(({ partition, lower }) => [partition, lower]));
+  const { partition, lower, state } = partitions;
+  const all = await session.db.select({ partition, lower, state }).from(partitions).orderBy(lower);
+  return new Map(all.filter(isOpen).map(({ partition, lower }) => [partition, lower]));
 }
 
 /** Looks up the keys of the venues that were met since the last call. */

@@ -1,8 +1,13 @@
 /** Tables of a partition that somebody dropped, detached or emptied by hand: what each verb says, and the ways back that need no backup. */
 import { expect, test } from "vitest";
+import { withSession } from "../../../db/client.ts";
+import { attachPartition } from "../../../db/partitions/attach.ts";
+import { ensurePartitions } from "../../../db/partitions/create.ts";
+import { listMissingTables } from "../../../db/partitions/missing.ts";
 import { createTestDatabase, type TestWarehouse } from "../../../db/testing/database.ts";
 import { makeFolder } from "../../../db/testing/folder.ts";
-import { expectFitting } from "../../../db/testing/partitions.ts";
+import { datesIn, expectFitting, fill } from "../../../db/testing/partitions.ts";
+import { refreshPartitions } from "../../refresh/refresh.ts";
 import { jsonLines, rollbookHere } from "../cli.ts";
 import { expectedTotals, type MadeDrop, makeDrop } from "../drops.ts";
 import { findDivergences } from "../invoices.ts";
@@ -124,6 +129,29 @@ test.each(["venue_day_rollup", "invoices", "venue_day_deltas"])(
     expect(await run("partitions", "attach", "2026-03")).toMatchObject({ code: 0 });
     expect(await totalsOf(warehouse)).toEqual(expectedTotals(drops));
     expect(await findDivergences(warehouse)).toEqual([]);
+    await expectFitting(warehouse);
+  },
+);
+
+test.each(["venue_day_rollup", "invoices", "venue_day_deltas"])(
+  "the table of a year of %s that was detached by hand is named, and attached again",
+  async (table) => {
+    const warehouse = await createTestDatabase({ granularity: "day" });
+    const { database } = warehouse;
+    const dates = ["2025-12-31", "2026-01-01", "2026-01-02"];
+    await ensurePartitions({ database, granularity: "day", dates });
+    for (const date of dates) await fill(database.pool, date);
+    await refreshPartitions({ database });
+    await warehouse.query(`alter table warehouse.${table} detach partition warehouse.${table}_y2026`);
+    const missing = await withSession(warehouse, (session) => listMissingTables(session));
+    expect(missing.map(({ partition, parent, whereabouts }) => [partition, parent, whereabouts])).toEqual([
+      ["2026-01-01", table, "separate"],
+      ["2026-01-02", table, "separate"],
+    ]);
+    await attachPartition({ database, partition: "2026-01-02" });
+    expect(await withSession(warehouse, (session) => listMissingTables(session))).toEqual([]);
+    await refreshPartitions({ database });
+    expect(await datesIn(warehouse)).toEqual(dates);
     await expectFitting(warehouse);
   },
 );
