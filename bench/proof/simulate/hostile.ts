@@ -100,19 +100,21 @@ async function tell(
   about: It,
   end: () => Promise<"commit" | "rollback">,
 ): Promise<Told> {
+  // A connection that breaks emits this event, too; the statement rejects, and that is what counts.
+  const ignore = () => {};
   const client = await persist(async () => {
     const fresh = await asLoader.pool.connect();
+    fresh.on("error", ignore);
     try {
       await fresh.query("begin");
       await fresh.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
       return fresh;
     } catch (error) {
+      fresh.off("error", ignore);
       fresh.release(true);
       throw error;
     }
   });
-  const ignore = () => {};
-  client.on("error", ignore);
   let broken = true;
   try {
     let it = about;
