@@ -2,7 +2,8 @@
 import { drizzle, type NodePgDatabase } from "drizzle-orm/node-postgres";
 import pg from "pg";
 import { explainConnectionError } from "./connection/connect_error.ts";
-import { announcedProcess, refuseSharedSessions } from "./connection/pooler.ts";
+import { announcedProcess, askInTime, refuseSharedSessions } from "./connection/pooler.ts";
+import { explainRefusal, replicationRoleError } from "./connection/refusal.ts";
 import { errorState, isConnectionLost, RollbookError, SQLSTATE } from "./errors.ts";
 import { type WaitListener, type Waits, watchWaits } from "./waits/watch.ts";
 
@@ -27,14 +28,31 @@ export interface Database {
 const KEEPALIVE_SECONDS = 30;
 
 /**
- * What every session of ours sets. The server's timeouts must not end a load. A client that is gone must give
- * its claim back within seconds: keepalives find a dead machine, the connection check a dead process. Texts
- * of dates must not depend on the server's configuration.
+ * What every session of ours sets, whatever the server, the database, the login or PGOPTIONS say. The server's
+ * timeouts must not end a load. A client that is gone must give its claim back within seconds: keepalives find a
+ * dead machine, the connection check a dead process. Texts must not depend on the server's configuration, nor what
+ * a statement means. The last ones are hints that the planner gets for other work: without them a load is as right,
+ * and may take for ever.
+ *
+ * `default_transaction_read_only` is not among them: somebody may have meant it. Then what reads works, and what
+ * writes says why it cannot.
  */
 const SESSION_SETTINGS: Readonly<Record<string, string>> = {
   search_path: "pg_catalog",
   datestyle: "ISO, YMD",
   intervalstyle: "iso_8601",
+  timezone_abbreviations: "Default",
+  extra_float_digits: "1",
+  bytea_output: "hex",
+  quote_all_identifiers: "off",
+  standard_conforming_strings: "on",
+  array_nulls: "on",
+  transform_null_equals: "off",
+  row_security: "on",
+  restrict_nonsystem_relation_kind: "",
+  default_transaction_isolation: "read committed",
+  default_transaction_deferrable: "off",
+  exit_on_error: "off",
   statement_timeout: "0",
   lock_timeout: "0",
   idle_in_transaction_session_timeout: "0",
@@ -43,6 +61,24 @@ const SESSION_SETTINGS: Readonly<Record<string, string>> = {
   tcp_keepalives_idle: String(KEEPALIVE_SECONDS),
   tcp_keepalives_interval: "10",
   tcp_keepalives_count: "3",
+  tcp_user_timeout: "0",
+  "plpgsql.extra_errors": "none",
+  "plpgsql.extra_warnings": "none",
+  debug_parallel_query: "off",
+  constraint_exclusion: "partition",
+  plan_cache_mode: "auto",
+  enable_bitmapscan: "on",
+  enable_hashagg: "on",
+  enable_hashjoin: "on",
+  enable_indexonlyscan: "on",
+  enable_indexscan: "on",
+  enable_material: "on",
+  enable_memoize: "on",
+  enable_mergejoin: "on",
+  enable_nestloop: "on",
+  enable_partition_pruning: "on",
+  enable_seqscan: "on",
+  enable_sort: "on",
 };
 
 /**
@@ -83,7 +119,7 @@ export function openDatabase(options: {
     ...connection,
     max: options.max ?? 4,
     onConnect: async (client) => {
-      processes.set(client, await prepareSession(client, checkPooler));
+      processes.set(client, await prepareSession(client, place, checkPooler));
     },
   });
   // An idle connection that breaks is replaced at its next use; without a listener it would end the process.
@@ -106,13 +142,15 @@ export function openDatabase(options: {
  */
 async function prepareSession(
   client: pg.ClientBase,
+  place: string,
   checkPooler: (client: pg.ClientBase) => Promise<void>,
 ): Promise<number> {
-  let answering = await setSettings(client, announcedProcess(client));
+  let answering = await setSettings(client, place, announcedProcess(client));
   if (!answering.ours) {
     await checkPooler(client);
-    answering = await setSettings(client, undefined);
+    answering = await setSettings(client, place, undefined);
   }
+  if (answering.replication !== "origin") await fireTriggers(client, place);
   // Not every platform of the server can watch a connection; then a dead client is noticed at the next write
   // to it.
   await client
@@ -128,24 +166,29 @@ async function prepareSession(
  * @param expected sets nothing unless this process answers; undefined: whichever does
  * @returns which process answers, and whether it is that one
  */
-async function setSettings(client: pg.ClientBase, expected: number | null | undefined): Promise<Answering> {
+async function setSettings(
+  client: pg.ClientBase,
+  place: string,
+  expected: number | null | undefined,
+): Promise<Answering> {
   const wanted = Object.entries(SESSION_SETTINGS);
   // An old server does not know them all. A later check says that it is too old.
-  const { rows } = await client.query<Answering>(
-    `with answering (ours) as (select $1 or coalesce(pg_backend_pid() = $2, false))
-     select ours, pg_backend_pid() as process,
+  const text = `with answering (ours) as (select $1 or coalesce(pg_backend_pid() = $2, false))
+     select ours, pg_backend_pid() as process, current_setting('session_replication_role') as replication,
             (select count(set_config(name, value, false))
              from unnest($3::text[], $4::text[]) as wanted (name, value)
-             where ours and current_setting(name, true) is not null)
-     from answering`,
-    [
-      expected === undefined,
-      expected ?? null,
-      wanted.map(([name]) => name),
-      wanted.map(([, value]) => value),
-    ],
-  );
-  const [answering] = rows;
+             where ours and current_setting(name, true) <> value),
+            -- Off, a crash of the server loses commits that were reported, and whose files are archived by then.
+            (select set_config('synchronous_commit', 'on', false)
+             where ours and current_setting('synchronous_commit') = 'off')
+     from answering`;
+  const values = [
+    expected === undefined,
+    expected ?? null,
+    wanted.map(([name]) => name),
+    wanted.map(([, value]) => value),
+  ];
+  const [answering] = await askInTime<Answering & pg.QueryResultRow>(client, place, { text, values });
   if (answering === undefined) throw new Error("a select without a table returned no row");
   return answering;
 }
@@ -153,6 +196,22 @@ async function setSettings(client: pg.ClientBase, expected: number | null | unde
 interface Answering {
   readonly process: number;
   readonly ours: boolean;
+  /** `session_replication_role`: triggers fire where it is `origin`. */
+  readonly replication: string;
+}
+
+/**
+ * Only who has a right to this setting can take back what a superuser has set for the login.
+ *
+ * @throws RollbookError `configuration`
+ */
+async function fireTriggers(client: pg.ClientBase, place: string): Promise<void> {
+  try {
+    await client.query("select set_config('session_replication_role', 'origin', false)");
+  } catch (error) {
+    if (errorState(error) !== SQLSTATE.insufficientPrivilege) throw error;
+    throw await replicationRoleError(client, place);
+  }
 }
 
 const TEXT_TYPES: ReadonlySet<number> = new Set([
@@ -252,7 +311,7 @@ export async function withSession<T>(
   } catch (error) {
     broken = isConnectionLost(error);
     if (signal?.aborted) throw abortedError(signal);
-    throw error;
+    throw broken ? error : await explainRefusal(error, client, database.place);
   } finally {
     signal?.removeEventListener("abort", cutConnection);
     client.off("error", ignore);

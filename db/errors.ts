@@ -17,6 +17,7 @@ export type ErrorCode =
   | "connection"
   | "permission"
   | "disk_full"
+  | "out_of_locks"
   | "file_changed"
   | "file_unreadable"
   | "partition_busy"
@@ -60,7 +61,9 @@ export const SQLSTATE = {
   deadlockDetected: "40P01",
   lockNotAvailable: "55P03",
   diskFull: "53100",
+  outOfMemory: "53200",
   tooManyConnections: "53300",
+  configurationLimit: "53400",
   adminShutdown: "57P01",
   crashShutdown: "57P02",
   cannotConnectNow: "57P03",

@@ -36,23 +36,6 @@ export async function withSessionLock<T>(session: Session, lock: number, work: (
   }
 }
 
-/** The room that the server's lock table has for all sessions together. */
-export interface LockTable {
-  /** `max_locks_per_transaction` */
-  readonly perTransaction: number;
-  /** Sessions that it is made for. */
-  readonly sessions: number;
-  readonly locks: number;
-}
-
-export async function readLockTable({ db }: Session): Promise<LockTable> {
-  const result = await db.execute<{ perTransaction: number; sessions: number }>(sql`
-    select current_setting('max_locks_per_transaction')::int as "perTransaction",
-           current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int as sessions`);
-  const { perTransaction = 0, sessions = 0 } = result.rows[0] ?? {};
-  return { perTransaction, sessions, locks: perTransaction * sessions };
-}
-
 const LOCK_TIMEOUT_MS = 5000;
 
 /** No statement of this transaction waits longer for a lock. */

@@ -12,11 +12,11 @@ export const PROBE_BY_KEY: readonly string[] = [
   "set local enable_seqscan = off",
 ];
 
-/** Lets the planner choose as the server is set, after `PROBE_BY_KEY`. */
+/** Lets the planner choose as our sessions do (db/client.ts), after `PROBE_BY_KEY`. */
 export const PLAN_FREELY: readonly string[] = [
-  "set local enable_hashjoin to default",
-  "set local enable_mergejoin to default",
-  "set local enable_seqscan to default",
+  "set local enable_hashjoin = on",
+  "set local enable_mergejoin = on",
+  "set local enable_seqscan = on",
 ];
 
 /** Runs what looks up rows by their keys, as {@link PROBE_BY_KEY} says. */

@@ -45,6 +45,9 @@ function encryptionFailure(error: unknown): EncryptionFailure | undefined {
 const AUTHORIZATION_REMEDY =
   "Check user and password in DATABASE_URL or the PG* variables, and whether the server wants encryption (sslmode) or a certificate (sslcert, sslkey).";
 
+const CONNECTIONS_REMEDY =
+  "A command takes up to five connections, and one to look for waits. End sessions that are idle (pg_stat_activity), or raise the limit: max_connections of the server, which needs a restart, or that of the login or the database (alter role, alter database ... connection limit).";
+
 const ENCRYPTION_REMEDIES: Readonly<Record<EncryptionFailure, string>> = {
   untrusted:
     "Its certificate is not signed by an authority that is trusted here. Name the right one in sslrootcert (PGSSLROOTCERT); if it is named already, somebody may be answering in the server's place.",
@@ -76,7 +79,7 @@ export function explainConnectionError(error: unknown, place: string): unknown {
     case SQLSTATE.invalidCatalogName:
       return explain("configuration", "Create the database, or name another in DATABASE_URL or PGDATABASE.");
     case SQLSTATE.tooManyConnections:
-      return error;
+      return explain("connection", CONNECTIONS_REMEDY);
   }
   const failure = encryptionFailure(error);
   // A retry does not help, and somebody may be tampering with the connection.

@@ -158,7 +158,8 @@ async function withClient<T>(
     // The driver has it, and its types do not.
     (client as pg.Client & { readonly unref: () => void }).unref();
     await client.query(
-      `select set_config('search_path', 'pg_catalog', false), set_config('lock_timeout', '1s', false),
+      `select set_config('search_path', 'pg_catalog', false), set_config('quote_all_identifiers', 'off', false),
+              set_config('lock_timeout', '1s', false),
               set_config('statement_timeout', '${LOOK_MS}', false)`,
     );
     return await work(client);

@@ -66,6 +66,13 @@ export async function recordFailure(
   }).catch(() => ({ ...failed, loadId: null }));
 }
 
+/** What db/connection/refusal.ts explains. */
+const OF_SERVER: ReadonlySet<string> = new Set([
+  SQLSTATE.readOnlyTransaction,
+  SQLSTATE.outOfMemory,
+  SQLSTATE.configurationLimit,
+]);
+
 function describeFailure(error: unknown, path: string, past: PastAttempts): Refusal {
   const lost = isConnectionLost(error);
   if (lost && past.sent.length > 0) {
@@ -76,8 +83,9 @@ function describeFailure(error: unknown, path: string, past: PastAttempts): Refu
   }
   if (error instanceof RollbookError) {
     const { code, message } = error;
-    // Errors of the end of a load name no file.
-    return { code, message: OVERTAKEN.has(code) ? `${path}: ${message}` : message };
+    // Errors of the end of a load, and of the server, name no file.
+    const namesFile = !OVERTAKEN.has(code) && !OF_SERVER.has(errorState(error) ?? "");
+    return { code, message: namesFile ? message : `${path}: ${message}` };
   }
   const said = sayCause(error);
   const state = errorState(error);

@@ -1,8 +1,8 @@
 /** Prepares the warehouse for rows: makes their venues and partitions, and keeps the partitions open. */
 import { sql } from "drizzle-orm";
 import { type Database, type Transaction, withTransaction } from "../../db/client.ts";
+import { readLockTable } from "../../db/connection/refusal.ts";
 import { RollbookError } from "../../db/errors.ts";
-import { readLockTable } from "../../db/locks.ts";
 import { holdPartitions, isOpen } from "../../db/partitions/catalog.ts";
 import { ensurePartitions } from "../../db/partitions/create.ts";
 import { partitionOf } from "../../db/partitions/ranges.ts";
@@ -79,7 +79,7 @@ const LOCKS_PER_PARTITION = 3;
 
 /** A load of all of them would fail in the end, after all its work. */
 async function refuseTooMany(tx: Transaction, partitions: number): Promise<void> {
-  const { perTransaction, sessions, locks } = await readLockTable(tx);
+  const { perTransaction, sessions, locks } = await readLockTable(tx.client);
   const needed = partitions * LOCKS_PER_PARTITION;
   if (needed <= locks) return;
   throw new RollbookError({

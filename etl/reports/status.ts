@@ -1,7 +1,7 @@
 /** Reports the state of the warehouse: what is pending, the last loads, and what an operator should do. */
 import { desc, sql } from "drizzle-orm";
 import { type Database, type Session, withSession } from "../../db/client.ts";
-import { readLockTable } from "../../db/locks.ts";
+import { READERS, readLockTable } from "../../db/connection/refusal.ts";
 import { describeFirst, listMissingTables } from "../../db/partitions/missing.ts";
 import { loadHistory, partitionFreshness, type Settings, warehouseSettings } from "../../db/schema.ts";
 import { type ListedLoad, readLoads } from "./loads.ts";
@@ -24,8 +24,6 @@ export interface Status {
 
 /** One reader of all partitions locks each rollup partition and its index. */
 const LOCKS_PER_PARTITION = 2;
-/** Readers of everything that must fit beside each other. */
-const READERS = 8;
 
 /** Reads the state of the warehouse. `lastLoads` are the newest, at most so many. */
 export async function readStatus(options: {
@@ -115,7 +113,7 @@ export async function warnOfLocks(options: {
   readonly signal?: AbortSignal | undefined;
 }): Promise<readonly string[]> {
   return withSession(options, async (session) => {
-    const { perTransaction, locks } = await readLockTable(session);
+    const { perTransaction, locks } = await readLockTable(session.client);
     const partitions = await session.db.$count(partitionFreshness);
     if (partitions * LOCKS_PER_PARTITION * READERS <= locks) return [];
     return [

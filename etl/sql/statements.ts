@@ -52,7 +52,7 @@ export async function runStatements(options: {
       await client.query("select set_config($1, $2, false)", [name, value]);
     const results = await client
       .query({ text, rowMode: "array", types: AS_TEXT })
-      .catch((error: unknown) => Promise.reject(explain(error)));
+      .catch((error: unknown) => Promise.reject(explain(error, readOnly)));
     return [results].flat().map(readAnswer);
   });
 }
@@ -66,11 +66,11 @@ function readAnswer({ command, rowCount, fields, rows }: pg.QueryArrayResult): A
   };
 }
 
-function explain(error: unknown): unknown {
+function explain(error: unknown, readOnly: boolean): unknown {
   if (!(error instanceof pg.DatabaseError) || isConnectionLost(error)) return error;
   const detail = [error.detail, error.hint].filter(Boolean).join(" ");
   const remedy =
-    error.code === SQLSTATE.readOnlyTransaction
+    readOnly && error.code === SQLSTATE.readOnlyTransaction
       ? "Say --write to let statements change the warehouse."
       : detail;
   return new RollbookError({

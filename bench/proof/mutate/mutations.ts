@@ -36,6 +36,7 @@ const PARTITIONS_BY_YEAR = "db/migrations/0020_partitions_by_year.sql";
 const VERIFY = "etl/verify/verify.ts";
 const VERIFYING = "etl/verify/verify.test.ts";
 const CLAIMING = "etl/load/claim.test.ts";
+const SETTINGS = "etl/testing/scenarios/settings.test.ts";
 const WAITING = "etl/testing/scenarios/waits.test.ts";
 const UNDO_CRASH = "etl/testing/scenarios/undo_crash.test.ts";
 
@@ -797,6 +798,46 @@ export const MUTATIONS: readonly Mutation[] = [
     find: "and wait_event_type = 'Lock'\"",
     replace: "and wait_event_type = 'LWLock'\"",
     tests: [WAITING],
+    simulate: false,
+  },
+  {
+    name: "row policies may be off, as the login says",
+    file: "db/client.ts",
+    find: '  row_security: "on",\n',
+    replace: "",
+    tests: [SETTINGS],
+    simulate: false,
+  },
+  {
+    name: "numbers are printed as the login says",
+    file: "db/client.ts",
+    find: '  extra_float_digits: "1",\n',
+    replace: "",
+    tests: [SETTINGS],
+    simulate: false,
+  },
+  {
+    name: "commits may be lost in a crash of the server, as the login says",
+    file: "db/client.ts",
+    find: "current_setting('synchronous_commit') = 'off'",
+    replace: "current_setting('synchronous_commit') = 'never'",
+    tests: [SETTINGS],
+    simulate: false,
+  },
+  {
+    name: "a session whose triggers do not fire goes to work",
+    file: "db/client.ts",
+    find: 'answering.replication !== "origin"',
+    replace: 'answering.replication === "never"',
+    tests: [SETTINGS],
+    simulate: false,
+  },
+  {
+    name: "a full lock table is not explained",
+    file: "db/connection/refusal.ts",
+    find: "return isLockTableFull(error) ?",
+    replace: "return isLockTableFull(undefined) ?",
+    tests: [SETTINGS],
     simulate: false,
   },
 ];
