@@ -1,4 +1,4 @@
-"""Makes partitions ahead, takes out those that are kept no longer, checks the archive, and forgets old statements."""
+"""Makes partitions ahead, takes out those that are kept no longer, checks the archive, forgets old statements, and makes checkpoints."""
 
 from __future__ import annotations
 
@@ -43,6 +43,11 @@ and `invoice_ingest` loads it again.
 
 Forgets what was kept so that a load can be undone, once it is older than `init --keep-statements` says (400 days by default). Loads that
 are older cannot be undone any more. No total changes.
+
+### Checkpoints
+
+Keeps what the totals are, so that a question as known on any later moment adds up what has changed since, and not all loads. The first
+time it goes through the whole ledger.
 """,
 )
 def partition_maintenance() -> None:
@@ -64,6 +69,13 @@ def partition_maintenance() -> None:
         pool=WAREHOUSE_POOL,
         execution_timeout=LONG_WORK,
         doc_md="Forgets statements that are kept no longer. They are there for `rollbook undo` alone.",
+    )
+    NodeCliOperator(
+        task_id="make_checkpoints",
+        arguments=["checkpoint", "--json"],
+        pool=WAREHOUSE_POOL,
+        execution_timeout=LONG_WORK,
+        doc_md="Keeps what the totals are now, for questions as known on a moment from now on.",
     )
     if KEEP_MONTHS:
         detach_partitions = NodeCliOperator(

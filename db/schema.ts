@@ -199,6 +199,32 @@ export const deltas = warehouse.table("venue_day_deltas", {
   total: euros("total"),
 });
 
+/** Moments at which it is kept what the groups were. The first, number 0, is that at which nothing was known. */
+export const checkpoints = warehouse.table("checkpoints", {
+  checkpointId: integer("checkpoint_id").primaryKey(),
+  knownAt: instant("known_at").notNull(),
+});
+
+/** All groups of a date (where the two numbers are the same), or by how much some had changed since the checkpoint before. */
+export const checkpointGroups = warehouse.table(
+  "checkpoint_groups",
+  {
+    createdOn: day("created_on").notNull(),
+    /** The last checkpoint up to this one that has all groups of the date. */
+    listId: integer("list_id").notNull(),
+    checkpointId: integer("checkpoint_id").notNull(),
+    venueKey: integer("venue_key").notNull(),
+    invoices: count("invoices"),
+    total: euros("total"),
+  },
+  (table) => [primaryKey({ columns: [table.createdOn, table.listId, table.checkpointId, table.venueKey] })],
+);
+
+/** The dates of them. */
+export const checkpointDates = warehouse.table("checkpoint_dates", {
+  createdOn: day("created_on").primaryKey(),
+});
+
 export const pending = warehouse.table("venue_day_pending", {
   createdOn: day("created_on").notNull(),
   venueKey: integer("venue_key").notNull(),
@@ -230,6 +256,8 @@ export const partitions = warehouse.table("partitions", {
   announced: boolean("announced").notNull().default(false),
   /** Greatest sync date of an absence in it; null: there was none. */
   absentUntil: day("absent_until"),
+  /** Whether the checkpoints hold its dates. */
+  checkpointed: boolean("checkpointed").notNull().default(true),
   // The database makes these three from the name of the partition.
   invoicesTable: text("invoices_table").notNull(),
   deltasTable: text("deltas_table").notNull(),

@@ -334,7 +334,7 @@ export interface VerifyOptions extends Work {
 
 /** Something that does not add up; the fields beside `kind` are those of `rollbook verify --json`. */
 export interface Divergence {
-  readonly kind: "group" | "table" | "control" | "orphan" | "load" | "closing" | "identity";
+  readonly kind: "group" | "table" | "control" | "orphan" | "load" | "closing" | "checkpoint" | "identity";
 }
 
 export interface VerifyReport {

@@ -165,6 +165,7 @@ def test_work_on_the_warehouse_is_bounded_by_the_pool(dags: dict[str, DAG]) -> N
         "load_drops",
         "refresh_partitions",
         "prune_statements",
+        "make_checkpoints",
         "verify",
         "rebuild",
         "review.decide",
@@ -202,4 +203,11 @@ def test_old_statements_are_forgotten_every_day(dags: dict[str, DAG]) -> None:
     task = dags["partition_maintenance"].get_task("prune_statements")
     assert isinstance(task, NodeCliOperator)
     assert list(task.arguments) == ["prune", "--json"]
+    assert not task.upstream_task_ids
+
+
+def test_checkpoints_are_made_every_day(dags: dict[str, DAG]) -> None:
+    task = dags["partition_maintenance"].get_task("make_checkpoints")
+    assert isinstance(task, NodeCliOperator)
+    assert list(task.arguments) == ["checkpoint", "--json"]
     assert not task.upstream_task_ids

@@ -12,6 +12,7 @@ import { requireOwner } from "../roles/owner.ts";
 import { type Partition, type PartitionState, partitions } from "../schema.ts";
 import { announcePartitions } from "./announce.ts";
 import { findPartition, type PartitionChange } from "./catalog.ts";
+import { forgetCheckpoints } from "./checkpoints.ts";
 import {
   attachLeaf,
   createStatement,
@@ -56,6 +57,7 @@ function attachTables(options: PartitionChange & { readonly anew?: boolean | und
       await limitLockWaits(tx);
       await lockUntilEnd(tx, LOCK.removePartition);
       await lockUntilEnd(tx, LOCK.ensurePartitions);
+      await lockUntilEnd(tx, LOCK.checkpoints);
       const found = await findPartition(tx, options.partition);
       const wanted = found.state === "dropped" ? PARENTS.filter((parent) => parent !== "invoices") : PARENTS;
       const states = new Map<Parent, TableState>();
@@ -81,6 +83,8 @@ function attachTables(options: PartitionChange & { readonly anew?: boolean | und
         .update(partitions)
         .set({ state, announced: false })
         .where(eq(partitions.partition, options.partition));
+      // Other deltas may have come back than those that left.
+      await forgetCheckpoints(tx, found);
       return { state, madeAnew };
     }),
   );

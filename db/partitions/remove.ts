@@ -8,6 +8,7 @@ import { RollbookError } from "../errors.ts";
 import { LOCK, limitLockWaits, lockUntilEnd, retryWhileLocked, withSessionLock } from "../locks.ts";
 import { type Partition, partitions, pending } from "../schema.ts";
 import { findPartition, type PartitionChange, setState } from "./catalog.ts";
+import { forgetCheckpoints } from "./checkpoints.ts";
 import { finalizeDetach, findHome, leafTable, type Parent, quoteLeaf, readTableState } from "./tables.ts";
 
 /**
@@ -74,6 +75,7 @@ async function closePartition(options: PartitionClosing, state: "detached" | "dr
     await lockUntilEnd(tx, LOCK.verifyPartition, partitionId);
     await lockUntilEnd(tx, LOCK.closePartition, partitionId);
     await lockUntilEnd(tx, LOCK.refreshPartition, partitionId);
+    await lockUntilEnd(tx, LOCK.checkpoints);
     const [held] = await tx.db
       .select()
       .from(partitions)
@@ -90,6 +92,7 @@ async function closePartition(options: PartitionClosing, state: "detached" | "dr
     await options.beforeClosing?.(tx, held);
     await refuseOutdated(tx, held);
     await setState(tx, options.partition, state);
+    if (state === "detached") await forgetCheckpoints(tx, held);
   };
   await retryWhileLocked(options, () => withTransaction(options, close));
 }

@@ -132,6 +132,7 @@ test("no function looks names up by the caller's search_path", async () => {
   const definers = functions.filter(({ definer }) => definer);
   expect(definers).toEqual([
     { name: "warehouse.announce_partitions()", definer: true, pinned: true, bound: false },
+    { name: "warehouse.make_checkpoint()", definer: true, pinned: true, bound: false },
     { name: "warehouse.open_partitions(date[])", definer: true, pinned: true, bound: false },
     { name: "warehouse.prune_statements()", definer: true, pinned: true, bound: false },
     { name: "warehouse.set_known_at()", definer: true, pinned: true, bound: false },
@@ -505,6 +506,13 @@ const FORBIDDEN_TO_GUESTS = [
   "insert into warehouse.invoices_2026_01 select * from warehouse.invoices",
   "delete from warehouse.invoices_2026_01",
   "update warehouse.invoices set invoice_id = gen_random_uuid()",
+  "insert into warehouse.checkpoints values (1, now())",
+  "delete from warehouse.checkpoints",
+  "insert into warehouse.checkpoint_groups values ('2026-01-01', 1, 1, 1, 1, 1)",
+  "update warehouse.checkpoint_groups set total = 0",
+  "delete from warehouse.checkpoint_dates",
+  "update warehouse.partitions set checkpointed = true",
+  "select warehouse.add_to_checkpoint(1, '-infinity', 'infinity', '-infinity', 'infinity')",
   "update warehouse.venue_day_pending set total = 0",
   "insert into warehouse.partitions (partition, lower, upper) values ('x', '1999-01-01', '1999-02-01')",
   "delete from warehouse.partitions",

@@ -134,6 +134,9 @@ const TABLES: Readonly<Record<string, Rights>> = {
   venue_day_rollup: forLoader("select", "insert", "update", "delete"),
   partitions: forLoader("select", ...updateOf(CATALOG_COLUMNS)),
   closings: andSteward(forLoader("select"), ...insertOf(CLOSING_COLUMNS)),
+  checkpoints: forLoader("select"),
+  checkpoint_dates: forLoader("select"),
+  checkpoint_groups: forLoader("select"),
   venue_day_totals: NONE,
   today: NONE,
 };
@@ -153,6 +156,9 @@ const FUNCTIONS: Readonly<Record<string, Rights>> = {
   "warehouse.open_partitions(date[])": forLoader("execute"),
   "warehouse.announce_partitions()": forLoader("execute"),
   "warehouse.prune_statements()": forLoader("execute"),
+  "warehouse.make_checkpoint()": forLoader("execute"),
+  "warehouse.add_to_checkpoint(integer, timestamp with time zone, timestamp with time zone, date, date)":
+    NONE,
   "warehouse.partition_range(text, date)": NONE,
   "warehouse.partition_parent(text, date)": NONE,
   "warehouse.guard_partition_state()": NONE,

@@ -16,6 +16,7 @@ export const LOCK = {
   statements: 0x526f6c39,
   decideRejects: 0x526f6c3a,
   closings: 0x526f6c3b,
+  checkpoints: 0x526f6c3c,
 } as const;
 
 /** What a session waits for that waits for this advisory lock. */
@@ -48,6 +49,8 @@ export async function nameOfAdvisory(
       return `the rejected lines of load ${object}, about which another session decides`;
     case LOCK.closings:
       return shared ? "the closings: a period is being closed" : "the closings, and the loads that heed them";
+    case LOCK.checkpoints:
+      return "a checkpoint, or the detach or attach of a partition";
     default:
       return "an advisory lock of another program";
   }

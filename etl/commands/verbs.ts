@@ -120,4 +120,9 @@ export const VERBS: readonly Verb[] = [
     summary: "forget old statements, which are kept for undo alone",
     read: async () => (await import("./prune.ts")).definePrune,
   },
+  {
+    name: "checkpoint",
+    summary: "keep what the totals are now, for questions as known on later",
+    read: async () => (await import("./checkpoint.ts")).defineCheckpoint,
+  },
 ];

@@ -26,7 +26,7 @@ const SHOWN = 1000;
 export function defineVerify(verb: Command, context: Context): void {
   declareKind(verb, "works")
     .description(
-      "Recompute every group from the invoices and compare it with rollup + pending and with the sum of the deltas; check control totals and the ledger. Exit code 1 when anything diverges.",
+      "Recompute every group from the invoices and compare it with rollup + pending and with the sum of the deltas; check control totals, checkpoints and the ledger. Exit code 1 when anything diverges.",
     )
     .option("--partition <name>", "only this partition, for example 2026-10")
     .option(
@@ -145,6 +145,8 @@ async function showClosings(
 
 const CLOSED =
   "Deltas, or the closings, were changed after a period was closed, and a repair does not bring them back. Which groups: docs/closing.md";
+const REMAKE =
+  "Checkpoints, or deltas and loads of before, were changed by other means. If the deltas are right, make the checkpoints anew: rollbook verify --repair";
 const MEND =
   "The loads behind a group: rollbook explain-total; to mend: rollbook verify --repair (after a loss of data first read docs/recovery.md)";
 const STANDS =
@@ -156,6 +158,7 @@ const CANNOT_TELL =
 
 function adviceOn(divergence: Divergence): readonly string[] {
   if (divergence.kind === "closing") return [CLOSED];
+  if (divergence.kind === "checkpoint") return [REMAKE];
   if (divergence.kind === "group" && divergence.absent) return [MEND, STANDS];
   if (divergence.kind !== "identity") return [MEND];
   const { statements } = divergence;
@@ -198,6 +201,11 @@ function describe(divergence: Divergence): string {
     case "closing": {
       const { closing, period, certified, recomputed, message } = divergence;
       return `closing ${closing} (${period}): ${message}: certified ${formatGroups(certified)}, deltas ${formatGroups(recomputed)}`;
+    }
+    case "checkpoint": {
+      const { moment, createdOn, venueId, message, lacking } = divergence;
+      const where = [venueId, createdOn && `on ${createdOn}`].filter(Boolean).join(" ");
+      return `checkpoint ${moment}${where && `: ${where}`}: ${message}${lacking ? `: ${format(lacking)}` : ""}`;
     }
     case "identity": {
       const { invoiceId, statements } = divergence;

@@ -37,6 +37,19 @@ export type Divergence =
   | { readonly kind: "load"; readonly loadId: number; readonly message: string }
   /** A closing is not what it was. */
   | ({ readonly kind: "closing" } & ClosingFinding)
+  /** A checkpoint is not what the deltas say; `docs/design.md`, "As known on". */
+  | {
+      readonly kind: "checkpoint";
+      /** Its moment: an instant in the zone of the warehouse, or `-infinity`. */
+      readonly moment: string;
+      readonly message: string;
+      /** Left out where it is about the checkpoint as a whole. */
+      readonly createdOn?: string;
+      /** Left out where it is about the date as a whole. */
+      readonly venueId?: string;
+      /** What the deltas say, less what the checkpoint says. */
+      readonly lacking?: Sums;
+    }
   /** An invoice id stands under several keys. */
   | { readonly kind: "identity"; readonly invoiceId: string; readonly statements: readonly Statement[] };
 

@@ -8,6 +8,7 @@ import { listPartitions } from "../../db/partitions/catalog.ts";
 import { requireOwner } from "../../db/roles/owner.ts";
 import type { Partition, Settings } from "../../db/schema.ts";
 import { type CheckedClosings, checkClosings } from "../closings/verify.ts";
+import { checkCheckpoints, remakeCheckpoints } from "./checkpoints.ts";
 import type { OnDivergence } from "./divergence.ts";
 import { type Checked, checkPartition } from "./groups.ts";
 import { checkIdentity } from "./identity.ts";
@@ -84,6 +85,7 @@ export async function verifyWarehouse(options: VerifyOptions): Promise<VerifyRep
   const whole = !verified.some(({ tablesMissing }) => tablesMissing);
   // The deltas of a table that is missing may still come back.
   if (options.partition === undefined) await verifyLoads(options, found, repair && whole);
+  if (options.partition === undefined && whole) await verifyCheckpoints(options, found);
   const identity = options.identity === true ? await verifyIdentity(options, found, whole) : NO_IDENTITY;
   const closings = options.closings === true ? await verifyClosings(options, found) : undefined;
   return {
@@ -132,6 +134,18 @@ async function verifyLoads(options: VerifyOptions, found: OnDivergence, mend: bo
     checkLedger(tx, found),
   );
   if (mend) await withTransaction(options, (tx) => acknowledge(tx, findings));
+}
+
+/** Checkpoints follow from the deltas, so wrong ones are made anew. */
+async function verifyCheckpoints(options: VerifyOptions, found: OnDivergence): Promise<void> {
+  let wrong = false;
+  await withTransaction({ ...options, isolation: "repeatable read" }, (tx) =>
+    checkCheckpoints(tx, options.settings, (divergence) => {
+      wrong = true;
+      found(divergence);
+    }),
+  );
+  if (wrong && isRepair(options)) await remakeCheckpoints(options);
 }
 
 function verifyClosings(options: VerifyOptions, found: OnDivergence): Promise<CheckedClosings> {

@@ -32,6 +32,8 @@ const UNDOING = "etl/undo/undo.test.ts";
 const CLOSING = "etl/closings/closings.test.ts";
 const REFUSE_CLOSED = "etl/closings/refuse_closed.test.ts";
 const GUARDED_LEDGER = "db/migrations/0017_guarded_ledger.sql";
+const CHECKPOINTS = "db/migrations/0018_checkpoints.sql";
+const CHECKPOINTING = "etl/reports/checkpoints.test.ts";
 const PARTITIONS_BY_YEAR = "db/migrations/0020_partitions_by_year.sql";
 const VERIFY = "etl/verify/verify.ts";
 const VERIFYING = "etl/verify/verify.test.ts";
@@ -504,10 +506,83 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "as known at the moment of a commit misses that commit",
-    file: "db/migrations/0001_reports.sql",
-    find: "  where c.known_at <= venue_daily_totals_as_known_on.known_at\n",
-    replace: "  where c.known_at < venue_daily_totals_as_known_on.known_at\n",
-    tests: ["etl/reports/totals.test.ts"],
+    file: CHECKPOINTS,
+    find: "      where l.known_at <= venue_daily_totals_as_known_on.known_at\n",
+    replace: "      where l.known_at < venue_daily_totals_as_known_on.known_at\n",
+    tests: ["etl/reports/totals.test.ts", CHECKPOINTING],
+  },
+  {
+    name: "a question as known on a moment takes the newest checkpoint, whenever it is from",
+    file: CHECKPOINTS,
+    find: "      select max(c.known_at) from reports.checkpoints c where c.known_at <= venue_daily_totals_as_known_on.known_at\n    )\n    union all",
+    replace: "      select max(c.known_at) from reports.checkpoints c\n    )\n    union all",
+    tests: [CHECKPOINTING],
+  },
+  {
+    name: "what changed from the last list to the checkpoint is left out",
+    file: CHECKPOINTS,
+    find: "g.list_id = last.list_id and g.checkpoint_id <= c.checkpoint_id",
+    replace: "g.list_id = last.list_id and g.checkpoint_id = g.list_id",
+    tests: [CHECKPOINTING],
+  },
+  {
+    name: "what changed after the checkpoint counts in it",
+    file: CHECKPOINTS,
+    find: "g.list_id = last.list_id and g.checkpoint_id <= c.checkpoint_id",
+    replace: "g.list_id = last.list_id",
+    tests: [CHECKPOINTING],
+  },
+  {
+    name: "no date ever gets a list of all groups but its first",
+    file: CHECKPOINTS,
+    find: "n.changes + kept.changes >= kept.groups as is_due",
+    replace: "kept.groups = 0 as is_due",
+    tests: [CHECKPOINTING],
+    simulate: false,
+  },
+  {
+    name: "a partition that is attached again is not added to the checkpoints",
+    file: CHECKPOINTS,
+    find: "  if found then\n    update warehouse.partitions p set checkpointed = true",
+    replace: "  if false then\n    update warehouse.partitions p set checkpointed = true",
+    tests: [CHECKPOINTING],
+    simulate: false,
+  },
+  {
+    name: "a partition that is being detached counts as held by the checkpoints",
+    file: "db/partitions/checkpoints.ts",
+    find: "set({ checkpointed: false })",
+    replace: "set({ checkpointed: true })",
+    tests: [CHECKPOINTING],
+  },
+  {
+    name: "a detach leaves its groups in the checkpoints",
+    file: "db/partitions/remove.ts",
+    find: '    if (state === "detached") await forgetCheckpoints(tx, held);\n',
+    replace: "",
+    tests: [CHECKPOINTING],
+  },
+  {
+    name: "a checkpoint does not wait for a partition that is being closed",
+    file: CHECKPOINTS,
+    find: "  perform pg_advisory_xact_lock(0x526f6c3c, 0);\n",
+    replace: "",
+    tests: [CHECKPOINTING],
+  },
+  {
+    name: "verify proves the lists of checkpoints alone",
+    file: "etl/verify/checkpoints.ts",
+    find: "      where last.list_id is distinct from n.checkpoint_id\n",
+    replace: "      where false\n",
+    tests: [CHECKPOINTING],
+  },
+  {
+    name: "verify does not see that a checkpoint is gone",
+    file: "etl/verify/checkpoints.ts",
+    find: "    where c.checkpoint_id <> c.number or ",
+    replace: "    where ",
+    tests: [CHECKPOINTING],
+    simulate: false,
   },
   {
     name: "a closing leaves out the newest load that is known",
