@@ -7,6 +7,7 @@ import { ensurePartitions } from "../../../db/partitions/create.ts";
 import { closePeriod } from "../../../etl/closings/close.ts";
 import { periodOf } from "../../../etl/closings/period.ts";
 import { dismissRejects } from "../../../etl/load/dismiss.ts";
+import { makeCheckpoints } from "../../../etl/reports/checkpoints.ts";
 import { detachRefreshed, dropVerified } from "../../../etl/retire.ts";
 import { pruneStatements } from "../../../etl/undo/prune.ts";
 import type { Divergence } from "../../../etl/verify/divergence.ts";
@@ -70,9 +71,16 @@ export function refuseClosed({ warehouse }: Stage, refuse: boolean): Promise<unk
 /** As if all that is in had come two days earlier; unless closings say when it became known. */
 export function passTwoDays({ warehouse }: Stage): Promise<unknown> {
   return warehouse.query(
-    `update warehouse.loads set known_at = known_at - interval '2 days'
-     where known_at is not null and not exists (select from warehouse.closings)`,
+    `with earlier as (
+       update warehouse.loads set known_at = known_at - interval '2 days'
+       where known_at is not null and not exists (select from warehouse.closings))
+     update warehouse.checkpoints set known_at = known_at - interval '2 days'
+     where not exists (select from warehouse.closings)`,
   );
+}
+
+export function runCheckpoint({ warehouse }: Stage): Promise<unknown> {
+  return makeCheckpoints({ database: warehouse.database });
 }
 
 /** Forgets what was kept more than a day ago. */

@@ -163,6 +163,7 @@ export type Act =
   | { readonly do: "refuse closed"; readonly refuse: boolean }
   /** Two days pass (unless periods are closed), and statements are kept for one. */
   | { readonly do: "prune" }
+  | { readonly do: "checkpoint" }
   | { readonly do: "verify"; readonly identity: boolean }
   /** The older statements of invoices under several keys are taken out. */
   | { readonly do: "take out" }

@@ -4,7 +4,7 @@ import { loadDrop } from "../../../etl/load/load.ts";
 import { refreshPartitions } from "../../../etl/refresh/refresh.ts";
 import { rejectsOf } from "../../../etl/testing/models/warehouse.ts";
 import { undo } from "../../../etl/undo/undo.ts";
-import { runVerify } from "./acts.ts";
+import { runCheckpoint, runVerify } from "./acts.ts";
 import { takeIn } from "./check.ts";
 import {
   compareAll,
@@ -65,6 +65,9 @@ export async function settle(life: Life): Promise<void> {
   await takeOutAll(life, observed);
   await checkProof(life, observed);
   await undoAll(life);
+  await checkProof(life, observed);
+  await checkPast(life);
+  await runCheckpoint(stage);
   await checkProof(life, observed);
   await checkPast(life);
 }

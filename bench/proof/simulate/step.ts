@@ -9,6 +9,7 @@ import {
   passTwoDays,
   raiseErrors,
   refuseClosed,
+  runCheckpoint,
   runClose,
   runDismiss,
   runEnsure,
@@ -208,6 +209,8 @@ async function carryOut(
       );
     case "prune":
       return tolerate(runPrune(stage), crashed || raising || failing);
+    case "checkpoint":
+      return tolerate(runCheckpoint(stage), crashed || failing);
     case "undo": {
       const target = chooseTarget(life, act);
       if (target === undefined) return;
@@ -310,11 +313,14 @@ function startReading(warehouse: SimulatedWarehouse): {
 async function turnClockBack(life: Life, minutes: number): Promise<void> {
   const { warehouse, onFault } = life.stage;
   const changed = await warehouse.query<{ known_at: string }>(
-    `update warehouse.loads set known_at = known_at + $1 * interval '1 minute'
-     where load_id = (select load_id from warehouse.loads where known_at is not null order by known_at desc limit 1)
-       and known_at > (select statements_kept_since from warehouse.settings)
-       and not exists (select from warehouse.closings c where c.known_at >= loads.known_at)
-     returning to_json(known_at) #>> '{}' as known_at`,
+    `with changed as (
+       update warehouse.loads set known_at = known_at + $1 * interval '1 minute'
+       where load_id = (select load_id from warehouse.loads where known_at is not null order by known_at desc limit 1)
+         and known_at > (select statements_kept_since from warehouse.settings)
+         and not exists (select from warehouse.closings c where c.known_at >= loads.known_at)
+       returning old.known_at as before, new.known_at as after),
+     moved as (update warehouse.checkpoints c set known_at = after from changed where c.known_at = before)
+     select to_json(after) #>> '{}' as known_at from changed`,
     [minutes],
   );
   if (changed.length > 0) onFault("clock turned back");
