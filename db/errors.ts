@@ -64,6 +64,7 @@ export const SQLSTATE = {
   outOfMemory: "53200",
   tooManyConnections: "53300",
   configurationLimit: "53400",
+  queryCanceled: "57014",
   adminShutdown: "57P01",
   crashShutdown: "57P02",
   cannotConnectNow: "57P03",

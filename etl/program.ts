@@ -110,6 +110,13 @@ const CONFIGURATION: ReadonlySet<ErrorCode> = new Set([
 /** Every problem of a configuration, or the end of the server's log. All else is one line, whatever the names in it hold. */
 const OF_SEVERAL_LINES: ReadonlySet<ErrorCode> = new Set(["configuration", "embedded_server"]);
 
+/** What to do where the server's own words do not say it. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  [SQLSTATE.diskFull]: "The database has no space left on its disk. Make room and run it again.",
+  [SQLSTATE.queryCanceled]:
+    "Somebody has cancelled it (pg_cancel_backend), and what was not committed is rolled back. Run it again.",
+};
+
 /** Says what went wrong, in words, and returns the exit code. */
 export function explainError(context: Streams & Pick<Context, "environment">, error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
@@ -127,7 +134,8 @@ export function explainError(context: Streams & Pick<Context, "environment">, er
     );
     return EXIT.usage;
   }
-  note(context, `rollbook: ${said}${isCorrupted(error) ? `. ${CORRUPTED_REMEDY}` : ""}`);
+  const remedy = isCorrupted(error) ? CORRUPTED_REMEDY : REMEDIES[errorState(error) ?? ""];
+  note(context, `rollbook: ${said}${remedy === undefined ? "" : `. ${remedy}`}`);
   if (context.environment.ROLLBOOK_DEBUG && cause instanceof Error)
     note(context, printableLines(cause.stack ?? ""));
   return EXIT.failed;

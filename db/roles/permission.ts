@@ -22,6 +22,8 @@ interface Situation extends Record<string, unknown> {
   /** Null where there is no warehouse. */
   readonly owner: string | null;
   readonly may_not_create: boolean | null;
+  /** Another role that the login is made to act as, by a setting of its own. */
+  readonly acting: string | null;
 }
 
 /** The error for a user who lacks a right: says how it is given. */
@@ -33,14 +35,21 @@ export async function permissionError(
   const result = await session.db.execute<Situation>(sql`
     select session_user as "user", current_database() as database, pg_get_userbyid(n.nspowner) as owner,
            pg_has_role(session_user, n.nspowner, 'set') and not has_database_privilege(n.nspowner, current_database(), 'create')
-             as may_not_create
+             as may_not_create,
+           nullif(current_setting('role'), 'none') as acting
     from (select) always
     left join pg_namespace n on n.nspname = 'warehouse'`);
   const [row] = result.rows;
   if (row === undefined) throw new Error("an outer join returned no row");
-  const { user, database, owner, may_not_create: mayNotCreate } = row;
+  const { user, database, owner, may_not_create: mayNotCreate, acting } = row;
   const name = pg.escapeIdentifier;
   const explain = (message: string) => new RollbookError({ code: "permission", message, cause });
+  // As the owner `init` acts.
+  if (acting !== null && acting !== owner && acting !== ROLES.owner) {
+    return explain(
+      `user ${user} acts as role ${acting}, as a setting of the login, the database or the connection says, and that role may not do this in database ${database}. Run: alter role ${name(user)} reset role; or set it to ${needed}.`,
+    );
+  }
   if (owner === null) {
     return explain(
       `user ${user} may not create the warehouse in database ${database}. As its owner run: grant create on database ${name(database)} to ${name(user)}`,

@@ -915,4 +915,12 @@ export const MUTATIONS: readonly Mutation[] = [
     tests: [SETTINGS],
     simulate: false,
   },
+  {
+    name: "a connection pooler that gives no session is waited for",
+    file: "db/connection/pooler.ts",
+    find: "client.query<Row>({ ...query, ...IN_TIME })",
+    replace: "client.query<Row>(query)",
+    tests: ["etl/testing/scenarios/pooler.test.ts"],
+    simulate: false,
+  },
 ];

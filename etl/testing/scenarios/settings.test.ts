@@ -10,7 +10,7 @@ import {
   testConnection,
 } from "../../../db/testing/database.ts";
 import { makeFolder } from "../../../db/testing/folder.ts";
-import { openOwnServer } from "../../../db/testing/own_server.ts";
+import { openOwnServer, until } from "../../../db/testing/own_server.ts";
 import { withUser } from "../../../db/testing/roles.ts";
 import { loadDrop } from "../../load/load.ts";
 import { refreshPartitions } from "../../refresh/refresh.ts";
@@ -200,6 +200,39 @@ test.each([
     code: "configuration",
     message: expect.stringContaining(sql.replaceAll(name, `"${name}"`).replaceAll(user, `"${user}"`)),
   });
+});
+
+test("a login that acts as a role which may not load is told so", async () => {
+  const warehouse = await loginWith({});
+  const { user = "" } = warehouse.database.pool.options;
+  await onServer(async (client) => {
+    await client.query(`grant rollbook_reader to ${user}`);
+    await client.query(`alter role ${user} set role = rollbook_reader`);
+  });
+  const { environment } = warehouse;
+  const { code, stderr } = await rollbook(["verify"], { environment, folder: makeFolder() });
+  const why = `user ${user} acts as role rollbook_reader, .*alter role "${user}" reset role; or set it to rollbook_loader`;
+  expect([code, stderr]).toEqual([2, expect.stringMatching(new RegExp(why))]);
+});
+
+test("work that somebody cancels says that, and what to do", async () => {
+  const warehouse = await createTestDatabase();
+  const { environment } = warehouse;
+  const holder = await warehouse.database.pool.connect();
+  await holder.query("begin; lock table warehouse.partitions");
+  const running = rollbook(["verify"], { environment, folder: makeFolder() });
+  await until("it waits", async () => {
+    const cancelled = await warehouse.query(
+      "select pg_cancel_backend(pid) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+    );
+    return cancelled.length > 0;
+  });
+  expect(await running).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/cancelled it .*Run it again/),
+  });
+  await holder.query("rollback");
+  holder.release();
 });
 
 test("a login whose triggers do not fire is refused, and a superuser's are made to fire", async () => {
