@@ -19,48 +19,51 @@ export const LOCK = {
   checkpoints: 0x526f6c3c,
 } as const;
 
-/** What a session waits for that waits for this advisory lock. */
-export async function nameOfAdvisory(
-  client: pg.Client,
-  { class: lock, object, mode }: Advisory,
-): Promise<string> {
-  const shared = mode === "ShareLock";
-  const partition = async () => `partition ${await nameOfPartition(client, object)}`;
-  switch (lock) {
-    case LOCK.migrate:
-      return "the end of another init";
-    case LOCK.ensurePartitions:
-      return "the turn to make partitions";
-    case LOCK.removePartition:
-      return "the turn to detach, attach or drop a partition";
-    case LOCK.refreshPartition:
-      return `${await partition()}, which is being refreshed`;
-    case LOCK.closePartition:
-      return `${await partition()}, ${shared ? "which is being detached or dropped" : "into which others load"}`;
-    case LOCK.verifyPartition:
-      return `${await partition()}, which is being ${shared ? "detached or dropped" : "verified"}`;
-    case LOCK.stagingSlot:
-      return "a staging table";
-    case LOCK.knownAt:
-      return "the order of commits";
-    case LOCK.statements:
-      return "the statements that do not stand, at which another undo, repair or prune works";
-    case LOCK.decideRejects:
-      return `the rejected lines of load ${object}, about which another session decides`;
-    case LOCK.closings:
-      return shared ? "the closings: a period is being closed" : "the closings, and the loads that heed them";
-    case LOCK.checkpoints:
-      return "a checkpoint, or the detach or attach of a partition";
-    default:
-      return "an advisory lock of another program";
-  }
+interface Asked {
+  /** Whether any number of sessions may hold the lock that is waited for. */
+  readonly shared: boolean;
+  /** The second number. */
+  readonly which: number | null;
+  /** The partition of that number, where the lock is one of a partition. */
+  readonly partition: string;
 }
 
-interface Advisory {
-  readonly class: number | null;
-  readonly object: number | null;
-  /** `ShareLock` or `ExclusiveLock`. */
-  readonly mode: string;
+/** What a session waits for that waits for such a lock. */
+const NAMES: Readonly<Record<keyof typeof LOCK, (asked: Asked) => string>> = {
+  migrate: () => "the end of another init",
+  ensurePartitions: () => "the turn to make partitions",
+  refreshPartition: ({ partition }) => `${partition}, which is being refreshed`,
+  stagingSlot: () => "a staging table",
+  knownAt: () => "the order of commits",
+  removePartition: () => "the turn to detach, attach or drop a partition",
+  closePartition: ({ partition, shared }) =>
+    `${partition}, ${shared ? "which is being detached or dropped" : "into which others load"}`,
+  verifyPartition: ({ partition, shared }) =>
+    `${partition}, which is being ${shared ? "detached or dropped" : "verified"}`,
+  statements: () => "the statements that do not stand, at which another undo, repair or prune works",
+  decideRejects: ({ which }) => `the rejected lines of load ${which}, about which another session decides`,
+  closings: ({ shared }) =>
+    shared ? "the closings: a period is being closed" : "the closings, and the loads that heed them",
+  checkpoints: () => "a checkpoint, or the detach or attach of a partition",
+};
+
+/**
+ * Says what an advisory lock stands for.
+ *
+ * @param lock.class the first number; `lock.object` is the second one
+ * @param lock.mode `ShareLock` or `ExclusiveLock`
+ */
+export async function nameOfAdvisory(
+  client: pg.Client,
+  lock: { readonly class: number | null; readonly object: number | null; readonly mode: string },
+): Promise<string> {
+  const [name] = Object.entries(LOCK).find(([, number]) => number === lock.class) ?? [];
+  if (name === undefined) return "an advisory lock of another program";
+  const partition = name.endsWith("Partition")
+    ? `partition ${await nameOfPartition(client, lock.object)}`
+    : "";
+  const asked = { shared: lock.mode === "ShareLock", which: lock.object, partition };
+  return NAMES[name as keyof typeof LOCK](asked);
 }
 
 async function nameOfPartition(client: pg.Client, partitionId: number | null): Promise<string> {
