@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
+import { LIES, type Lie, type LieName } from "../../etl/testing/lies.ts";
 import { NO_FIGURES } from "./simulate/figures.ts";
 import type { Content } from "./simulate/history.ts";
-import { LIES, type Lie, type LieName } from "./simulate/lies.ts";
 import { addSeed, countSeeds, isDone, readRecord, writeRecord } from "./simulate/record.ts";
 import { historyOf, type Lived, replay, simulate } from "./simulate/seeds.ts";
 
@@ -64,6 +64,7 @@ const LOADED = (() => {
     content,
     { ...content, lines: [lineOf(0, 1, 150), lineOf(1, 1, 200), "bad_total", lineOf(4, 3, 500)] },
     { ...content, says: "void", lines: [{ ...lineOf(2, 2, 0), isVoid: true }, lineOf(3, -40, 450)] },
+    { ...content, lines: [lineOf(7, 5, 700)] },
     { ...content, lines: [lineOf(5, 1, 600)] },
   ];
   const load = {
@@ -76,8 +77,9 @@ const LOADED = (() => {
   } as const;
   return {
     contents,
-    drops: contents.map((_, index) => ({ content: index, syncDay: 3 + index, name: 0 })),
-    steps: [[{ ...load, drop: 0 }], [{ ...load, drop: 1 }], [{ ...load, drop: 2 }]],
+    // The second and the fourth are of one sync date.
+    drops: [3, 4, 5, 4, 6].map((syncDay, index) => ({ content: index, syncDay, name: 0 })),
+    steps: [[{ ...load, drop: 0 }], [{ ...load, drop: 1 }], [{ ...load, drop: 2 }], [{ ...load, drop: 3 }]],
   } as const;
 })();
 

@@ -522,6 +522,17 @@ const FORBIDDEN_TO_GUESTS = [
   "delete from warehouse.staging_1",
   "select warehouse.guard_partition_state()",
   "select warehouse.guard_finished_loads()",
+  "select warehouse.guard_dismissals()",
+  "alter table warehouse.dismissals disable trigger guard_dismissals",
+  "alter table warehouse.loads drop constraint loads_reasons_check",
+  "insert into warehouse.loads (file_name, status, error_code) values ('x', 'failed', 'loaded_again')",
+  "insert into warehouse.dismissals (load_id, reason, because) values (1000, 'bad_uuid', 'x')",
+  "insert into warehouse.dismissals (load_id, reason, because, dismissed_by) values (1, 'bad_uuid', 'x', 'x')",
+  "update warehouse.dismissals set because = 'x'",
+  "delete from warehouse.dismissals",
+  "delete from warehouse.absences",
+  "update warehouse.closings set total = 0",
+  "delete from warehouse.closings",
 ];
 
 /** To loader and reader. */
@@ -560,6 +571,15 @@ const FORBIDDEN_TO_READER = [
   "set role rollbook_loader",
 ];
 
+/** To a login that is in none of the roles. */
+const FORBIDDEN_TO_STRANGERS = [
+  "select from reports.venue_daily_totals",
+  "select from reports.load_history",
+  "select from reports.warehouse_settings",
+  "select from reports.venue_daily_totals_as_known_on(now())",
+  "set role rollbook_reader",
+];
+
 /** A warehouse with a row in each table. */
 async function filled(): Promise<TestWarehouse> {
   const warehouse = await createTestDatabase({ roles: true });
@@ -576,11 +596,12 @@ async function filled(): Promise<TestWarehouse> {
   return warehouse;
 }
 
-test("nothing that is not theirs is open to steward, loader and reader", async () => {
+test("nothing that is not theirs is open to steward, loader, reader and strangers", async () => {
   const warehouse = await filled();
   const open: string[] = [];
-  const attempt = async (role: Role, statements: readonly string[]) => {
-    const login = await loginAs(warehouse, role);
+  const attempt = async (role: Role | "nobody", statements: readonly string[]) => {
+    const login =
+      role === "nobody" ? withUser(warehouse, await createUser()) : await loginAs(warehouse, role);
     const { PGUSER: superuser } = warehouse.environment;
     expect(await refusalOf(login, `set session authorization "${superuser}"`)).toBe(DENIED);
     await expect(login.query("alter system set fsync = off")).rejects.toMatchObject({ code: DENIED });
@@ -593,6 +614,12 @@ test("nothing that is not theirs is open to steward, loader and reader", async (
   await attempt("steward", FORBIDDEN_TO_GUESTS);
   await attempt("loader", [...FORBIDDEN_TO_GUESTS, ...FORBIDDEN_TO_OTHERS]);
   await attempt("reader", [...FORBIDDEN_TO_GUESTS, ...FORBIDDEN_TO_OTHERS, ...FORBIDDEN_TO_READER]);
+  await attempt("nobody", [
+    ...FORBIDDEN_TO_GUESTS,
+    ...FORBIDDEN_TO_OTHERS,
+    ...FORBIDDEN_TO_READER,
+    ...FORBIDDEN_TO_STRANGERS,
+  ]);
   expect(open).toEqual([]);
 });
 

@@ -185,7 +185,7 @@ function describe(divergence: Divergence): string {
         divergence;
       const date = misdated ? "; an invoice stands under a date that is not its own" : "";
       const load = misattributed
-        ? "; an invoice stands for a load that the ledger does not have as loaded, or not with its sync date"
+        ? "; an invoice stands for a load that the ledger does not have as loaded, or not with its sync date, or that left nothing else there"
         : "";
       const gone = absent ? "; an invoice stands although a newer statement says that it is absent" : "";
       return `${partition}: ${venueId} on ${createdOn}: invoices say ${format(recomputed)}, rollup + pending ${format(shown)}, deltas ${format(deltas)}${date}${load}${gone}`;

@@ -8,9 +8,6 @@ import { columnsOfSource, readBy } from "./read_by.ts";
 import { type Attempt, NO_LINES, type Refusal } from "./report.ts";
 import type { LoadTask, TaskResult } from "./task.ts";
 
-/** File name of the entry that a repair makes for a load; the load's number follows. */
-export const REPAIR_OF_LOAD = "verify --repair load";
-
 type Entry = { readonly [Name in keyof typeof loads.$inferInsert]?: (typeof loads.$inferInsert)[Name] | SQL };
 
 /**

@@ -383,6 +383,9 @@ async function stateAbsence(
      select $1, $2, $3, $4, venue_key, $5::uuid[] from warehouse.venues where venue_id = 'v'`,
     [loadId, statedBy, syncedOn, DAY, ids],
   );
+  await warehouse.query("update warehouse.partitions set absent_until = greatest(absent_until, $1::date)", [
+    syncedOn,
+  ]);
   await warehouse.query(
     `with taken as (
        delete from warehouse.invoices i using warehouse.venues v

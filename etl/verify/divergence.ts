@@ -22,7 +22,10 @@ export type Divergence =
       readonly deltas: Sums;
       /** Invoices stand under a date that is not the date of their creation instant. */
       readonly misdated: boolean;
-      /** Invoices stand for a load that the ledger does not have as loaded, or not with their sync date. */
+      /**
+       * Invoices stand for a load that the ledger does not have as loaded, or not with their sync date, or that left no
+       * delta, correction or statement in the group.
+       */
       readonly misattributed: boolean;
       /** Invoices stand although a newer statement says that they are absent. */
       readonly absent: boolean;

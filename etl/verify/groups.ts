@@ -13,8 +13,9 @@ import {
   venues,
 } from "../../db/schema.ts";
 import { counts, takenOutBy } from "../load/absence.ts";
-import { leafOf, recomputeGroups } from "../refresh/recompute.ts";
+import { leafOf } from "../refresh/recompute.ts";
 import { type OnDivergence, readSums } from "./divergence.ts";
+import { checkGroups } from "./standing.ts";
 
 export interface Checked {
   readonly invoices: number;
@@ -103,7 +104,7 @@ export function venueName(key: SQL): SQL {
 
 function differingGroups(settings: Settings, partition: Partition): SQL {
   return sql`
-    with truth as (${recomputeGroups({ partition, settings })}),
+    with truth as (${checkGroups(partition, settings)}),
     ledger as (
       select created_on, venue_key, sum(invoices)::bigint as invoices, sum(total) as total
       from ${leafOf("venue_day_deltas", partition)}

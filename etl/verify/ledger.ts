@@ -15,7 +15,6 @@ import {
 } from "../../db/schema.ts";
 import { TAKEN_OUT } from "../load/absence.ts";
 import { LOADED_AGAIN } from "../load/claim.ts";
-import { REPAIR_OF_LOAD } from "../load/ledger.ts";
 import type { OnDivergence } from "./divergence.ts";
 
 /**
@@ -42,6 +41,9 @@ export interface LedgerFindings {
   /** Statements are gone, or there are some that nobody knows of, so an undo could not tell what stands. */
   readonly statementsDiffer: boolean;
 }
+
+/** File name of the ledger entry that a repair makes for a load; the load's number follows. */
+export const REPAIR_OF_LOAD = "verify --repair load";
 
 interface FindingRow {
   readonly load_id: number;

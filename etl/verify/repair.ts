@@ -16,10 +16,10 @@ import {
   settings,
   statements,
 } from "../../db/schema.ts";
-import { beginEntry, enterLedger, REPAIR_OF_LOAD } from "../load/ledger.ts";
+import { beginEntry, enterLedger } from "../load/ledger.ts";
 import { rebuildRollup } from "../refresh/rebuild.ts";
 import { leafOf, recomputeGroups } from "../refresh/recompute.ts";
-import type { LedgerFindings } from "./ledger.ts";
+import { type LedgerFindings, REPAIR_OF_LOAD } from "./ledger.ts";
 import { findLivePartition } from "./selection.ts";
 
 interface RepairOptions {
@@ -167,7 +167,7 @@ export async function acknowledge(tx: Transaction, findings: LedgerFindings): Pr
 async function endUnfinished(tx: Transaction, numbers: readonly number[]): Promise<void> {
   await tx.db.execute(sql`
     update ${loads}
-    set status = 'failed', retry_of = null, finished_at = clock_timestamp(), error_code = 'unfinished',
+    set status = 'failed', retry_of = null, undo_of = null, because = null, decided_by = null, finished_at = clock_timestamp(), error_code = 'unfinished',
         error_message = 'It was entered and never finished, so it was no load (verify --repair).'
     where load_id = any (${sql.param(numbers)}::integer[]) and finished_at is null`);
 }

@@ -35,6 +35,10 @@ const GUARDED_LEDGER = "db/migrations/0017_guarded_ledger.sql";
 const CHECKPOINTS = "db/migrations/0018_checkpoints.sql";
 const CHECKPOINTING = "etl/reports/checkpoints.test.ts";
 const PARTITIONS_BY_YEAR = "db/migrations/0020_partitions_by_year.sql";
+const GUARDED_DECISIONS = "db/migrations/0021_guarded_decisions.sql";
+const LEDGER_CHECK = "etl/verify/ledger.ts";
+const STANDING = "etl/verify/standing.ts";
+const ATTEMPTS = "etl/testing/scenarios/attempts.test.ts";
 const VERIFY = "etl/verify/verify.ts";
 const VERIFYING = "etl/verify/verify.test.ts";
 const CLAIMING = "etl/load/claim.test.ts";
@@ -388,6 +392,76 @@ export const MUTATIONS: readonly Mutation[] = [
     find: "greatest(clock_timestamp(), (select max(l.known_at) from warehouse.loads l) + interval '1 microsecond')",
     replace: "clock_timestamp()",
     tests: [CRASH],
+  },
+  {
+    name: "a loader decides on rejected lines of a load to come",
+    file: GUARDED_DECISIONS,
+    find: "for each row\nexecute function warehouse.guard_dismissals();",
+    replace: "for each row\nwhen (new.load_id < 0)\nexecute function warehouse.guard_dismissals();",
+    tests: [ATTEMPTS],
+  },
+  {
+    name: "a loader says that the rows of a load were lost",
+    file: GUARDED_DECISIONS,
+    find: "\n  and error_code is distinct from 'loaded_again'\n",
+    replace: "\n",
+    tests: [ATTEMPTS],
+  },
+  {
+    name: "a loader says that a partition is to be announced again",
+    file: GUARDED_DECISIONS,
+    find: "when (old.announced and not new.announced)",
+    replace: "when (old.announced and old.announced is null)",
+    tests: [ATTEMPTS],
+  },
+  {
+    name: "reasons may be what no report can read",
+    file: GUARDED_DECISIONS,
+    find: '    || @.count.type() != "number" || @.count.floor() != @.count || @.count.abs() > 1000000000000000\n',
+    replace: "",
+    tests: [ATTEMPTS],
+  },
+  {
+    name: "verify passes over entries that nobody will finish",
+    file: LEDGER_CHECK,
+    find: "('unfinished', status is not null and unfinished,",
+    replace: "('unfinished', status is null and unfinished,",
+    tests: [ATTEMPTS],
+  },
+  {
+    name: "verify does not compare the sync dates of what loads said with theirs",
+    file: LEDGER_CHECK,
+    find: "l.synced_on <> said.synced_on",
+    replace: "l.synced_on is null",
+    tests: [ATTEMPTS],
+  },
+  {
+    name: "verify does not see that the catalog hides absences",
+    file: LEDGER_CHECK,
+    find: "where (p.absent_until >= a.synced_on) is not true",
+    replace: "where p.absent_until < a.synced_on",
+    tests: [ATTEMPTS],
+  },
+  {
+    name: "an invoice may stand for a load that left nothing in its group",
+    file: STANDING,
+    find: "or left_nothing and ",
+    replace: "or not left_nothing and left_nothing and ",
+    tests: [ATTEMPTS],
+  },
+  {
+    name: "an invoice may stand for any load that failed",
+    file: STANDING,
+    find: "where status = 'failed' and error_code = ${LOADED_AGAIN}",
+    replace: "where status = 'failed' or error_code = ${LOADED_AGAIN}",
+    tests: [ATTEMPTS],
+  },
+  {
+    name: "a repair leaves entries that nobody will finish, and their drops cannot come",
+    file: "etl/verify/repair.ts",
+    find: "if (unfinished.length > 0) await endUnfinished",
+    replace: "if (unfinished.length < 0) await endUnfinished",
+    tests: [ATTEMPTS],
   },
   {
     name: "a partition can be closed under an open load",

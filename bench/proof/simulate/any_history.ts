@@ -1,6 +1,7 @@
 /** How likely a history holds what: fast-check makes one from a seed, and finds a smaller one that fails as well. */
 import fc from "fast-check";
 import { LOAD_STEPS } from "../../../etl/load/steps.ts";
+import { LIES, type LieName } from "../../../etl/testing/lies.ts";
 import { UNDO_STEPS } from "../../../etl/undo/undo.ts";
 import {
   type Act,
@@ -21,7 +22,6 @@ import {
   VENUES,
   ZONES,
 } from "./history.ts";
-import { LIES, type LieName } from "./lies.ts";
 
 const lineFields = {
   venue: fc.oneof({ weight: 4, arbitrary: fc.nat(1) }, { weight: 1, arbitrary: fc.nat(VENUES.length - 1) }),

@@ -4,8 +4,8 @@
  * seed and finds a smaller one that fails as well.
  */
 import type { LoadStep } from "../../../etl/load/steps.ts";
+import type { LieName } from "../../../etl/testing/lies.ts";
 import type { UndoStep } from "../../../etl/undo/undo.ts";
-import type { LieName } from "./lies.ts";
 
 /** One statement about an invoice. Small numbers, so that drops meet in the same invoices. */
 export interface Line {

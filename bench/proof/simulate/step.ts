@@ -24,7 +24,7 @@ import { checkRestated } from "./closings.ts";
 import { compareAll, Difference, expectSame, expectTrue } from "./compare.ts";
 import { knowsVoid } from "./content.ts";
 import type { Act } from "./history.ts";
-import { holdLie, tellLie } from "./hostile.ts";
+import { holdLie, tellForGood } from "./hostile.ts";
 import { type FaultyEnd, runCommand, runLoad, runRefresh, runRetry, runUndo } from "./jobs.ts";
 import {
   type Disturbance,
@@ -116,7 +116,7 @@ export async function liveStep(life: Life, planned: readonly Act[]): Promise<voi
   for (const act of acts) {
     if (act.do === "clock") await turnClockBack(life, act.minutes);
     if (act.do === "tamper") await tamper(life, act.row);
-    if (act.do === "hostile" && act.when === "after") await tellLie(life, act);
+    if (act.do === "hostile" && act.when === "after") await tellForGood(life, act);
   }
 }
 

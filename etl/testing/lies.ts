@@ -2,7 +2,14 @@
  * What somebody may try who has got hold of a loader's login: SQL by hand. Each lie must be refused, change nothing,
  * or be named by verify, so that the owner can take it back.
  */
-import { LOCK } from "../../../db/locks.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Database } from "../../db/client.ts";
+import { errorState } from "../../db/errors.ts";
+import { LOCK } from "../../db/locks.ts";
+import type { Settings } from "../../db/schema.ts";
+import { refreshPartitions } from "../refresh/refresh.ts";
+import type { Divergence } from "../verify/divergence.ts";
+import { verifyWarehouse } from "../verify/verify.ts";
 
 /**
  * What no query can tell from the truth, so it is in no history. docs/security.md says how it is found.
@@ -10,8 +17,8 @@ import { LOCK } from "../../../db/locks.ts";
  * - an entry for a drop that was not loaded, whose lines all came too late, or that has none
  * - lines that a retry claims to have read
  * - the instant of an invoice, moved within its date
- * - an invoice moved to another load of the same sync date
- * - an absence in the name of a load, about a group in which it left nothing that stands
+ * - an invoice moved to another load of the same sync date that has said something of its group, too
+ * - an absence in the name of a load, about a group in which nothing stands that it would take out
  * - deltas of two loads that cancel out
  */
 export const NOT_PROVABLE = [
@@ -36,8 +43,8 @@ export interface Lie {
         readonly be: "named";
         /** What verify names, as {@link It} says it. */
         readonly as: (it: It) => readonly string[];
-        /** What it may name beside that. */
-        readonly andMay?: (it: It) => readonly string[];
+        /** What it may name beside that; `groups`: those of its invoices. */
+        readonly andMay?: ((it: It) => readonly string[]) | "groups";
         /** What the owner runs to take it back; or what mends it. */
         readonly takeBack: readonly string[] | "refresh" | "repair";
       };
@@ -189,9 +196,9 @@ const nothing = (about: string, ...tell: readonly string[]): Lie => ({
   tell,
   must: { be: "nothing" },
 });
-const refused = (tell: string, state = "42501", about = LOAD): Lie => ({
+const refused = (tell: string, state = "42501", about = LOAD, ...more: readonly string[]): Lie => ({
   about,
-  tell: [tell],
+  tell: [tell, ...more],
   must: { be: "refused", state },
 });
 /** A lock that other sessions wait for, as long as the transaction is open. */
@@ -218,6 +225,49 @@ export const LIES = {
         `update warehouse.invoices i set load_id = it.load_id, synced_on = it.synced_on from ${IT} where ${SAME_INVOICE}`,
         DELETE_FORGED,
       ],
+    },
+  },
+  "invoice: an entry for no drop": {
+    about: INVOICE,
+    tell: [
+      `insert into warehouse.loads (file_name, sha256, bytes, synced_on, status)
+       values ('forged_9999-12-31.csv', sha256('forged'), 6, '9999-12-31', 'loaded') returning load_id as forged`,
+      `update warehouse.loads l set read = 9, superseded = 9, finished_at = clock_timestamp() from ${IT} where l.load_id = it.forged`,
+      `update warehouse.invoices i set load_id = it.forged, synced_on = '9999-12-31' from ${IT} where ${SAME_INVOICE}`,
+    ],
+    must: {
+      be: "named",
+      as: (it) => [group(it)],
+      takeBack: [
+        `update warehouse.invoices i set load_id = it.load_id, synced_on = it.synced_on from ${IT} where ${SAME_INVOICE}`,
+        DELETE_FORGED,
+      ],
+    },
+  },
+  "invoice: another load of its sync date": {
+    about: `
+      select i.*, o.load_id as other
+      from (${INVOICE}) i
+      join warehouse.loads o on o.synced_on = i.synced_on and o.load_id <> i.load_id and o.status = 'loaded'
+       and o.known_at > (select statements_kept_since from warehouse.settings)
+      where not exists (
+        select
+        from (
+          select created_on, venue_key, load_id from warehouse.venue_day_deltas
+          union all
+          select created_on, venue_key, unnest(array[load_id, old_load_id]) from warehouse.corrections
+          union all
+          select created_on, venue_key, unnest(array[load_id, stated_by]) from warehouse.statements
+        ) t
+        left join warehouse.loads l on l.load_id = t.load_id
+        where t.created_on = i.created_on and t.venue_key = i.venue_key and o.load_id in (t.load_id, l.retry_of)
+      )
+      order by i.created_on, i.venue_id, i.invoice_id, o.load_id`,
+    tell: [`update warehouse.invoices i set load_id = it.other from ${IT} where ${SAME_INVOICE}`],
+    must: {
+      be: "named",
+      as: (it) => [group(it)],
+      takeBack: [`update warehouse.invoices i set load_id = it.load_id from ${IT} where ${SAME_INVOICE}`],
     },
   },
   "invoice: deleted": {
@@ -284,7 +334,7 @@ export const LIES = {
   "catalog: control totals": {
     about: PARTITION,
     tell: [
-      `update warehouse.partitions p set rollup_invoices = rollup_invoices + 1 from ${IT} where p.partition = it.partition`,
+      `update warehouse.partitions p set rollup_invoices = rollup_invoices + 1, rollup_total = -1 from ${IT} where p.partition = it.partition`,
     ],
     must: { be: "named", as: (it) => [control(it)], takeBack: "refresh" },
   },
@@ -302,9 +352,14 @@ export const LIES = {
   "catalog: marks": nothing(
     PARTITION,
     `update warehouse.partitions p
-     set state = case p.state when 'open' then 'stale' else p.state end, announced = false, refreshed_at = 'infinity',
+     set state = case p.state when 'open' then 'stale' else p.state end, announced = p.announced, refreshed_at = 'infinity',
          absent_until = 'infinity'
      from ${IT} where p.partition = it.partition`,
+  ),
+  "catalog: announcement": refused(
+    `update warehouse.partitions p set announced = false from ${IT} where p.partition = it.partition`,
+    "42501",
+    PARTITION,
   ),
   "catalog: odd partitions": nothing(
     ONCE,
@@ -316,7 +371,7 @@ export const LIES = {
     ONCE,
   ),
   "catalog: state of the owner's": refused(
-    `update warehouse.partitions p set state = 'dropped' from ${IT} where p.partition = it.partition`,
+    `update warehouse.partitions p set state = 'detached' from ${IT} where p.partition = it.partition`,
     "42501",
     PARTITION,
   ),
@@ -343,6 +398,28 @@ export const LIES = {
   ]),
   "ledger: a retry for ever": entry([enter("retry", ", retry_of", ", it.load_id")], "repair"),
   "ledger: failed with quarantine": entry([enter("failed"), finish("rejected = 2")]),
+  "ledger: absent and void": entry([enter("loaded"), finish("read = 1, voided = 1, absent = 2")]),
+  "ledger: summed": entry([enter("loaded"), finish("summed = 1")]),
+  "ledger: what is shown of it": nothing(
+    LOAD,
+    enter("failed", ", source, source_sha256, error_message", ", 'no such', 'x', 'x'"),
+    finish(
+      `reasons = '[{"reason": "x", "count": 3, "line": 1, "total": "1.00", "totals": 1}]', suspicious = array['x', null],
+       timings = '{"x": 1}', partitions = array['no such', null], skipped = -1, error_code = 'x', error_message = null`,
+    ),
+  ),
+  "ledger: reasons that nobody can read": refused(
+    enter("loaded"),
+    "23514",
+    LOAD,
+    finish(`rejected = 1, reasons = '[{"count": "x"}]'`),
+  ),
+  "ledger: reasons that are no list": refused(
+    enter("loaded"),
+    "23514",
+    LOAD,
+    finish("rejected = 1, reasons = '7'"),
+  ),
   "ledger: failed at odd times": nothing(
     ONCE,
     `insert into warehouse.loads (file_name, status, synced_on, bytes, started_at, finished_at, error_code)
@@ -400,6 +477,21 @@ export const LIES = {
       takeBack: ["delete from warehouse.absences where synced_on = 'infinity'"],
     },
   },
+  "absence: of all, of another date": {
+    about: `
+      select i.*
+      from (${INVOICE}) i
+      join warehouse.partitions p on i.created_on >= p.lower and i.created_on < p.upper and p.absent_until > '2000-01-01'`,
+    tell: [
+      `insert into warehouse.absences (load_id, stated_by, synced_on, created_on, venue_key)
+       select load_id, load_id, '2000-01-01', created_on, venue_key from ${IT}`,
+    ],
+    must: {
+      be: "named",
+      as: (it) => [load(it)],
+      takeBack: ["delete from warehouse.absences where synced_on = '2000-01-01'"],
+    },
+  },
   "dismissal: open": nothing(
     "select load_id, reason from reports.open_rejects order by 1, 2",
     `insert into warehouse.dismissals (load_id, reason, because) select load_id, reason, 'forged' from ${IT}`,
@@ -415,6 +507,7 @@ export const LIES = {
     "insert into warehouse.venues (venue_id) values (''), (repeat('x', 900)) on conflict do nothing",
   ),
   "statements: forgotten": nothing(ONCE, "select warehouse.prune_statements()"),
+  "checkpoint: made": nothing(ONCE, "select warehouse.make_checkpoint()"),
   "partitions: announced": nothing(ONCE, "select warehouse.announce_partitions()"),
   // what is kept
   "kept: deltas": refused("delete from warehouse.venue_day_deltas"),
@@ -426,6 +519,16 @@ export const LIES = {
   "kept: settings": refused("update warehouse.settings set earliest = 'infinity'"),
   "kept: all": refused("drop schema warehouse cascade"),
   // locks
+  "staging: emptied": nothing(
+    ONCE,
+    "insert into warehouse.staging_1 (venue_id, invoice_id, datetime_created, total) values ('forged', gen_random_uuid(), now(), 1)",
+    "truncate warehouse.staging_1",
+  ),
+  "reports: as known at odd times": nothing(
+    ONCE,
+    "select count(*) from reports.venue_daily_totals_as_known_on('infinity'::timestamptz)",
+    "select count(*) from reports.venue_daily_totals_as_known_on(date '4000-01-01')",
+  ),
   "lock: invoices": locked("lock table warehouse.invoices in access exclusive mode"),
   "lock: queue": locked("lock table warehouse.venue_day_pending in access exclusive mode"),
   "lock: staging": locked("truncate warehouse.staging_1, warehouse.staging_2, warehouse.staging_3"),
@@ -440,3 +543,178 @@ export const LIES = {
 } as const satisfies Readonly<Record<string, Lie>>;
 
 export type LieName = keyof typeof LIES;
+
+/** What somebody with a steward's login may try beside that. */
+export const STEWARD_LIES = {
+  "ledger: undo": {
+    about: LOAD,
+    tell: [
+      enter("undo", ", undo_of, because, decided_by", ", it.load_id, 'x', session_user"),
+      finish("removed = 0"),
+    ],
+    must: { be: "named", as: ({ forged }) => [`load ${forged}`], takeBack: [DELETE_FORGED] },
+  },
+  "ledger: undo for ever": entry(
+    [enter("undo", ", undo_of, because, decided_by", ", it.load_id, 'x', session_user")],
+    "repair",
+  ),
+  "ledger: undo by another": refused(
+    enter("undo", ", undo_of, because, decided_by", ", it.load_id, 'x', 'somebody else'"),
+  ),
+  "ledger: undone by nobody": {
+    about: LOAD,
+    tell: [`update warehouse.loads l set status = 'undone' from ${IT} where l.load_id = it.load_id`],
+    must: {
+      be: "named",
+      as: (it) => [load(it)],
+      andMay: "groups",
+      takeBack: [`update warehouse.loads l set status = 'loaded' from ${IT} where l.load_id = it.load_id`],
+    },
+  },
+  "ledger: an undo taken back by nobody": {
+    about: `
+      select u.load_id as forged, u.undo_of as load_id
+      from warehouse.loads u
+      join warehouse.loads l on l.load_id = u.undo_of and l.status = 'undone' and l.undo_of is null
+      where u.status = 'undo' order by 1`,
+    tell: [`update warehouse.loads l set status = 'loaded' from ${IT} where l.load_id = it.load_id`],
+    must: {
+      be: "named",
+      as: ({ forged }) => [`load ${forged}`],
+      takeBack: [`update warehouse.loads l set status = 'undone' from ${IT} where l.load_id = it.load_id`],
+    },
+  },
+  "ledger: finished figures": refused(
+    `update warehouse.loads l set removed = 7 from ${IT} where l.load_id = it.load_id`,
+  ),
+  "ledger: repair": refused(enter("repair")),
+  "closing: forged": {
+    about: "select max(closing_id) + 1 as forged from warehouse.closings",
+    tell: [
+      `insert into warehouse.closings
+         (closing_id, period, first_date, date_after, known_at, groups, invoices, total, sha256, previous_sha256)
+       select it.forged, c.period, first_date, date_after, c.known_at, groups, invoices + 1, c.total, sha256('forged'), c.sha256
+       from warehouse.closings c, ${IT} where closing_id = it.forged - 1`,
+    ],
+    must: {
+      be: "named",
+      as: ({ forged }) => [`closing ${forged}`],
+      takeBack: [`delete from warehouse.closings c using ${IT} where c.closing_id = it.forged`],
+    },
+  },
+  "closing: deleted": refused("delete from warehouse.closings", "42501", ONCE),
+  "closing: in another name": refused(
+    "insert into warehouse.closings select * from warehouse.closings limit 1",
+    "42501",
+    ONCE,
+  ),
+} as const satisfies Readonly<Record<string, Lie>>;
+
+/** The rows that a lie may be about; `drops`: the hashes and sync dates of drops that may still come. */
+export async function chooseFor(
+  lie: Lie,
+  query: <Row extends object>(text: string, values: readonly unknown[]) => Promise<readonly Row[]>,
+  drops: readonly { readonly sha256: string; readonly synced_on: string }[],
+): Promise<readonly It[]> {
+  const values = lie.about.includes("$1") ? [JSON.stringify(drops)] : [];
+  const rows = await query<{ it: It }>(`select to_jsonb(a) as it from (${lie.about}) a`, values);
+  return rows.map(({ it }) => it);
+}
+
+export type Told =
+  | { readonly kind: "told"; readonly it: It }
+  | { readonly kind: "refused"; readonly state: string | undefined; readonly message: string };
+
+/** It gives up before it is one of a deadlock, so nobody else is ended because of it. */
+const LOCK_TIMEOUT_MS = 50;
+
+/**
+ * Tells a lie in a transaction of whoever `database` belongs to.
+ *
+ * @param rollBackAfterMs holds it open for so long, and rolls it back; left out: for good
+ */
+export async function tellLie(options: {
+  readonly database: Database;
+  readonly lie: Lie;
+  readonly about: It;
+  readonly rollBackAfterMs?: number;
+}): Promise<Told> {
+  const { database, lie, about, rollBackAfterMs } = options;
+  const client = await database.pool.connect();
+  const ignore = () => {};
+  client.on("error", ignore);
+  let broken = true;
+  try {
+    await client.query("begin");
+    await client.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
+    let it = about;
+    for (const statement of lie.tell) {
+      const { rows } = await client.query(statement, statement.includes("$1") ? [JSON.stringify(it)] : []);
+      it = { ...it, ...rows[0] };
+    }
+    if (rollBackAfterMs !== undefined) await sleep(rollBackAfterMs);
+    await client.query(rollBackAfterMs === undefined ? "commit" : "rollback");
+    broken = false;
+    return { kind: "told", it };
+  } catch (error) {
+    return { kind: "refused", state: errorState(error), message: String(error) };
+  } finally {
+    client.off("error", ignore);
+    client.release(broken);
+  }
+}
+
+/**
+ * What verify named, of what a lie may have it name. That the deltas of a closed period changed is another thing, unless
+ * the lie is about it.
+ */
+export function namedBy(found: readonly Divergence[], { must }: Lie, it: It): readonly string[] {
+  if (must.be !== "named") return found.flatMap(nameOf);
+  const as = must.as(it);
+  const may = must.andMay === "groups" ? [] : (must.andMay?.(it) ?? []);
+  const named = found.flatMap(nameOf).filter((name) => {
+    if (as.includes(name)) return true;
+    if (name.startsWith("closing ") || may.includes(name)) return false;
+    return !(must.andMay === "groups" && name.startsWith("group "));
+  });
+  return [...new Set(named)];
+}
+
+function nameOf(found: Divergence): readonly string[] {
+  switch (found.kind) {
+    case "group":
+    case "orphan":
+      return [`${found.kind} ${found.createdOn} ${found.venueId}`];
+    case "control":
+    case "table":
+      return [`${found.kind} ${found.partition}`];
+    case "load":
+      return [`load ${found.loadId}`];
+    case "closing":
+      return [`closing ${found.closing}`];
+    // A delta that is forged before a checkpoint differs from it, too.
+    case "checkpoint":
+    case "identity":
+      return [];
+  }
+}
+
+/** Takes a lie back, as the owner does who has read what verify named. */
+export async function takeBack(
+  { database, settings }: { readonly database: Database; readonly settings: Settings },
+  { must }: Lie,
+  it: It,
+): Promise<void> {
+  if (must.be !== "named") return;
+  const how = must.takeBack;
+  if (how === "repair" || (how === "refresh" && it.state === "dropped")) {
+    // Only an open partition becomes stale; what stands for a dropped one's invoices is repaired on request.
+    await verifyWarehouse({ database, settings, repair: true });
+  } else if (how === "refresh") {
+    await refreshPartitions({ database });
+  } else {
+    for (const statement of how) {
+      await database.pool.query(statement, statement.includes("$1") ? [JSON.stringify(it)] : []);
+    }
+  }
+}
