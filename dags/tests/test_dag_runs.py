@@ -485,7 +485,11 @@ def test_partitions_are_made_ahead_and_old_statements_forgotten(
     load_dag: Callable[[str], DAG], rollbook: Rollbook
 ) -> None:
     state, states = run(load_dag("partition_maintenance"))
-    assert (state, states["prune_statements"], states["make_checkpoints"]) == ("success", ["success"], ["success"])
+    assert (state, states["prune_statements"], states["make_checkpoints"]) == (
+        "success",
+        ["success"],
+        ["success"],
+    )
     names = {row["partition"] for row in rollbook("partitions", "list")}
     first = date.today().replace(day=1)
     for _ in range(4):
