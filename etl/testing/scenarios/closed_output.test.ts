@@ -68,6 +68,7 @@ test("every verb declares whether it works or only reads", async () => {
       "partitions attach",
       "partitions drop",
       "prune",
+      "checkpoint",
     ],
     reads: [
       "inspect",
