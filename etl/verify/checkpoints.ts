@@ -75,41 +75,52 @@ const DIFFERING = sql`
       select array_agg(known_at order by known_at) filter (where checkpoint_id > 0) as moments, max(known_at) as newest
       from ${checkpoints}
     ),
-    net as (
-      select d.created_on, width_bucket(l.known_at - interval '1 microsecond', m.moments) + 1 as checkpoint_id,
-             d.venue_key, sum(d.invoices) as invoices, sum(d.total) as total
-      from ${deltas} d
-      join ${loads} l on l.load_id = d.load_id
+    -- Materialized, so that the window is looked for once per load and not once per delta.
+    covered as materialized (
+      select l.load_id, width_bucket(l.known_at - interval '1 microsecond', m.moments) + 1 as checkpoint_id
+      from ${loads} l
       cross join moments m
       where l.known_at <= m.newest
-        and not exists (
-          select from ${partitions} p where not p.checkpointed and d.created_on >= p.lower and d.created_on < p.upper
-        )
-      group by 1, 2, 3
+    ),
+    net as (
+      select d.created_on, c.checkpoint_id, d.venue_key, sum(d.invoices) as invoices, sum(d.total) as total
+      from ${deltas} d
+      join covered c on c.load_id = d.load_id
+      where not exists (
+        select from ${partitions} p where not p.checkpointed and d.created_on >= p.lower and d.created_on < p.upper
+      )
+      group by d.created_on, c.checkpoint_id, d.venue_key
     ),
     lists as (
       select created_on, list_id, lead(list_id) over (partition by created_on order by list_id) as next
       from (select distinct created_on, list_id from ${checkpointGroups}) l
     ),
-    expected as (
-      -- A change is in the next list, and before that it stands for itself.
-      select n.created_on, following.list_id, following.list_id as checkpoint_id, n.venue_key, n.invoices, n.total
-      from net n
+    -- The list that has the changes of a window on a date, and the list before them.
+    places as (
+      select n.created_on, n.checkpoint_id, following.list_id as following, last.list_id as last
+      from (select distinct created_on, checkpoint_id from net) n
       cross join lateral (
         select min(g.list_id) as list_id
         from ${checkpointGroups} g
         where g.created_on = n.created_on and g.list_id >= n.checkpoint_id
       ) following
-      where following.list_id is not null
-      union all
-      select n.created_on, coalesce(last.list_id, n.checkpoint_id), n.checkpoint_id, n.venue_key, n.invoices, n.total
-      from net n
       cross join lateral (
         select max(g.list_id) as list_id
         from ${checkpointGroups} g
         where g.created_on = n.created_on and g.list_id <= n.checkpoint_id
       ) last
-      where last.list_id is distinct from n.checkpoint_id
+    ),
+    expected as (
+      -- A change is in the next list, and before that it stands for itself.
+      select created_on, p.following as list_id, p.following as checkpoint_id, n.venue_key, n.invoices, n.total
+      from net n
+      join places p using (created_on, checkpoint_id)
+      where p.following is not null
+      union all
+      select created_on, coalesce(p.last, checkpoint_id), checkpoint_id, n.venue_key, n.invoices, n.total
+      from net n
+      join places p using (created_on, checkpoint_id)
+      where p.last is distinct from checkpoint_id
       union all
       select g.created_on, l.next, l.next, g.venue_key, g.invoices, g.total
       from lists l

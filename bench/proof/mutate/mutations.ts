@@ -646,7 +646,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "verify proves the lists of checkpoints alone",
     file: "etl/verify/checkpoints.ts",
-    find: "      where last.list_id is distinct from n.checkpoint_id\n",
+    find: "      where p.last is distinct from checkpoint_id\n",
     replace: "      where false\n",
     tests: [CHECKPOINTING],
   },
