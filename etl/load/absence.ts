@@ -83,7 +83,9 @@ export async function findCovering({
     cross join lateral (
       select a.invoice_ids, l.known_at
       from ${absences} a
-      left join ${loads} l on l.load_id = a.load_id
+      left join lateral (
+        select l.status, l.known_at from ${loads} l where l.load_id = a.load_id limit 1
+      ) l on true
       where a.created_on = g.created_on and a.venue_key = g.venue_key
         and (a.synced_on, a.stated_by) > (${syncedOn}::date, ${statedBy}::integer)
         and l.status is distinct from 'undone'
@@ -116,7 +118,9 @@ export function takenOutBy(of: SQL): SQL {
   return sql`
       select c.created_on, c.venue_key, c.invoice_id, max(r.known_at) as known_at
       from ${loads} r
-      join ${corrections} c on c.load_id = r.load_id
+      cross join lateral (
+        select c.created_on, c.venue_key, c.invoice_id from ${corrections} c where c.load_id = r.load_id offset 0
+      ) c
       where r.status = 'repair' and r.file_name = ${TAKEN_OUT} and ${of}
       group by c.created_on, c.venue_key, c.invoice_id`;
 }

@@ -7,6 +7,7 @@ import { basename } from "node:path";
 import { type Database, type Transaction, withSession, withTransaction } from "../../db/client.ts";
 import { RollbookError } from "../../db/errors.ts";
 import { LOCK, lockUntilEnd } from "../../db/locks.ts";
+import { PLAN_AS_WRITTEN } from "../../db/plans.ts";
 import { withRetries } from "../../db/retry.ts";
 import type { Settings } from "../../db/schema.ts";
 import { openingIn } from "../../db/settings.ts";
@@ -123,7 +124,9 @@ async function attemptLoad(options: LoadOptions, stopwatch: Stopwatch, past: Pas
     return withTransaction(options, (tx) => recordRefusal(tx, { fileName, ...content, source }, name));
   }
   const { syncedOn } = name;
-  const opening = openingIn(options.settings);
+  // Who replaces a load undoes it in the same transaction, and an undo says itself how it is planned.
+  const plans = options.replace === undefined ? PLAN_AS_WRITTEN : [];
+  const opening = [...openingIn(options.settings), ...plans];
   const attempt = await withTransaction({ ...options, opening }, async (tx) => {
     const { replace } = options;
     // The attempt before may be at its commit still. It holds this lock until then.

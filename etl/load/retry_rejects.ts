@@ -9,6 +9,7 @@ import { type Database, type Transaction, withTransaction } from "../../db/clien
 import { streamRows } from "../../db/cursor.ts";
 import { RollbookError } from "../../db/errors.ts";
 import { LOCK, lockUntilEnd } from "../../db/locks.ts";
+import { PLAN_AS_WRITTEN } from "../../db/plans.ts";
 import type { ReasonSummary } from "../../db/reason_summary.ts";
 import { withRetries } from "../../db/retry.ts";
 import { dismissals, type Load, loads, openRejects, rejects, type Settings } from "../../db/schema.ts";
@@ -73,7 +74,7 @@ export interface RetryReport {
  */
 export async function retryRejects(options: RetryOptions): Promise<RetryReport> {
   const { settings, signal } = options;
-  const opening = openingIn(settings);
+  const opening = [...openingIn(settings), ...PLAN_AS_WRITTEN];
   return withRetries({ signal }, () => {
     const stopwatch = startStopwatch(options.onProgress);
     return withTransaction({ ...options, opening }, (tx) => retryOnce(tx, options, stopwatch));

@@ -1,13 +1,11 @@
 /** A look beforehand at some lines of a drop: whether their invoices are in the warehouse already. */
 import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
-import { byKey } from "../../db/plans.ts";
 import type { Settings } from "../../db/schema.ts";
 import { createdOnSql } from "../../db/settings.ts";
 
 /**
- * Whether the warehouse has any invoice of the sample. The lookup is lateral, so that each goes by the key,
- * whatever the statistics of the partitions say. Their dates are asked for first and then given, so that other
+ * Whether the warehouse has any invoice of the sample. The lookup is lateral, so that each goes by the key. Their dates are asked for first and then given, so that other
  * partitions are neither planned nor locked.
  *
  * @param sample an item of a FROM clause, named `sample`, with columns `venue_id`, `invoice_id` and
@@ -19,12 +17,13 @@ export async function sampleIsKnown(tx: Transaction, sample: SQL, settings: Sett
     sql`select array_agg(distinct ${createdOn}) as dates from ${sample}`,
   );
   const dates = sampled.rows[0]?.dates ?? [];
-  const result = await byKey(tx, () =>
-    tx.db.execute<{ known: boolean }>(sql`
+  const result = await tx.db.execute<{ known: boolean }>(sql`
     select exists (
       select
       from ${sample}
-      join warehouse.venues v on v.venue_id = sample.venue_id
+      cross join lateral (
+        select v.venue_key from warehouse.venues v where v.venue_id = sample.venue_id limit 1
+      ) v
       cross join lateral (
         select
         from warehouse.invoices i
@@ -34,7 +33,6 @@ export async function sampleIsKnown(tx: Transaction, sample: SQL, settings: Sett
           and i.invoice_id = sample.invoice_id
         limit 1
       ) stored
-    ) as known`),
-  );
+    ) as known`);
   return result.rows[0]?.known === true;
 }

@@ -1,7 +1,7 @@
 /** Recomputes the rollup of a partition from its invoices. */
 import { eq, sql } from "drizzle-orm";
 import { ALLOW_WORK_MEM, type Transaction } from "../../db/client.ts";
-import { PLAN_FREELY } from "../../db/plans.ts";
+import { READ_WHOLE } from "../../db/plans.ts";
 import { type Partition, partitions, pending } from "../../db/schema.ts";
 import { leafOf, recomputeGroups } from "./recompute.ts";
 import { readWritten, type Written, type WrittenRow } from "./report.ts";
@@ -13,7 +13,7 @@ import { readWritten, type Written, type WrittenRow } from "./report.ts";
  * invoices were dropped the deltas are summed.
  */
 export async function rebuildRollup(tx: Transaction, partition: Partition): Promise<Written> {
-  await tx.client.query([...PLAN_FREELY, ALLOW_WORK_MEM].join(";"));
+  await tx.client.query([...READ_WHOLE, ALLOW_WORK_MEM].join(";"));
   // What the caller knows may be older than the lock: the invoices may have been dropped since.
   const [{ state } = { state: "open" as const }] = await tx.db
     .select({ state: partitions.state })

@@ -1,8 +1,9 @@
 /** Brings the rollup up to date, partition by partition. See docs/design.md, "A refresh". */
 import { sql } from "drizzle-orm";
-import { type Database, withSession } from "../../db/client.ts";
+import { type Database, withSession, withTransaction } from "../../db/client.ts";
 import { explainMissing } from "../../db/partitions/missing.ts";
 import type { DateRange } from "../../db/partitions/ranges.ts";
+import { PROBE_BY_KEY } from "../../db/plans.ts";
 import { withRetries } from "../../db/retry.ts";
 import { pending } from "../../db/schema.ts";
 import { refreshPartition } from "./partition.ts";
@@ -37,8 +38,9 @@ export interface RefreshOptions {
  */
 export async function refreshPartitions(options: RefreshOptions): Promise<readonly RefreshReport[]> {
   const { database, signal, strategy = "auto" } = options;
-  const targets = await withSession({ database, signal }, (session) =>
-    findTargets(session, { ...options, strategy }),
+  // By the index, for each partition: the queue is never as its statistics say.
+  const targets = await withTransaction({ database, signal, opening: PROBE_BY_KEY }, (tx) =>
+    findTargets(tx, { ...options, strategy }),
   );
   const live = targets.filter(({ state }) => state !== "detached");
   const explicit = options.partitions !== undefined || options.range !== undefined;

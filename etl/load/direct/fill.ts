@@ -26,6 +26,9 @@ const BYTES_WITHOUT_SAMPLE = 256 * 1024;
  */
 const EARLY_SHARE = 1 / 16;
 
+/** Venues that are held, at most, some 300 bytes of memory each. A drop of more takes the careful way. */
+const MOST_VENUES = 100_000;
+
 /** What the reader knows of the drop. */
 export interface Reader {
   readonly task: LoadTask;
@@ -136,6 +139,7 @@ async function takeRows(reader: Reader, event: RowsEvent): Promise<void> {
     const { chunk } = reader;
     const before = chunk.lines;
     from = fillChunk({ chunk, texts, layout, rows, from, onOdd });
+    if (texts.venue_id.ids.length > MOST_VENUES) throw new Surprise("too many venues to hold");
     reader.taken += chunk.lines - before;
     reader.money += sumSizes(chunk.cents, before, chunk.lines);
   }

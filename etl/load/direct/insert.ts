@@ -2,7 +2,7 @@
 import { sql } from "drizzle-orm";
 import type { Transaction } from "../../../db/client.ts";
 import { toDate, toDay } from "../../../db/dates.ts";
-import { byKey } from "../../../db/plans.ts";
+import { byKey, LEAVE_UNMATCHED } from "../../../db/plans.ts";
 import type { Reject } from "../../drop/reject.ts";
 import { copyAll } from "../copy.ts";
 import { copyRejects } from "../quarantine.ts";
@@ -28,7 +28,10 @@ export interface Target {
   readonly stop: AbortSignal;
 }
 
-/** The changes of so many groups are held back, to be entered together. Some 100 bytes of memory each. */
+/**
+ * The changes of so many groups are held back, to be entered together, beside those of one chunk. Some 100 bytes
+ * of memory each.
+ */
 export const MOST_GROUPS = 200_000;
 
 /**
@@ -45,7 +48,6 @@ export async function insertInvoices(
   if (rows.lines.length === 0) return NONE_REPEATED;
   const repeated = await removeReplaced(target, rows, more.repeated);
   await copyAll(target.tx, COPY_INVOICES, untilStopped(target, encodeInvoices(rows)));
-  if (target.groups.size > MOST_GROUPS) await enterGroups(target);
   return repeated;
 }
 
@@ -86,14 +88,16 @@ async function removeReplaced(
   );
   // The dates are given, so that other partitions are neither planned nor locked.
   const query = sql`
-    delete from warehouse.invoices i
+    merge into warehouse.invoices i
     using unnest(${sql.param(dates)}::date[], ${sql.param(venueKeys)}::integer[], ${sql.param(ids)}::uuid[])
       as again (created_on, venue_key, invoice_id)
-    where i.created_on = again.created_on
+    on i.created_on = again.created_on
       and i.venue_key = again.venue_key
       and i.invoice_id = again.invoice_id
       and i.load_id = ${loadId}
       and i.created_on = any (${sql.param([...new Set(dates)])}::date[])
+    when matched then delete
+    ${LEAVE_UNMATCHED}
     returning i.created_on::text as date, i.venue_key, replace(i.invoice_id::text, '-', '') as id,
               (i.total * 100)::bigint as cents`;
   const { rows } = await byKey(tx, () =>

@@ -83,7 +83,9 @@ async function readVenueKeys(session: Session, ids: readonly string[]): Promise<
   const { rows } = await session.db.execute<{ keys: string }>(sql`
     select string_agg(coalesce(venue_key, 0)::text, ',' order by position) as keys
     from unnest(${sql.param(ids)}::text[]) with ordinality as wanted (venue_id, position)
-    left join warehouse.venues using (venue_id)`);
+    left join lateral (
+      select v.venue_key from warehouse.venues v where v.venue_id = wanted.venue_id limit 1
+    ) found on true`);
   return (rows[0]?.keys ?? "").split(",").map(Number);
 }
 

@@ -9,7 +9,7 @@ import type { LoadTask } from "../task.ts";
 import { type Background, createBackground } from "./background.ts";
 import type { Chunk } from "./chunk.ts";
 import { addGroups } from "./groups.ts";
-import { enterGroups, insertInvoices, type Target } from "./insert.ts";
+import { enterGroups, insertInvoices, MOST_GROUPS, type Target } from "./insert.ts";
 import {
   findOffsets,
   findVenues,
@@ -133,6 +133,8 @@ export async function writeChunk(
   const sorted = sortChunk(chunk);
   if (sorted === undefined) throw new Surprise("numbers that are too large");
   const { lines, groups } = sorted;
+  // Nearly a group for each line. The careful way sorts all of them at once, and takes less memory.
+  if (groups.length > MOST_GROUPS) throw new Surprise("more groups in a chunk than are held");
   const repeated = more.alone ? [] : writer.repeats.find(chunk, lines);
   noteUnderTwoKeys(writer, findUnderTwoKeys(chunk));
   await background.settle();
@@ -142,6 +144,8 @@ export async function writeChunk(
     await holdOpen(writer, [...open.values()]);
     writer.open = open;
   }
+  // The server has nothing to do just now, and what was written so far is complete.
+  if (target.groups.size + groups.length > MOST_GROUPS) await enterGroups(target);
   noteGroups(writer, groups);
   writer.inserted += lines.length;
   const rows = {
