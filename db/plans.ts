@@ -4,6 +4,7 @@
  * are not committed yet. A join of two large tables that it takes for small never ends.
  */
 import { sql } from "drizzle-orm";
+import type pg from "pg";
 import type { Transaction } from "./client.ts";
 
 /**
@@ -57,10 +58,11 @@ const SWITCHES = [
 
 /** Runs what looks up rows by their keys, as {@link PROBE_BY_KEY} says; then it is as it was before. */
 export async function byKey<T>(tx: Transaction, run: () => Promise<T>): Promise<T> {
-  const before = await tx.client.query<Record<string, string>>(
-    `select ${SWITCHES.map((name) => `current_setting('${name}') as ${name}`).join(", ")}`,
-  );
-  await tx.client.query(PROBE_BY_KEY.join(";"));
+  const current = `select ${SWITCHES.map((name) => `current_setting('${name}') as ${name}`).join(", ")}`;
+  // Of several statements in one message the driver returns an array of results, and its types do not say so.
+  const [before] = (await tx.client.query([current, ...PROBE_BY_KEY].join(";"))) as unknown as [
+    pg.QueryResult<Record<string, string>>,
+  ];
   const result = await run();
   const [was = {}] = before.rows;
   await tx.client.query(SWITCHES.map((name) => `set local ${name} = ${was[name]}`).join(";"));

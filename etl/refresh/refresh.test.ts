@@ -221,9 +221,9 @@ test.each([
 test("a refresh leaves the planner's settings of its session alone", async () => {
   const warehouse = await makePending();
   const { host, port, user, database: name } = warehouse.database.pool.options;
-  const connection = { host, port, user, database: name, ssl: false, options: "-c enable_hashjoin=off" };
-  const database = openDatabase({ connection, max: 1 });
+  const database = openDatabase({ connection: { host, port, user, database: name, ssl: false }, max: 1 });
   onTestFinished(() => database.pool.end());
+  await database.pool.query("set enable_hashjoin = off");
   await refreshPartitions({ database, strategy: "delta", concurrency: 1 });
   const { rows } = await database.pool.query(
     "select current_setting('enable_hashjoin') as hash, current_setting('enable_mergejoin') as merge",

@@ -262,7 +262,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "verify does not look for invoices of loads that are undone",
-    file: "etl/refresh/recompute.ts",
+    file: STANDING,
     find: "where status = 'loaded' and synced_on is not null",
     replace: "where synced_on is not null",
     tests: ["etl/verify/verify.test.ts"],
