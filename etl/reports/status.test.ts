@@ -2,9 +2,10 @@ import { expect, test } from "vitest";
 import { addDays } from "../../db/dates.ts";
 import { createTestDatabase } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
+import { openTransaction } from "../../db/testing/partitions.ts";
 import { loadDrop } from "../load/load.ts";
 import { invoiceId, writeDrop } from "../testing/lines.ts";
-import { readFreshness, readStatus } from "./status.ts";
+import { readFreshness, readStatus, warnOfOldTransactions } from "./status.ts";
 
 test("what is pending counts for the partition of its date, on the first and on the last", async () => {
   const warehouse = await createTestDatabase();
@@ -37,4 +38,23 @@ test("loads are named whose sync date is later than the day on which they were l
   expect(warnings[0]).toContain(`2 loads have a sync date after the day of the load`);
   expect(warnings[0]).toContain(`: ${loadId} (b.csv, ${syncedOn}), `);
   expect(warnings[0]).toContain("rollbook undo LOAD");
+});
+
+test("a transaction is named behind which vacuum cannot clean up, as soon as it is old", async () => {
+  const warehouse = await createTestDatabase();
+  const warn = (olderThanMinutes: number) => warnOfOldTransactions({ ...warehouse, olderThanMinutes });
+  const open = await openTransaction(warehouse);
+  const [row] = (await open.query("select pg_backend_pid() as pid")).rows;
+  // It holds no snapshot between its statements.
+  expect(await warn(0)).toEqual([]);
+  await open.query("select pg_current_xact_id()");
+  expect(await warn(0)).toEqual([
+    expect.stringMatching(new RegExp(`^pid ${row?.pid} \\(user .*open since 2`)),
+  ]);
+  expect((await warn(0))[0]).toContain(`select pg_terminate_backend(${row?.pid})`);
+  expect(await warn(1)).toEqual([]);
+  await open.query("rollback; begin isolation level repeatable read; select from warehouse.settings");
+  expect(await warn(0)).toHaveLength(1);
+  await open.query("rollback");
+  expect(await warn(0)).toEqual([]);
 });

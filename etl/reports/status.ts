@@ -42,6 +42,7 @@ export async function readStatus(options: {
     ...(first === undefined ? [] : [describeFirst(first, others)]),
     ...warnOfStates(partitions),
     ...(await warnOfFuture(options)),
+    ...(await warnOfOldTransactions(options)),
   ];
   const openRejects = await sumOpenRejects(options);
   return { settings, refuseClosed, partitions, lastLoads, openRejects, warnings };
@@ -105,6 +106,48 @@ async function warnOfFuture(options: Parameters<typeof readStatus>[0]): Promise<
     `${first.all} ${which} a sync date after the day of the load, and until then what their files say stands against ` +
       `all others: ${named.join(", ")}${more}. If a date is wrong: rollbook undo LOAD --because TEXT.`,
   ];
+}
+
+/** A load of tens of millions of lines takes that long. */
+const OLD_MINUTES = 30;
+
+/**
+ * Warns of transactions behind which vacuum cannot clean up: what loads and refreshes replace stays, and all that
+ * reads the queue slows down. A login that is no member of pg_read_all_stats sees those of its own user alone.
+ */
+export async function warnOfOldTransactions(
+  options: Parameters<typeof readStatus>[0] & { readonly olderThanMinutes?: number },
+): Promise<readonly string[]> {
+  const minutes = options.olderThanMinutes ?? OLD_MINUTES;
+  const { rows } = await inWarehouseZone(options, ({ db }) =>
+    db.execute<OldTransaction>(sql`
+      select 'pid ' || pid as session, usename as user, application_name as application, xact_start::text as since,
+             'end it there, or end the session: select pg_terminate_backend(' || pid || ')' as remedy
+      from pg_stat_activity
+      where datname = current_database() and pid <> pg_backend_pid() and (backend_xmin is not null or backend_xid is not null)
+        and xact_start <= clock_timestamp() - make_interval(mins => ${minutes})
+      union all
+      select 'the prepared transaction ' || quote_literal(gid), owner, null, prepared::text,
+             'commit it, or: rollback prepared ' || quote_literal(gid)
+      from pg_prepared_xacts
+      where database = current_database() and prepared <= clock_timestamp() - make_interval(mins => ${minutes})
+      order by since`),
+  );
+  return rows.map(({ session, user, application, since, remedy }) => {
+    const who = [`user ${user}`, application].filter(Boolean).join(", ");
+    return (
+      `${session} (${who}) has a transaction open since ${isoInstant(since)}. Behind it vacuum cannot clean up, so reports and ` +
+      `refreshes slow down. If nobody needs it, ${remedy}`
+    );
+  });
+}
+
+interface OldTransaction extends Record<string, unknown> {
+  readonly session: string;
+  readonly user: string;
+  readonly application: string | null;
+  readonly since: string;
+  readonly remedy: string;
 }
 
 /** Warns before the partitions come near the server's lock table: a view over all of them locks each one. */

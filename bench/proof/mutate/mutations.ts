@@ -261,6 +261,14 @@ export const MUTATIONS: readonly Mutation[] = [
     simulate: false,
   },
   {
+    name: "status names no old transaction that has written and rests",
+    file: "etl/reports/status.ts",
+    find: "(backend_xmin is not null or backend_xid is not null)",
+    replace: "backend_xmin is not null",
+    tests: ["etl/reports/status.test.ts"],
+    simulate: false,
+  },
+  {
     name: "verify does not look for invoices of loads that are undone",
     file: STANDING,
     find: "where status = 'loaded' and synced_on is not null",
