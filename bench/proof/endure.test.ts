@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
@@ -14,6 +14,7 @@ import { DATABASE } from "./endure/endurance.ts";
 import { type EndureResults, isSound, readEndureResults } from "./endure/results.ts";
 import { LEAST_MS_TO_JUDGE, percentile, summarizeGrowth } from "./endure/trends.ts";
 import { findBloat } from "./endure/watch.ts";
+import type { WearResults } from "./endure/wear.ts";
 
 const ENDURE = fileURLToPath(new URL("./endure.ts", import.meta.url));
 const RUN_MS = 600_000;
@@ -26,6 +27,8 @@ interface Run {
   /** Resolves with the first line on stderr that matches. */
   readonly untilPrinted: (part: RegExp) => Promise<string>;
   readonly results: () => EndureResults;
+  /** The same of `--wear`. */
+  readonly worn: () => WearResults;
 }
 
 function startEndure(...args: readonly string[]): Run {
@@ -55,6 +58,7 @@ function startEndure(...args: readonly string[]): Run {
       }
     },
     results: () => readEndureResults(out),
+    worn: () => JSON.parse(readFileSync(out, "utf8")) as WearResults,
   };
 }
 
@@ -228,3 +232,24 @@ test("a percentile is a value that was measured", () => {
   expect([0.5, 0.99, 1].map((share) => percentile(sorted, share))).toEqual([100, 198, 200]);
   expect(percentile([3], 0.5)).toBe(3);
 });
+
+test(
+  "small loads on one set of groups end with what was loaded, also beside an open transaction",
+  async () => {
+    const run = startEndure("--wear", "30");
+    expect(await run.ended).toBe(0);
+    const { parts } = run.worn();
+    expect(parts.map(({ held, loads, differences }) => ({ held, loads, differences }))).toEqual([
+      { held: false, loads: 30, differences: [] },
+      { held: true, loads: 30, differences: [] },
+    ]);
+    expect(parts[0]?.warning).toBeNull();
+    expect(parts[1]?.warning).toMatch(/^pid \d+ .* has a transaction open since /);
+    for (const { times } of parts) {
+      expect(times.map(({ what }) => what)).toEqual(["load", "refresh", "view"]);
+      for (const { first, last } of times) expect(Math.min(first, last)).toBeGreaterThan(0);
+    }
+    expect(await run.output).toContain("beside a transaction that is held open");
+  },
+  RUN_MS,
+);

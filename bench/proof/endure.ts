@@ -10,7 +10,8 @@ import { writeBlock } from "../program/block.ts";
 import { listenForStop, parseArguments, runProgram } from "../program/terminal.ts";
 import { endure } from "./endure/endurance.ts";
 import { type EndureResults, isSound } from "./endure/results.ts";
-import { formatLoad, LOAD_BLOCK } from "./reliability_page.ts";
+import { type WearResults, wear } from "./endure/wear.ts";
+import { formatLoad, formatWear, LOAD_BLOCK, WEAR_BLOCK } from "./reliability_page.ts";
 
 const HOME = fileURLToPath(new URL("../../.bench/endure", import.meta.url));
 
@@ -25,6 +26,7 @@ interface Flags {
   readonly page?: string;
   readonly note?: string;
   readonly json?: boolean;
+  readonly wear?: number;
 }
 
 /** The command, without its action. */
@@ -40,6 +42,12 @@ function createCommand(): Command {
     .option("--readers <n>", "processes that read and check", parseCount(0, 32), 4)
     .option("--seed <n>", "same seed, same drops", parseCount(0, Number.MAX_SAFE_INTEGER), 1)
     .option("--largest <n>", "lines of the largest drops", parseCount(1000, 5_000_000), 200_000)
+    .option(
+      "--wear <loads>",
+      "something else: so many small loads on one set of groups, each with its refresh and a report, first alone, then " +
+        "beside a transaction that is held open; do the last ones take as long as the first?",
+      parseCount(10, 1_000_000),
+    )
     .option("--home <dir>", "folder of the embedded PostgreSQL and the drops", HOME)
     .option("--out <file>", "write the results as JSON")
     .option("--page <file>", "put the figures into this Markdown page, between its markers")
@@ -51,8 +59,9 @@ function createCommand(): Command {
 Exit code 1 when anything differs, leaks or fails; each is named. An interrupted run is checked and reported
 like a whole one.
 
-Example: a minute
-  npm run endure -- --minutes 1 --out load.json`,
+Examples:
+  npm run endure -- --minutes 1 --out load.json
+  npm run endure -- --wear 10000`,
     )
     .allowExcessArguments(false)
     .exitOverride();
@@ -79,14 +88,20 @@ async function run(argv: readonly string[]): Promise<number> {
   if (done !== undefined) return done;
   const flags = command.opts<Flags>();
   const stop = listenForStop();
+  const options = {
+    home: resolve(flags.home),
+    command: ["npm run endure --", ...argv.map(quote)].join(" "),
+    signal: stop.signal,
+    onNote: (note: string) => process.stderr.write(`${note}\n`),
+  };
   try {
-    const results = await endure({
-      ...flags,
-      home: resolve(flags.home),
-      command: ["npm run endure --", ...argv.map(quote)].join(" "),
-      signal: stop.signal,
-      onNote: (note) => process.stderr.write(`${note}\n`),
-    });
+    if (flags.wear !== undefined) {
+      const worn = await wear({ ...options, loads: flags.wear });
+      await concludeWear(worn, flags);
+      if (worn.parts.some(({ differences }) => differences.length > 0)) return 1;
+      return stop.signal.aborted ? stop.exitCode() : 0;
+    }
+    const results = await endure({ ...flags, ...options });
     await conclude(results, flags);
     if (!isSound(results)) return 1;
     return results.interrupted ? stop.exitCode() : 0;
@@ -108,6 +123,13 @@ async function conclude(results: EndureResults, { out, page, json }: Flags): Pro
   process.stdout.write(
     json === true ? text : `${[formatLoad(results), ...listFound(results)].join("\n\n")}\n`,
   );
+}
+
+async function concludeWear(results: WearResults, { out, page, json }: Flags): Promise<void> {
+  const text = `${JSON.stringify(results, null, 2)}\n`;
+  if (out !== undefined) await writeFile(out, text);
+  if (page !== undefined) await writeBlock(page, WEAR_BLOCK, results);
+  process.stdout.write(json === true ? text : `${formatWear(results)}\n`);
 }
 
 /** What is wrong, item by item. */

@@ -4,7 +4,9 @@
  */
 import { countOf, formatCount } from "../../etl/terminal/format.ts";
 import type { Block } from "../program/block.ts";
+import type { Environment } from "../results.ts";
 import type { EndureResults, Growth } from "./endure/results.ts";
+import type { WearPart, WearResults } from "./endure/wear.ts";
 import type { MutationRecord, Tried } from "./mutate/attempt.ts";
 import type { Counts } from "./simulate/figures.ts";
 import { countSeeds, type SimulationRecord } from "./simulate/record.ts";
@@ -90,10 +92,7 @@ export const LOAD_BLOCK: Block<EndureResults> = {
 /** Also what the program prints in the end. */
 export function formatLoad(results: EndureResults): string {
   const { environment, loads, reads, server, verified } = results;
-  const { cpu, cores, memoryBytes, os, node, postgres, commit } = environment;
   const retried = Object.entries(loads.retried).map(([state, count]) => `${state}: ${count}`);
-  const memory = `${(memoryBytes / 2 ** 30).toFixed(0)} GiB of memory`;
-  const machine = `${cpu}, ${cores} cores, ${memory}, ${os}, Node ${node}, PostgreSQL ${postgres}`;
   const watched = [...results.memory, ...results.sizes];
   const grown = watched.filter(({ flat }) => flat === false).map(({ what }) => what);
   const notFlat = watched.some(({ flat }) => flat === null)
@@ -121,7 +120,7 @@ export function formatLoad(results: EndureResults): string {
   const lines = [
     `\`${results.command}\``,
     "",
-    `${machine}; commit ${commit.slice(0, 12)}. ${results.note ?? ""}`.trim(),
+    `${describeMachine(environment)}. ${results.note ?? ""}`.trim(),
     "",
     "| | |",
     "| --- | --- |",
@@ -172,6 +171,48 @@ function gather(memory: readonly Growth[], kind: string): readonly Growth[] {
 function formatGrowth({ what, first, last, max, grown }: Growth): string {
   const inSecondHalf = grown === null ? "too short to tell" : megabytes(grown);
   return `| ${what} | ${[first, last, max].map(megabytes).join(" | ")} | ${inSecondHalf} |`;
+}
+
+function describeMachine({ cpu, cores, memoryBytes, os, node, postgres, commit }: Environment): string {
+  const memory = `${(memoryBytes / 2 ** 30).toFixed(0)} GiB of memory`;
+  return `${cpu}, ${cores} cores, ${memory}, ${os}, Node ${node}, PostgreSQL ${postgres}; commit ${commit.slice(0, 12)}`;
+}
+
+export const WEAR_BLOCK: Block<WearResults> = {
+  name: "wear",
+  command: "npm run endure -- --wear LOADS --page",
+  format: formatWear,
+};
+
+/** Also what the program prints in the end. */
+export function formatWear({ command, environment, parts }: WearResults): string {
+  return [`\`${command}\``, `${describeMachine(environment)}.`, ...parts.map(formatPart)].join("\n\n");
+}
+
+function formatPart({ held, loads, times, tables, warning, differences }: WearPart): string {
+  const beside = held ? ", beside a transaction that is held open" : "";
+  const sizes = tables.map(({ table, bytes, autovacuums }) => {
+    return `${table} ${(bytes / 1e6).toFixed(1)} MB (vacuumed by itself ${autovacuums} times)`;
+  });
+  const lines = [
+    `${countOf(loads, "load")}${beside}; medians of the first and the last tenth:`,
+    "",
+    "| | first | last | ratio |",
+    "| --- | ---: | ---: | ---: |",
+    ...times.map(
+      ({ what, first, last }) =>
+        `| ${what} | ${first.toFixed(1)} ms | ${last.toFixed(1)} ms | ${(last / first).toFixed(2)} |`,
+    ),
+    "",
+    `Tables in the end: ${sizes.join(", ")}. Differences: ${differences.length === 0 ? "none" : differences.join("; ")}.`,
+    ...(held
+      ? [
+          "",
+          `\`rollbook status\` ${warning === null ? "says nothing of the transaction" : `says: ${warning}`}.`,
+        ]
+      : []),
+  ];
+  return lines.join("\n");
 }
 
 function milliseconds(ms: number): string {
