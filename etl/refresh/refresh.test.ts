@@ -4,6 +4,7 @@ import { LOCK } from "../../db/locks.ts";
 import { ensurePartitions } from "../../db/partitions/create.ts";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
+import { openTransaction } from "../../db/testing/partitions.ts";
 import { findDivergences, type Invoice, load, writeInvoices } from "../testing/invoices.ts";
 import { invoiceId } from "../testing/lines.ts";
 import { disagreements, startWorker, totalsOf, type Worker } from "../testing/warehouse.ts";
@@ -229,6 +230,44 @@ test("a refresh leaves the planner's settings of its session alone", async () =>
     "select current_setting('enable_hashjoin') as hash, current_setting('enable_mergejoin') as merge",
   );
   expect(rows).toEqual([{ hash: "off", merge: "on" }]);
+});
+
+test("a queue that has grown is vacuumed once it is empty, and not each time while it cannot be cleaned", async () => {
+  const warehouse = await createTestDatabase();
+  const { database } = warehouse;
+  await ensurePartitions({ database, granularity: "month", dates: ["2026-01-01"] });
+  await warehouse.query("alter table warehouse.venue_day_pending set (autovacuum_enabled = off)");
+  const queue = (groups: number) =>
+    warehouse.query(
+      `insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)
+       select '2026-01-01', venue, 1, 1 from generate_series(1, $1::integer) venue`,
+      [groups],
+    );
+  const vacuums = async () => {
+    await warehouse.query("select pg_stat_clear_snapshot()");
+    const [row] = await warehouse.query<{ bytes: number; vacuums: number }>(`
+      select pg_relation_size(relid)::int as bytes, vacuum_count::int as vacuums
+      from pg_stat_all_tables where relid = 'warehouse.venue_day_pending'::regclass`);
+    return row;
+  };
+  await queue(100);
+  await refreshPartitions({ database });
+  expect(await vacuums()).toMatchObject({ vacuums: 0 });
+  await queue(20_000);
+  await refreshPartitions({ database });
+  await expect.poll(vacuums, { timeout: 10_000 }).toEqual({ bytes: 0, vacuums: 1 });
+  const holder = await openTransaction(warehouse);
+  await holder.query("select pg_current_xact_id()");
+  // Again where the machine is so busy that it takes longer than a vacuum is spared.
+  const vacuumedAgain = async () => {
+    await warehouse.query("vacuum warehouse.venue_day_pending");
+    const before = (await vacuums())?.vacuums ?? 0;
+    await queue(20_000);
+    await refreshPartitions({ database });
+    return ((await vacuums())?.vacuums ?? 0) - before;
+  };
+  await expect.poll(vacuumedAgain, { timeout: 60_000 }).toBe(0);
+  await holder.query("rollback");
 });
 
 test("a delta of ten groups reads ten rows of a rollup of 100,000", async () => {

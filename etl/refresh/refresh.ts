@@ -93,14 +93,21 @@ async function makeDurable(options: Pick<RefreshOptions, "database" | "signal">)
 }
 
 /** Above this size an empty queue is vacuumed at once: every reader looks into it. */
-const PENDING_BYTES_WORTH_A_VACUUM = 8 * 1024 * 1024;
+const PENDING_BYTES_WORTH_A_VACUUM = 512 * 1024;
+/** While a transaction is held open, vacuum finds nothing that it may take away. */
+const VACUUM_EVERY_SECONDS = 10;
 
 /** Every view looks into the queue, so a large one that was just emptied is not left to the autovacuum. */
 async function vacuumPending(options: Pick<RefreshOptions, "database" | "signal">): Promise<void> {
   await withSession(options, async ({ db }) => {
     const result = await db.execute<{ worth_it: boolean }>(sql`
       select pg_relation_size('warehouse.venue_day_pending') > ${PENDING_BYTES_WORTH_A_VACUUM}
-             and not exists (select from ${pending}) as worth_it`);
+             and not exists (select from ${pending})
+             and not exists (
+               select from pg_stat_all_tables
+               where relid = 'warehouse.venue_day_pending'::regclass
+                 and last_vacuum > clock_timestamp() - make_interval(secs => ${VACUUM_EVERY_SECONDS})
+             ) as worth_it`);
     if (result.rows[0]?.worth_it === true) await db.execute(sql`vacuum ${pending}`);
   });
 }

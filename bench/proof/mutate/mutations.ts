@@ -261,6 +261,14 @@ export const MUTATIONS: readonly Mutation[] = [
     simulate: false,
   },
   {
+    name: "a queue that has grown is left to the autovacuum",
+    file: "etl/refresh/refresh.ts",
+    find: "const PENDING_BYTES_WORTH_A_VACUUM = 512 * 1024;",
+    replace: "const PENDING_BYTES_WORTH_A_VACUUM = 512 * 1024 * 1024;",
+    tests: ["etl/refresh/refresh.test.ts"],
+    simulate: false,
+  },
+  {
     name: "status names no old transaction that has written and rests",
     file: "etl/reports/status.ts",
     find: "(backend_xmin is not null or backend_xid is not null)",
