@@ -5,7 +5,7 @@ import { explainMissing } from "../../db/partitions/missing.ts";
 import type { DateRange } from "../../db/partitions/ranges.ts";
 import { PROBE_BY_KEY } from "../../db/plans.ts";
 import { withRetries } from "../../db/retry.ts";
-import { pending } from "../../db/schema.ts";
+import { checkpoints, loads, pending } from "../../db/schema.ts";
 import { refreshPartition } from "./partition.ts";
 import type { RefreshReport } from "./report.ts";
 import type { Strategy } from "./strategy.ts";
@@ -56,7 +56,7 @@ export async function refreshPartitions(options: RefreshOptions): Promise<readon
     options.onProgress?.(reports.length, live.length, report);
   });
   if (reports.some(({ method }) => method !== "none")) await makeDurable(options);
-  await vacuumPending(options);
+  await tidyUp(options);
   return reports.sort((a, b) => (a.partition < b.partition ? -1 : 1));
 }
 
@@ -97,17 +97,34 @@ const PENDING_BYTES_WORTH_A_VACUUM = 512 * 1024;
 /** While a transaction is held open, vacuum finds nothing that it may take away. */
 const VACUUM_EVERY_SECONDS = 10;
 
-/** Every view looks into the queue, so a large one that was just emptied is not left to the autovacuum. */
-async function vacuumPending(options: Pick<RefreshOptions, "database" | "signal">): Promise<void> {
-  await withSession(options, async ({ db }) => {
-    const result = await db.execute<{ worth_it: boolean }>(sql`
-      select pg_relation_size('warehouse.venue_day_pending') > ${PENDING_BYTES_WORTH_A_VACUUM}
-             and not exists (select from ${pending})
-             and not exists (
-               select from pg_stat_all_tables
-               where relid = 'warehouse.venue_day_pending'::regclass
-                 and last_vacuum > clock_timestamp() - make_interval(secs => ${VACUUM_EVERY_SECONDS})
-             ) as worth_it`);
-    if (result.rows[0]?.worth_it === true) await db.execute(sql`vacuum ${pending}`);
-  });
+/** So many entries of the ledger a checkpoint covers at most (warehouse.make_checkpoint). */
+const ENTRIES_PER_CHECKPOINT = 240;
+
+/**
+ * What is due after a refresh. Every view looks into the queue, so a large one that was just emptied is not left to
+ * the autovacuum. A question as known on a moment adds up what came after the last checkpoint, so the next one is made
+ * as soon as it would be full.
+ */
+async function tidyUp(options: Pick<RefreshOptions, "database" | "signal">): Promise<void> {
+  await withRetries({ signal: options.signal }, () =>
+    withSession(options, async ({ db }) => {
+      const result = await db.execute<{ vacuum: boolean; checkpoint: boolean }>(sql`
+        select pg_relation_size('warehouse.venue_day_pending') > ${PENDING_BYTES_WORTH_A_VACUUM}
+               and not exists (select from ${pending})
+               and not exists (
+                 select from pg_stat_all_tables
+                 where relid = 'warehouse.venue_day_pending'::regclass
+                   and last_vacuum > clock_timestamp() - make_interval(secs => ${VACUUM_EVERY_SECONDS})
+               ) as vacuum,
+               exists (
+                 select from ${loads}
+                 where known_at > (select max(known_at) from ${checkpoints})
+                 order by known_at
+                 offset ${ENTRIES_PER_CHECKPOINT - 1}
+               ) as checkpoint`);
+      const [row] = result.rows;
+      if (row?.vacuum === true) await db.execute(sql`vacuum ${pending}`);
+      if (row?.checkpoint === true) await db.execute(sql`select from warehouse.make_checkpoint()`);
+    }),
+  );
 }

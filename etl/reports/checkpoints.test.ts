@@ -7,6 +7,7 @@ import { detachPartition, dropPartition } from "../../db/partitions/remove.ts";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
 import { openTransaction } from "../../db/testing/partitions.ts";
+import { refreshPartitions } from "../refresh/refresh.ts";
 import { jsonLines, rollbookHere } from "../testing/cli.ts";
 import { invoiceId, writeDrop } from "../testing/lines.ts";
 import type { Divergence } from "../verify/divergence.ts";
@@ -509,3 +510,32 @@ async function setFolder() {
   }
   return { warehouse, run };
 }
+
+test("a refresh makes the next checkpoint as soon as it is full", async () => {
+  const { warehouse } = await setScene();
+  const { database } = warehouse;
+  const enterMany = (entries: number) =>
+    warehouse.query(
+      `with begun as (
+         insert into warehouse.loads (file_name, status) select 'f', 'repair' from generate_series(1, $1::integer)
+         returning load_id
+       )
+       select count(*) from begun`,
+      [entries],
+    );
+  const finish = () =>
+    warehouse.query("update warehouse.loads set finished_at = clock_timestamp() where finished_at is null");
+  const made = () => warehouse.query("select known_at from reports.checkpoints where checkpoint > 0");
+  await enterMany(239);
+  await finish();
+  await refreshPartitions({ database });
+  expect(await made()).toEqual([]);
+  const loadId = await enter(warehouse, [{ month: 0, day: 1, venue: 1, invoices: 1, cents: 100 }]);
+  await refreshPartitions({ database });
+  expect(await made()).toEqual(
+    await warehouse.query("select known_at from warehouse.loads where load_id = $1", [loadId]),
+  );
+  await refreshPartitions({ database });
+  expect(await made()).toHaveLength(1);
+  expect(await wrongMoments(warehouse)).toEqual([]);
+});

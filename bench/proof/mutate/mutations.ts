@@ -269,6 +269,14 @@ export const MUTATIONS: readonly Mutation[] = [
     simulate: false,
   },
   {
+    name: "a refresh makes a checkpoint that is not full",
+    file: "etl/refresh/refresh.ts",
+    find: "offset ${ENTRIES_PER_CHECKPOINT - 1}",
+    replace: "offset ${ENTRIES_PER_CHECKPOINT - 2}",
+    tests: ["etl/reports/checkpoints.test.ts"],
+    simulate: false,
+  },
+  {
     name: "status names no old transaction that has written and rests",
     file: "etl/reports/status.ts",
     find: "(backend_xmin is not null or backend_xid is not null)",
