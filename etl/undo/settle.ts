@@ -112,11 +112,25 @@ async function takeReplaced(tx: Transaction, { loadId, knownAt }: Load): Promise
   await tx.db.execute(sql`analyze ${CHANGED}`);
 }
 
+const SINCE = sql`(select statements_kept_since from ${settings})`;
+
+/** Entries that were undone, or undone and so on again, since statements are kept. As warehouse.prune_statements has it. */
+function turnedLately(): SQL {
+  return sql`
+      with recursive turned (load_id, by) as (
+        select u.undo_of, u.load_id from ${loads} u where u.undo_of is not null
+        union all
+        select t.load_id, u.load_id from turned t join ${loads} u on u.undo_of = t.by
+      )
+      select t.load_id from turned t join ${loads} b on b.load_id = t.by where b.known_at > ${SINCE}`;
+}
+
 /**
  * Finds the newest statement of each key, of loads that are not undone. What was kept before
  * `statements_kept_since` is not needed, and may not be all of it: the newest of that time stood then, because
- * nothing of that time is undone any more, and so it was kept later or stands. Unless something of that time is
- * undone: then an archive was read, and all is known. If a load said the same twice, of its retries the last counts.
+ * nothing of that time is undone any more, and so it was kept later or stands. Unless an undo of that time was taken
+ * back since, so that its load counts again below what came in between: what it kept is there still. Or something of
+ * that time is undone: then an archive was read, and all is known. If a load said the same twice, of its retries the last counts.
  *
  * A statement that is known as the same as another load's mostly is the same as what stands: if no statement of
  * that load was kept since. Then the values are at hand.
@@ -130,7 +144,7 @@ async function findNewest(
 ): Promise<void> {
   const isRead = (load: SQL) => sql`${load} <> all (${sql.param(undone)}::integer[])`;
   const isWithdrawn = kind === "load" ? sql`said.load_id = ${subject.loadId}::integer` : sql`false`;
-  const isKnown = isPruned ? sql`true` : sql`l.known_at > (select statements_kept_since from ${settings})`;
+  const isKnown = isPruned ? sql`true` : sql`(l.known_at > ${SINCE} or said.kept_by in (${turnedLately()}))`;
   const ofCounting = (column: SQLChunk, atHand: SQLChunk = column) =>
     sql`case when counting then case when is_standing then ${atHand} else ${column} end end as ${column}`;
   await tx.db.execute(sql`

@@ -248,6 +248,19 @@ test("a load whose statements were forgotten is not taken back", async () => {
   expect(await standing(warehouse)).toEqual([`1 1.00 ${second} 2026-01-03`]);
 });
 
+test("what a load says that counts again is not forgotten, however long ago it was taken back", async () => {
+  const warehouse = await createTestDatabase();
+  const [first] = await loadAll(warehouse, [["a_2026-01-02.csv", one("1.00")]]);
+  const { loadId: taken } = await takeBack(warehouse, first);
+  await warehouse.query("update warehouse.loads set known_at = known_at - interval '401 days'");
+  const [newer] = await loadAll(warehouse, [["b_2026-01-03.csv", one("2.00")]]);
+  await takeBack(warehouse, taken ?? 0);
+  expect(await standing(warehouse)).toEqual([`1 2.00 ${newer} 2026-01-03`]);
+  expect(await pruneStatements(warehouse)).toMatchObject({ rows: 0 });
+  await takeBack(warehouse, newer);
+  expect(await standing(warehouse)).toEqual([`1 1.00 ${first} 2026-01-02`]);
+});
+
 test("a drop replaces a load in one transaction; one that is refused leaves it as it is", async () => {
   const warehouse = await createTestDatabase();
   const folder = makeFolder();

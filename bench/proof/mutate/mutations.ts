@@ -277,6 +277,14 @@ export const MUTATIONS: readonly Mutation[] = [
     simulate: false,
   },
   {
+    name: "what a load says that counts again is not looked at",
+    file: "etl/undo/settle.ts",
+    find: " or said.kept_by in (${turnedLately()})",
+    replace: "",
+    tests: ["etl/undo/undo.test.ts"],
+    simulate: false,
+  },
+  {
     name: "status names no old transaction that has written and rests",
     file: "etl/reports/status.ts",
     find: "(backend_xmin is not null or backend_xid is not null)",
