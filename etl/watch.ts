@@ -278,10 +278,9 @@ async function moveOut(watch: Watch, file: InboxFile, report: LoadReport): Promi
     const loadedAs = await findLoadName(watch, report);
     const target = await safeMirrorFolder(watch.inbox, file.path, folder);
     const movedTo = await moveDrop({ file, folder: target, loadId, reason, loadedAs });
-    const moved = movedTo === undefined || folder === REJECTED ? undefined : await lookAt(movedTo);
-    // A copy to another file system is a file of its own. Else it is what was loaded, whatever came since.
-    if (moved?.inode === file.inode) rememberArchived(watch, { ...file, path: moved.path });
-    else if (moved !== undefined) rememberArchived(watch, moved);
+    // As it was loaded: what has come since is seen at the next look, and so is a copy to another file system, whose
+    // bytes are compared then.
+    if (movedTo !== undefined && folder !== REJECTED) rememberArchived(watch, { ...file, path: movedTo });
     return true;
   } catch (error) {
     if (watch.signal.aborted) throw error;
