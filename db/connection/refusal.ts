@@ -92,8 +92,14 @@ export async function readLockTable(client: pg.ClientBase): Promise<LockTable> {
   return { perTransaction, sessions, locks: perTransaction * sessions };
 }
 
+/** What `max_locks_per_transaction` must be for so many locks at once; a multiple of its default. */
+export function settingForLocks(locks: number, { sessions }: LockTable): number {
+  return Math.ceil(locks / sessions / 64) * 64;
+}
+
 async function lockTableError(client: pg.ClientBase, place: string, cause: unknown): Promise<RollbookError> {
-  const { perTransaction, sessions, locks } = await readLockTable(client);
+  const room = await readLockTable(client);
+  const { perTransaction, sessions, locks } = room;
   // Tables and indexes of partitions.
   const { rows } = await client.query<{ relations: number }>(
     `select count(*)::integer as relations
@@ -102,7 +108,7 @@ async function lockTableError(client: pg.ClientBase, place: string, cause: unkno
      join pg_namespace n on n.oid = p.relnamespace and n.nspname = 'warehouse'`,
   );
   const { relations = 0 } = rows[0] ?? {};
-  const needed = Math.max(2 * perTransaction, Math.ceil((relations * READERS) / sessions / 64) * 64);
+  const needed = Math.max(2 * perTransaction, settingForLocks(relations * READERS, room));
   return new RollbookError({
     code: "out_of_locks",
     message:

@@ -1,7 +1,7 @@
 /** Prepares the warehouse for rows: makes their venues and partitions, and keeps the partitions open. */
 import { sql } from "drizzle-orm";
 import { type Database, type Transaction, withTransaction } from "../../db/client.ts";
-import { readLockTable } from "../../db/connection/refusal.ts";
+import { readLockTable, settingForLocks } from "../../db/connection/refusal.ts";
 import { RollbookError } from "../../db/errors.ts";
 import { holdPartitions, isOpen } from "../../db/partitions/catalog.ts";
 import { ensurePartitions } from "../../db/partitions/create.ts";
@@ -79,14 +79,15 @@ const LOCKS_PER_PARTITION = 3;
 
 /** A load of all of them would fail in the end, after all its work. */
 async function refuseTooMany(tx: Transaction, partitions: number): Promise<void> {
-  const { perTransaction, sessions, locks } = await readLockTable(tx.client);
+  const room = await readLockTable(tx.client);
+  const { perTransaction, locks } = room;
   const needed = partitions * LOCKS_PER_PARTITION;
   if (needed <= locks) return;
   throw new RollbookError({
     code: "configuration",
     message:
       `the file has dates of ${partitions} partitions, and a load of them takes ${needed} locks. The server has room for ${locks}: ` +
-      `max_locks_per_transaction is ${perTransaction}. Set it to ${Math.ceil(needed / sessions / 64) * 64} or more and restart the server, or divide the file by its dates.`,
+      `max_locks_per_transaction is ${perTransaction}. Set it to ${settingForLocks(needed, room)} or more and restart the server, or divide the file by its dates.`,
   });
 }
 

@@ -5,8 +5,8 @@ import type { Settings } from "../../db/schema.ts";
 import { createdOnSql } from "../../db/settings.ts";
 
 /**
- * Whether the warehouse has any invoice of the sample. The lookup is lateral, so that each goes by the key. Their dates are asked for first and then given, so that other
- * partitions are neither planned nor locked.
+ * Whether the warehouse has any invoice of the sample. The lookup is lateral, so that each goes by the key. Their
+ * dates are asked for first and then given, so that other partitions are neither planned nor locked.
  *
  * @param sample an item of a FROM clause, named `sample`, with columns `venue_id`, `invoice_id` and
  *   `datetime_created`; the same rows each time

@@ -204,6 +204,16 @@ const refused = (tell: string, state = "42501", about = LOAD, ...more: readonly 
 /** A lock that other sessions wait for, as long as the transaction is open. */
 const locked = (tell: string) => nothing(ONCE, tell);
 
+/** Of an invoice that was moved to an entry which was entered for it. */
+const NAMED_OF_FORGED: Lie["must"] = {
+  be: "named",
+  as: (it) => [group(it)],
+  takeBack: [
+    `update warehouse.invoices i set load_id = it.load_id, synced_on = it.synced_on from ${IT} where ${SAME_INVOICE}`,
+    DELETE_FORGED,
+  ],
+};
+
 export const LIES = {
   // invoices
   "invoice: total": changed("total = i.total + 0.01"),
@@ -218,14 +228,7 @@ export const LIES = {
        values ('forged', '9999-12-31', 'failed', now(), 'forged') returning load_id as forged`,
       `update warehouse.invoices i set load_id = it.forged, synced_on = '9999-12-31' from ${IT} where ${SAME_INVOICE}`,
     ],
-    must: {
-      be: "named",
-      as: (it) => [group(it)],
-      takeBack: [
-        `update warehouse.invoices i set load_id = it.load_id, synced_on = it.synced_on from ${IT} where ${SAME_INVOICE}`,
-        DELETE_FORGED,
-      ],
-    },
+    must: NAMED_OF_FORGED,
   },
   "invoice: an entry for no drop": {
     about: INVOICE,
@@ -235,14 +238,7 @@ export const LIES = {
       `update warehouse.loads l set read = 9, superseded = 9, finished_at = clock_timestamp() from ${IT} where l.load_id = it.forged`,
       `update warehouse.invoices i set load_id = it.forged, synced_on = '9999-12-31' from ${IT} where ${SAME_INVOICE}`,
     ],
-    must: {
-      be: "named",
-      as: (it) => [group(it)],
-      takeBack: [
-        `update warehouse.invoices i set load_id = it.load_id, synced_on = it.synced_on from ${IT} where ${SAME_INVOICE}`,
-        DELETE_FORGED,
-      ],
-    },
+    must: NAMED_OF_FORGED,
   },
   "invoice: another load of its sync date": {
     about: `

@@ -114,7 +114,10 @@ async function takeReplaced(tx: Transaction, { loadId, knownAt }: Load): Promise
 
 const SINCE = sql`(select statements_kept_since from ${settings})`;
 
-/** Entries that were undone, or undone and so on again, since statements are kept. As warehouse.prune_statements has it. */
+/**
+ * Entries that were undone, or undone and so on again, since statements are kept. As warehouse.prune_statements has
+ * it.
+ */
 function turnedLately(): SQL {
   return sql`
       with recursive turned (load_id, by) as (
@@ -130,7 +133,8 @@ function turnedLately(): SQL {
  * `statements_kept_since` is not needed, and may not be all of it: the newest of that time stood then, because
  * nothing of that time is undone any more, and so it was kept later or stands. Unless an undo of that time was taken
  * back since, so that its load counts again below what came in between: what it kept is there still. Or something of
- * that time is undone: then an archive was read, and all is known. If a load said the same twice, of its retries the last counts.
+ * that time is undone: then an archive was read, and all is known. If a load said the same twice, of its retries the
+ * last counts.
  *
  * A statement that is known as the same as another load's mostly is the same as what stands: if no statement of
  * that load was kept since. Then the values are at hand.
