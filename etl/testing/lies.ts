@@ -353,9 +353,9 @@ export const LIES = {
      from ${IT} where p.partition = it.partition`,
   ),
   "catalog: announcement": refused(
-    `update warehouse.partitions p set announced = false from ${IT} where p.partition = it.partition`,
+    `update warehouse.partitions p set announced = false from ${IT} where p.partition = it.partition and p.announced`,
     "42501",
-    PARTITION,
+    "select partition from warehouse.partitions where state <> 'detached' and announced order by lower",
   ),
   "catalog: odd partitions": nothing(
     ONCE,
@@ -618,7 +618,8 @@ export async function chooseFor(
 }
 
 export type Told =
-  | { readonly kind: "told"; readonly it: It }
+  /** `rows`: how many the last statement read or wrote. 0 where what it is about went meanwhile. */
+  | { readonly kind: "told"; readonly it: It; readonly rows: number }
   | { readonly kind: "refused"; readonly state: string | undefined; readonly message: string };
 
 /** It gives up before it is one of a deadlock, so nobody else is ended because of it. */
@@ -644,14 +645,19 @@ export async function tellLie(options: {
     await client.query("begin");
     await client.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
     let it = about;
+    let count = 0;
     for (const statement of lie.tell) {
-      const { rows } = await client.query(statement, statement.includes("$1") ? [JSON.stringify(it)] : []);
+      const { rows, rowCount } = await client.query(
+        statement,
+        statement.includes("$1") ? [JSON.stringify(it)] : [],
+      );
       it = { ...it, ...rows[0] };
+      count = rowCount ?? 0;
     }
     if (rollBackAfterMs !== undefined) await sleep(rollBackAfterMs);
     await client.query(rollBackAfterMs === undefined ? "commit" : "rollback");
     broken = false;
-    return { kind: "told", it };
+    return { kind: "told", it, rows: count };
   } catch (error) {
     return { kind: "refused", state: errorState(error), message: String(error) };
   } finally {
