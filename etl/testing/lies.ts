@@ -216,7 +216,7 @@ const NAMED_OF_FORGED: Lie["must"] = {
 
 export const LIES = {
   // invoices
-  "invoice: total": changed("total = i.total + 0.01"),
+  "invoice: total": changed("total = i.total + case when i.total > 0 then -0.01 else 0.01 end"),
   "invoice: sync date": changed("synced_on = 'infinity'"),
   "invoice: earlier sync date": changed("synced_on = i.synced_on - 1"),
   "invoice: no load": changed(`load_id = ${NO_LOAD}`),
