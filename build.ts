@@ -22,7 +22,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build, type Metafile } from "esbuild";
+import { build, type Metafile, type Plugin } from "esbuild";
 
 const CHECKOUT = fileURLToPath(new URL(".", import.meta.url));
 const DIST = join(CHECKOUT, "dist");
@@ -30,6 +30,8 @@ const MIGRATIONS = join(CHECKOUT, "db/migrations");
 
 /** What dist/ has, and the sources that each is made of. */
 const PROGRAMS = { rollbook: "etl/cli.ts", keeper: "db/embedded/keeper.ts", library: "etl/library.ts" };
+/** The console has a file of its own beside them, so that no other verb reads it; `rollbook serve` does. */
+const CONSOLE = { console: "console/server.ts" };
 
 /** What a bundle of ES modules needs for the CommonJS ones in it. */
 const REQUIRE =
@@ -43,6 +45,8 @@ export async function buildPrograms(options: {
   /** Sources by the name of the program. */
   readonly entries: Readonly<Record<string, string>>;
   readonly folder: string;
+  /** Whether they answer by HTTP: then they need what fetch has. Default false. */
+  readonly web?: boolean;
 }): Promise<Metafile> {
   const { outputFiles, metafile } = await build({
     absWorkingDir: CHECKOUT,
@@ -57,7 +61,8 @@ export async function buildPrograms(options: {
     // pg looks for it, and does without.
     external: ["pg-native"],
     // pg asks it whether this is Cloudflare. To have it, Node loads all of fetch, which takes a quarter of the command's start.
-    define: { Response: "undefined" },
+    ...(options.web ? {} : { define: { Response: "undefined" } }),
+    plugins: [consoleApart],
     banner: { js: REQUIRE },
     logLevel: "warning",
   });
@@ -67,6 +72,15 @@ export async function buildPrograms(options: {
   placeFiles(options.folder, files);
   return metafile;
 }
+
+/** The command reads the console from its own file. */
+const consoleApart: Plugin = {
+  name: "console",
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /\/console\/server\.ts$/ }, ({ kind }) =>
+      kind === "dynamic-import" ? { path: "./console.js", external: true } : undefined,
+    ),
+};
 
 /**
  * Writes the files that differ, each at once, so that a program that starts meanwhile finds the old file or the new one. All get the time of now,
@@ -89,8 +103,9 @@ function placeFiles(folder: string, files: Files): void {
 
 /** Builds the programs of dist/: in tests, once a run. Returns the places of the packages in them: `node_modules/pg`. */
 export async function buildCommand(): Promise<readonly string[]> {
-  const { inputs } = await buildPrograms({ entries: PROGRAMS, folder: DIST });
-  const paths = Object.keys(inputs);
+  const programs = await buildPrograms({ entries: PROGRAMS, folder: DIST });
+  const ofConsole = await buildPrograms({ entries: CONSOLE, folder: DIST, web: true });
+  const paths = [...new Set([programs, ofConsole].flatMap(({ inputs }) => Object.keys(inputs)))];
   const packaged = paths.filter((path) => path.includes("node_modules/"));
   const own = paths.filter((path) => !packaged.includes(path));
   // For the command, which says when it is older than one of them. It is no part of the package.

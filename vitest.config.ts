@@ -24,17 +24,24 @@ export default defineConfig({
         // `npm test`
         test: {
           name: "quick",
-          include: ["{db,etl,bench,.ci}/**/*.test.ts"],
+          include: ["{db,etl,console,bench,.ci}/**/*.test.ts"],
           exclude: LONG,
           globalSetup: GLOBAL_SETUP,
         },
       },
       {
         extends: true,
-        // `npm run test:all`: this, and the benchmark's report in a real browser
+        // `npm run test:all`: this, and what is looked at in a real browser: the benchmark's report, the console
         test: { name: "long", include: LONG, globalSetup: GLOBAL_SETUP },
       },
-      { extends: true, test: { name: "browser", include: ["bench/report/browser/**/*.browser.ts"] } },
+      {
+        extends: true,
+        test: {
+          name: "browser",
+          include: ["bench/report/browser/**/*.browser.ts", "console/**/*.browser.ts"],
+          globalSetup: GLOBAL_SETUP,
+        },
+      },
     ],
   },
 });

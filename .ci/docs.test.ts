@@ -42,7 +42,7 @@ function brokenLinks(path: string): readonly string[] {
 
 /** Files and folders of the checkout that are named in code marks, and are not there. */
 function missingFiles(path: string): readonly string[] {
-  const names = [...read(path).matchAll(/`((?:db|etl|bench|dags|\.ci)\/[\w./-]*)`/g)].map(
+  const names = [...read(path).matchAll(/`((?:db|etl|console|bench|dags|\.ci)\/[\w./-]*)`/g)].map(
     ([, name = ""]) => name,
   );
   return names.filter((name) => !existsSync(join(CHECKOUT, name)));

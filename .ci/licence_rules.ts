@@ -18,6 +18,8 @@ const PERMISSIVE: ReadonlySet<string> = new Set([
  * that begin with it and a hyphen, too: the parts of it for single platforms.
  */
 export const EXCEPTIONS: Readonly<Record<string, string>> = {
+  "npm axe-core":
+    "MPL-2.0 binds who changes these files; used as they come, and for tests only (of the console in a browser)",
   "npm lightningcss":
     "MPL-2.0 binds who changes these files; used as they come, and for tests only (by vitest's bundler)",
   "python certifi": "MPL-2.0 binds who changes these files; used as they come, by Airflow",

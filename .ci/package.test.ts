@@ -80,6 +80,7 @@ test("the package holds the programs, the migrations, the types, the licences, a
     "LICENSE",
     "README.md",
     "dist/NOTICES.txt",
+    "dist/console.js",
     "dist/keeper.js",
     "dist/library.js",
     "dist/rollbook.js",

@@ -89,10 +89,12 @@ const SESSION_SETTINGS: Readonly<Record<string, string>> = {
  *   been in use for long
  * @param options.onWait takes each wait for a lock of another session that lasts longer than `reportWaitsAfterMs`,
  *   default 5000
+ * @param options.settings what each session sets in place of what it would else: names and values of the server's settings
  */
 export function openDatabase(options: {
   readonly connection: pg.ClientConfig;
   readonly max?: number;
+  readonly settings?: Readonly<Record<string, string>>;
   readonly onWait?: WaitListener | undefined;
   readonly reportWaitsAfterMs?: number | undefined;
 }): Database {
@@ -105,6 +107,7 @@ export function openDatabase(options: {
     ...options.connection,
   };
   const place = describePlace(connection);
+  const settings = { ...SESSION_SETTINGS, ...options.settings };
   let checked: Promise<void> | undefined;
   /** Once for all connections, unless it fails: the pooler may be set right meanwhile. */
   const checkPooler = (client: pg.ClientBase) => {
@@ -119,7 +122,7 @@ export function openDatabase(options: {
     ...connection,
     max: options.max ?? 4,
     onConnect: async (client) => {
-      processes.set(client, await prepareSession(client, place, checkPooler));
+      processes.set(client, await prepareSession({ client, place, checkPooler, settings }));
     },
   });
   // An idle connection that breaks is replaced at its next use; without a listener it would end the process.
@@ -134,21 +137,25 @@ export function openDatabase(options: {
   return { pool, place, waits };
 }
 
+interface Preparation {
+  readonly client: pg.ClientBase;
+  readonly place: string;
+  readonly settings: Readonly<Record<string, string>>;
+  readonly checkPooler: (client: pg.ClientBase) => Promise<void>;
+}
+
 /**
- * Sets what {@link SESSION_SETTINGS} says. A session that is reached through a pooler is checked first, and
+ * Sets what {@link SESSION_SETTINGS} says, and what the caller wants. A session that is reached through a pooler is checked first, and
  * nothing is set on it before: a direct connection is told by the process that answers, in the same statement.
  *
  * @returns the server's process of this session
  */
-async function prepareSession(
-  client: pg.ClientBase,
-  place: string,
-  checkPooler: (client: pg.ClientBase) => Promise<void>,
-): Promise<number> {
-  let answering = await setSettings(client, place, announcedProcess(client));
+async function prepareSession(preparation: Preparation): Promise<number> {
+  const { client, place, checkPooler } = preparation;
+  let answering = await setSettings(preparation, announcedProcess(client));
   if (!answering.ours) {
     await checkPooler(client);
-    answering = await setSettings(client, place, undefined);
+    answering = await setSettings(preparation, undefined);
   }
   if (answering.replication !== "origin") await fireTriggers(client, place);
   // Not every platform of the server can watch a connection; then a dead client is noticed at the next write
@@ -167,11 +174,10 @@ async function prepareSession(
  * @returns which process answers, and whether it is that one
  */
 async function setSettings(
-  client: pg.ClientBase,
-  place: string,
+  { client, place, settings }: Preparation,
   expected: number | null | undefined,
 ): Promise<Answering> {
-  const wanted = Object.entries(SESSION_SETTINGS);
+  const wanted = Object.entries(settings);
   // An old server does not know them all. A later check says that it is too old.
   const text = `with answering (ours) as (select $1 or coalesce(pg_backend_pid() = $2, false))
      select ours, pg_backend_pid() as process, current_setting('session_replication_role') as replication,

@@ -21,7 +21,7 @@ const SPECIFIERS = [
 
 function readSources(): readonly Source[] {
   const paths = readdirSync(ROOT, { recursive: true, encoding: "utf8", withFileTypes: false }).filter(
-    (path) => /^(db|etl|bench|dags)\/[^.].*\.m?ts$/.test(path),
+    (path) => /^(db|etl|console|bench|dags)\/[^.].*\.m?ts$/.test(path),
   );
   return paths.map((path) => {
     const text = readFileSync(join(ROOT, path), "utf8");
@@ -51,10 +51,12 @@ function forbidden(importers: RegExp, imported: RegExp): readonly string[] {
     );
 }
 
-/** Product files of db/, etl/ and dags/ with this in their code. */
+/** Product files of db/, etl/, console/ and dags/ with this in their code. */
 function users(of: RegExp): readonly string[] {
   return sources
-    .filter((source) => isProduct(source) && /^(db|etl|dags)\//.test(source.path) && of.test(source.text))
+    .filter(
+      (source) => isProduct(source) && /^(db|etl|console|dags)\//.test(source.path) && of.test(source.text),
+    )
     .map(({ path }) => path)
     .toSorted();
 }
@@ -65,7 +67,7 @@ test("the imports of the project are seen", () => {
   ]);
   const unknown = sources
     .flatMap(({ imports }) => imports)
-    .filter((name) => !/^(db|etl|bench|dags)\//.test(name));
+    .filter((name) => !/^(db|etl|console|bench|dags)\//.test(name));
   expect(unknown.filter((name) => !["package.json", "build.ts"].includes(name))).toEqual([]);
 });
 
@@ -98,7 +100,8 @@ const FLOORS: readonly (readonly string[])[] = [
   ["etl/refresh/", "etl/inbox/", "etl/inspect/"],
   ["etl/verify/", "etl/watch.ts"],
   ["etl/undo/"],
-  ["etl/terminal/"],
+  // Two ways to show what the reports say: in a terminal, and in a browser.
+  ["etl/terminal/", "console/"],
   ["etl/retire.ts", "etl/library.ts"],
   ["etl/commands/"],
   ["etl/program.ts"],
@@ -159,6 +162,21 @@ test("etl imports nothing of bench or dags", () => {
   expect(forbidden(/^etl\//, /^(bench|dags)\//)).toEqual([]);
 });
 
+/**
+ * Pages are made of the reports and of nothing else: no page can reach what loads, refreshes or repairs. The command that serves them is one of
+ * the verbs, and so above them.
+ */
+test("console imports nothing of etl but reports, and what makes text harmless", () => {
+  const product = sources.filter((source) => isProduct(source) && source.path.startsWith("console/"));
+  const imported = product.flatMap(({ imports }) => imports.filter((name) => name.startsWith("etl/")));
+  expect(imported.filter((name) => !/^etl\/(reports\/|escape\.ts$)/.test(name))).toEqual([]);
+  expect(imported).toContain("etl/escape.ts");
+});
+
+test("nothing imports console but the command that serves it", () => {
+  expect(forbidden(/^(?!console\/)/, /^console\//)).toEqual(["etl/commands/serve.ts -> console/server.ts"]);
+});
+
 test("nothing but dags imports dags", () => {
   expect(forbidden(/^(?!dags\/)/, /^dags\//)).toEqual([]);
 });
@@ -207,7 +225,7 @@ test("only the main files read argv", () => {
 });
 
 test("only the main files print", () => {
-  expect(users(/\bconsole\.|\bprocess\.std(out|err)\b/)).toEqual(PRINTING);
+  expect(users(/\bconsole\.\w+\(|\bprocess\.std(out|err)\b/)).toEqual(PRINTING);
 });
 
 test("only the commands set the exit code or exit", () => {

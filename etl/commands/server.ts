@@ -1,4 +1,3 @@
-import { setTimeout as pause } from "node:timers/promises";
 import type { Command } from "commander";
 import { readConfig } from "../../db/connection/config.ts";
 import { libpqUrl } from "../../db/connection/libpq.ts";
@@ -9,6 +8,7 @@ import { type Context, EXIT } from "./context.ts";
 import { jsonOption } from "./flags.ts";
 import { declareKind } from "./kind.ts";
 import { withWarehouse } from "./open.ts";
+import { untilInterrupted } from "./wait.ts";
 
 export function defineServer(verb: Command, context: Context): void {
   declareKind(verb, "works")
@@ -58,10 +58,4 @@ async function showAddress(
 /** For a POSIX shell. */
 function inQuotes(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
-}
-
-/** An interrupt is the way in which this ends, so it is no error. */
-async function untilInterrupted(signal: AbortSignal): Promise<void> {
-  const LONGEST_TIMER_MS = 2 ** 31 - 1;
-  while (!signal.aborted) await pause(LONGEST_TIMER_MS, undefined, { signal }).catch(() => {});
 }

@@ -106,6 +106,11 @@ export const VERBS: readonly Verb[] = [
     read: async () => (await import("./server.ts")).defineServer,
   },
   {
+    name: "serve",
+    summary: "look at the warehouse in a browser",
+    read: async () => (await import("./serve.ts")).defineServe,
+  },
+  {
     name: "verify",
     summary: "prove rollup = recompute, and name every group that is not",
     read: async () => (await import("./verify.ts")).defineVerify,

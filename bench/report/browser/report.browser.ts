@@ -5,11 +5,11 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { launchChromium } from "../../../db/testing/chromium.ts";
 import type { Results } from "../../results.ts";
 import { standing } from "../measures.ts";
 import { writeReport } from "../report.ts";
 import { createFullResults, createResults } from "../testing.ts";
-import { launchChromium } from "./chromium.ts";
 import { PROBE, type Probe } from "./probe.ts";
 
 let browser: Browser;

@@ -1,0 +1,233 @@
+/** What answers a request: first whether it may ask, then the pages, and the same as JSON. */
+import type { HttpBindings } from "@hono/node-server";
+import { type Context, Hono, type MiddlewareHandler } from "hono";
+import { basicAuth } from "hono/basic-auth";
+import { HTTPException } from "hono/http-exception";
+import { secureHeaders } from "hono/secure-headers";
+import { toJson } from "../etl/escape.ts";
+import { type Access, plainAddress } from "./access.ts";
+import { explainFailure, type Failure, NO_PAGE, STARTING } from "./failure.ts";
+import { createFormats } from "./formats.ts";
+import { frameFailure, framePage } from "./frame.ts";
+import { createLimit } from "./limits.ts";
+import { describeApi } from "./openapi.ts";
+import { type Answered, apiPath, type DefinedPage } from "./page.ts";
+import { PAGES } from "./pages.ts";
+import type { Reports } from "./reports.ts";
+import { ICON, ICON_PATH, STYLE, STYLE_PATH } from "./style.ts";
+
+export interface AppOptions {
+  readonly access: Access;
+  /** Undefined as long as the warehouse is being opened. */
+  readonly reports: () => Reports | undefined;
+  readonly statementTimeoutMs: number;
+  /** Aborts when the console stops. */
+  readonly stopping: AbortSignal;
+  readonly encrypted: boolean;
+  /** Takes what an operator should know. */
+  readonly onProblem: (message: string) => void;
+}
+
+interface Environment {
+  readonly Bindings: HttpBindings;
+  readonly Variables: { address: string; user: string | undefined };
+}
+
+/** A reader opens some pages at once; more than that for long is a program that should ask less. */
+const REQUESTS = { burst: 200, perSecond: 50 } as const;
+/** Wrong passwords of one address: ten at once, then two a minute. */
+const GUESSES = { burst: 10, perSecond: 1 / 30 } as const;
+
+export function createApp(options: AppOptions): Hono<Environment> {
+  const app = new Hono<Environment>();
+  app.use(headers(options), onlyReads, admit(options));
+  if (options.access.passwords !== undefined) app.use(askPassword(options.access.passwords));
+  serveFile(app, STYLE_PATH, "text/css; charset=utf-8", STYLE);
+  serveFile(app, ICON_PATH, "image/svg+xml", ICON);
+  app.get("/", (c) => c.redirect("/loads"));
+  app.get("/api/openapi.json", (c) => answerJson(c, describeApi(PAGES)));
+  for (const page of PAGES) {
+    app.get(apiPath(page), (c) => answerPage(c, options, page, ({ answer }) => answerJson(c, answer)));
+    app.get(page.path, (c) =>
+      answerPage(c, options, page, (answered) => answerHtml(c, options, page, answered)),
+    );
+  }
+  app.notFound((c) => fail(c, NO_PAGE));
+  app.onError((error, c) => {
+    if (error instanceof HTTPException) return error.getResponse();
+    options.onProblem(describe(error));
+    return fail(c, explainFailure(error, "database", options.statementTimeoutMs));
+  });
+  return app;
+}
+
+function headers({ encrypted }: AppOptions): MiddlewareHandler<Environment> {
+  const secure = secureHeaders({
+    contentSecurityPolicy: {
+      defaultSrc: ["'none'"],
+      styleSrc: ["'self'"],
+      imgSrc: ["'self'"],
+      formAction: ["'self'"],
+      baseUri: ["'none'"],
+      frameAncestors: ["'none'"],
+    },
+    crossOriginEmbedderPolicy: "require-corp",
+    permissionsPolicy: {},
+    referrerPolicy: "same-origin",
+    strictTransportSecurity: encrypted ? "max-age=31536000" : false,
+    xFrameOptions: "DENY",
+    xXssProtection: false,
+  });
+  return async (c, next) => {
+    await secure(c, next);
+    if (!c.res.headers.has("Cache-Control")) c.res.headers.set("Cache-Control", "private, no-store");
+  };
+}
+
+const onlyReads: MiddlewareHandler<Environment> = async (c, next) => {
+  if (c.req.method === "GET" || c.req.method === "HEAD") return next();
+  c.header("Allow", "GET, HEAD");
+  return fail(c, {
+    status: 405,
+    code: "method_not_allowed",
+    title: "Nothing can be changed here",
+    message: "The console only reads: GET and HEAD.",
+  });
+};
+
+/** Refuses what comes past the proxy, what names another host, and what comes too often. */
+function admit({ access }: AppOptions): MiddlewareHandler<Environment> {
+  const requests = createLimit(REQUESTS);
+  return async (c, next) => {
+    const socket = plainAddress(c.env.incoming.socket.remoteAddress);
+    if (!access.allowsHost(c.req.header("host")))
+      return fail(c, {
+        status: 421,
+        code: "other_host",
+        title: "This console has another name",
+        message: "Without a password it answers as localhost only.",
+      });
+    const { proxy } = access;
+    const user = proxy && c.req.header(proxy.userHeader);
+    if (proxy !== undefined && !(proxy.isProxy(socket) && user))
+      return fail(c, {
+        status: 403,
+        code: "not_by_proxy",
+        title: "Come through the proxy",
+        message: `The console answers a proxy that it trusts, and that says in ${proxy.userHeader} who asks.`,
+      });
+    c.set("user", user);
+    // The proxy adds who asked it at the end; what stands before comes from the client.
+    const forwarded = proxy && c.req.header("x-forwarded-for")?.split(",").at(-1)?.trim();
+    const address = forwarded || socket;
+    c.set("address", address);
+    if (requests.take(address)) return next();
+    return tooMany(c, "Too many requests", 1);
+  };
+}
+
+function askPassword(isRight: (user: string, password: string) => boolean): MiddlewareHandler<Environment> {
+  const guesses = createLimit(GUESSES);
+  const ask = basicAuth({
+    realm: "Rollbook",
+    verifyUser: (user, password, c: Context<Environment>) => {
+      const right = isRight(user, password);
+      if (!right) guesses.take(c.get("address"));
+      else c.set("user", user);
+      return right;
+    },
+  });
+  // A right password is not tried either when there were too many wrong ones, or guessing would go on.
+  return async (c, next) =>
+    guesses.has(c.get("address")) ? ask(c, next) : tooMany(c, "Too many wrong passwords", 30);
+}
+
+function tooMany(c: Context, title: string, retryAfter: number) {
+  return fail(c, { status: 429, code: "too_many_requests", title, message: "Wait a little.", retryAfter });
+}
+
+function serveFile(app: Hono<Environment>, path: string, type: string, text: string): void {
+  app.get(path, (c) => {
+    // Its name changes with its text.
+    c.header("Cache-Control", "private, max-age=31536000, immutable");
+    return c.body(text, 200, { "Content-Type": type });
+  });
+}
+
+async function answerPage(
+  c: Context<Environment>,
+  options: AppOptions,
+  page: DefinedPage,
+  give: (answered: Answered) => Response | Promise<Response>,
+): Promise<Response> {
+  const reports = options.reports();
+  if (reports === undefined) return fail(c, STARTING);
+  const { database, settings } = reports;
+  const signal = AbortSignal.any([c.req.raw.signal, options.stopping]);
+  try {
+    return await give(await page.ask({ database, settings, signal }, givenBy(c)));
+  } catch (error) {
+    const failure = explainFailure(error, database.place, options.statementTimeoutMs);
+    if (failure.unexpected && !signal.aborted) options.onProblem(`${c.req.path}: ${describe(error)}`);
+    return fail(c, failure);
+  }
+}
+
+/** What the address holds. A field of a form that was left empty is not there; one that comes twice is a list. */
+function givenBy(c: Context): Readonly<Record<string, unknown>> {
+  const given = Object.entries(c.req.queries()).flatMap(([name, all]): [string, unknown][] => {
+    const values = all.filter((value) => value !== "");
+    return values.length === 0 ? [] : [[name, values.length === 1 ? values[0] : values]];
+  });
+  return { ...Object.fromEntries(given), ...c.req.param() };
+}
+
+function answerJson(c: Context, answer: unknown): Response {
+  return c.body(`${toJson(answer)}\n`, 200, { "Content-Type": "application/json; charset=utf-8" });
+}
+
+async function answerHtml(
+  c: Context<Environment>,
+  { reports }: AppOptions,
+  page: DefinedPage,
+  { title, show }: Answered,
+): Promise<Response> {
+  const { settings, database } = reports() as Reports;
+  const formats = createFormats(c.req.header("accept-language"));
+  return c.html(
+    framePage({
+      title,
+      path: page.path,
+      body: show({ formats, settings }),
+      formats,
+      place: database.place,
+      timeZone: settings.timeZone,
+      user: c.get("user"),
+      json: apiAddress(c, page),
+    }),
+  );
+}
+
+/** The address of what is shown, as JSON. */
+function apiAddress(c: Context, page: DefinedPage): string {
+  const { pathname, search } = new URL(c.req.url);
+  return `${page.path === "/" ? apiPath(page) : `/api${pathname}`}${search}`;
+}
+
+function fail(c: Context, failure: Failure): Response | Promise<Response> {
+  const { status, code, message, retryAfter } = failure;
+  if (retryAfter !== undefined) c.header("Retry-After", String(retryAfter));
+  if (c.req.path.startsWith("/api/"))
+    return c.body(`${toJson({ error: { code, message } })}\n`, status, {
+      "Content-Type": "application/json; charset=utf-8",
+    });
+  // A browser knows it, and needs no script for it.
+  if (retryAfter !== undefined && status === 503) c.header("Refresh", String(retryAfter));
+  return c.html(frameFailure(failure), status);
+}
+
+function describe(error: unknown): string {
+  const { cause } = error as { readonly cause?: unknown };
+  const own = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return cause === undefined ? own : `${own}\ncaused by: ${describe(cause)}`;
+}

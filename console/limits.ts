@@ -1,0 +1,42 @@
+/** How often somebody may do something. */
+
+export interface Limit {
+  /** Takes one from what an address has left; false where nothing is. */
+  readonly take: (address: string) => boolean;
+  /** Whether there is something left. */
+  readonly has: (address: string) => boolean;
+}
+
+/** Addresses that are remembered at most: a stranger with many must not fill the memory. */
+const MOST = 10_000;
+
+/**
+ * A bucket for each address: `burst` at once, and `perSecond` for ever.
+ *
+ * @param options.now the clock, in milliseconds
+ */
+export function createLimit(options: {
+  readonly burst: number;
+  readonly perSecond: number;
+  readonly now?: () => number;
+}): Limit {
+  const { burst, perSecond, now = () => performance.now() } = options;
+  const buckets = new Map<string, { left: number; at: number }>();
+  const leftOf = (address: string) => {
+    const bucket = buckets.get(address);
+    return bucket === undefined
+      ? burst
+      : Math.min(burst, bucket.left + ((now() - bucket.at) / 1000) * perSecond);
+  };
+  return {
+    has: (address) => leftOf(address) >= 1,
+    take: (address) => {
+      const left = leftOf(address);
+      // The oldest is first, because each use puts an address at the end.
+      buckets.delete(address);
+      if (buckets.size >= MOST) buckets.delete(buckets.keys().next().value ?? "");
+      buckets.set(address, { left: left >= 1 ? left - 1 : left, at: now() });
+      return left >= 1;
+    },
+  };
+}

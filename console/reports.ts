@@ -1,0 +1,64 @@
+/** How the console reaches the warehouse: only to read, only the schema `reports`, and not for long. */
+import { sql } from "drizzle-orm";
+import type pg from "pg";
+import { type Database, openDatabase, type Session, withSession, withTransaction } from "../db/client.ts";
+import { ROLES } from "../db/roles/rights.ts";
+import type { Settings } from "../db/schema.ts";
+import type { Asking } from "./page.ts";
+
+/** Pages that are read at once; others wait. */
+const CONNECTIONS = 6;
+
+export interface Reports {
+  readonly database: Database;
+  readonly settings: Settings;
+  /** As which role it reads; undefined where the warehouse has no roles, or the login is no member of the reader's. */
+  readonly role: string | undefined;
+}
+
+/**
+ * Opens sessions that can only read. Where the warehouse has roles they read as the reader: so what the login may do besides is out of
+ * reach of whoever finds a hole in a page.
+ *
+ * @param options.warehouse an open database, to find out which role there is
+ * @param options.connection how to connect, in node-postgres' terms
+ */
+export async function openReports(options: {
+  readonly warehouse: Database;
+  readonly connection: pg.ClientConfig;
+  readonly settings: Settings;
+  readonly statementTimeoutMs: number;
+}): Promise<Reports> {
+  const { warehouse, connection, settings, statementTimeoutMs } = options;
+  const isReader = await withSession({ database: warehouse }, canBeReader);
+  const role = isReader ? ROLES.reader : undefined;
+  const database = openDatabase({
+    connection: { ...connection, application_name: "rollbook serve" },
+    max: CONNECTIONS,
+    settings: {
+      default_transaction_read_only: "on",
+      statement_timeout: String(statementTimeoutMs),
+      timezone: settings.timeZone,
+      ...(role && { role }),
+    },
+  });
+  return { database, settings, role };
+}
+
+/** The role may be there and not be this warehouse's: roles are the server's. */
+async function canBeReader({ db }: Session): Promise<boolean> {
+  const { rowCount } = await db.execute(sql`
+    select
+    from pg_roles
+    where rolname = ${ROLES.reader} and pg_has_role(oid, 'set') and has_schema_privilege(oid, 'reports', 'usage')`);
+  return rowCount === 1;
+}
+
+/** Runs `work` in one snapshot, so that all numbers of a page belong together. */
+export function inSnapshot<T>(asking: Asking, work: (db: Session["db"]) => Promise<T>): Promise<T> {
+  const { database, signal } = asking;
+  return withTransaction(
+    { database, signal, isolation: "repeatable read", opening: ["set transaction read only"] },
+    ({ db }) => work(db),
+  );
+}

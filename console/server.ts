@@ -1,0 +1,166 @@
+/** `rollbook serve`: listens, within limits, and stops in order. It is a program of its own in dist/. */
+import { readFileSync } from "node:fs";
+import { createServer, type Server, type ServerOptions } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { createSecureContext } from "node:tls";
+import { createAdaptorServer } from "@hono/node-server";
+import type pg from "pg";
+import type { Database } from "../db/client.ts";
+import { RollbookError } from "../db/errors.ts";
+import type { Settings } from "../db/schema.ts";
+import { type AccessOptions, openAccess } from "./access.ts";
+import { createApp } from "./app.ts";
+import { findPortHolder } from "./port.ts";
+import { openReports, type Reports } from "./reports.ts";
+
+export interface ConsoleOptions extends AccessOptions {
+  /** 0: any that is free. */
+  readonly port: number;
+  /** Files in PEM. */
+  readonly tls?: { readonly cert: string; readonly key: string } | undefined;
+  /** Default 5000. */
+  readonly statementTimeoutMs?: number;
+  readonly onProblem: (message: string) => void;
+}
+
+export interface Console {
+  readonly outcome: "listening";
+  readonly url: string;
+  /** Gives it the warehouse; until then its pages say that it is being opened. Returns as which role it reads. */
+  readonly open: (warehouse: {
+    readonly database: Database;
+    readonly connection: pg.ClientConfig;
+    readonly settings: Settings;
+  }) => Promise<string | undefined>;
+  /** May be called again. */
+  readonly close: () => Promise<void>;
+}
+
+/** Why there is none: something to be changed in how it was started. */
+export interface Refused {
+  readonly outcome: "refused";
+  readonly message: string;
+}
+
+const STATEMENT_TIMEOUT_MS = 5000;
+
+/** A slow or endless request is cut off, and so are too many connections. */
+const LIMITS = {
+  headersTimeout: 5000,
+  requestTimeout: 15_000,
+  keepAliveTimeout: 5000,
+  connectionsCheckingInterval: 1000,
+  maxHeaderSize: 8192,
+} satisfies ServerOptions;
+const MOST_CONNECTIONS = 256;
+
+/** Listens, before anything else is started, so that a port that is taken is said at once. */
+export async function startConsole(options: ConsoleOptions): Promise<Console | Refused> {
+  try {
+    return await listen(options);
+  } catch (error) {
+    if (error instanceof RollbookError) return { outcome: "refused", message: error.message };
+    throw error;
+  }
+}
+
+async function listen(options: ConsoleOptions): Promise<Console> {
+  const { statementTimeoutMs = STATEMENT_TIMEOUT_MS, tls, onProblem } = options;
+  const access = openAccess(options);
+  const stopping = new AbortController();
+  let reports: Reports | undefined;
+  let closing: Promise<void> | undefined;
+  const app = createApp({
+    access,
+    reports: () => reports,
+    statementTimeoutMs,
+    stopping: stopping.signal,
+    encrypted: tls !== undefined,
+    onProblem,
+  });
+  const server = createAdaptorServer({
+    fetch: app.fetch,
+    overrideGlobalObjects: false,
+    ...(tls === undefined
+      ? { createServer, serverOptions: LIMITS }
+      : { createServer: createTlsServer, serverOptions: { ...LIMITS, ...readTls(tls) } }),
+  }) as Server;
+  server.maxConnections = MOST_CONNECTIONS;
+  await bind(server, options);
+  const { port } = server.address() as AddressInfo;
+  return {
+    outcome: "listening",
+    url: `${tls === undefined ? "http" : "https"}://${nameInUrl(options.host)}:${port}/`,
+    open: async ({ database, connection, settings }) => {
+      reports = await openReports({ warehouse: database, connection, settings, statementTimeoutMs });
+      return reports.role;
+    },
+    close: () => {
+      closing ??= (async () => {
+        stopping.abort();
+        server.close();
+        server.closeAllConnections();
+        await reports?.database.pool.end();
+      })();
+      return closing;
+    },
+  };
+}
+
+function nameInUrl(host: string): string {
+  if (host === "127.0.0.1" || host === "::1") return "localhost";
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+/** @throws RollbookError `usage` for files that are not there, or not a certificate and its key */
+function readTls({ cert, key }: { readonly cert: string; readonly key: string }) {
+  const pair = { cert: readPem("--tls-cert", cert), key: readPem("--tls-key", key) };
+  try {
+    createSecureContext(pair);
+  } catch (error) {
+    const { message } = error as Error;
+    throw usage(`--tls-cert ${cert} and --tls-key ${key} cannot be used: ${message}.`);
+  }
+  return { ...pair, minVersion: "TLSv1.2" as const };
+}
+
+function readPem(flag: string, file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw usage(`${flag} ${file}: it cannot be read (${(error as NodeJS.ErrnoException).code}).`);
+  }
+}
+
+function usage(message: string, cause?: unknown): RollbookError {
+  return new RollbookError({ code: "usage", message, cause });
+}
+
+function bind(server: Server, { host, port }: ConsoleOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => reject(explainBind(error, host, port)));
+    server.listen({ host, port }, () => {
+      server.removeAllListeners("error");
+      resolve();
+    });
+  });
+}
+
+function explainBind(error: NodeJS.ErrnoException, host: string, port: number): unknown {
+  switch (error.code) {
+    case "EADDRINUSE": {
+      const holder = findPortHolder(port);
+      const who = holder === undefined ? "by another program" : `by ${holder}`;
+      return usage(`port ${port} is taken ${who}. Give another with --port, or end that program.`, error);
+    }
+    case "EACCES":
+      return usage(`port ${port} is for root only. Give one from 1024 on with --port.`, error);
+    case "EADDRNOTAVAIL":
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return usage(`--host ${host}: this machine has no such address.`, error);
+    default:
+      return error;
+  }
+}
