@@ -53,6 +53,8 @@ export interface Meanwhile {
 /** What may make acts fail, in this step. */
 export interface Disturbance {
   readonly crashed: boolean;
+  /** The disk is full: a session that starts may not be able to note what it has looked up. */
+  readonly full: boolean;
   readonly failing: boolean;
   readonly raising: boolean;
   readonly moving: boolean;

@@ -63,6 +63,7 @@ export async function liveStep(life: Life, planned: readonly Act[]): Promise<voi
   for (const act of acts) tally.count("acts", nameOf(life, act));
   const disturbance: Disturbance = {
     crashed: acts.some(crashes),
+    full,
     failing: full || errors.some(({ state }) => FAILING.has(state)),
     raising: errors.length > 0,
     moving: move !== undefined,
@@ -112,7 +113,7 @@ export async function liveStep(life: Life, planned: readonly Act[]): Promise<voi
   if (closings.length === observed.closings.length) {
     for (const { done } of [...loads, ...retries, ...undos]) checkTold(life, done);
   }
-  checkReads(life, observed, { reads, move, before, crashed: disturbance.crashed });
+  checkReads(life, observed, { reads, move, before, disturbance });
   for (const act of acts) {
     if (act.do === "clock") await turnClockBack(life, act.minutes);
     if (act.do === "tamper") await tamper(life, act.row);
@@ -164,11 +165,12 @@ async function carryOut(
   },
 ): Promise<void> {
   const { stage, drops } = life;
-  const { crashed, raising, failing, moving, deciding } = step.disturbance;
+  const { crashed, full, raising, failing, moving, deciding } = step.disturbance;
   const tolerate = (work: Promise<unknown>, may: boolean) =>
     work.then(
       () => {},
       (error: unknown) => {
+        if (error instanceof Difference) throw error;
         if (!may) throw new Difference(`${act.do} failed: ${describe(error)}`);
       },
     );
@@ -226,7 +228,7 @@ async function carryOut(
       const verifying = runVerify(stage, act.identity).then(({ divergences }) =>
         expectTrue(`verify found ${JSON.stringify(divergences)}`, divergences.length === 0),
       );
-      return tolerate(verifying, crashed);
+      return tolerate(verifying, crashed || full);
     }
     case "take out": {
       const repairing = runVerify(stage, true, "newest").then(({ divergences }) =>
@@ -235,7 +237,7 @@ async function carryOut(
       return tolerate(repairing, crashed || raising || failing);
     }
     case "init":
-      return tolerate(runInit(stage), crashed);
+      return tolerate(runInit(stage), crashed || full);
     case "ensure":
       return tolerate(runEnsure(stage, act.day), crashed || failing);
     case "detach":
@@ -249,9 +251,9 @@ async function carryOut(
         crashed || raising || failing || (act.do === "attach" && step.rivals > 0),
       );
     case "hold":
-      return tolerate(runHold(stage, act), crashed);
+      return tolerate(runHold(stage, act), crashed || full);
     case "hostile":
-      return act.when === "beside" ? tolerate(holdLie(life, act), crashed) : undefined;
+      return act.when === "beside" ? tolerate(holdLie(life, act), crashed || full) : undefined;
     case "crash":
       await sleep(act.afterMs);
       stage.site.crash();
