@@ -61,6 +61,9 @@ SILENT_DAYS: Final = os.environ.get("ROLLBOOK_SILENT_DAYS", "")
 FORGET_SILENT: Final = os.environ.get("ROLLBOOK_FORGET_SILENT", "14")
 """What did not come is told for so many days, and then no more."""
 
+PROOF_SECONDS: Final = os.environ.get("ROLLBOOK_PROOF_SECONDS", "1800")
+"""So long the daily proof begins something new: what was not proved for longest. Empty: everything, every day."""
+
 CLOSE_SCHEDULE: Final = os.environ.get("ROLLBOOK_CLOSE_SCHEDULE", "0 4 3 * *")
 """When the last month is closed, in UTC: some days after its end, so that late files are in."""
 

@@ -282,6 +282,28 @@ export const closings = warehouse.table("closings", {
   closedAt: instant("closed_at").notNull().default(sql`now()`),
 });
 
+/** What is proved by itself. */
+export const PROOF_SUBJECTS = ["partition", "ledger", "checkpoints", "closings"] as const;
+
+/** When each part of the warehouse was proved last. */
+export const proofs = warehouse.table(
+  "proofs",
+  {
+    subject: text("subject", { enum: PROOF_SUBJECTS }).notNull(),
+    /** 0 where it is about another part. */
+    partitionId: integer("partition_id").notNull().default(0),
+    /** When the last proof began that found nothing. */
+    provedAt: instant("proved_at"),
+    /** The newest entry of the ledger that was known then. */
+    provedLoad: integer("proved_load"),
+    /** When the last proof began, if it found something. */
+    divergedAt: instant("diverged_at"),
+    durationMs: count("duration_ms"),
+    recordedBy: text("recorded_by").notNull().default(sql`session_user`),
+  },
+  (table) => [primaryKey({ columns: [table.subject, table.partitionId] })],
+);
+
 /** Those that are fixed once something is loaded. */
 export type Settings = Readonly<
   Pick<typeof settings.$inferSelect, "timeZone" | "granularity" | "earliest" | "dayStarts">
@@ -437,6 +459,20 @@ export const partitionFreshness = reports
     pendingChanges: count("pending_changes"),
     pendingInvoices: count("pending_invoices"),
     pendingTotal: euros("pending_total"),
+    provedAt: instant("proved_at"),
+    provedLoad: integer("proved_load"),
+    divergedAt: instant("diverged_at"),
+  })
+  .existing();
+
+export const reportedProofs = reports
+  .view("proofs", {
+    subject: text("subject", { enum: PROOF_SUBJECTS }).notNull(),
+    partition: text("partition"),
+    provedAt: instant("proved_at"),
+    provedLoad: integer("proved_load"),
+    divergedAt: instant("diverged_at"),
+    durationMs: bigint("duration_ms", { mode: "number" }),
   })
   .existing();
 

@@ -459,6 +459,7 @@ test("status --json is one object; a stale partition and a short lock table are 
     "partitions",
     "lastLoads",
     "openRejects",
+    "proofs",
     "warnings",
   ]);
   expect(status).toMatchObject({
@@ -597,6 +598,27 @@ test("verify exits 1 and names what diverges; --repair mends it and proves it", 
   expect(await disagreements(warehouse)).toEqual([]);
   const unknown = await run("verify", "--partition", "2026-13");
   expect([unknown.code, unknown.stdout]).toEqual([2, ""]);
+  const sliced = await run("verify", "--slice", "600");
+  expect(sliced).toMatchObject({ code: 0, stderr: "" });
+  expect(sliced.stdout).toMatch(
+    /^Verified: [^\n]*\nThat was all of it, with the ledger and the checkpoints\.\n$/,
+  );
+  const [last] = jsonLines((await run("verify", "--slice", "600", "--json")).stdout);
+  expect(last).toMatchObject({
+    kind: "summary",
+    recorded: "recorded",
+    slice: { proved: expect.arrayContaining(["2025-12", "2026-01", "ledger", "checkpoints"]), left: 0 },
+  });
+  expect((await run("status")).stdout).toMatch(/\noldest proof: [-\w]+, \d{4}-\d\d-\d\d \d\d:\d\d:\d\d/);
+  await warehouse.query("update warehouse.proofs set duration_ms = 3600000");
+  expect((await run("verify", "--slice", "60")).stdout).toMatch(
+    /\nA slice(, with the [a-z]+)?: 3 of 4 parts are left\. All took 1\d\d:\d\d min when they were proved last\.\n$/,
+  );
+  for (const beside of [["--partition", "2026-01"], ["--identity"], ["--repair"]]) {
+    const refused = await run("verify", "--slice", "60", ...beside);
+    expect([refused.code, refused.stdout]).toEqual([2, ""]);
+    expect(refused.stderr).toContain(`leave it out, or ${beside[0]}`);
+  }
 });
 
 test("partitions are listed, made, taken out, put back and dropped", async () => {
@@ -623,6 +645,9 @@ test("partitions are listed, made, taken out, put back and dropped", async () =>
     pendingChanges: 0,
     pendingInvoices: 0,
     pendingTotal: "0.00",
+    provedAt: null,
+    provedLoad: null,
+    divergedAt: null,
   });
 
   const unknown = await run("partitions", "detach", "2025-12", "2031-01");

@@ -328,6 +328,11 @@ export interface VerifyOptions extends Work {
   readonly identity?: boolean;
   /** Recomputes also the digest of each closing from the deltas that were known then. */
   readonly closings?: boolean;
+  /**
+   * Proves only what was not proved for longest, and begins nothing after so many milliseconds. Not together with `partition`, `identity`
+   * or `repair`.
+   */
+  readonly sliceMs?: number;
   /** Takes each divergence, with what was found. */
   readonly onDivergence?: (divergence: Divergence) => void;
 }
@@ -343,6 +348,14 @@ export interface VerifyReport {
   readonly groups: number;
   /** 0 when all is proved. */
   readonly divergences: number;
+  /** Of a slice: what had its turn, how much is left, and how long all of it took last. */
+  readonly slice?: {
+    readonly proved: readonly string[];
+    readonly left: number;
+    readonly roundMs: number | null;
+  };
+  /** Whether it is recorded when each part was proved. */
+  readonly recorded: "recorded" | "no_right" | "read_only";
   readonly durationMs: number;
 }
 

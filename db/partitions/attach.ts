@@ -2,14 +2,14 @@
  * How a detached partition comes back, and how tables that somebody dropped or detached by hand are put
  * right.
  */
-import { eq, sql } from "drizzle-orm";
+import { and, eq, sql } from "drizzle-orm";
 import pg from "pg";
 import { type Transaction, withTransaction } from "../client.ts";
 import { RollbookError } from "../errors.ts";
 import { LOCK, limitLockWaits, lockUntilEnd, retryWhileLocked } from "../locks.ts";
 import { restoreRights } from "../roles/grant.ts";
 import { requireOwner } from "../roles/owner.ts";
-import { type Partition, type PartitionState, partitions } from "../schema.ts";
+import { type Partition, type PartitionState, partitions, proofs } from "../schema.ts";
 import { announcePartitions } from "./announce.ts";
 import { findPartition, type PartitionChange } from "./catalog.ts";
 import { forgetCheckpoints } from "./checkpoints.ts";
@@ -85,6 +85,10 @@ function attachTables(options: PartitionChange & { readonly anew?: boolean | und
         .where(eq(partitions.partition, options.partition));
       // Other deltas may have come back than those that left.
       await forgetCheckpoints(tx, found);
+      // So what was proved says nothing of them.
+      await tx.db
+        .delete(proofs)
+        .where(and(eq(proofs.subject, "partition"), eq(proofs.partitionId, found.partitionId)));
       return { state, madeAnew };
     }),
   );

@@ -137,6 +137,8 @@ const TABLES: Readonly<Record<string, Rights>> = {
   checkpoints: forLoader("select"),
   checkpoint_dates: forLoader("select"),
   checkpoint_groups: forLoader("select"),
+  // Written by a function, read through a view.
+  proofs: NONE,
   venue_day_totals: NONE,
   today: NONE,
 };
@@ -157,6 +159,8 @@ const FUNCTIONS: Readonly<Record<string, Rights>> = {
   "warehouse.announce_partitions()": forLoader("execute"),
   "warehouse.prune_statements()": forLoader("execute"),
   "warehouse.make_checkpoint()": forLoader("execute"),
+  "warehouse.record_proof(text, integer, timestamp with time zone, integer, bigint, boolean)":
+    forLoader("execute"),
   "warehouse.add_to_checkpoint(integer, timestamp with time zone, timestamp with time zone, date, date)":
     NONE,
   "warehouse.partition_range(text, date)": NONE,

@@ -1,8 +1,9 @@
 import type { Command } from "commander";
 import { printable } from "../escape.ts";
 import { note, writeJson, writeLine } from "../output.ts";
+import type { ProofSummary } from "../reports/proofs.ts";
 import { type Freshness, readStatus } from "../reports/status.ts";
-import { countOf, describeDays, formatEuros } from "../terminal/format.ts";
+import { countOf, describeDays, formatCount, formatEuros, formatInstant } from "../terminal/format.ts";
 import { formatLoads } from "../terminal/loads.ts";
 import { formatPartitions } from "../terminal/partitions.ts";
 import { widthOf } from "../terminal/width.ts";
@@ -79,9 +80,16 @@ async function status(
         `\n${stake}, ${formatEuros(total)} as far as it can be read: rollbook rejects`,
       );
     }
+    if (found.lastLoads.length > 0) await writeLine(context, `\n${describeProofs(found.proofs)}`);
     for (const warning of found.warnings) note(context, `warning: ${warning}`);
     return EXIT.done;
   });
+}
+
+function describeProofs({ oldest, never }: ProofSummary): string {
+  if (oldest?.provedAt != null) return `oldest proof: ${oldest.name}, ${formatInstant(oldest.provedAt)}`;
+  const more = never > 1 ? ` and ${formatCount(never - 1)} more` : "";
+  return `never proved: ${oldest?.name}${more}: rollbook verify`;
 }
 
 function worthShowing(partitions: readonly Freshness[]): readonly Freshness[] {

@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import { describeMissing } from "../../db/partitions/missing.ts";
+import { PROOF_SUBJECTS } from "../../db/schema.ts";
 import { printable } from "../escape.ts";
 import { note, writeJson, writeLine } from "../output.ts";
 import { countOf, formatCount, formatDuration, formatEuros } from "../terminal/format.ts";
@@ -8,7 +9,7 @@ import type { Divergence, Statement, Sums } from "../verify/divergence.ts";
 import { type VerifyReport, verifyWarehouse } from "../verify/verify.ts";
 import type { Warehouse } from "../warehouse.ts";
 import { type Context, EXIT, usageError } from "./context.ts";
-import { jsonOption } from "./flags.ts";
+import { jsonOption, parseWhole } from "./flags.ts";
 import { declareKind } from "./kind.ts";
 import { withWarehouse } from "./open.ts";
 
@@ -16,6 +17,7 @@ interface VerifyFlags {
   readonly partition?: string;
   readonly identity?: boolean;
   readonly closings?: boolean;
+  readonly slice?: number;
   readonly repair?: true | "newest";
   readonly json?: boolean;
 }
@@ -39,6 +41,12 @@ export function defineVerify(verb: Command, context: Context): void {
     )
     .addOption(
       new Option(
+        "--slice <seconds>",
+        "only what was not proved for longest: begin nothing after so many seconds. When each partition was proved last: status",
+      ).argParser(parseWhole(1)),
+    )
+    .addOption(
+      new Option(
         "--repair [what]",
         "rebuild what diverges; what the deltas lack is entered as an adjustment of its own. With --identity and `newest`: of an invoice under several keys, also take out all but its newest statement",
       ).choices(["newest"]),
@@ -46,12 +54,13 @@ export function defineVerify(verb: Command, context: Context): void {
     .addOption(jsonOption())
     .addHelpText(
       "after",
-      "\nExamples:\n  rollbook verify --partition 2026-10\n  rollbook verify --identity --repair newest\n",
+      "\nExamples:\n  rollbook verify --partition 2026-10\n  rollbook verify --slice 600\n  rollbook verify --identity --repair newest\n",
     )
     .action(async (flags: VerifyFlags) => context.finish(await verify(context, flags)));
 }
 
 async function verify(context: Context, { json = false, ...flags }: VerifyFlags): Promise<number> {
+  if (flags.slice !== undefined) refuseBeside(flags);
   if (flags.repair === "newest" && flags.identity !== true) {
     throw usageError("--repair newest is about invoice ids under several keys: add --identity.");
   }
@@ -72,10 +81,17 @@ async function verify(context: Context, { json = false, ...flags }: VerifyFlags)
   });
 }
 
+/** What looks at all, or at something else than what has its turn. */
+function refuseBeside({ partition, identity, repair }: VerifyFlags): void {
+  const beside = [partition && "--partition", identity && "--identity", repair && "--repair"].filter(Boolean);
+  if (beside.length === 0) return;
+  throw usageError(`--slice proves what has its turn: leave it out, or ${beside.join(" and ")}.`);
+}
+
 async function verifyAndShow(
   context: Context,
   { database, settings }: Warehouse,
-  flags: Omit<VerifyFlags, "json">,
+  { slice, ...flags }: Omit<VerifyFlags, "json">,
   json: boolean,
 ): Promise<VerifyReport> {
   const bar = openProgress(context);
@@ -87,6 +103,7 @@ async function verifyAndShow(
     database,
     settings,
     ...flags,
+    ...(slice !== undefined && { sliceMs: slice * 1000 }),
     signal: context.signal,
     onProgress: (done, of, partition) => bar.update(done / of, `verified ${partition}, ${done} of ${of}`),
     onDivergence: (divergence) => {
@@ -121,13 +138,33 @@ async function show(
       ? `Verified: rollup + pending = recompute = sum of deltas, in ${size} (${took}).`
       : `${countOf(report.divergences, "divergence")} in ${size} (${took}).`,
   );
+  if (report.slice !== undefined) await writeLine(context, describeSlice(report.slice));
   if (report.closings !== undefined) await showClosings(context, report.closings);
   for (const piece of advice) await writeLine(context, piece);
   if (report.withoutIdentity.length > 0) {
     const names = report.withoutIdentity.map(({ partition, state }) => `${partition} (${state})`);
     note(context, `not looked at for ids under several keys: ${names.join(", ")}`);
   }
+  if (report.recorded !== "recorded") {
+    const again = report.slice === undefined ? "" : ", so the next slice begins where this one did";
+    note(context, `it was not recorded that this was proved${again}: ${NOT_RECORDED[report.recorded]}`);
+  }
 }
+
+const NOT_RECORDED = {
+  no_right: "this login has no right to. Connect as a member of rollbook_loader, or as the owner",
+  read_only: "nothing can be written here, as the server or a setting of the login says",
+};
+
+function describeSlice({ proved, left, roundMs }: NonNullable<VerifyReport["slice"]>): string {
+  const others = proved.filter((name) => OTHERS.has(name));
+  const also = others.length === 0 ? "" : `, with the ${others.join(" and the ")}`;
+  if (left === 0) return `That was all of it${also}.`;
+  return `A slice${also}: ${formatCount(left)} of ${formatCount(proved.length + left)} parts are left.${roundMs === null ? "" : ` All took ${formatDuration(roundMs)} when they were proved last.`}`;
+}
+
+/** What is proved by itself and is no partition. */
+const OTHERS: ReadonlySet<string> = new Set(PROOF_SUBJECTS);
 
 async function showClosings(
   context: Context,

@@ -6,6 +6,7 @@ import { describeFirst, listMissingTables } from "../../db/partitions/missing.ts
 import { loadHistory, partitionFreshness, type Settings, warehouseSettings } from "../../db/schema.ts";
 import { type ListedLoad, readLoads } from "./loads.ts";
 import { type OpenSum, sumOpenRejects } from "./open_rejects.ts";
+import { type ProofSummary, summarizeProofs } from "./proofs.ts";
 import { inWarehouseZone, isoInstant } from "./zone.ts";
 
 export type Freshness = Readonly<typeof partitionFreshness.$inferSelect>;
@@ -18,6 +19,8 @@ export interface Status {
   readonly lastLoads: readonly ListedLoad[];
   /** Rejected lines that nobody has decided on. */
   readonly openRejects: OpenSum;
+  /** When what was proved last. */
+  readonly proofs: ProofSummary;
   /** What an operator should act on, in words. */
   readonly warnings: readonly string[];
 }
@@ -37,15 +40,17 @@ export async function readStatus(options: {
   const lastLoads = await readLoads({ ...options, limit: options.lastLoads ?? 10 });
   const [first, ...others] = await withSession(options, (session) => listMissingTables(session));
   const refuseClosed = await withSession(options, ({ db }) => refusesClosed(db));
+  const proofs = await summarizeProofs(options);
   const warnings = [
     ...(await warnOfLocks(options)),
     ...(first === undefined ? [] : [describeFirst(first, others)]),
     ...warnOfStates(partitions),
+    ...warnOfProofs(proofs),
     ...(await warnOfFuture(options)),
     ...(await warnOfOldTransactions(options)),
   ];
   const openRejects = await sumOpenRejects(options);
-  return { settings, refuseClosed, partitions, lastLoads, openRejects, warnings };
+  return { settings, refuseClosed, partitions, lastLoads, openRejects, proofs, warnings };
 }
 
 async function refusesClosed(db: Session["db"]): Promise<boolean> {
@@ -62,7 +67,12 @@ export async function readFreshness(options: {
   const rows = await inWarehouseZone(options, ({ db }) =>
     db.select().from(partitionFreshness).orderBy(partitionFreshness.lower),
   );
-  return rows.map((row) => ({ ...row, refreshedAt: isoInstant(row.refreshedAt) }));
+  return rows.map((row) => ({
+    ...row,
+    refreshedAt: isoInstant(row.refreshedAt),
+    provedAt: isoInstant(row.provedAt),
+    divergedAt: isoInstant(row.divergedAt),
+  }));
 }
 
 /** Whether a refresh without a list of partitions would take this one. */
@@ -77,6 +87,13 @@ function warnOfStates(partitions: readonly Freshness[]): readonly string[] {
       ({ partition }) =>
         `partition ${partition} is stale: rollbook refresh --partition ${partition} rebuilds it.`,
     );
+}
+
+function warnOfProofs({ diverged }: ProofSummary): readonly string[] {
+  const [first] = diverged;
+  if (first === undefined) return [];
+  const more = diverged.length === 1 ? "" : ` (and ${diverged.length - 1} more)`;
+  return [`${first.name} did not verify at ${first.divergedAt}${more}: rollbook verify names what diverges.`];
 }
 
 /** Loads that are named. */

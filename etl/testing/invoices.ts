@@ -38,3 +38,31 @@ export async function findDivergences(
   expect(report.divergences).toBe(divergences.length);
   return divergences;
 }
+
+/** Everything that one round of slices finds, each of them as short as can be: it proves one part. */
+export async function findBySlices(
+  warehouse: TestWarehouse,
+  options: Partial<VerifyOptions> = {},
+): Promise<readonly Divergence[]> {
+  const { database, settings } = warehouse;
+  const divergences: Divergence[] = [];
+  const proved = new Set<string>();
+  let parts = 1;
+  for (let slice = 0; slice < parts; slice += 1) {
+    const report = await verifyWarehouse({
+      database,
+      settings,
+      ...options,
+      sliceMs: 0,
+      // It is looked at in each slice.
+      onDivergence: (found) => {
+        if (found.kind !== "orphan" || slice === 0) divergences.push(found);
+      },
+    });
+    const [name = "", ...others] = report.slice?.proved ?? [];
+    expect([others, proved.has(name)], "a part had two turns in one round").toEqual([[], false]);
+    proved.add(name);
+    parts = Math.max(parts, 1 + (report.slice?.left ?? 0));
+  }
+  return divergences;
+}

@@ -504,6 +504,22 @@ export const LIES = {
   ),
   "statements: forgotten": nothing(ONCE, "select warehouse.prune_statements()"),
   "checkpoint: made": nothing(ONCE, "select warehouse.make_checkpoint()"),
+  "proof: forged": nothing(
+    PARTITION,
+    `select warehouse.record_proof('partition', p.partition_id, 'infinity', null, 0, false)
+     from warehouse.partitions p, ${IT} where p.partition = it.partition`,
+    "select warehouse.record_proof('ledger', 0, '2000-01-01', null, 0, true)",
+  ),
+  "proof: up to no load": refused(
+    `select warehouse.record_proof('ledger', 0, now(), ${NO_LOAD}, 0, false)`,
+    "22023",
+    ONCE,
+  ),
+  "proof: of no part": refused(
+    "select warehouse.record_proof('all', 0, now(), null, 0, false)",
+    "23514",
+    ONCE,
+  ),
   "partitions: announced": nothing(ONCE, "select warehouse.announce_partitions()"),
   // what is kept
   "kept: deltas": refused("delete from warehouse.venue_day_deltas"),
@@ -512,6 +528,7 @@ export const LIES = {
   "kept: absences": refused("delete from warehouse.absences"),
   "kept: quarantine": refused("delete from warehouse.rejects"),
   "kept: closings": refused("delete from warehouse.closings"),
+  "kept: proofs": refused("update warehouse.proofs set proved_at = now()"),
   "kept: settings": refused("update warehouse.settings set earliest = 'infinity'"),
   "kept: all": refused("drop schema warehouse cascade"),
   // locks

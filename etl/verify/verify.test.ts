@@ -11,7 +11,7 @@ import { until } from "../../db/testing/own_server.ts";
 import { openTransaction, waits } from "../../db/testing/partitions.ts";
 import { refreshPartitions } from "../refresh/refresh.ts";
 import { type Change, explainTotal } from "../reports/totals.ts";
-import { findDivergences, type Invoice, load, writeInvoices } from "../testing/invoices.ts";
+import { findBySlices, findDivergences, type Invoice, load, writeInvoices } from "../testing/invoices.ts";
 import { invoiceId } from "../testing/lines.ts";
 import { disagreements, startWorker, totalsOf, type Worker } from "../testing/warehouse.ts";
 import { pruneStatements } from "../undo/prune.ts";
@@ -466,6 +466,7 @@ test.each(CASES)(
       expect(await findDivergences(warehouse), `before ${tampering.by}`).toEqual([]);
       await warehouse.query(tampering.sql);
       expectNamed(await findDivergences(warehouse), tampering, granularity);
+      if (granularity === "month") expectNamed(await findBySlices(warehouse), tampering, granularity);
       await putBack(warehouse);
     }
   },

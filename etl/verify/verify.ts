@@ -3,19 +3,27 @@
  */
 import { type Database, withSession, withTransaction } from "../../db/client.ts";
 import { RollbookError } from "../../db/errors.ts";
-import { LOCK, shareLockUntilEnd } from "../../db/locks.ts";
 import { listPartitions } from "../../db/partitions/catalog.ts";
 import { requireOwner } from "../../db/roles/owner.ts";
 import type { Partition, Settings } from "../../db/schema.ts";
-import { type CheckedClosings, checkClosings } from "../closings/verify.ts";
-import { checkCheckpoints, remakeCheckpoints } from "./checkpoints.ts";
+import type { CheckedClosings } from "../closings/verify.ts";
+import { remakeCheckpoints } from "./checkpoints.ts";
 import type { OnDivergence } from "./divergence.ts";
-import { type Checked, checkPartition } from "./groups.ts";
+import type { Checked } from "./groups.ts";
 import { checkIdentity } from "./identity.ts";
-import { checkLedger } from "./ledger.ts";
-import { checkOrphans, deleteOrphans } from "./orphans.ts";
+import { deleteOrphans } from "./orphans.ts";
+import { findRecorder, type Recorded } from "./proofs.ts";
 import { acknowledge, markStale, raiseAbsentUntil, raiseLoadIds, repairPartition } from "./repair.ts";
-import { findLivePartition, selectPartitions } from "./selection.ts";
+import { selectPartitions } from "./selection.ts";
+import { proveSlice, type SliceReport } from "./slice.ts";
+import {
+  type ProofOptions,
+  proveCheckpoints,
+  proveClosings,
+  proveLedger,
+  provePartition,
+  proveQueue,
+} from "./subjects.ts";
 import { type TakenOut, takeOutOlder } from "./take_out.ts";
 
 export interface VerifyReport {
@@ -31,6 +39,10 @@ export interface VerifyReport {
   readonly withoutIdentity: readonly Pick<Partition, "partition" | "state">[];
   /** What was closed; left out where that was not asked for. */
   readonly closings?: CheckedClosings;
+  /** What of all this a slice has proved; left out of a whole verification. */
+  readonly slice?: SliceReport;
+  /** Whether it is recorded when each part was proved. */
+  readonly recorded: Recorded;
   readonly durationMs: number;
 }
 
@@ -44,6 +56,11 @@ export interface VerifyOptions {
   /** Recompute also the digest of each closing from the deltas that were known then. */
   readonly closings?: boolean | undefined;
   /**
+   * Prove only what was not proved for longest, and begin nothing after so many milliseconds. Not together with
+   * `partition`, `identity` or `repair`.
+   */
+  readonly sliceMs?: number | undefined;
+  /**
    * Rebuild what diverges, and enter what the deltas lack as an adjustment. `newest`, with `identity`: take the
    * older statements of invoices that stand under several keys out, too.
    */
@@ -56,20 +73,42 @@ export interface VerifyOptions {
 /**
  * Verifies the warehouse, partition by partition, each in one snapshot, while loads and refreshes go on. A
  * partition whose rollup is wrong becomes `stale`, so that the next refresh rebuilds it. Detached partitions
- * are not in the live tables and are left out.
+ * are not in the live tables and are left out. When each part was proved is recorded, if the login may do so.
  *
  * @throws RollbookError `not_found` for a partition that is not there, `usage` for a detached one (and for a
  *   dropped one, from which statements are to be taken out), `permission` to repair without being the owner
  */
 export async function verifyWarehouse(options: VerifyOptions): Promise<VerifyReport> {
   const started = performance.now();
-  const repair = isRepair(options);
-  if (repair) await requireOwner({ ...options, action: "repair the warehouse" });
+  if (isRepair(options)) await requireOwner({ ...options, action: "repair the warehouse" });
   const divergences = { count: 0 };
   const found: OnDivergence = (divergence) => {
     divergences.count += 1;
     options.onDivergence?.(divergence);
   };
+  const recorded = await findRecorder(options);
+  const verifying = { ...options, found, recorded };
+  const { sliceMs: budgetMs } = options;
+  const report =
+    budgetMs === undefined ? await verifyWhole(verifying) : await verifySlice({ ...verifying, budgetMs });
+  const durationMs = Math.round(performance.now() - started);
+  return { ...report, divergences: divergences.count, recorded, durationMs };
+}
+
+type Findings = Omit<VerifyReport, "divergences" | "recorded" | "durationMs">;
+
+async function verifySlice(
+  options: VerifyOptions & ProofOptions & { readonly budgetMs: number },
+): Promise<Findings> {
+  const { partitions, closings, ...slice } = await proveSlice({
+    ...options,
+    closings: options.closings === true,
+  });
+  return { ...NO_IDENTITY, ...sumsOf(partitions), ...(closings && { closings }), repaired: [], slice };
+}
+
+async function verifyWhole(options: VerifyOptions & ProofOptions): Promise<Findings> {
+  const repair = isRepair(options);
   const selected = await selectPartitions(options);
   if (options.repair === "newest" && options.partition !== undefined) selected.forEach(refuseDropped);
   if (repair) {
@@ -78,25 +117,30 @@ export async function verifyWarehouse(options: VerifyOptions): Promise<VerifyRep
   }
   const verified: Verified[] = [];
   for (const [index, { partition, partitionId }] of selected.entries()) {
-    const checked = await verifyPartition(options, partitionId, found);
+    const checked = await verifyPartition(options, partitionId);
     if (checked !== undefined) verified.push({ ...checked, partition });
     options.onProgress?.(index + 1, selected.length, partition);
   }
   const whole = !verified.some(({ tablesMissing }) => tablesMissing);
   // The deltas of a table that is missing may still come back.
-  if (options.partition === undefined) await verifyLoads(options, found, repair && whole);
-  if (options.partition === undefined && whole) await verifyCheckpoints(options, found);
-  const identity = options.identity === true ? await verifyIdentity(options, found, whole) : NO_IDENTITY;
-  const closings = options.closings === true ? await verifyClosings(options, found) : undefined;
+  if (options.partition === undefined) await verifyLoads(options, repair && whole);
+  if (options.partition === undefined && whole) await verifyCheckpoints(options);
+  const identity =
+    options.identity === true ? await verifyIdentity(options, options.found, whole) : NO_IDENTITY;
+  const closings = options.closings === true ? await proveClosings(options) : undefined;
   return {
     ...identity,
     ...(closings && { closings }),
-    partitions: verified.length,
-    invoices: verified.reduce((sum, { invoices }) => sum + invoices, 0),
-    groups: verified.reduce((sum, { groups }) => sum + groups, 0),
-    divergences: divergences.count,
+    ...sumsOf(verified),
     repaired: verified.filter(({ repaired }) => repaired).map(({ partition }) => partition),
-    durationMs: Math.round(performance.now() - started),
+  };
+}
+
+function sumsOf(checked: readonly Checked[]): Pick<VerifyReport, "partitions" | "invoices" | "groups"> {
+  return {
+    partitions: checked.length,
+    invoices: checked.reduce((sum, { invoices }) => sum + invoices, 0),
+    groups: checked.reduce((sum, { groups }) => sum + groups, 0),
   };
 }
 
@@ -107,15 +151,10 @@ interface Verified extends Checked {
 
 /** @returns undefined when the partition was detached meanwhile */
 async function verifyPartition(
-  options: VerifyOptions,
+  options: VerifyOptions & ProofOptions,
   partitionId: number,
-  found: OnDivergence,
 ): Promise<Omit<Verified, "partition"> | undefined> {
-  const checked = await withTransaction(options, async (tx) => {
-    await shareLockUntilEnd(tx, LOCK.verifyPartition, partitionId);
-    const current = await findLivePartition(tx, partitionId);
-    return current && checkPartition(tx, options.settings, current, found);
-  });
+  const checked = await provePartition(options, partitionId);
   if (checked === undefined) return undefined;
   if (checked.diverges && !checked.tablesMissing && isRepair(options)) {
     return { ...checked, repaired: await repairPartition(options, partitionId) };
@@ -125,33 +164,17 @@ async function verifyPartition(
 }
 
 /** Checks what belongs to no single partition: the queue and the ledger. */
-async function verifyLoads(options: VerifyOptions, found: OnDivergence, mend: boolean): Promise<void> {
-  await withSession(options, async (session) => {
-    await checkOrphans(session, found);
-    if (isRepair(options)) await deleteOrphans(session);
-  });
-  const findings = await withTransaction({ ...options, isolation: "repeatable read" }, (tx) =>
-    checkLedger(tx, found),
-  );
+async function verifyLoads(options: VerifyOptions & ProofOptions, mend: boolean): Promise<void> {
+  await proveQueue(options);
+  if (isRepair(options)) await withSession(options, deleteOrphans);
+  const findings = await proveLedger(options);
   if (mend) await withTransaction(options, (tx) => acknowledge(tx, findings));
 }
 
 /** Checkpoints follow from the deltas, so wrong ones are made anew. */
-async function verifyCheckpoints(options: VerifyOptions, found: OnDivergence): Promise<void> {
-  let wrong = false;
-  await withTransaction({ ...options, isolation: "repeatable read" }, (tx) =>
-    checkCheckpoints(tx, options.settings, (divergence) => {
-      wrong = true;
-      found(divergence);
-    }),
-  );
-  if (wrong && isRepair(options)) await remakeCheckpoints(options);
-}
-
-function verifyClosings(options: VerifyOptions, found: OnDivergence): Promise<CheckedClosings> {
-  return withTransaction({ ...options, isolation: "repeatable read" }, (tx) =>
-    checkClosings(tx, (finding) => found({ kind: "closing", ...finding })),
-  );
+async function verifyCheckpoints(options: VerifyOptions & ProofOptions): Promise<void> {
+  const right = await proveCheckpoints(options);
+  if (!right && isRepair(options)) await remakeCheckpoints(options);
 }
 
 const NO_IDENTITY = { takenOut: null, withoutIdentity: [] } as const;

@@ -39,7 +39,9 @@ const GUARDED_DECISIONS = "db/migrations/0021_guarded_decisions.sql";
 const LEDGER_CHECK = "etl/verify/ledger.ts";
 const STANDING = "etl/verify/standing.ts";
 const ATTEMPTS = "etl/testing/scenarios/attempts.test.ts";
-const VERIFY = "etl/verify/verify.ts";
+const PROVING = "etl/verify/subjects.ts";
+const RECORDED_PROOFS = "db/migrations/0024_proofs.sql";
+const SLICING = "etl/verify/slice.test.ts";
 const VERIFYING = "etl/verify/verify.test.ts";
 const CLAIMING = "etl/load/claim.test.ts";
 const SETTINGS = "etl/testing/scenarios/settings.test.ts";
@@ -885,17 +887,107 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "verify takes no lock against a detach",
-    file: VERIFY,
+    file: PROVING,
     find: "    await shareLockUntilEnd(tx, LOCK.verifyPartition, partitionId);\n",
     replace: "",
     tests: [VERIFYING],
   },
   {
     name: "the ledger is compared statement by statement",
-    file: VERIFY,
-    find: '  const findings = await withTransaction({ ...options, isolation: "repeatable read" }, (tx) =>\n    checkLedger',
-    replace: "  const findings = await withTransaction(options, (tx) =>\n    checkLedger",
+    file: PROVING,
+    find: '  return withTransaction({ ...options, isolation: "repeatable read" }, async (tx) => {\n',
+    replace: "  return withTransaction(options, async (tx) => {\n",
     tests: [VERIFYING],
+  },
+  {
+    name: "a partition that does not verify is recorded as proved",
+    file: PROVING,
+    find: "{ ...begun, diverged: count() > 0 });\n    return checked;\n  });\n}\n\n/** Proves that what is pending",
+    replace:
+      "{ ...begun, diverged: count() < 0 });\n    return checked;\n  });\n}\n\n/** Proves that what is pending",
+    tests: [SLICING],
+    simulate: false,
+  },
+  {
+    name: "a proof is said to hold what commits while it runs",
+    file: PROVING,
+    find: "    const begun = await beginProof(tx);\n    const checked = await checkPartition(tx, options.settings, current, found);\n",
+    replace:
+      "    const checked = await checkPartition(tx, options.settings, current, found);\n    const begun = await beginProof(tx);\n",
+    tests: [SLICING],
+    simulate: false,
+  },
+  {
+    name: "closings that cannot be proved are recorded as proved",
+    file: PROVING,
+    find: "    ({ unprovable }) => unprovable.length === 0,\n",
+    replace: "    ({ unprovable }) => unprovable.length >= 0,\n",
+    tests: [SLICING],
+    simulate: false,
+  },
+  {
+    name: "slices prove what was proved last",
+    file: "etl/reports/proofs.ts",
+    find: "${divergedAt}) nulls first`",
+    replace: "${divergedAt}) desc nulls first`",
+    tests: [SLICING],
+    simulate: false,
+  },
+  {
+    name: "what does not verify has every turn",
+    file: "etl/reports/proofs.ts",
+    find: "greatest(${provedAt}, ${divergedAt}) nulls first",
+    replace: "${provedAt} nulls first",
+    tests: [SLICING],
+    simulate: false,
+  },
+  {
+    name: "slices leave the ledger out",
+    file: "etl/verify/slice.ts",
+    find: "      await proveLedger(options);\n",
+    replace: "",
+    tests: [ATTEMPTS, VERIFYING],
+    simulate: false,
+  },
+  {
+    name: "a slice does not look for what is pending and belongs to no partition",
+    file: "etl/verify/slice.ts",
+    find: "  await proveQueue(options);\n",
+    replace: "",
+    tests: [ATTEMPTS, VERIFYING],
+    simulate: false,
+  },
+  {
+    name: "a slice begins what takes longer than it has",
+    file: "etl/verify/slice.ts",
+    find: "(leftMs <= 0 || (turn.durationMs ?? 0) > leftMs)",
+    replace: "leftMs <= 0",
+    tests: [SLICING],
+    simulate: false,
+  },
+  {
+    name: "a partition that was away keeps its proof",
+    file: "db/partitions/attach.ts",
+    find: 'eq(proofs.subject, "partition"), ',
+    replace: 'eq(proofs.subject, "ledger"), ',
+    tests: [SLICING],
+    simulate: false,
+  },
+  {
+    name: "a proof may be of a time to come",
+    file: RECORDED_PROOFS,
+    find: "least(record_proof.began_at, clock_timestamp())",
+    replace: "least(record_proof.began_at, 'infinity')",
+    tests: [SLICING],
+    simulate: false,
+  },
+  {
+    name: "of two proofs at once the one that ends later counts",
+    file: RECORDED_PROOFS,
+    find: "\n  where greatest(f.proved_at, f.diverged_at) < began;",
+    replace: ";",
+    tests: [SLICING],
+    simulate: false,
   },
   {
     name: "watch takes a file that has not settled",

@@ -44,6 +44,21 @@ export async function runVerify(
   return { divergences, split };
 }
 
+/** The same by slices, of which each proves one part, until all had their turn. */
+export async function runSlices({
+  warehouse,
+}: Stage): Promise<{ readonly divergences: readonly Divergence[] }> {
+  const divergences: Divergence[] = [];
+  const { database, settings } = warehouse;
+  const onDivergence = (found: Divergence) => divergences.push(found);
+  let parts = 1;
+  for (let done = 0; done < parts; done += 1) {
+    const { slice } = await verifyWarehouse({ database, settings, sliceMs: 0, closings: true, onDivergence });
+    if (done === 0) parts += slice?.left ?? 0;
+  }
+  return { divergences };
+}
+
 export function runInit({ warehouse }: Stage): Promise<unknown> {
   return initWarehouse({ database: warehouse.database });
 }

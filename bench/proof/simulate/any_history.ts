@@ -206,7 +206,14 @@ const act: fc.Arbitrary<Act> = fc.oneof(
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("prune" as const) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant("checkpoint" as const) }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant("verify" as const), identity: fc.boolean() }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant("verify" as const),
+      identity: fc.boolean(),
+      bySlices: fc.boolean(),
+    }),
+  },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("take out" as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("init" as const) }) },
   {

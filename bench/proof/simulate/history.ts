@@ -164,7 +164,8 @@ export type Act =
   /** Two days pass (unless periods are closed), and statements are kept for one. */
   | { readonly do: "prune" }
   | { readonly do: "checkpoint" }
-  | { readonly do: "verify"; readonly identity: boolean }
+  /** By slices: one round of them, each as short as can be, so other acts come in between. */
+  | { readonly do: "verify"; readonly identity: boolean; readonly bySlices: boolean }
   /** The older statements of invoices under several keys are taken out. */
   | { readonly do: "take out" }
   | { readonly do: "init" }

@@ -17,6 +17,7 @@ import {
   runInit,
   runMove,
   runPrune,
+  runSlices,
   runVerify,
 } from "./acts.ts";
 import { checkLoad, checkReads, takeIn } from "./check.ts";
@@ -225,7 +226,8 @@ async function carryOut(
       throw new Difference(`refresh ${act.strategy} failed: ${error}`);
     }
     case "verify": {
-      const verifying = runVerify(stage, act.identity).then(({ divergences }) =>
+      const running = act.bySlices ? runSlices(stage) : runVerify(stage, act.identity);
+      const verifying = running.then(({ divergences }) =>
         expectTrue(`verify found ${JSON.stringify(divergences)}`, divergences.length === 0),
       );
       return tolerate(verifying, crashed || full);

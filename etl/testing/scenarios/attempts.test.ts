@@ -106,6 +106,8 @@ async function tellAll(
       expect(namedBy(found, lie, told.it).toSorted(), name).toEqual(
         [...new Set(must.as(told.it))].toSorted(),
       );
+      const bySlices = await findDivergences(warehouse, { sliceMs: 1e9, closings: true });
+      expect(namedBy(bySlices, lie, told.it), `${name}, by slices`).toEqual(namedBy(found, lie, told.it));
       await takeBack(warehouse, lie, told.it);
     } else {
       expect(must.be, name).toBe("nothing");
