@@ -5,7 +5,6 @@ import type pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
 import { openDatabase } from "../db/client.ts";
 import { addDays } from "../db/dates.ts";
-import { openEmbeddedServer } from "../db/embedded/server.ts";
 import { initWarehouse } from "../db/migrate.ts";
 import { attachPartition } from "../db/partitions/attach.ts";
 import { ensurePartitions } from "../db/partitions/create.ts";
@@ -13,6 +12,7 @@ import { createTestDatabase, type TestWarehouse } from "../db/testing/database.t
 import { makeFolder } from "../db/testing/folder.ts";
 import { makeServerHome } from "../db/testing/home.ts";
 import { stateOf, until } from "../db/testing/own_server.ts";
+import { openTestServer } from "../db/testing/server.ts";
 import { loadDrop } from "./load/load.ts";
 import type { LoadReport } from "./load/report.ts";
 import type { LoadStep } from "./load/steps.ts";
@@ -381,7 +381,7 @@ test.each([
 
 test("three hundred daily partitions are made, loaded and read with PostgreSQL's default lock table", async () => {
   const home = makeServerHome();
-  const server = await openEmbeddedServer({
+  const server = await openTestServer({
     home,
     settings: { max_locks_per_transaction: "64", fsync: "off" },
   });

@@ -2,18 +2,19 @@
 import { rmSync } from "node:fs";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { type Database, openDatabase, withSession } from "../client.ts";
-import { type EmbeddedServer, openEmbeddedServer } from "../embedded/server.ts";
+import type { EmbeddedServer } from "../embedded/server.ts";
 import { initWarehouse } from "../migrate.ts";
 import { readSettings } from "../settings.ts";
 import { makeServerHome } from "../testing/home.ts";
 import { errorOf } from "../testing/partitions.ts";
+import { openTestServer } from "../testing/server.ts";
 import { requireSteward } from "./steward.ts";
 
 let home: string;
 let server: EmbeddedServer;
 beforeAll(async () => {
   home = makeServerHome();
-  server = await openEmbeddedServer({ home, settings: { fsync: "off" } });
+  server = await openTestServer({ home, settings: { fsync: "off" } });
 });
 afterAll(async () => {
   await server.release({ withinMs: 5000 });

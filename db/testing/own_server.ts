@@ -6,11 +6,12 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { openDatabase } from "../client.ts";
-import { type EmbeddedServer, openEmbeddedServer } from "../embedded/server.ts";
+import type { EmbeddedServer } from "../embedded/server.ts";
 import { initWarehouse } from "../migrate.ts";
 import type { TestWarehouse } from "./database.ts";
 import { environmentOf } from "./environment.ts";
 import { makeServerHome } from "./home.ts";
+import { openTestServer } from "./server.ts";
 
 export interface OwnServer {
   readonly home: string;
@@ -22,10 +23,13 @@ export interface OwnServer {
   readonly close: () => Promise<void>;
 }
 
-/** @param given the home; default: a temporary folder, which `close` removes */
-export async function openOwnServer(given?: string): Promise<OwnServer> {
+/**
+ * @param given the home; default: a temporary folder, which `close` removes
+ * @param open what opens the server; default: what tests use
+ */
+export async function openOwnServer(given?: string, open = openTestServer): Promise<OwnServer> {
   const home = given ?? makeServerHome();
-  const server = await openEmbeddedServer({ home });
+  const server = await open({ home });
   const warehouses: TestWarehouse[] = [];
   return {
     home,
@@ -34,11 +38,20 @@ export async function openOwnServer(given?: string): Promise<OwnServer> {
       const name = `test_${warehouses.length}`;
       const { host, port, user } = server;
       const connection = { host, port, user, ssl: false };
-      const client = new pg.Client({ ...connection, database: "postgres" });
-      await client.connect();
-      await client.query(`create database ${name} template template0`);
-      await client.end();
-      const database = openDatabase({ connection: { ...connection, database: name }, max: 10 });
+      const make = async (made: string, template: string) => {
+        const client = new pg.Client({ ...connection, database: "postgres" });
+        await client.connect();
+        await client.query(`create database ${made} template ${template} strategy file_copy`);
+        await client.end();
+        return openDatabase({ connection: { ...connection, database: made }, max: 10 });
+      };
+      // The migrations run once.
+      if (warehouses.length === 0) {
+        const template = await make("migrated", "template0");
+        await initWarehouse({ database: template });
+        await template.pool.end();
+      }
+      const database = await make(name, "migrated");
       const { settings } = await initWarehouse({ database });
       const warehouse: TestWarehouse = {
         database,

@@ -9,11 +9,11 @@ import pg from "pg";
 import { chooseAccount } from "../embedded/account.ts";
 import { placeOf } from "../embedded/place.ts";
 import { loadBinaries, run } from "../embedded/programs.ts";
-import { openEmbeddedServer } from "../embedded/server.ts";
 import { errorState, SQLSTATE } from "../errors.ts";
 import { type Certificate, makeCertificate } from "./certificates.ts";
 import { makeServerHome } from "./home.ts";
 import { until } from "./own_server.ts";
+import { openTestServer } from "./server.ts";
 
 /** The address that the server listens at. Its certificates need not name it. */
 export const ADDRESS = "127.0.0.1";
@@ -45,7 +45,7 @@ export async function openTlsServer(): Promise<TlsServer> {
   const home = makeServerHome();
   const authority = makeCertificate({ name: "the authority" });
   const first = makeCertificate({ name: "server", hosts: ["localhost", ADDRESS], issuer: authority });
-  const made = await openEmbeddedServer({ home, settings: { fsync: "off" } });
+  const made = await openTestServer({ home, settings: { fsync: "off" } });
   const { host, user } = made;
   await made.release();
 

@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { openDatabase } from "../../db/client.ts";
+import { openEmbeddedServer } from "../../db/embedded/server.ts";
 import { initWarehouse } from "../../db/migrate.ts";
 import { openOwnServer } from "../../db/testing/own_server.ts";
 import { readJournal } from "../../db/version.ts";
@@ -28,7 +29,7 @@ if (!/^\d+\.\d+\.\d+$/.test(version) || existsSync(`${target}.sql.gz`)) {
 }
 const folder = mkdtempSync(join(tmpdir(), "rollbook-release-"));
 mkdirSync(join(folder, "drops"));
-const own = await openOwnServer();
+const own = await openOwnServer(undefined, openEmbeddedServer);
 try {
   await own.makeWarehouse();
   const { host, port, user } = own.server;

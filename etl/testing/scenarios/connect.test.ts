@@ -1,12 +1,13 @@
 /** Where the warehouse is, and what is said when it cannot be used: servers that refuse, servers without a warehouse, the embedded one. */
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type EmbeddedServer, openEmbeddedServer } from "../../../db/embedded/server.ts";
+import type { EmbeddedServer } from "../../../db/embedded/server.ts";
 import { createEmptyDatabase, testConnection } from "../../../db/testing/database.ts";
 import { makeFolder } from "../../../db/testing/folder.ts";
+import { makeServerHome } from "../../../db/testing/home.ts";
+import { openTestServer } from "../../../db/testing/server.ts";
 import { jsonLines, type Run, rollbook, rollbookHere } from "../cli.ts";
 import { invoiceId, writeDrop } from "../lines.ts";
 
@@ -19,9 +20,8 @@ let home: string;
 let server: EmbeddedServer;
 
 beforeAll(async () => {
-  home = mkdtempSync(join(tmpdir(), "rollbook-passwords-"));
-  chmodSync(home, 0o711);
-  server = await openEmbeddedServer({ home, settings: { fsync: "off" } });
+  home = makeServerHome();
+  server = await openTestServer({ home, settings: { fsync: "off" } });
   await asOwner("rollbook", async (owner) => {
     await owner.query(`create role clerk login password ${pg.escapeLiteral(PASSWORD)}`);
     await owner.query("create database shop template template0 owner clerk");
