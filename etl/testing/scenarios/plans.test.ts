@@ -2,9 +2,9 @@
  * Statistics that are wrong at the worst moments: another session analyzes tables while a load fills them, or they
  * are of a time when a table was empty, or huge. No plan of a load or a refresh may follow them.
  */
-import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Worker } from "node:worker_threads";
 import { expect, onTestFinished, test } from "vitest";
 import { type Database, openDatabase } from "../../../db/client.ts";
 import { createTestDatabase, type TestWarehouse, testConnection } from "../../../db/testing/database.ts";
@@ -24,24 +24,45 @@ const STATISTICS = {
 } as const;
 type Statistics = keyof typeof STATISTICS;
 
-/** Spoils the statistics in another process, because this one must stand still meanwhile. */
-function spoil(database: string, statistics: Statistics): void {
-  const program = `
-    const pg = require("pg");
-    const client = new pg.Client(${JSON.stringify(testConnection(database))});
-    (async () => {
-      await client.connect();
-      await client.query("set lock_timeout = '1ms'");
-      const { rows } = await client.query(\`
-        select format($1, relname, relname) as statement from pg_class
-        where relnamespace = 'warehouse'::regnamespace and relkind = 'r'\`, [${JSON.stringify(STATISTICS[statistics])}]);
-      // Staging is locked by the load that fills it.
-      for (const { statement } of rows) await client.query(statement).catch(() => {});
-      await client.end();
-    })();`;
-  const { status, stderr } = spawnSync(process.execPath, ["-e", program], { encoding: "utf8" });
-  expect(stderr).toBe("");
-  expect(status).toBe(0);
+/** A thread with a session of its own. `said` is 0 while it works, then 1, or 2 if it failed. */
+const SPOILER = `
+  const { parentPort, workerData } = require("node:worker_threads");
+  const pg = require("pg");
+  const { connection, statement, said } = workerData;
+  const client = new pg.Client(connection);
+  const ready = client.connect().then(() => client.query("set lock_timeout = '1ms'"));
+  const spoil = async () => {
+    await ready;
+    const { rows } = await client.query(\`
+      select format($1, relname, relname) as statement from pg_class
+      where relnamespace = 'warehouse'::regnamespace and relkind = 'r'\`, [statement]);
+    // Staging is locked by the load that fills it.
+    for (const { statement } of rows) await client.query(statement).catch(() => {});
+  };
+  parentPort.on("message", () => {
+    spoil().then(() => 1, (error) => (console.error(error), 2)).then((end) => {
+      Atomics.store(said, 0, end);
+      Atomics.notify(said, 0);
+    });
+  });`;
+
+/** Returns what spoils the statistics, while this thread stands still. */
+function startSpoiler(database: string, statistics: Statistics): () => void {
+  const said = new Int32Array(new SharedArrayBuffer(4));
+  const connection = testConnection(database);
+  const thread = new Worker(SPOILER, {
+    eval: true,
+    workerData: { connection, statement: STATISTICS[statistics], said },
+  });
+  onTestFinished(async () => {
+    await thread.terminate();
+  });
+  return () => {
+    Atomics.store(said, 0, 0);
+    thread.postMessage("");
+    expect(Atomics.wait(said, 0, 0, 60_000)).not.toBe("timed-out");
+    expect(Atomics.load(said, 0)).toBe(1);
+  };
 }
 
 /** The rows that all nodes of a plan gave or looked at. */
@@ -112,7 +133,7 @@ test.each(Object.keys(STATISTICS) as Statistics[])(
     const warehouse = await createTestDatabase();
     const { settings } = warehouse;
     const { database, plans } = explaining(warehouse);
-    const name = database.pool.options.database ?? "";
+    const spoil = startSpoiler(database.pool.options.database ?? "", statistics);
     const folder = makeFolder();
     const load = async (file: string, lines: string, options: Partial<LoadOptions> = {}) => {
       const path = join(folder, file);
@@ -123,14 +144,14 @@ test.each(Object.keys(STATISTICS) as Statistics[])(
         // At the beginning of each step, and some times in the middle of the longer ones.
         looks = progress.step === step ? looks + 1 : 0;
         step = progress.step;
-        if (looks === 0 || looks === 2) spoil(name, statistics);
+        if (looks === 0 || looks === 2) spoil();
       };
       const report = await loadDrop({ database, settings, path, chunkLines: 3000, onProgress, ...options });
       expect(report).toMatchObject({ outcome: "loaded" });
       return report.loadId ?? 0;
     };
     const refresh = async (strategy: "delta" | "partition") => {
-      spoil(name, statistics);
+      spoil();
       await refreshPartitions({ database, strategy });
     };
     await load("history_2026-03-01.csv", linesOf(0, HISTORY, "1.00"));
@@ -147,13 +168,13 @@ test.each(Object.keys(STATISTICS) as Statistics[])(
     await load("older_2026-03-03.csv", linesOf(0, 2 * CHANGED, "6.00"));
     await refresh("delta");
     if (isPinned) {
-      spoil(name, statistics);
+      spoil();
       await undo({
         database,
         settings,
         loadId: corrected,
         because: "test",
-        onStep: () => spoil(name, statistics),
+        onStep: spoil,
       });
     }
     await refresh("delta");
