@@ -30,6 +30,8 @@ const END_WITHIN_MS = 5000;
 /** Reading them takes a while; most repeat an invoice, so that the rest does not. */
 const ROWS = 300_000;
 const INVOICES = 20_000;
+/** Where a lock keeps the load waiting, it does so however many lines there are. */
+const HELD_ROWS = 30_000;
 /** So many of them are in beforehand where a load is to go the careful way. */
 const KNOWN = 100;
 
@@ -96,12 +98,20 @@ interface Scene {
   readonly warehouse: TestWarehouse;
   readonly observer: pg.Client;
   readonly path: string;
+  /** Lines of the drop. */
+  readonly rows: number;
   /** Invoices of the drop that are in beforehand, by another drop. */
   readonly known: number;
 }
 
 /** @param options.known left out: none, so that the load goes the direct way */
-async function setScene({ known = 0 }: { readonly known?: number } = {}): Promise<Scene> {
+async function setScene({
+  rows,
+  known = 0,
+}: {
+  readonly rows: number;
+  readonly known?: number;
+}): Promise<Scene> {
   const warehouse = await createTestDatabase();
   if (known > 0) {
     const path = join(makeFolder(), "known_2026-03-31.csv");
@@ -114,8 +124,8 @@ async function setScene({ known = 0 }: { readonly known?: number } = {}): Promis
     "select pg_terminate_backend(pid, 10000) from pg_stat_activity where application_name = 'rollbook' and datname = current_database()",
   );
   const path = join(makeFolder(), "large_2026-03-31.csv");
-  await writeLargeDrop({ path, rows: ROWS, distinct: INVOICES });
-  return { warehouse, observer, path, known };
+  await writeLargeDrop({ path, rows, distinct: INVOICES });
+  return { warehouse, observer, path, rows, known };
 }
 
 async function sessions(observer: pg.Client, query = "%"): Promise<readonly number[]> {
@@ -154,7 +164,7 @@ const INSERT = "copy warehouse.invoices %";
 const QUEUE = "copy warehouse.venue_day_pending %";
 
 /** Nothing of the drop is in, and nobody is left; then the same command loads the drop. */
-async function expectRolledBack({ warehouse, observer, path, known }: Scene): Promise<void> {
+async function expectRolledBack({ warehouse, observer, path, rows, known }: Scene): Promise<void> {
   await until("no session is left", async () => (await sessions(observer)).length === 0);
   const found = await observer.query(
     `select (select count(*) from warehouse.loads) as loads, (select count(*) from warehouse.invoices) as invoices,
@@ -165,7 +175,7 @@ async function expectRolledBack({ warehouse, observer, path, known }: Scene): Pr
   expect(await again.ended).toEqual({ code: 0, signal: null });
   expect(JSON.parse(again.output().stdout.split("\n")[0] ?? "")).toMatchObject({
     outcome: "loaded",
-    rows: { read: ROWS, inserted: INVOICES - known, unchanged: known, superseded: ROWS - INVOICES },
+    rows: { read: rows, inserted: INVOICES - known, unchanged: known, superseded: rows - INVOICES },
   });
   expect(await disagreements(warehouse)).toEqual([]);
   const totals = await observer.query(
@@ -186,7 +196,7 @@ const SIGNALS = [
 test.each(SIGNALS)(
   "$signal in the middle of staging rolls the load back and ends with $exitCode",
   async ({ signal, exitCode }) => {
-    const scene = await setScene({ known: KNOWN });
+    const scene = await setScene({ rows: ROWS, known: KNOWN });
     const cli = startCli(scene.warehouse.environment, ["load", scene.path]);
     await untilBusyWith(scene.observer, STAGING);
     await expectEnd(cli, exitCode, signal);
@@ -197,7 +207,7 @@ test.each(SIGNALS)(
 test.each(SIGNALS)(
   "$signal in the middle of the merge rolls the load back and ends with $exitCode",
   async ({ signal, exitCode }) => {
-    const scene = await setScene({ known: KNOWN });
+    const scene = await setScene({ rows: HELD_ROWS, known: KNOWN });
     const release = await holdLock(scene, "lock table warehouse.venue_day_pending in share mode");
     const cli = startCli(scene.warehouse.environment, ["load", scene.path]);
     await untilBusyWith(scene.observer, MERGE);
@@ -210,7 +220,7 @@ test.each(SIGNALS)(
 test.each(SIGNALS)(
   "$signal in the middle of the direct way rolls the load back and ends with $exitCode",
   async ({ signal, exitCode }) => {
-    const scene = await setScene();
+    const scene = await setScene({ rows: HELD_ROWS });
     const release = await holdLock(scene, "lock table warehouse.venue_day_pending in share mode");
     const cli = startCli(scene.warehouse.environment, ["load", scene.path]);
     await untilBusyWith(scene.observer, QUEUE);
@@ -221,7 +231,7 @@ test.each(SIGNALS)(
 );
 
 test("SIGINT while the load waits for a lock ends it in time, too", async () => {
-  const scene = await setScene();
+  const scene = await setScene({ rows: HELD_ROWS });
   const release = await holdLock(scene, "lock table warehouse.venues in share mode");
   const cli = startCli(scene.warehouse.environment, ["load", scene.path]);
   await untilBusyWith(scene.observer, `%insert into "warehouse"."venues"%`);
@@ -231,7 +241,7 @@ test("SIGINT while the load waits for a lock ends it in time, too", async () => 
 });
 
 test("SIGINT ends a load whose server has stopped answering", async () => {
-  const scene = await setScene({ known: KNOWN });
+  const scene = await setScene({ rows: ROWS, known: KNOWN });
   const cli = startCli(scene.warehouse.environment, ["load", scene.path]);
   const backend = await untilBusyWith(scene.observer, STAGING);
   process.kill(backend, "SIGSTOP");
@@ -244,7 +254,7 @@ test("SIGINT ends a load whose server has stopped answering", async () => {
 });
 
 test("a Ctrl-C that comes twice, from the terminal and from npm, ends the load in order", async () => {
-  const scene = await setScene({ known: KNOWN });
+  const scene = await setScene({ rows: ROWS, known: KNOWN });
   const cli = startCli(scene.warehouse.environment, ["load", scene.path]);
   await untilBusyWith(scene.observer, STAGING);
   cli.child.kill("SIGINT");
@@ -279,7 +289,7 @@ async function startWithParent(
 }
 
 test("with --exit-with-parent a load ends, rolled back, when its parent is killed", async () => {
-  const scene = await setScene({ known: KNOWN });
+  const scene = await setScene({ rows: HELD_ROWS, known: KNOWN });
   const { parent, pid } = await startWithParent(scene.warehouse.environment, [
     "load",
     scene.path,
@@ -298,7 +308,7 @@ test("with --exit-with-parent a load ends, rolled back, when its parent is kille
 test.each([["verify"], ["status", "--json"], ["partitions", "list"], ["inbox", "archive"]])(
   "with ROLLBOOK_EXIT_WITH_PARENT=1 any verb ends when its parent is killed: %s %s",
   async (...verb) => {
-    const scene = await setScene();
+    const scene = await setScene({ rows: HELD_ROWS });
     const inbox = dirname(scene.path);
     const args = verb[0] === "inbox" ? [...verb, inbox, scene.path] : verb;
     const release = await holdLock(scene, "lock table warehouse.loads, warehouse.partitions");
