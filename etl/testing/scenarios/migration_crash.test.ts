@@ -19,9 +19,12 @@ import { openRestored } from "../recovery.ts";
 import { RELEASES, restoreRelease } from "../releases.ts";
 import { totalsOf } from "../warehouse.ts";
 
+/** What is asked before each statement of a connection: false cuts it off there. */
+type Gate = (statement: string) => boolean | Promise<boolean>;
+
 interface Cutter {
-  /** A pool whose one connection is cut before its nth statement, comments not counted. */
-  readonly openCut: (database: string, at: number) => Database;
+  /** A pool whose one connection is cut where the gate says so. Comments are let through. */
+  readonly openCut: (database: string, gate: Gate) => Database;
   /** The statement that was not let through. */
   readonly withheld: () => string | undefined;
 }
@@ -30,7 +33,7 @@ interface Cutter {
 async function startCutter(): Promise<Cutter> {
   const folder = mkdtempSync(join(tmpdir(), "rollbook-cut-"));
   const { host, port } = inject("postgres");
-  let remaining = 0;
+  let isOpen: Gate = () => true;
   let withheld: string | undefined;
   const server = createServer((client) => {
     const upstream = connect(join(host, `.s.PGSQL.${port}`));
@@ -40,10 +43,8 @@ async function startCutter(): Promise<Cutter> {
     };
     for (const socket of [client, upstream]) socket.on("error", cut).on("close", cut);
     upstream.pipe(client);
-    forwardMessages(client, upstream, (statement) => {
-      if (/^\s*comment on/i.test(statement)) return true;
-      remaining -= 1;
-      if (remaining !== 0) return true;
+    forwardMessages(client, upstream, async (statement) => {
+      if (/^\s*comment on/i.test(statement) || (await isOpen(statement))) return true;
       withheld = statement;
       cut();
       return false;
@@ -56,8 +57,8 @@ async function startCutter(): Promise<Cutter> {
   });
   return {
     withheld: () => withheld,
-    openCut: (database, at) => {
-      remaining = at;
+    openCut: (database, gate) => {
+      isOpen = gate;
       withheld = undefined;
       return openDatabase({ connection: { ...testConnection(database), host: folder }, max: 1 });
     },
@@ -65,9 +66,22 @@ async function startCutter(): Promise<Cutter> {
 }
 
 /** Hands on whole messages of the client. Source: PostgreSQL 18, "Frontend/Backend Protocol": the first has no type, the others have. */
-function forwardMessages(from: Socket, to: Socket, letThrough: (statement: string) => boolean): void {
+function forwardMessages(
+  from: Socket,
+  to: Socket,
+  letThrough: (statement: string) => Promise<boolean>,
+): void {
   let buffer = Buffer.alloc(0);
   let started = false;
+  let isCut = false;
+  let handedOn: Promise<unknown> = Promise.resolve();
+  const handOn = async (message: Buffer, type: string) => {
+    if (isCut) return;
+    // Simple queries, and the parsing of the others; without the name of a prepared statement.
+    const isStatement = type === "Q" || type === "P";
+    isCut = isStatement && !(await letThrough(message.subarray(5).toString("utf8").replaceAll("\0", "")));
+    if (!isCut) to.write(message);
+  };
   from.on("data", (chunk) => {
     buffer = Buffer.concat([buffer, chunk]);
     for (;;) {
@@ -79,14 +93,9 @@ function forwardMessages(from: Socket, to: Socket, letThrough: (statement: strin
       buffer = buffer.subarray(length);
       const type = started ? String.fromCharCode(message[0] ?? 0) : "";
       started = true;
-      // Simple queries, and the parsing of the others; without the name of a prepared statement.
-      if (
-        (type === "Q" || type === "P") &&
-        !letThrough(message.subarray(5).toString("utf8").replaceAll("\0", ""))
-      ) {
-        return;
-      }
-      to.write(message);
+      handedOn = handedOn
+        .then(() => handOn(message, type))
+        .catch((error: unknown) => from.destroy(error as Error));
     }
   });
 }
@@ -95,30 +104,36 @@ const STATE = `
   select (select count(*)::int from pg_class
           where relnamespace in (to_regnamespace('warehouse'), to_regnamespace('reports')) and relname !~ '^migrations') as relations`;
 
-/** Cuts `init` off before its first statement, then before its second, and so on until one comes to its end. */
+/** Of the statements in one transaction one in so many is a place to cut. */
+const EACH = 16;
+
+/**
+ * Cuts `init` off before its first statement, then before its second, and so on until one comes to its end. The
+ * migrations are one transaction, and that is watched before each of their statements: so wherever it is cut, the
+ * server takes all of it back. There it is cut before the first statement, before the commit, and at places between.
+ */
 async function cutEverywhere(
   name: string,
   database: Database,
   expectWhole: (before: unknown) => Promise<void>,
 ): Promise<readonly string[]> {
   const cutter = await startCutter();
-  const statements: string[] = [];
   const before = (await database.pool.query(STATE)).rows[0];
-  for (let at = 1; ; at += 1) {
-    const cut = cutter.openCut(name, at);
+  /** Runs init with this gate; whether it came to its end. */
+  const run = async (gate: Gate): Promise<boolean> => {
+    const cut = cutter.openCut(name, gate);
     const error = await initWarehouse({ database: cut }).then(
       () => undefined,
       (cause: unknown) => cause,
     );
     await cut.pool.end();
-    if (cutter.withheld() === undefined) {
+    const withheld = cutter.withheld();
+    if (withheld === undefined) {
       expect(error).toBeUndefined();
-      return statements;
+      return true;
     }
     // Role and lock are given back last, and by the end of the session as well.
-    if (!/pg_advisory_unlock|^reset role/.test(cutter.withheld() ?? ""))
-      expect(error, cutter.withheld()).toBeDefined();
-    statements.push(cutter.withheld() ?? "");
+    if (!/pg_advisory_unlock|^reset role/.test(withheld)) expect(error, withheld).toBeDefined();
     // The server may take a moment to see that the client is gone.
     await expect
       .poll(
@@ -131,7 +146,51 @@ async function cutEverywhere(
       )
       .toBe(0);
     await expectWhole(before);
+    return false;
+  };
+  const statements: string[] = [];
+  const runTo = (at: number) => {
+    let nth = 0;
+    return run((statement) => {
+      nth += 1;
+      if (nth === at) statements[at - 1] = statement;
+      return nth !== at;
+    });
+  };
+  for (let at = 1; ; at += 1) {
+    if (await runTo(at)) return statements;
+    if (!/^begin/.test(statements[at - 1] ?? "")) continue;
+    const watched = await watchTransaction(database, run, at);
+    statements.push(...watched);
+    for (let within = 1; within < watched.length; within += EACH) await runTo(at + within);
+    at += watched.length;
   }
+}
+
+/**
+ * Cuts `init` off before it commits the transaction that its nth statement begins. Before each statement in it the
+ * server is asked whether it is still the same transaction. Returns these statements, the commit among them.
+ */
+async function watchTransaction(
+  database: Database,
+  run: (gate: Gate) => Promise<boolean>,
+  begin: number,
+): Promise<readonly string[]> {
+  const within: string[] = [];
+  const transactions = new Set<string>();
+  let nth = 0;
+  await run(async (statement) => {
+    nth += 1;
+    if (nth <= begin) return true;
+    within.push(statement);
+    const open = await database.pool.query<{ since: string }>(
+      "select xact_start::text as since from pg_stat_activity where datname = current_database() and application_name = 'rollbook' and state = 'idle in transaction'",
+    );
+    transactions.add(open.rows.map(({ since }) => since).join(" and "));
+    return !/^commit/.test(statement);
+  });
+  expect([...transactions]).toEqual([expect.stringMatching(/^[\d: .+-]+$/)]);
+  return within;
 }
 
 test("an init of a new warehouse that is cut off before any statement leaves all of it or nothing, and the next one finishes", async () => {
