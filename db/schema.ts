@@ -44,6 +44,7 @@ const bytea = customType<{ data: Buffer }>({ dataType: () => "bytea" });
 const count = (name: string) => bigint(name, { mode: "number" }).notNull();
 const instant = (name: string) => timestamp(name, { withTimezone: true, mode: "string" });
 const day = (name: string) => date(name, { mode: "string" });
+const lsn = customType<{ data: string }>({ dataType: () => "pg_lsn" });
 const euros = (name: string) => numeric(name, { precision: 24, scale: 2 }).notNull();
 
 export const warehouse = pgSchema("warehouse");
@@ -225,12 +226,30 @@ export const checkpointDates = warehouse.table("checkpoint_dates", {
   createdOn: day("created_on").primaryKey(),
 });
 
+/** What a refresh has not taken yet. Rows of an epoch below the floor count for nothing: {@link waiting} is without them. */
 export const pending = warehouse.table("venue_day_pending", {
   createdOn: day("created_on").notNull(),
   venueKey: integer("venue_key").notNull(),
   invoices: count("invoices"),
   total: euros("total"),
+  epoch: integer("epoch").notNull(),
 });
+
+/** One row: all that was pending in an earlier epoch is in the rollup. */
+export const pendingFloor = warehouse.table("pending_floor", {
+  onlyRow: boolean("only_row").primaryKey().default(true),
+  epoch: integer("epoch").notNull(),
+  asOf: lsn("as_of").notNull(),
+});
+
+export const waiting = warehouse
+  .view("venue_day_waiting", {
+    createdOn: day("created_on").notNull(),
+    venueKey: integer("venue_key").notNull(),
+    invoices: count("invoices"),
+    total: euros("total"),
+  })
+  .existing();
 
 export const rollup = warehouse.table(
   "venue_day_rollup",

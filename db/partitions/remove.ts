@@ -6,7 +6,7 @@ import { eq, sql } from "drizzle-orm";
 import { type Session, type Transaction, withSession, withTransaction } from "../client.ts";
 import { RollbookError } from "../errors.ts";
 import { LOCK, limitLockWaits, lockUntilEnd, retryWhileLocked, withSessionLock } from "../locks.ts";
-import { type Partition, partitions, pending } from "../schema.ts";
+import { type Partition, partitions, waiting } from "../schema.ts";
 import { findPartition, type PartitionChange, setState } from "./catalog.ts";
 import { forgetCheckpoints } from "./checkpoints.ts";
 import { finalizeDetach, findHome, leafTable, type Parent, quoteLeaf, readTableState } from "./tables.ts";
@@ -101,7 +101,7 @@ async function refuseOutdated(tx: Transaction, { partition, lower, upper }: Part
   const outdated = await tx.db.execute(sql`
     select from ${partitions}
     where partition = ${partition} and state = 'stale'
-       or exists (select from ${pending} where created_on >= ${lower} and created_on < ${upper})
+       or exists (select from ${waiting} where created_on >= ${lower} and created_on < ${upper})
     limit 1`);
   if (outdated.rowCount === 0) return;
   throw new RollbookError({

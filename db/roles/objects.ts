@@ -16,8 +16,8 @@ export interface Owned extends Record<string, unknown> {
 }
 
 /**
- * All schemas, tables, views and functions of the warehouse. Indexes, and the sequences of keys, belong to
- * their tables.
+ * All schemas, tables, views, sequences and functions of the warehouse. Indexes, and the sequences of keys,
+ * belong to their tables.
  */
 export async function listObjects({ db }: Session): Promise<readonly Owned[]> {
   const found = await db.execute<Owned>(sql`
@@ -31,7 +31,13 @@ export async function listObjects({ db }: Session): Promise<readonly Owned[]> {
        join pg_namespace n on n.oid = c.relnamespace
        where c.relkind in ('r', 'p', 'v', 'm', 'f')
        union all
-       select 3, 'function', n.nspname, format('%s(%s)', p.proname, oidvectortypes(p.proargtypes)), p.proowner, p.oid,
+       select 3, 'sequence', n.nspname, c.relname::text, c.relowner, c.oid, coalesce(c.relacl, acldefault('s', c.relowner))
+       from pg_class c
+       join pg_namespace n on n.oid = c.relnamespace
+       where c.relkind = 'S'
+         and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype in ('a', 'i'))
+       union all
+       select 4, 'function', n.nspname, format('%s(%s)', p.proname, oidvectortypes(p.proargtypes)), p.proowner, p.oid,
               coalesce(p.proacl, acldefault('f', p.proowner))
        from pg_proc p
        join pg_namespace n on n.oid = p.pronamespace
@@ -58,7 +64,7 @@ export async function listObjects({ db }: Session): Promise<readonly Owned[]> {
 
 export function nameOf({ kind, schema, name }: Owned): string {
   if (kind === "schema") return `schema ${quote(schema)}`;
-  if (kind === "table") return `table ${quote(schema)}.${quote(name)}`;
+  if (kind === "table" || kind === "sequence") return `${kind} ${quote(schema)}.${quote(name)}`;
   const [, called = "", types = ""] = /^(.*)\((.*)\)$/.exec(name) ?? [];
   return `function ${quote(schema)}.${quote(called)}(${types})`;
 }

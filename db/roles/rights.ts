@@ -131,6 +131,8 @@ const TABLES: Readonly<Record<string, Rights>> = {
   venue_day_deltas: forLoader("select", "insert"),
   // Maintain: a large queue that was just emptied is vacuumed.
   venue_day_pending: forLoader("select", "insert", "delete", "maintain"),
+  venue_day_waiting: forLoader("select"),
+  pending_floor: forLoader("select"),
   venue_day_rollup: forLoader("select", "insert", "update", "delete"),
   partitions: forLoader("select", ...updateOf(CATALOG_COLUMNS)),
   closings: andSteward(forLoader("select"), ...insertOf(CLOSING_COLUMNS)),
@@ -154,6 +156,11 @@ const LEAVES: readonly (readonly [RegExp, Rights])[] = [
   [/^staging_\d+$/, forLoader("select", "insert", "truncate")],
 ];
 
+/** Those that belong to no column. */
+const SEQUENCES: Readonly<Record<string, Rights>> = {
+  pending_epoch: forLoader("select"),
+};
+
 const FUNCTIONS: Readonly<Record<string, Rights>> = {
   "warehouse.open_partitions(date[])": forLoader("execute"),
   "warehouse.announce_partitions()": forLoader("execute"),
@@ -161,6 +168,7 @@ const FUNCTIONS: Readonly<Record<string, Rights>> = {
   "warehouse.make_checkpoint()": forLoader("execute"),
   "warehouse.record_proof(text, integer, timestamp with time zone, integer, bigint, boolean)":
     forLoader("execute"),
+  "warehouse.raise_pending_floor()": forLoader("execute"),
   "warehouse.add_to_checkpoint(integer, timestamp with time zone, timestamp with time zone, date, date)":
     NONE,
   "warehouse.partition_range(text, date)": NONE,
@@ -178,7 +186,7 @@ const SCHEMAS: Readonly<Record<string, Rights>> = {
   reports: forAll("usage"),
 };
 
-export type ObjectKind = "schema" | "table" | "function";
+export type ObjectKind = "schema" | "table" | "sequence" | "function";
 
 /** The rights to an object; undefined for one that is not listed here, which only the owner can use. */
 export function rightsTo(object: {
@@ -190,6 +198,7 @@ export function rightsTo(object: {
   const { kind, schema, name } = object;
   if (kind === "schema") return SCHEMAS[schema];
   if (kind === "function") return FUNCTIONS[`${schema}.${name}`];
+  if (kind === "sequence") return SEQUENCES[name];
   if (schema === "reports") return forAll("select");
   return TABLES[name] ?? LEAVES.find(([pattern]) => pattern.test(name))?.[1];
 }

@@ -1,5 +1,6 @@
 /** Pieces of the statements that change invoices: their values, and what that changes in each group. */
 import { type SQL, type SQLChunk, sql } from "drizzle-orm";
+import { CURRENT_EPOCH } from "../../db/queue.ts";
 import { VALUES } from "../drop/row.ts";
 
 /** A list with an item for each value of an invoice: its column in `invoices`, and in `corrections`. */
@@ -23,8 +24,9 @@ export function recordNet(loadId: number): SQL {
       select ${loadId}::integer, created_on, venue_key, invoices, total from net order by created_on, venue_key
     ),
     queued as (
-      insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)
-      select created_on, venue_key, invoices, total from net order by created_on, venue_key
+      insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total, epoch)
+      select created_on, venue_key, invoices, total, ${CURRENT_EPOCH}
+      from net order by created_on, venue_key
     )`;
 }
 

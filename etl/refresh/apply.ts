@@ -1,7 +1,7 @@
 /** Takes what is pending in a partition into its rollup. */
 import { sql } from "drizzle-orm";
 import type { Transaction } from "../../db/client.ts";
-import { type Partition, partitions, pending } from "../../db/schema.ts";
+import { type Partition, partitions, pending, pendingFloor } from "../../db/schema.ts";
 import { leafOf } from "./recompute.ts";
 import { readWritten, type Written, type WrittenRow } from "./report.ts";
 
@@ -21,7 +21,7 @@ export async function applyPending(
   const result = await tx.db.execute<WrittenRow & { readonly impossible: string }>(sql`
     with taken as (
       delete from ${pending}
-      where created_on >= ${lower} and created_on < ${upper}
+      where epoch >= (select epoch from ${pendingFloor}) and created_on >= ${lower} and created_on < ${upper}
         and exists (select from ${partitions} where partition = ${partition} and state in ('open', 'dropped'))
       returning created_on, venue_key, invoices, total
     ),

@@ -5,7 +5,7 @@ import { explainMissing } from "../../db/partitions/missing.ts";
 import type { DateRange } from "../../db/partitions/ranges.ts";
 import { PROBE_BY_KEY } from "../../db/plans.ts";
 import { withRetries } from "../../db/retry.ts";
-import { checkpoints, loads, pending } from "../../db/schema.ts";
+import { checkpoints, loads, pending, pendingFloor, waiting } from "../../db/schema.ts";
 import { refreshPartition } from "./partition.ts";
 import type { RefreshReport } from "./report.ts";
 import type { Strategy } from "./strategy.ts";
@@ -92,6 +92,11 @@ async function makeDurable(options: Pick<RefreshOptions, "database" | "signal">)
   );
 }
 
+/** Below this size it costs nothing to look at what was taken from the queue. */
+const PENDING_BYTES_WORTH_A_FLOOR = 64 * 1024;
+/** So much is written to the log of the server, by whomever, before the floor is raised again: some fifteen small loads. */
+const WAL_BYTES_PER_FLOOR = 512 * 1024;
+
 /** Above this size an empty queue is vacuumed at once: every reader looks into it. */
 const PENDING_BYTES_WORTH_A_VACUUM = 512 * 1024;
 /** While a transaction is held open, vacuum finds nothing that it may take away. */
@@ -108,9 +113,14 @@ const ENTRIES_PER_CHECKPOINT = 240;
 async function tidyUp(options: Pick<RefreshOptions, "database" | "signal">): Promise<void> {
   await withRetries({ signal: options.signal }, () =>
     withSession(options, async ({ db }) => {
-      const result = await db.execute<{ vacuum: boolean; checkpoint: boolean }>(sql`
-        select pg_relation_size('warehouse.venue_day_pending') > ${PENDING_BYTES_WORTH_A_VACUUM}
-               and not exists (select from ${pending})
+      const result = await db.execute<{ raise: boolean; vacuum: boolean; checkpoint: boolean }>(sql`
+        select pg_relation_size('warehouse.venue_day_pending') > ${PENDING_BYTES_WORTH_A_FLOOR}
+               and exists (
+                 select from ${pendingFloor}
+                 where abs(pg_wal_lsn_diff(pg_current_wal_lsn(), as_of)) > ${WAL_BYTES_PER_FLOOR}
+               ) as raise,
+               pg_relation_size('warehouse.venue_day_pending') > ${PENDING_BYTES_WORTH_A_VACUUM}
+               and not exists (select from ${waiting})
                and not exists (
                  select from pg_stat_all_tables
                  where relid = 'warehouse.venue_day_pending'::regclass
@@ -123,6 +133,7 @@ async function tidyUp(options: Pick<RefreshOptions, "database" | "signal">): Pro
                  offset ${ENTRIES_PER_CHECKPOINT - 1}
                ) as checkpoint`);
       const [row] = result.rows;
+      if (row?.raise === true) await db.execute(sql`select from warehouse.raise_pending_floor()`);
       if (row?.vacuum === true) await db.execute(sql`vacuum ${pending}`);
       if (row?.checkpoint === true) await db.execute(sql`select from warehouse.make_checkpoint()`);
     }),

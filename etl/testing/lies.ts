@@ -503,6 +503,7 @@ export const LIES = {
     "insert into warehouse.venues (venue_id) values (''), (repeat('x', 900)) on conflict do nothing",
   ),
   "statements: forgotten": nothing(ONCE, "select warehouse.prune_statements()"),
+  "queue: its floor raised": nothing(ONCE, "select warehouse.raise_pending_floor()"),
   "checkpoint: made": nothing(ONCE, "select warehouse.make_checkpoint()"),
   "proof: forged": nothing(
     PARTITION,

@@ -8,9 +8,9 @@ import {
   loads,
   type Partition,
   partitions,
-  pending,
   type Settings,
   venues,
+  waiting,
 } from "../../db/schema.ts";
 import { counts, takenOutBy } from "../load/absence.ts";
 import { leafOf } from "../refresh/recompute.ts";
@@ -112,7 +112,7 @@ function differingGroups(settings: Settings, partition: Partition): SQL {
     ),
     queued as (
       select created_on, venue_key, sum(invoices)::bigint as invoices, sum(total) as total
-      from ${pending}
+      from ${waiting}
       where created_on >= ${partition.lower} and created_on < ${partition.upper}
       group by created_on, venue_key
     ),

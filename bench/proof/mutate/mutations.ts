@@ -35,6 +35,8 @@ const GUARDED_LEDGER = "db/migrations/0017_guarded_ledger.sql";
 const CHECKPOINTS = "db/migrations/0018_checkpoints.sql";
 const CHECKPOINTING = "etl/reports/checkpoints.test.ts";
 const PARTITIONS_BY_YEAR = "db/migrations/0020_partitions_by_year.sql";
+const PENDING_EPOCHS = "db/migrations/0023_pending_epochs.sql";
+const QUEUEING = "db/queue.test.ts";
 const GUARDED_DECISIONS = "db/migrations/0021_guarded_decisions.sql";
 const LEDGER_CHECK = "etl/verify/ledger.ts";
 const STANDING = "etl/verify/standing.ts";
@@ -313,11 +315,54 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "corrections are not put into the queue of the refresh",
     file: "etl/load/net.ts",
-    find: `      insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)
-      select created_on, venue_key, invoices, total from net order by`,
-    replace: `      insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)
-      select created_on, venue_key, invoices, total from net where invoices <> 0 order by`,
+    find: "      from net order by created_on, venue_key\n    )`",
+    replace: "      from net where invoices <> 0 order by created_on, venue_key\n    )`",
     tests: [MERGING, HISTORY],
+  },
+  {
+    name: "the floor of the queue is raised while somebody enters something",
+    file: PENDING_EPOCHS,
+    find: "and l.mode = 'RowExclusiveLock' and l.granted",
+    replace: "and l.mode = 'ShareRowExclusiveLock' and l.granted",
+    tests: [QUEUEING],
+  },
+  {
+    name: "the floor of the queue is raised over what is pending",
+    file: PENDING_EPOCHS,
+    find: "else least(begun, oldest) end",
+    replace: "else begun end",
+    tests: [QUEUEING],
+  },
+  {
+    name: "the floor of the queue is raised by who does not see what was committed meanwhile",
+    file: PENDING_EPOCHS,
+    find: "  if current_setting('transaction_isolation') <> 'read committed' then return; end if;\n",
+    replace: "",
+    tests: [QUEUEING],
+    simulate: false,
+  },
+  {
+    name: "an epoch that was set back hides what is entered from then on",
+    file: PENDING_EPOCHS,
+    find: "case when floor >= begun then 0 else",
+    replace: "case when floor >= begun then floor else",
+    tests: [QUEUEING],
+    simulate: false,
+  },
+  {
+    name: "a load reads the epoch for a COPY before it locks the queue",
+    file: "db/queue.ts",
+    find: '"lock table warehouse.venue_day_pending in row exclusive mode;"',
+    replace: '"select;"',
+    tests: [QUEUEING],
+  },
+  {
+    name: "a refresh never raises the floor of the queue",
+    file: REFRESH,
+    find: "if (row?.raise === true)",
+    replace: "if (row?.raise === undefined)",
+    tests: [QUEUEING],
+    simulate: false,
   },
   {
     name: "a plain insert that met a conflict is not rolled back to its savepoint",

@@ -158,6 +158,8 @@ async function refresh(job: Job & { kind: "refresh" }): Promise<JobResult> {
       strategy: job.strategy,
       onProgress: () => interfere("refresh"),
     });
+    // Else that waits until the queue has grown, which it does not in so short a life.
+    await database.pool.query("select warehouse.raise_pending_floor()");
     return { kind: "refresh", refreshed: refreshed.map(({ partition }) => partition) };
   } finally {
     await database.pool.end();

@@ -18,7 +18,7 @@ export const COPY_INVOICES = `copy warehouse.invoices (${INVOICE_COLUMNS.join(",
 export const COPY_DELTAS =
   "copy warehouse.venue_day_deltas (load_id, created_on, venue_key, invoices, total) from stdin with (format binary)";
 export const COPY_PENDING =
-  "copy warehouse.venue_day_pending (created_on, venue_key, invoices, total) from stdin with (format binary)";
+  "copy warehouse.venue_day_pending (epoch, created_on, venue_key, invoices, total) from stdin with (format binary)";
 
 /** Signature, no flags, no extension. */
 const BINARY_HEADER = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
@@ -85,17 +85,19 @@ function viewOf(bytes: Buffer): DataView {
 
 /** All bytes of {@link COPY_DELTAS}. */
 export function encodeDeltas(groups: readonly Group[], loadId: number): Generator<Buffer, void, undefined> {
-  return encodeRows(groups.length, MAX_GROUP_BYTES, (out, at, index) => {
-    out.setInt16(at, 5);
-    return writeGroup(out, writeInt32(out, at + 2, loadId), groups[index] as Group);
-  });
+  return encodeNumbered(groups, loadId);
 }
 
 /** All bytes of {@link COPY_PENDING}. */
-export function encodePending(groups: readonly Group[]): Generator<Buffer, void, undefined> {
+export function encodePending(groups: readonly Group[], epoch: number): Generator<Buffer, void, undefined> {
+  return encodeNumbered(groups, epoch);
+}
+
+/** Rows of a number, which is the same for all, and a group. */
+function encodeNumbered(groups: readonly Group[], number: number): Generator<Buffer, void, undefined> {
   return encodeRows(groups.length, MAX_GROUP_BYTES, (out, at, index) => {
-    out.setInt16(at, 4);
-    return writeGroup(out, at + 2, groups[index] as Group);
+    out.setInt16(at, 5);
+    return writeGroup(out, writeInt32(out, at + 2, number), groups[index] as Group);
   });
 }
 

@@ -3,6 +3,7 @@ import { sql } from "drizzle-orm";
 import type { Transaction } from "../../../db/client.ts";
 import { toDate, toDay } from "../../../db/dates.ts";
 import { byKey, LEAVE_UNMATCHED } from "../../../db/plans.ts";
+import { openQueue } from "../../../db/queue.ts";
 import type { Reject } from "../../drop/reject.ts";
 import { copyAll } from "../copy.ts";
 import { copyRejects } from "../quarantine.ts";
@@ -68,7 +69,8 @@ export async function enterGroups(target: Target): Promise<void> {
   groups.clear();
   if (changed.length === 0) return;
   await copyAll(tx, COPY_DELTAS, untilStopped(target, encodeDeltas(changed, loadId)));
-  await copyAll(tx, COPY_PENDING, untilStopped(target, encodePending(changed)));
+  const epoch = await openQueue(tx);
+  await copyAll(tx, COPY_PENDING, untilStopped(target, encodePending(changed, epoch)));
 }
 
 /**

@@ -67,6 +67,10 @@ test("a reader never sees reports and invoices differ, while four loaders and re
     }
     return refreshes;
   })();
+  const raising = (async () => {
+    while (loading) await warehouse.query("select warehouse.raise_pending_floor()");
+    return warehouse.query<{ epoch: number }>("select epoch from warehouse.pending_floor");
+  })();
   const reading = (async () => {
     const session = await warehouse.database.pool.connect();
     onTestFinished(() => session.release());
@@ -80,11 +84,12 @@ test("a reader never sees reports and invoices differ, while four loaders and re
   await Promise.all(loaders).finally(() => {
     loading = false;
   });
-  const [refreshes, counts] = await Promise.all([refreshing, reading]);
+  const [refreshes, counts, [floor]] = await Promise.all([refreshing, reading, raising]);
 
   // It saw the warehouse grow, and refreshes were at work.
   expect(new Set(counts).size).toBeGreaterThan(5);
   expect(refreshes).toBeGreaterThan(3);
+  expect(floor?.epoch).toBeGreaterThan(3);
   await refreshPartitions({ database: warehouse.database });
   expect(await disagreements(warehouse)).toEqual([]);
   const inOrder = [...drops].sort((a, b) => (loadIds.get(a) ?? 0) - (loadIds.get(b) ?? 0));
