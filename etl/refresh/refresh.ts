@@ -6,7 +6,7 @@ import type { DateRange } from "../../db/partitions/ranges.ts";
 import { PROBE_BY_KEY } from "../../db/plans.ts";
 import { withRetries } from "../../db/retry.ts";
 import { checkpoints, loads, pending, pendingFloor, waiting } from "../../db/schema.ts";
-import { refreshPartition } from "./partition.ts";
+import { refreshNamed, refreshPartition } from "./partition.ts";
 import type { RefreshReport } from "./report.ts";
 import type { Strategy } from "./strategy.ts";
 import { findTargets } from "./targets.ts";
@@ -37,6 +37,24 @@ export interface RefreshOptions {
  *   were dropped by hand
  */
 export async function refreshPartitions(options: RefreshOptions): Promise<readonly RefreshReport[]> {
+  const [only, ...others] = options.partitions ?? [];
+  const reports =
+    only !== undefined && others.length === 0 ? await refreshOne(options, only) : await refreshMany(options);
+  await finish(options, { refreshed: reports.some(({ method }) => method !== "none") });
+  return reports.toSorted((a, b) => (a.partition < b.partition ? -1 : 1));
+}
+
+async function refreshOne(options: RefreshOptions, name: string): Promise<readonly RefreshReport[]> {
+  const { database, signal, strategy = "auto" } = options;
+  const report = await retried(options, () =>
+    refreshNamed({ database, name, strategy, explicit: true, signal }),
+  );
+  if (report === undefined) return [];
+  options.onProgress?.(1, 1, report);
+  return [report];
+}
+
+async function refreshMany(options: RefreshOptions): Promise<readonly RefreshReport[]> {
   const { database, signal, strategy = "auto" } = options;
   // By the index, for each partition: the queue is never as its statistics say.
   const targets = await withTransaction({ database, signal, opening: PROBE_BY_KEY }, (tx) =>
@@ -47,17 +65,19 @@ export async function refreshPartitions(options: RefreshOptions): Promise<readon
   const reports: RefreshReport[] = [];
   // The newest first: most changes are there, and the smaller ones then fill up the time.
   await forEachAtOnce(live.toReversed(), options.concurrency ?? 2, async (target) => {
-    const report = await withRetries({ signal }, () =>
+    const report = await retried(options, () =>
       refreshPartition({ database, target, strategy, explicit, signal }),
-    ).catch(async (error: unknown) => {
-      throw await explainMissing(error, database);
-    });
+    );
     reports.push(report);
     options.onProgress?.(reports.length, live.length, report);
   });
-  if (reports.some(({ method }) => method !== "none")) await makeDurable(options);
-  await tidyUp(options);
-  return reports.sort((a, b) => (a.partition < b.partition ? -1 : 1));
+  return reports;
+}
+
+async function retried<T>({ database, signal }: RefreshOptions, refresh: () => Promise<T>): Promise<T> {
+  return withRetries({ signal }, refresh).catch(async (error: unknown) => {
+    throw await explainMissing(error, database);
+  });
 }
 
 /**
@@ -81,17 +101,6 @@ async function forEachAtOnce<T>(
   if (failures.length > 0) throw failures[0];
 }
 
-/**
- * Waits until everything that was committed before is on the disk. The refreshes of partitions do not wait
- * one by one: what a crash takes back of them is pending again, as it was. Nobody reads the message; a commit
- * without any WAL of its own would not wait.
- */
-async function makeDurable(options: Pick<RefreshOptions, "database" | "signal">): Promise<void> {
-  await withSession(options, ({ db }) =>
-    db.execute(sql`select pg_logical_emit_message(true, 'rollbook', 'refreshed')`),
-  );
-}
-
 /** Below this size it costs nothing to look at what was taken from the queue. */
 const PENDING_BYTES_WORTH_A_FLOOR = 64 * 1024;
 /** So much is written to the log of the server, by whomever, before the floor is raised again: some fifteen small loads. */
@@ -106,15 +115,23 @@ const VACUUM_EVERY_SECONDS = 10;
 const ENTRIES_PER_CHECKPOINT = 240;
 
 /**
- * What is due after a refresh. Every view looks into the queue, so a large one that was just emptied is not left to
- * the autovacuum. A question as known on a moment adds up what came after the last checkpoint, so the next one is made
- * as soon as it would be full.
+ * Waits until all refreshes are on the disk, and does what is due after them. Every view looks into the queue, so a
+ * large one that was just emptied is not left to the autovacuum. A question as known on a moment adds up what came
+ * after the last checkpoint, so the next one is made as soon as it would be full.
+ *
+ * The refreshes of partitions do not wait for the disk one by one: what a crash takes back of them is pending again, as
+ * it was. Nobody reads the message that is written here; a commit without any WAL of its own would not wait.
  */
-async function tidyUp(options: Pick<RefreshOptions, "database" | "signal">): Promise<void> {
+async function finish(
+  options: Pick<RefreshOptions, "database" | "signal">,
+  { refreshed }: { readonly refreshed: boolean },
+): Promise<void> {
+  const durable = refreshed ? sql`pg_logical_emit_message(true, 'rollbook', 'refreshed')` : sql`null`;
   await withRetries({ signal: options.signal }, () =>
     withSession(options, async ({ db }) => {
       const result = await db.execute<{ raise: boolean; vacuum: boolean; checkpoint: boolean }>(sql`
-        select pg_relation_size('warehouse.venue_day_pending') > ${PENDING_BYTES_WORTH_A_FLOOR}
+        select ${durable},
+               pg_relation_size('warehouse.venue_day_pending') > ${PENDING_BYTES_WORTH_A_FLOOR}
                and exists (
                  select from ${pendingFloor}
                  where abs(pg_wal_lsn_diff(pg_current_wal_lsn(), as_of)) > ${WAL_BYTES_PER_FLOOR}

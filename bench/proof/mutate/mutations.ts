@@ -638,8 +638,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "a refresh says that it is done before the disk has it",
     file: REFRESH,
-    find: '  if (reports.some(({ method }) => method !== "none")) await makeDurable(options);\n',
-    replace: '  if (reports.some(({ method }) => method === "none")) await makeDurable(options);\n',
+    find: '{ refreshed: reports.some(({ method }) => method !== "none") }',
+    replace: '{ refreshed: reports.some(({ method }) => method === "none") }',
     tests: [CRASH],
     simulate: false,
   },
