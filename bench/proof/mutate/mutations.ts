@@ -382,7 +382,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "the direct way does not put its changes into the queue of the refresh",
     file: "etl/load/direct/insert.ts",
-    find: "  await copyAll(tx, COPY_PENDING, untilStopped(target, encodePending(changed)));\n",
+    find: "  await copyAll(tx, COPY_PENDING, untilStopped(target, encodePending(changed, epoch)));\n",
     replace: "",
     tests: [HISTORY],
   },
@@ -574,20 +574,20 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "two refreshes of one partition go on at once",
     file: "etl/refresh/partition.ts",
-    find: "    lockStatement(LOCK.refreshPartition, target.partition.partitionId),\n",
-    replace: "    `select ${LOCK.refreshPartition} + ${lockStatement.length}`,\n",
+    find: "[...OPENING, lockStatement(LOCK.refreshPartition, target.partition.partitionId)]",
+    replace: "[...OPENING, `select ${LOCK.refreshPartition} + ${lockStatement.length}`]",
     tests: ["etl/refresh/refresh.test.ts"],
   },
   {
     name: "a refresh takes changes that it does not delete",
     file: APPLY,
     find: `      delete from \${pending}
-      where created_on >= \${lower} and created_on < \${upper}
+      where epoch >= (select epoch from \${pendingFloor}) and created_on >= \${lower} and created_on < \${upper}
         and exists (select from \${partitions} where partition = \${partition} and state in ('open', 'dropped'))
       returning created_on, venue_key, invoices, total
 `,
     replace: `      select created_on, venue_key, invoices, total from \${pending}
-      where created_on >= \${lower} and created_on < \${upper}
+      where epoch >= (select epoch from \${pendingFloor}) and created_on >= \${lower} and created_on < \${upper}
         and exists (select from \${partitions} where partition = \${partition} and state in ('open', 'dropped'))
 `,
     tests: [HISTORY],
