@@ -1,7 +1,7 @@
 /** Pieces of the statements that change invoices: their values, and what that changes in each group. */
 import { type SQL, type SQLChunk, sql } from "drizzle-orm";
-import { CURRENT_EPOCH } from "../../db/queue.ts";
 import { VALUES } from "../drop/row.ts";
+import { CURRENT_EPOCH } from "./queue.ts";
 
 /** A list with an item for each value of an invoice: its column in `invoices`, and in `corrections`. */
 export function eachValue(write: (value: SQLChunk, oldValue: SQLChunk) => SQL): SQL {

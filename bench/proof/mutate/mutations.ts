@@ -36,7 +36,7 @@ const CHECKPOINTS = "db/migrations/0018_checkpoints.sql";
 const CHECKPOINTING = "etl/reports/checkpoints.test.ts";
 const PARTITIONS_BY_YEAR = "db/migrations/0020_partitions_by_year.sql";
 const PENDING_EPOCHS = "db/migrations/0023_pending_epochs.sql";
-const QUEUEING = "db/queue.test.ts";
+const QUEUEING = "etl/refresh/queue.test.ts";
 const GUARDED_DECISIONS = "db/migrations/0021_guarded_decisions.sql";
 const LEDGER_CHECK = "etl/verify/ledger.ts";
 const STANDING = "etl/verify/standing.ts";
@@ -351,7 +351,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a load reads the epoch for a COPY before it locks the queue",
-    file: "db/queue.ts",
+    file: "etl/load/queue.ts",
     find: '"lock table warehouse.venue_day_pending in row exclusive mode;"',
     replace: '"select;"',
     tests: [QUEUEING],

@@ -3,10 +3,10 @@ import { sql } from "drizzle-orm";
 import type { Transaction } from "../../../db/client.ts";
 import { toDate, toDay } from "../../../db/dates.ts";
 import { byKey, LEAVE_UNMATCHED } from "../../../db/plans.ts";
-import { openQueue } from "../../../db/queue.ts";
 import type { Reject } from "../../drop/reject.ts";
 import { copyAll } from "../copy.ts";
 import { copyRejects } from "../quarantine.ts";
+import { openQueue } from "../queue.ts";
 import {
   COPY_DELTAS,
   COPY_INVOICES,

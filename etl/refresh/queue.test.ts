@@ -1,10 +1,10 @@
 import type pg from "pg";
 import { expect, test } from "vitest";
-import { refreshPartitions } from "../etl/refresh/refresh.ts";
-import { ensurePartitions } from "./partitions/create.ts";
-import { openQueue } from "./queue.ts";
-import { createTestDatabase, type TestWarehouse } from "./testing/database.ts";
-import { openTransaction } from "./testing/partitions.ts";
+import { ensurePartitions } from "../../db/partitions/create.ts";
+import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
+import { openTransaction } from "../../db/testing/partitions.ts";
+import { openQueue } from "../load/queue.ts";
+import { refreshPartitions } from "./refresh.ts";
 
 const RAISE = "select warehouse.raise_pending_floor()";
 const ENTER = `insert into warehouse.venue_day_pending (created_on, venue_key, invoices, total)

@@ -1,7 +1,7 @@
 /** The queue of pending changes, and its epochs. See docs/design.md, "The queue". */
 import { sql } from "drizzle-orm";
 import type pg from "pg";
-import type { Transaction } from "./client.ts";
+import type { Transaction } from "../../db/client.ts";
 
 /**
  * The epoch in which something is entered just now: part of the statement that enters it, so that the queue is
