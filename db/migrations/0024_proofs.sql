@@ -80,7 +80,7 @@ left join warehouse.proofs f on f.subject = 'partition' and f.partition_id = p.p
 cross join lateral (
   select count(*) as changes, coalesce(sum(d.invoices), 0)::bigint as invoices,
          coalesce(sum(d.total), 0)::numeric(24, 2) as total
-  from warehouse.venue_day_pending d
+  from warehouse.venue_day_waiting d
   where d.created_on >= p.lower and d.created_on < p.upper
 ) q;
 --> statement-breakpoint
