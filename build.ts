@@ -140,7 +140,10 @@ const RULE = "-".repeat(80);
 /** The text of a package's licence, which some have in their README. Without one it is a licence that is told by its name. */
 function readLicence(folder: string): string {
   const names = readdirSync(folder);
-  const files = names.filter((name) => /^(licen[cs]e|notice)/i.test(name));
+  // A folder of them has those of what the package holds of others.
+  const files = readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((name) => /^(licen[cs]e|notice)/i.test(name) && statSync(join(folder, name)).isFile())
+    .toSorted();
   if (files.length > 0)
     return files.map((name) => readFileSync(join(folder, name), "utf8").trim()).join("\n\n");
   const readme = names.find((name) => /^readme/i.test(name));

@@ -58,6 +58,7 @@ test("with a password file all but who knows a password is refused, styles too",
     by: expect.stringContaining("Basic"),
   });
   expect(asked.text).not.toContain("Loads");
+  expect(await site.request("/health")).toMatchObject({ status: 200, text: "up" });
   for (const path of ["/api/loads", "/api/openapi.json", "/nowhere", "/style-0.css"])
     expect({ path, status: await statusOf({}, path) }).toEqual({ path, status: 401 });
   expect(await statusOf(basic("ann", "secret: with a colon"))).toBe(200);

@@ -9,7 +9,7 @@ import { type Access, plainAddress } from "./access.ts";
 import { explainFailure, type Failure, NO_PAGE, STARTING } from "./failure.ts";
 import { createFormats } from "./formats.ts";
 import { frameFailure, framePage } from "./frame.ts";
-import { createLimit } from "./limits.ts";
+import { createLimit, type Rate } from "./limits.ts";
 import { describeApi } from "./openapi.ts";
 import { type Answered, apiPath, type DefinedPage } from "./page.ts";
 import { PAGES } from "./pages.ts";
@@ -21,6 +21,7 @@ export interface AppOptions {
   /** Undefined as long as the warehouse is being opened. */
   readonly reports: () => Reports | undefined;
   readonly statementTimeoutMs: number;
+  readonly requests: Rate;
   /** Aborts when the console stops. */
   readonly stopping: AbortSignal;
   readonly encrypted: boolean;
@@ -33,18 +34,18 @@ interface Environment {
   readonly Variables: { address: string; user: string | undefined };
 }
 
-/** A reader opens some pages at once; more than that for long is a program that should ask less. */
-const REQUESTS = { burst: 200, perSecond: 50 } as const;
 /** Wrong passwords of one address: ten at once, then two a minute. */
-const GUESSES = { burst: 10, perSecond: 1 / 30 } as const;
+const GUESSES: Rate = { burst: 10, perSecond: 1 / 30 };
 
 export function createApp(options: AppOptions): Hono<Environment> {
   const app = new Hono<Environment>();
-  app.use(headers(options), onlyReads, admit(options));
+  app.use(headers(options), onlyReads);
+  // For whoever keeps it running: it says nothing of the warehouse, so nobody is asked who it is.
+  app.get("/health", (c) => (options.reports() === undefined ? c.text("starting", 503) : c.text("up")));
+  app.use(admit(options));
   if (options.access.passwords !== undefined) app.use(askPassword(options.access.passwords));
   serveFile(app, STYLE_PATH, "text/css; charset=utf-8", STYLE);
   serveFile(app, ICON_PATH, "image/svg+xml", ICON);
-  app.get("/", (c) => c.redirect("/loads"));
   app.get("/api/openapi.json", (c) => answerJson(c, describeApi(PAGES)));
   for (const page of PAGES) {
     app.get(apiPath(page), (c) => answerPage(c, options, page, ({ answer }) => answerJson(c, answer)));
@@ -96,8 +97,8 @@ const onlyReads: MiddlewareHandler<Environment> = async (c, next) => {
 };
 
 /** Refuses what comes past the proxy, what names another host, and what comes too often. */
-function admit({ access }: AppOptions): MiddlewareHandler<Environment> {
-  const requests = createLimit(REQUESTS);
+function admit({ access, requests: rate }: AppOptions): MiddlewareHandler<Environment> {
+  const requests = createLimit(rate);
   return async (c, next) => {
     const socket = plainAddress(c.env.incoming.socket.remoteAddress);
     if (!access.allowsHost(c.req.header("host")))
@@ -162,10 +163,10 @@ async function answerPage(
 ): Promise<Response> {
   const reports = options.reports();
   if (reports === undefined) return fail(c, STARTING);
-  const { database, settings } = reports;
+  const { database, settings, memory } = reports;
   const signal = AbortSignal.any([c.req.raw.signal, options.stopping]);
   try {
-    return await give(await page.ask({ database, settings, signal }, givenBy(c)));
+    return await give(await page.ask({ database, settings, signal, memory }, givenBy(c)));
   } catch (error) {
     const failure = explainFailure(error, database.place, options.statementTimeoutMs);
     if (failure.unexpected && !signal.aborted) options.onProblem(`${c.req.path}: ${describe(error)}`);

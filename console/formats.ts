@@ -6,6 +6,8 @@ export interface Formats {
   /** The reader's, for numbers: `de-DE`. */
   readonly locale: string;
   readonly count: (value: number) => string;
+  /** 1.2M, for an axis. */
+  readonly short: (value: number) => string;
   /** With one decimal. */
   readonly decimal: (value: number) => string;
   /** Text to text: no float ever holds money. */
@@ -28,6 +30,7 @@ export interface Formats {
 export function createFormats(acceptLanguage: string | undefined): Formats {
   const locale = chooseLocale(acceptLanguage);
   const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
+  const short = new Intl.NumberFormat(locale, { notation: "compact" });
   const decimal = new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
   const cents = new Intl.NumberFormat(locale, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
   const signed = { signDisplay: "exceptZero" } as const;
@@ -45,11 +48,13 @@ export function createFormats(acceptLanguage: string | undefined): Formats {
   return {
     locale,
     count: (value) => whole.format(value),
+    short: (value) => short.format(value),
     decimal: (value) => decimal.format(value),
     euros: exactly(cents),
     change: exactly(change),
     signed: (value) => wholeChange.format(value),
-    growth: (value) => growth.format(value),
+    // Nobody reads thousands of percent.
+    growth: (value) => (value >= 10 ? `×\u2009${whole.format(value + 1)}` : growth.format(value)),
     share: (value) => share.format(value),
     bytes: (bytes) => formatBytes(bytes, decimal),
     duration: (ms) => formatDuration(ms, decimal),

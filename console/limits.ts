@@ -1,5 +1,12 @@
 /** How often somebody may do something. */
 
+export interface Rate {
+  /** At once. */
+  readonly burst: number;
+  /** For ever. */
+  readonly perSecond: number;
+}
+
 export interface Limit {
   /** Takes one from what an address has left; false where nothing is. */
   readonly take: (address: string) => boolean;
@@ -11,15 +18,11 @@ export interface Limit {
 const MOST = 10_000;
 
 /**
- * A bucket for each address: `burst` at once, and `perSecond` for ever.
+ * A bucket for each address.
  *
  * @param options.now the clock, in milliseconds
  */
-export function createLimit(options: {
-  readonly burst: number;
-  readonly perSecond: number;
-  readonly now?: () => number;
-}): Limit {
+export function createLimit(options: Rate & { readonly now?: () => number }): Limit {
   const { burst, perSecond, now = () => performance.now() } = options;
   const buckets = new Map<string, { left: number; at: number }>();
   const leftOf = (address: string) => {

@@ -5,6 +5,7 @@ import { RollbookError } from "../db/errors.ts";
 import type { Settings } from "../db/schema.ts";
 import type { Formats } from "./formats.ts";
 import type { Html } from "./html.ts";
+import type { Memory } from "./memory.ts";
 
 /** Who asks, and whom. */
 export interface Asking {
@@ -13,6 +14,8 @@ export interface Asking {
   readonly settings: Settings;
   /** Aborts when the browser has left. */
   readonly signal: AbortSignal;
+  /** For what takes long. */
+  readonly memory: Memory;
 }
 
 /** What a page is shown with. */

@@ -1,5 +1,19 @@
 /** All pages, in the order of the navigation. */
 import type { DefinedPage } from "./page.ts";
+import { closing } from "./pages/closing.ts";
+import { closings } from "./pages/closings.ts";
+import { load } from "./pages/load.ts";
 import { loads } from "./pages/loads.ts";
+import { overview } from "./pages/overview.ts";
+import { partitions } from "./pages/partitions.ts";
+import { quarantine } from "./pages/quarantine.ts";
 
-export const PAGES: readonly DefinedPage[] = [loads];
+export const PAGES: readonly DefinedPage[] = [
+  overview,
+  loads,
+  load,
+  partitions,
+  quarantine,
+  closings,
+  closing,
+];

@@ -4,16 +4,20 @@ import type pg from "pg";
 import { type Database, openDatabase, type Session, withSession, withTransaction } from "../db/client.ts";
 import { ROLES } from "../db/roles/rights.ts";
 import type { Settings } from "../db/schema.ts";
+import { createMemory, type Memory } from "./memory.ts";
 import type { Asking } from "./page.ts";
 
 /** Pages that are read at once; others wait. */
 const CONNECTIONS = 6;
+/** How long a page waits for what takes long in a large warehouse. */
+const WAIT_MS = 100;
 
 export interface Reports {
   readonly database: Database;
   readonly settings: Settings;
   /** As which role it reads; undefined where the warehouse has no roles, or the login is no member of the reader's. */
   readonly role: string | undefined;
+  readonly memory: Memory;
 }
 
 /**
@@ -42,7 +46,7 @@ export async function openReports(options: {
       ...(role && { role }),
     },
   });
-  return { database, settings, role };
+  return { database, settings, role, memory: createMemory({ waitMs: WAIT_MS }) };
 }
 
 /** The role may be there and not be this warehouse's: roles are the server's. */
@@ -55,7 +59,10 @@ async function canBeReader({ db }: Session): Promise<boolean> {
 }
 
 /** Runs `work` in one snapshot, so that all numbers of a page belong together. */
-export function inSnapshot<T>(asking: Asking, work: (db: Session["db"]) => Promise<T>): Promise<T> {
+export function inSnapshot<T>(
+  asking: Pick<Asking, "database"> & { readonly signal?: AbortSignal },
+  work: (db: Session["db"]) => Promise<T>,
+): Promise<T> {
   const { database, signal } = asking;
   return withTransaction(
     { database, signal, isolation: "repeatable read", opening: ["set transaction read only"] },

@@ -11,6 +11,7 @@ import { RollbookError } from "../db/errors.ts";
 import type { Settings } from "../db/schema.ts";
 import { type AccessOptions, openAccess } from "./access.ts";
 import { createApp } from "./app.ts";
+import type { Rate } from "./limits.ts";
 import { findPortHolder } from "./port.ts";
 import { openReports, type Reports } from "./reports.ts";
 
@@ -21,6 +22,8 @@ export interface ConsoleOptions extends AccessOptions {
   readonly tls?: { readonly cert: string; readonly key: string } | undefined;
   /** Default 5000. */
   readonly statementTimeoutMs?: number;
+  /** How often an address may ask. Default: 200 at once, 50 a second. */
+  readonly requests?: Rate;
   readonly onProblem: (message: string) => void;
 }
 
@@ -44,6 +47,8 @@ export interface Refused {
 }
 
 const STATEMENT_TIMEOUT_MS = 5000;
+/** A reader opens some pages at once; more than that for long is a program that should ask less. */
+const REQUESTS: Rate = { burst: 200, perSecond: 50 };
 
 /** A slow or endless request is cut off, and so are too many connections. */
 const LIMITS = {
@@ -66,7 +71,7 @@ export async function startConsole(options: ConsoleOptions): Promise<Console | R
 }
 
 async function listen(options: ConsoleOptions): Promise<Console> {
-  const { statementTimeoutMs = STATEMENT_TIMEOUT_MS, tls, onProblem } = options;
+  const { statementTimeoutMs = STATEMENT_TIMEOUT_MS, requests = REQUESTS, tls, onProblem } = options;
   const access = openAccess(options);
   const stopping = new AbortController();
   let reports: Reports | undefined;
@@ -75,6 +80,7 @@ async function listen(options: ConsoleOptions): Promise<Console> {
     access,
     reports: () => reports,
     statementTimeoutMs,
+    requests,
     stopping: stopping.signal,
     encrypted: tls !== undefined,
     onProblem,

@@ -92,6 +92,23 @@ ul.legend svg { width: 10px; height: 10px; flex: none; }
 .fill-red { fill: var(--red); } .fill-teal { fill: var(--teal); } .fill-pink { fill: var(--pink); } .fill-faint { fill: var(--faint); }
 .plot { width: 100%; height: auto; }
 .plot text { font: 12px system-ui, "DejaVu Sans", sans-serif; }
+.card { container-type: inline-size; }
+.plot.narrow { display: none; }
+@container (max-width: 560px) { .plot.wide { display: none; } .plot.narrow { display: block; } }
+.calendar { display: grid; grid-template-columns: repeat(12, 1fr); gap: 12px 16px; margin-bottom: 12px; }
+@container (max-width: 1000px) { .calendar { grid-template-columns: repeat(6, 1fr); } }
+@container (max-width: 560px) { .calendar { grid-template-columns: repeat(3, 1fr); } }
+.calendar h3 { margin: 0 0 4px; } .calendar .number { font-size: 12px; padding-top: 4px; text-align: left; }
+.calendar svg { width: 100%; max-width: 112px; }
+.step-1 { fill: var(--step-1); } .step-2 { fill: var(--step-2); } .step-3 { fill: var(--step-3); } .step-4 { fill: var(--step-4); } .step-5 { fill: var(--step-5); }
+.day-none { fill: none; stroke: var(--line); } .day-negative { fill: var(--surface); stroke: var(--bad); stroke-width: 1.5; }
+.lead .status { margin-left: 12px; }
+td > code { white-space: nowrap; } td.file > code { white-space: normal; }
+.wide-cell { width: 60%; }
+.remedy { min-width: 28ch; }
+.scroll + p, table + p, dl + p { margin-top: 10px; }
+.commands summary { cursor: pointer; color: var(--link); white-space: nowrap; }
+table.short { max-width: 760px; }
 ul.plain { list-style: none; margin: 0; padding: 0; } ul.plain li { padding: 3px 0; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 @media (max-width: 640px) {

@@ -416,6 +416,23 @@ export const openRejects = reports
 /** Rejected lines of one load and reason that nobody has decided on. */
 export type OpenRejects = Readonly<typeof openRejects.$inferSelect>;
 
+/** Rejected lines of one load and reason that somebody has dismissed. */
+export const dismissedRejects = reports
+  .view("dismissed_rejects", {
+    loadId: integer("load_id").notNull(),
+    fileName: text("file_name").notNull(),
+    source: text("source"),
+    reason: text("reason").notNull(),
+    column: text("column_name"),
+    lines: bigint("lines", { mode: "number" }),
+    /** Of the totals that could be read, in euros. */
+    total: numeric("total", { precision: 24, scale: 2 }),
+    because: text("because").notNull(),
+    dismissedBy: text("dismissed_by").notNull(),
+    dismissedAt: instant("dismissed_at").notNull(),
+  })
+  .existing();
+
 export const reportedClosings = reports
   .view("closings", {
     closing: integer("closing").notNull(),
@@ -493,6 +510,10 @@ export const reportedProofs = reports
     divergedAt: instant("diverged_at"),
     durationMs: bigint("duration_ms", { mode: "number" }),
   })
+  .existing();
+
+export const partitionSizes = reports
+  .view("partition_sizes", { partition: text("partition").notNull(), bytes: count("bytes") })
   .existing();
 
 export const venueActivity = reports

@@ -20,7 +20,7 @@ const query = v.strictObject({
   before: v.optional(loadNumber()),
 });
 
-const listedLoad = v.object({
+export const listedLoad = v.object({
   load: v.number(),
   file: v.string(),
   source: v.nullable(v.string()),
@@ -40,7 +40,7 @@ const answer = v.object({
 });
 
 /** What of the ledger a list shows. */
-const COLUMNS = {
+export const LEDGER_COLUMNS = {
   load: loadHistory.loadId,
   file: loadHistory.fileName,
   source: loadHistory.source,
@@ -62,6 +62,21 @@ const COLUMNS = {
   },
 };
 
+export function describeListed<
+  Row extends {
+    readonly suspicious: readonly unknown[];
+    readonly startedAt: string;
+    readonly finishedAt: string | null;
+  },
+>(row: Row) {
+  return {
+    ...row,
+    suspicious: row.suspicious.length > 0,
+    startedAt: isoInstant(row.startedAt),
+    finishedAt: isoInstant(row.finishedAt),
+  };
+}
+
 export const loads = definePage({
   path: "/loads",
   menu: "Loads",
@@ -72,7 +87,7 @@ export const loads = definePage({
   read: (asking, { status, file, before }) =>
     inSnapshot(asking, async (db) => {
       const rows = await db
-        .select(COLUMNS)
+        .select(LEDGER_COLUMNS)
         .from(loadHistory)
         .where(
           and(
@@ -83,12 +98,7 @@ export const loads = definePage({
         )
         .orderBy(desc(loadHistory.loadId))
         .limit(LENGTH + 1);
-      const found = rows.slice(0, LENGTH).map((row) => ({
-        ...row,
-        suspicious: row.suspicious.length > 0,
-        startedAt: isoInstant(row.startedAt),
-        finishedAt: isoInstant(row.finishedAt),
-      }));
+      const found = rows.slice(0, LENGTH).map(describeListed);
       return { loads: found, next: rows.length > LENGTH ? (found.at(-1)?.load ?? null) : null };
     }),
   show: ({ loads: found, next }, { query: given, formats }) => html`
@@ -135,8 +145,8 @@ export function showLoads(found: readonly ListedLoad[], formats: Formats): Html 
   }<th>Status</th><th>Lines</th><th class="number">Read</th><th class="number">Rejected</th><th>Finished</th><th class="number">Took</th></tr></thead>
 <tbody>${found.map(
     (load) => html`<tr>
-<td class="number">${load.load}</td>
-<td class="file">${shortName(load.file)}</td>
+<td class="number"><a href="/loads/${load.load}">${load.load}</a></td>
+<td class="file"><a href="/loads/${load.load}">${shortName(load.file)}</a></td>
 <td class="nowrap">${load.syncedOn ?? ""}</td>
 ${bySource ? html`<td>${name(load.source ?? "")}</td>` : NOTHING}
 <td>${showStatus(load)}</td>

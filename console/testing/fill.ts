@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { TestWarehouse } from "../../db/testing/database.ts";
 import { closePeriod } from "../../etl/closings/close.ts";
+import { dismissRejects } from "../../etl/load/dismiss.ts";
 import { loadDrop } from "../../etl/load/load.ts";
 import { refreshPartitions } from "../../etl/refresh/refresh.ts";
 import { HOSTILE_TEXTS, hostileFileNames } from "../../etl/testing/hostile.ts";
@@ -61,6 +62,12 @@ export async function fillWarehouse(
     line("café", 6, "2026-10-06", "1,50"),
     line("café", 6, "yesterday", "1.50"),
   ]);
+  await dismissRejects({
+    database,
+    loadId: mixed,
+    reason: "bad_timestamp",
+    because: "a <b>trailer</b> line",
+  });
   const restating = await load("late_2026-10-07.csv", [line("bar", 7, "2026-09-30", "-40.00")]);
   const refused = await load("broken_2026-10-08.csv", ["nonsense", "more"], 0);
   const undone = await load("wrong_2026-10-09.csv", [line("bar", 8, "2026-10-08", "99.99")]);

@@ -1,0 +1,224 @@
+/** Rejected lines: those that nobody has decided on, by reason and source, and what was decided. */
+import { and, asc, desc, eq, isNull, sql } from "drizzle-orm";
+import * as v from "valibot";
+import type { Session } from "../../db/client.ts";
+import { dismissedRejects, loadHistory, openRejects } from "../../db/schema.ts";
+import { isoInstant } from "../../etl/reports/zone.ts";
+import { countOf, type Formats, name, shortName } from "../formats.ts";
+import { addressWith, type Html, html, NOTHING } from "../html.ts";
+import { sumEuros } from "../money.ts";
+import { definePage } from "../page.ts";
+import { drawShare } from "../plots/share.ts";
+import { inSnapshot } from "../reports.ts";
+import { count, date, euros, instant } from "../schemas.ts";
+
+/** Entries of each list. */
+const LENGTH = 200;
+/** What the drop format is called in an address. */
+const NO_SOURCE = "-";
+
+const query = v.strictObject({
+  reason: v.optional(v.pipe(v.string(), v.maxLength(100, "give at most 100 characters"))),
+  source: v.optional(
+    v.pipe(
+      v.string(),
+      v.maxLength(255, "give at most 255 characters"),
+      v.description(`Name of a source; ${NO_SOURCE}: the drop format.`),
+    ),
+  ),
+});
+type Query = v.InferOutput<typeof query>;
+
+const money = v.pipe(v.nullable(euros()), v.description("Of the totals that could be read."));
+const open = v.object({
+  load: v.number(),
+  file: v.string(),
+  source: v.nullable(v.string()),
+  syncedOn: v.nullable(date()),
+  reason: v.string(),
+  column: v.nullable(v.string()),
+  lines: count(),
+  firstLine: count(),
+  firstCell: v.nullable(v.string()),
+  total: money,
+  remedy: v.nullable(v.string()),
+  rejectedAt: v.nullable(instant()),
+});
+const sum = v.object({ name: v.nullable(v.string()), files: count(), lines: count(), total: euros() });
+const decided = v.object({
+  load: v.number(),
+  file: v.string(),
+  outcome: v.picklist(["dismissed", "read again"]),
+  reason: v.nullable(v.string()),
+  lines: v.pipe(count(), v.description("Dismissed, or taken in.")),
+  total: money,
+  because: v.nullable(v.string()),
+  by: v.nullable(v.string()),
+  at: v.nullable(instant()),
+});
+
+const answer = v.object({
+  byReason: v.array(sum),
+  bySource: v.array(sum),
+  open: v.pipe(v.array(open), v.description("The newest load first, at most 200.")),
+  decided: v.pipe(v.array(decided), v.description("The newest first, at most 200.")),
+});
+type Answer = v.InferOutput<typeof answer>;
+
+export const quarantine = definePage({
+  path: "/quarantine",
+  menu: "Quarantine",
+  title: "Quarantine",
+  summary: "Rejected lines that nobody has decided on, by reason and source; and what was decided.",
+  query,
+  answer,
+  read: (asking, given) =>
+    inSnapshot(asking, async (db) => ({
+      byReason: await sumBy(db, sql`r.reason`),
+      bySource: await sumBy(db, sql`l.source`),
+      open: await readOpen(db, given),
+      decided: await readDecided(db),
+    })),
+  show: (found, { query: given, formats }) => html`
+<h1>Quarantine</h1>
+<p class="lead">Lines that were refused. They are open until they are read again, or somebody says that they stay out.</p>
+${
+  found.byReason.length === 0
+    ? html`<section class="card"><p class="status ok">No line is open.</p></section>`
+    : html`<div class="grid">${showSums("Open, by reason", "reason", found.byReason, given, formats)}${showSums("Open, by source", "source", found.bySource, given, formats)}</div>
+${showOpen(found, given, formats)}`
+}
+${showDecided(found, formats)}`,
+});
+
+async function sumBy(db: Session["db"], key: ReturnType<typeof sql>) {
+  const { rows } = await db.execute<{ name: string | null; files: string; lines: string; total: string }>(sql`
+    select ${key} as name, count(distinct r.load_id) as files, sum(r.lines) as lines,
+           coalesce(sum(r.total), 0)::numeric(24, 2)::text as total
+    from ${openRejects} r
+    join ${loadHistory} l on l.load_id = r.load_id
+    group by ${key}
+    order by sum(r.lines) desc, ${key}`);
+  return rows.map(({ files, lines, ...row }) => ({ ...row, files: Number(files), lines: Number(lines) }));
+}
+
+async function readOpen(db: Session["db"], { reason, source }: Query) {
+  const r = openRejects;
+  const rows = await db
+    .select({
+      ...{ load: r.loadId, file: r.fileName, source: loadHistory.source, syncedOn: r.syncedOn },
+      ...{ reason: r.reason, column: r.column, lines: r.lines, firstLine: r.firstLine },
+      ...{ firstCell: r.firstCell, total: r.total, remedy: r.remedy, rejectedAt: r.rejectedAt },
+    })
+    .from(r)
+    .innerJoin(loadHistory, eq(loadHistory.loadId, r.loadId))
+    .where(
+      and(
+        reason === undefined ? undefined : eq(r.reason, reason),
+        source === undefined
+          ? undefined
+          : source === NO_SOURCE
+            ? isNull(loadHistory.source)
+            : eq(loadHistory.source, source),
+      ),
+    )
+    .orderBy(desc(r.loadId), asc(r.firstLine))
+    .limit(LENGTH);
+  return rows.map((row) => ({ ...row, rejectedAt: isoInstant(row.rejectedAt) }));
+}
+
+async function readDecided(db: Session["db"]): Promise<Answer["decided"]> {
+  const d = dismissedRejects;
+  const dismissed = await db.select().from(d).orderBy(desc(d.dismissedAt)).limit(LENGTH);
+  const retries = await db
+    .select()
+    .from(loadHistory)
+    .where(eq(loadHistory.status, "retry"))
+    .orderBy(desc(loadHistory.loadId))
+    .limit(LENGTH);
+  const all: Answer["decided"] = [
+    ...dismissed.map(({ loadId, fileName, reason, lines, total, because, dismissedBy, dismissedAt }) => ({
+      ...{
+        load: loadId,
+        file: fileName,
+        outcome: "dismissed" as const,
+        reason,
+        lines: lines ?? 0,
+        total,
+        because,
+      },
+      ...{ by: dismissedBy, at: isoInstant(dismissedAt) },
+    })),
+    ...retries.map(({ loadId, fileName, read, rejected, finishedAt }) => ({
+      ...{
+        load: loadId,
+        file: fileName,
+        outcome: "read again" as const,
+        reason: null,
+        lines: read - rejected,
+      },
+      ...{ total: null, because: null, by: null, at: isoInstant(finishedAt) },
+    })),
+  ];
+  return all.toSorted((a, b) => Date.parse(b.at ?? "") - Date.parse(a.at ?? "")).slice(0, LENGTH);
+}
+
+function showSums(
+  title: string,
+  key: "reason" | "source",
+  sums: Answer["byReason"],
+  given: Query,
+  formats: Formats,
+): Html {
+  const most = Math.max(...sums.map(({ lines }) => lines), 1);
+  const chosen = given[key];
+  return html`<section class="card"><h2>${title}</h2><table>
+<thead><tr><th>${key === "reason" ? "Reason" : "Source"}</th><th></th><th class="number">Lines</th><th class="number">Files</th><th class="number">Money</th></tr></thead>
+<tbody>${sums.map(({ name: found, lines, files, total }) => {
+    const value = found ?? NO_SOURCE;
+    const address = addressWith("/quarantine", { ...given, [key]: chosen === value ? undefined : value });
+    const label = found === null ? "drop format" : name(found);
+    return html`<tr><th scope="row"><a href="${address}"${chosen === value ? html` aria-current="true"` : NOTHING}>${label}</a></th>
+<td>${drawShare(lines / most, "red")}</td><td class="number">${formats.count(lines)}</td><td class="number">${formats.count(files)}</td><td class="number">${formats.euros(total)}</td></tr>`;
+  })}</tbody></table></section>`;
+}
+
+function showOpen({ open: found }: Answer, given: Query, formats: Formats): Html {
+  const isFiltered = given.reason !== undefined || given.source !== undefined;
+  const totals = found.flatMap(({ total }) => (total === null ? [] : [total]));
+  const lines = found.reduce((sum, { lines }) => sum + lines, 0);
+  return html`<section class="card"><h2>${countOf(formats, lines, "open line")}, ${formats.euros(sumEuros(totals))} at stake</h2>
+${isFiltered ? html`<p><a href="/quarantine">Show all</a></p>` : NOTHING}
+<div class="scroll" tabindex="0" role="region" aria-label="Open lines"><table>
+<thead><tr><th class="number">Load</th><th>File</th><th>Reason</th><th class="number">Lines</th><th class="number">First</th><th>What stands there</th><th class="number">Money</th><th>What to do</th></tr></thead>
+<tbody>${found.map(
+    (one) => html`<tr><td class="number"><a href="/loads/${one.load}">${one.load}</a></td>
+<td class="file">${shortName(one.file)}</td><td><code>${one.reason}</code>${one.column === null ? NOTHING : html`<br><span class="muted small">in ${one.column}</span>`}</td>
+<td class="number">${formats.count(one.lines)}</td><td class="number">${formats.count(one.firstLine)}</td>
+<td class="file"><code>${shortName(one.firstCell ?? "")}</code></td>
+<td class="number">${one.total === null ? html`<span class="muted">unknown</span>` : formats.euros(one.total)}</td>
+<td class="remedy">${name(one.remedy ?? "")}${showCommands(one.load)}</td></tr>`,
+  )}</tbody></table></div></section>`;
+}
+
+function showCommands(load: number): Html {
+  return html`<details class="commands"><summary>Commands</summary>
+<pre>rollbook rejects --load ${load}</pre>
+<pre>rollbook rejects retry --load ${load} inbox</pre>
+<pre>rollbook rejects dismiss --load ${load} --because "why"</pre></details>`;
+}
+
+function showDecided({ decided: found }: Answer, formats: Formats): Html {
+  if (found.length === 0) return NOTHING;
+  return html`<section class="card"><h2>Decided</h2>
+<div class="scroll" tabindex="0" role="region" aria-label="Decided"><table>
+<thead><tr><th class="number">Load</th><th>File</th><th>What</th><th>Reason</th><th class="number">Lines</th><th class="number">Money</th><th>Because</th><th>By</th><th>When</th></tr></thead>
+<tbody>${found.map(
+    (
+      one,
+    ) => html`<tr><td class="number"><a href="/loads/${one.load}">${one.load}</a></td><td class="file">${shortName(one.file)}</td>
+<td class="nowrap">${one.outcome}</td><td>${one.reason === null ? "" : html`<code>${one.reason}</code>`}</td><td class="number">${formats.count(one.lines)}</td>
+<td class="number">${one.total === null ? "" : formats.euros(one.total)}</td><td class="remedy">${name(one.because ?? "")}</td>
+<td>${name(one.by ?? "")}</td><td class="nowrap">${formats.instant(one.at)}</td></tr>`,
+  )}</tbody></table></div></section>`;
+}
