@@ -1,9 +1,13 @@
-/** `npm run demo`: from drops in an inbox to exact totals and their proof, on the embedded PostgreSQL. */
-import { spawn } from "node:child_process";
+/**
+ * `npm run demo`: from drops in an inbox to exact totals and their proof, on the embedded PostgreSQL. `npm run demo -- --serve` then opens the
+ * console on it.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
 import { readFile, rm } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import { generateDrops } from "./generate.ts";
 
 const CHECKOUT = fileURLToPath(new URL("..", import.meta.url));
@@ -43,6 +47,7 @@ async function demo(): Promise<void> {
   say(`
 The warehouse stays in ${relative(CHECKOUT, FOLDER)}. To look around:
   ROLLBOOK_HOME=${relative(CHECKOUT, FOLDER)} npx rollbook status
+  ROLLBOOK_HOME=${relative(CHECKOUT, FOLDER)} npx rollbook serve    # in a browser
 For a PostgreSQL of your own: set DATABASE_URL, then npx rollbook init`);
 }
 
@@ -67,17 +72,7 @@ async function show(...args: readonly string[]): Promise<void> {
 
 /** Runs a command as a user would, on the demo's warehouse; returns its output where that is piped. */
 async function rollbook(args: readonly string[], output: "inherit" | "pipe"): Promise<string> {
-  // What would point it at another database, or at npm's idea of the working folder, is left out.
-  const { DATABASE_URL, PGHOST, PGSERVICE, npm_lifecycle_event, ...environment } = process.env;
-  const child = spawn(
-    process.execPath,
-    ["--import", import.meta.resolve("tsx"), join(CHECKOUT, "etl/cli.ts"), ...args],
-    {
-      cwd: FOLDER,
-      env: { ...environment, ROLLBOOK_HOME: FOLDER },
-      stdio: ["ignore", output, "inherit"],
-    },
-  );
+  const child = startRollbook(args, output);
   const ended = new Promise<number | null>((resolve, reject) =>
     child.on("exit", resolve).on("error", reject),
   );
@@ -87,8 +82,36 @@ async function rollbook(args: readonly string[], output: "inherit" | "pipe"): Pr
   return printed;
 }
 
+function startRollbook(args: readonly string[], output: "inherit" | "pipe"): ChildProcess {
+  // What would point it at another database, or at npm's idea of the working folder, is left out.
+  const { DATABASE_URL, PGHOST, PGSERVICE, npm_lifecycle_event, ...environment } = process.env;
+  return spawn(
+    process.execPath,
+    ["--import", import.meta.resolve("tsx"), join(CHECKOUT, "etl/cli.ts"), ...args],
+    {
+      cwd: FOLDER,
+      env: { ...environment, ROLLBOOK_HOME: FOLDER },
+      stdio: ["ignore", output, "inherit"],
+    },
+  );
+}
+
+/** Opens the console, until it is ended. */
+async function serve(): Promise<void> {
+  say("\n$ rollbook serve");
+  const child = startRollbook(["serve", "--exit-with-parent"], "inherit");
+  // A Ctrl-C goes to both; the console ends in order.
+  process.on("SIGINT", () => {});
+  process.on("SIGTERM", () => child.kill("SIGTERM"));
+  process.exitCode = await new Promise<number>((resolve, reject) =>
+    child.on("exit", (code) => resolve(code ?? 1)).on("error", reject),
+  );
+}
+
 function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
+const { values: flags } = parseArgs({ options: { serve: { type: "boolean", default: false } } });
 await demo();
+if (flags.serve) await serve();

@@ -48,6 +48,7 @@ describe("docker-compose.yml", () => {
       "warehouse-db",
       "airflow-db",
       "warehouse-init",
+      "console",
       "airflow-init",
       "airflow-apiserver",
       "airflow-scheduler",
@@ -88,10 +89,12 @@ describe("docker-compose.yml", () => {
     }
   });
 
-  test("only the API server can be reached from outside, by default from this machine alone", () => {
+  test("only the API server and the console can be reached from outside, by default from this machine alone", () => {
     const published = services.filter(({ all }) => all.ports !== undefined);
-    expect(published.map(({ name }) => name)).toEqual(["airflow-apiserver"]);
-    expect(published[0]?.all.ports).toEqual(["127.0.0.1:8080:8080"]);
+    expect(published.map(({ name, all }) => [name, all.ports])).toEqual([
+      ["console", ["127.0.0.1:8470:8470"]],
+      ["airflow-apiserver", ["127.0.0.1:8080:8080"]],
+    ]);
   });
 
   test("a port for the warehouse is a file of its own, on this machine alone, and nothing else", () => {
@@ -352,6 +355,7 @@ test(".dockerignore keeps out all but what the image needs: no secrets, no data,
     "!tsconfig.types.json",
     "!db",
     "!etl",
+    "!console",
     "!dags",
   ]);
   for (const pattern of ["**/.env*", "**/node_modules", "**/__pycache__", "**/*.test.ts", "dags/local"]) {

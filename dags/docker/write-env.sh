@@ -94,6 +94,8 @@ AIRFLOW_UID=$uid
 #AIRFLOW_BIND=127.0.0.1
 #AIRFLOW_PORT=8080
 #AIRFLOW_URL=http://localhost:8080
+#CONSOLE_BIND=127.0.0.1
+#CONSOLE_PORT=8470
 #AIRFLOW_PARALLELISM=8
 #AIRFLOW_LOG_LEVEL=INFO
 #AIRFLOW_SCHEDULER_CPUS=0
@@ -123,4 +125,5 @@ Next:
   2. docker compose up --build --detach
   3. Put CSV files into inbox/.
 Airflow's pages: http://localhost:8080, user admin, password: AIRFLOW_ADMIN_PASSWORD in .env
+Pages about the warehouse: http://localhost:8470, with the same user and password
 END
