@@ -6,6 +6,7 @@ import { loginAs } from "../db/testing/roles.ts";
 import { loadDrop } from "../etl/load/load.ts";
 import { refreshPartitions } from "../etl/refresh/refresh.ts";
 import { invoiceId, writeDrop } from "../etl/testing/lines.ts";
+import { verifyWarehouse } from "../etl/verify/verify.ts";
 import { type Filled, fillWarehouse } from "./testing/fill.ts";
 import { openSite, type Site } from "./testing/site.ts";
 
@@ -28,6 +29,7 @@ test("the overview compares the same days of three months, and says what waits",
       yearBefore: { from: "2025-10-01", to: "2025-10-06", invoices: 1, total: "100.50" },
     },
     freshness: { partitions: 13, invoices: 18, stalePartitions: 0 },
+    proofs: { oldest: { provedAt: null }, diverged: [] },
     openRejects: { files: 1, lines: 1, total: "0.00" },
     loads: [
       { load: filled.undo },
@@ -161,8 +163,12 @@ test("partitions say how large and fresh they are, and what is pending", async (
   const after = await read();
   expect(after.partitions.map(({ pendingChanges }) => pendingChanges)).toEqual(Array(13).fill(0));
   expect(after.partitions[0]).toMatchObject({ invoices: 4, total: "70.50", pendingTotal: "0.00" });
+  expect(after.partitions[0]).toMatchObject({ provedAt: null, divergedAt: null });
   expect(after.warnings).toEqual([expect.stringContaining("partition 2026-08 is stale")]);
   expect(await site.show("/partitions")).toContain("partition 2026-08 is stale");
+  await verifyWarehouse(warehouse);
+  const [proved] = (await read()).partitions;
+  expect(proved).toMatchObject({ provedAt: expect.any(String), divergedAt: null });
   expect(
     (await read("/api/partitions?before=2025-12-01")).partitions.map(({ partition }) => partition),
   ).toEqual(["2025-11", "2025-10"]);

@@ -292,11 +292,11 @@ ${drawLateness(
 function showRestated({ restated }: Answer, formats: Formats): Html {
   if (restated.length === 0) return NOTHING;
   return html`<section class="card"><h2>Closed periods that it has changed</h2>
-<table><thead><tr><th>Period</th><th class="number">Groups</th><th class="number">Invoices</th><th class="number">Total</th></tr></thead>
+<div class="scroll" tabindex="0" role="region" aria-label="Closed periods"><table><thead><tr><th>Period</th><th class="number">Groups</th><th class="number">Invoices</th><th class="number">Total</th></tr></thead>
 <tbody>${restated.map(
     ({ period, groups, invoices, total }) =>
       html`<tr><th scope="row">${period}</th><td class="number">${formats.count(groups)}</td><td class="number">${formats.signed(invoices)}</td><td class="number">${formats.change(total)}</td></tr>`,
-  )}</tbody></table>
+  )}</tbody></table></div>
 <p class="small muted">For the books: <code>rollbook restated ${restated[0]?.period}</code></p></section>`;
 }
 

@@ -5,6 +5,7 @@ import type { Session } from "../../db/client.ts";
 import { addDays } from "../../db/dates.ts";
 import { loadHistory, partitionFreshness, reportedClosings, restatingLoads } from "../../db/schema.ts";
 import { sumOpenRejects } from "../../etl/reports/open_rejects.ts";
+import { summarizeProofs } from "../../etl/reports/proofs.ts";
 import { readSilence } from "../../etl/reports/silence.ts";
 import { isoInstant } from "../../etl/reports/zone.ts";
 import { sumEuros } from "../money.ts";
@@ -43,6 +44,7 @@ export const overview = definePage({
     const { database, memory } = asking;
     return {
       ...found,
+      proofs: await readProofs(asking),
       openRejects: await sumOpenRejects(asking),
       silence: await recallSilence(asking),
       closings: (await memory.recall("closings", () => readClosings({ database })))?.value ?? null,
@@ -147,6 +149,11 @@ async function readLastLoads(db: Session["db"]) {
     .orderBy(desc(loadHistory.loadId))
     .limit(LAST_LOADS);
   return rows.map(describeListed);
+}
+
+async function readProofs(asking: Asking): Promise<Overview["proofs"]> {
+  const { diverged, ...summary } = await summarizeProofs(asking);
+  return { ...summary, diverged: [...diverged] };
 }
 
 /** Who is silent is found in all that was ever loaded. */

@@ -31,6 +31,14 @@ export const overviewAnswer = v.object({
     newestKnownAt: v.nullable(instant()),
   }),
   loads: v.array(listedLoad),
+  proofs: v.pipe(
+    v.object({
+      oldest: v.nullable(v.object({ name: v.string(), provedAt: v.nullable(instant()) })),
+      never: count(),
+      diverged: v.array(v.object({ name: v.string(), divergedAt: instant() })),
+    }),
+    v.description("What was not proved for longest, how many parts never were, and what did not verify."),
+  ),
   openRejects: v.object({ files: count(), lines: count(), total: euros() }),
   silence: v.pipe(
     v.nullable(v.object({ asOf: instant(), venues: v.array(v.string()), silent: count(), missing: count() })),

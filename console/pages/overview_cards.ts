@@ -22,6 +22,7 @@ ${showYear(answer, formats)}
 <div class="grid">
 ${showClosings(answer, formats)}
 ${showSilence(answer, formats)}
+${showProofs(answer, formats)}
 </div>
 <section class="card"><h2>Last loads</h2>${
     loads.length === 0
@@ -107,14 +108,14 @@ function showClosings({ closings }: Overview, formats: Formats): Html {
       ? html`<p class="muted">Being counted; reload in a moment.</p>`
       : closings.length === 0
         ? html`<p class="muted">None is closed. <code>rollbook close 2026-10</code> certifies what a month was.</p>`
-        : html`<table><thead><tr><th>Period</th><th class="number">Total when closed</th><th class="number">Changed since</th></tr></thead><tbody>${closings.map(
+        : html`<div class="scroll" tabindex="0" role="region" aria-label="Closed periods"><table><thead><tr><th>Period</th><th class="number">Total when closed</th><th class="number">Changed since</th></tr></thead><tbody>${closings.map(
             ({ period, total, changedGroups, changedTotal }) =>
               html`<tr><th scope="row">${period}</th><td class="number">${formats.euros(total)}</td><td class="number">${
                 changedGroups === 0
                   ? html`<span class="muted">nothing</span>`
                   : html`<span class="warn">${formats.change(changedTotal)}</span> <span class="muted small">${countOf(formats, changedGroups, "group")}</span>`
               }</td></tr>`,
-          )}</tbody></table><p><a href="/closings">Restatements and closings</a></p>`
+          )}</tbody></table></div><p><a href="/closings">Restatements and closings</a></p>`
   }</section>`;
 }
 
@@ -128,4 +129,24 @@ ${silent === 0 ? NOTHING : html`<p>${venues.map(name).join(", ")}${silent > venu
 <p class="small muted">${
     missing === 0 ? "" : html`${countOf(formats, missing, "sync date")} without a file. `
   }Who has sent nothing for longer than its own rhythm: <code>rollbook silent</code></p></section>`;
+}
+
+function showProofs({ proofs: { oldest, never, diverged } }: Overview, formats: Formats): Html {
+  const [first] = diverged;
+  const figure =
+    first !== undefined
+      ? html`<span class="status wrong">${countOf(formats, diverged.length, "part")} diverged</span>`
+      : oldest?.provedAt == null
+        ? html`<span class="status">${oldest === null ? "nothing to prove" : "not all proved"}</span>`
+        : html`<span class="status ok">proved</span>`;
+  return html`<section class="card"><h2>Proof</h2><p class="figure">${figure}</p>
+<dl class="facts">${
+    oldest?.provedAt == null
+      ? NOTHING
+      : html`<dt>Oldest</dt><dd>${formats.ago(oldest.provedAt)} <span class="muted">${name(oldest.name)}</span></dd>`
+  }${never === 0 ? NOTHING : html`<dt>Never</dt><dd>${countOf(formats, never, "part")}</dd>`}${
+    first === undefined
+      ? NOTHING
+      : html`<dt>Diverged</dt><dd>${name(first.name)}, ${formats.ago(first.divergedAt)}</dd>`
+  }</dl><p class="small muted"><code>rollbook verify</code> proves that the totals equal the invoices.</p></section>`;
 }

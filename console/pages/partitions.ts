@@ -26,6 +26,11 @@ const partition = v.object({
   pendingChanges: count(),
   pendingInvoices: count(),
   pendingTotal: euros(),
+  provedAt: v.pipe(v.nullable(instant()), v.description("When the last proof began that found nothing.")),
+  divergedAt: v.pipe(
+    v.nullable(instant()),
+    v.description("When the last proof began, if it found something."),
+  ),
 });
 export type ShownPartition = v.InferOutput<typeof partition>;
 
@@ -80,7 +85,7 @@ ${
 
 function describe(found: Freshness, bytes: number): ShownPartition {
   const { lower, upper, rollupInvoices, rollupTotal, state, refreshedAt } = found;
-  const { pendingChanges, pendingInvoices, pendingTotal } = found;
+  const { pendingChanges, pendingInvoices, pendingTotal, provedAt, divergedAt } = found;
   return {
     ...{
       partition: found.partition,
@@ -90,7 +95,7 @@ function describe(found: Freshness, bytes: number): ShownPartition {
       invoices: rollupInvoices,
       total: rollupTotal,
     },
-    ...{ bytes, refreshedAt, pendingChanges, pendingInvoices, pendingTotal },
+    ...{ bytes, refreshedAt, pendingChanges, pendingInvoices, pendingTotal, provedAt, divergedAt },
   };
 }
 
@@ -99,7 +104,7 @@ const LOOKS = { open: "ok", stale: "attention", detached: "", dropped: "" } as c
 function showTable(shown: readonly ShownPartition[], formats: Formats): Html {
   const largest = Math.max(...shown.map(({ bytes }) => bytes), 1);
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Partitions"><table>
-<thead><tr><th>Partition</th><th>State</th><th class="number">Invoices</th><th class="number">Total</th><th>Size</th><th class="number">On disk</th><th class="number">Pending</th><th class="number">Pending total</th><th>Refreshed</th></tr></thead>
+<thead><tr><th>Partition</th><th>State</th><th class="number">Invoices</th><th class="number">Total</th><th>Size</th><th class="number">On disk</th><th class="number">Pending</th><th class="number">Pending total</th><th>Refreshed</th><th>Proved</th></tr></thead>
 <tbody>${shown.map(
     (one) => html`<tr><th scope="row" class="nowrap">${one.partition}</th>
 <td><span class="status ${LOOKS[one.state]}">${one.state}</span></td>
@@ -107,7 +112,13 @@ function showTable(shown: readonly ShownPartition[], formats: Formats): Html {
 <td>${drawShare(one.bytes / largest, "grey")}</td><td class="number">${formats.bytes(one.bytes)}</td>
 <td class="number">${one.pendingChanges === 0 ? html`<span class="muted">0</span>` : formats.count(one.pendingChanges)}</td>
 <td class="number">${one.pendingChanges === 0 ? "" : formats.change(one.pendingTotal)}</td>
-<td class="nowrap">${formats.ago(one.refreshedAt)}</td></tr>`,
+<td class="nowrap">${formats.ago(one.refreshedAt)}</td>
+<td class="nowrap">${showProof(one, formats)}</td></tr>`,
   )}</tbody></table></div>
 <p class="small muted">What is pending is in the totals already; <code>rollbook refresh</code> takes it into the rollup, which keeps them fast.</p>`;
+}
+
+function showProof({ provedAt, divergedAt }: ShownPartition, formats: Formats): Html {
+  if (divergedAt !== null) return html`<span class="status wrong">diverged ${formats.ago(divergedAt)}</span>`;
+  return provedAt === null ? html`<span class="muted">never</span>` : formats.ago(provedAt);
 }

@@ -172,7 +172,7 @@ function showSums(
 ): Html {
   const most = Math.max(...sums.map(({ lines }) => lines), 1);
   const chosen = given[key];
-  return html`<section class="card"><h2>${title}</h2><table>
+  return html`<section class="card"><h2>${title}</h2><div class="scroll" tabindex="0" role="region" aria-label="${title}"><table>
 <thead><tr><th>${key === "reason" ? "Reason" : "Source"}</th><th></th><th class="number">Lines</th><th class="number">Files</th><th class="number">Money</th></tr></thead>
 <tbody>${sums.map(({ name: found, lines, files, total }) => {
     const value = found ?? NO_SOURCE;
@@ -180,7 +180,7 @@ function showSums(
     const label = found === null ? "drop format" : name(found);
     return html`<tr><th scope="row"><a href="${address}"${chosen === value ? html` aria-current="true"` : NOTHING}>${label}</a></th>
 <td>${drawShare(lines / most, "red")}</td><td class="number">${formats.count(lines)}</td><td class="number">${formats.count(files)}</td><td class="number">${formats.euros(total)}</td></tr>`;
-  })}</tbody></table></section>`;
+  })}</tbody></table></div></section>`;
 }
 
 function showOpen({ open: found }: Answer, given: Query, formats: Formats): Html {
