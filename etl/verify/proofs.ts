@@ -52,7 +52,10 @@ export async function beginProof({ db }: Session): Promise<Begun> {
   return { at: row.at, loadId: row.load_id, startedMs: performance.now() };
 }
 
-/** Records how a proof ended. It is known once the transaction commits, in which everything was read. */
+/**
+ * Records how a proof ended. Of two at once the second waits here for the first, so the transaction must be one that
+ * then sees what the first one wrote.
+ */
 export async function recordProof(
   { db }: Transaction,
   recorded: Recorded,

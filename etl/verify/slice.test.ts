@@ -313,6 +313,22 @@ test("of two proofs at once the one that began later counts, and none is of a ti
   await expect(record("2026-01-04T00:00:00Z", 99, false)).rejects.toMatchObject({ code: "22023" });
 });
 
+test("a verification waits for another one that records the same, and records after it", async () => {
+  const warehouse = await makeWarehouse();
+  await findDivergences(warehouse);
+  const other = await openTransaction(warehouse);
+  await other.query("select warehouse.record_proof('ledger', 0, '2026-01-01', null, 5, false)");
+  await other.query("update warehouse.proofs set recorded_by = 'other' where subject = 'ledger'");
+  const verifying = findDivergences(warehouse);
+  await until("the proof waits", async () => (await waits(warehouse)).length > 0);
+  await other.query("commit");
+  expect(await verifying).toEqual([]);
+  const [proof] = await warehouse.query(
+    "select recorded_by = session_user as own from warehouse.proofs where subject = 'ledger'",
+  );
+  expect(proof).toEqual({ own: true });
+});
+
 test("the oldest proof is told by its instant, whatever the clocks were set to", async () => {
   const warehouse = await createTestDatabase({ timeZone: "Europe/Berlin" });
   const none = await summarizeProofs(warehouse);

@@ -79,17 +79,22 @@ async function proveAtOnce<T>(
   isWhole: (checked: T) => boolean = () => true,
 ): Promise<T> {
   const { found, count } = counting(options.found);
-  return withTransaction({ ...options, isolation: "repeatable read" }, async (tx) => {
-    // Before the first query: the snapshot must be one from under this lock.
-    await holdDeltas(tx);
-    const begun = await beginProof(tx);
-    const checked = await check(tx, found);
-    const diverged = count() > 0;
-    if (diverged || isWhole(checked)) {
-      await recordProof(tx, options.recorded, { subject }, { ...begun, diverged });
-    }
-    return checked;
-  });
+  const { begun, checked } = await withTransaction(
+    { ...options, isolation: "repeatable read" },
+    async (tx) => {
+      // Before the first query: the snapshot must be one from under this lock.
+      await holdDeltas(tx);
+      return { begun: await beginProof(tx), checked: await check(tx, found) };
+    },
+  );
+  const diverged = count() > 0;
+  if (diverged || isWhole(checked)) {
+    // With the snapshot of what was read it would fail where another verification has recorded meanwhile.
+    await withTransaction(options, (tx) =>
+      recordProof(tx, options.recorded, { subject }, { ...begun, diverged }),
+    );
+  }
+  return checked;
 }
 
 function counting(onFound: OnDivergence): { readonly found: OnDivergence; readonly count: () => number } {

@@ -940,8 +940,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "the ledger is compared statement by statement",
     file: PROVING,
-    find: '  return withTransaction({ ...options, isolation: "repeatable read" }, async (tx) => {\n',
-    replace: "  return withTransaction(options, async (tx) => {\n",
+    find: '    { ...options, isolation: "repeatable read" },\n',
+    replace: "    options,\n",
     tests: [VERIFYING],
   },
   {
