@@ -97,7 +97,7 @@ function showYear({ months, days, today, newest }: Overview, formats: Formats): 
   const shown = newest?.slice(0, 7) ?? last;
   return html`<section class="card"><h2>${monthName(first)} to ${monthName(last)}</h2>
 ${drawCalendar({ months, days, today, formats })}
-<nav class="pages" aria-label="Other years"><a href="${addressWith("/", { until: monthsBefore(last, 12) })}">Year before</a>${
+<nav class="pages" aria-label="Other years">${days.length === 0 ? NOTHING : html`<a href="${addressWith("/", { until: monthsBefore(last, 12) })}">Year before</a>`}${
     last < shown ? html`<a href="/">Newest</a>` : NOTHING
   }</nav></section>`;
 }
