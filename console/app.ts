@@ -6,12 +6,13 @@ import { HTTPException } from "hono/http-exception";
 import { secureHeaders } from "hono/secure-headers";
 import { toJson } from "../etl/escape.ts";
 import { type Access, plainAddress } from "./access.ts";
+import type { ReadInvoiceLines } from "./archive.ts";
 import { explainFailure, type Failure, NO_PAGE, STARTING } from "./failure.ts";
 import { createFormats } from "./formats.ts";
 import { frameFailure, framePage } from "./frame.ts";
 import { createLimit, type Rate } from "./limits.ts";
 import { describeApi } from "./openapi.ts";
-import { type Answered, apiPath, type DefinedPage } from "./page.ts";
+import { type Answered, type Asking, apiPath, type Csv, csvPath, type DefinedPage } from "./page.ts";
 import { PAGES } from "./pages.ts";
 import type { Reports } from "./reports.ts";
 import { ICON, ICON_PATH, STYLE, STYLE_PATH } from "./style.ts";
@@ -20,6 +21,7 @@ export interface AppOptions {
   readonly access: Access;
   /** Undefined as long as the warehouse is being opened. */
   readonly reports: () => Reports | undefined;
+  readonly readLines: ReadInvoiceLines | undefined;
   readonly statementTimeoutMs: number;
   readonly requests: Rate;
   /** Aborts when the console stops. */
@@ -48,10 +50,11 @@ export function createApp(options: AppOptions): Hono<Environment> {
   serveFile(app, ICON_PATH, "image/svg+xml", ICON);
   app.get("/api/openapi.json", (c) => answerJson(c, describeApi(PAGES)));
   for (const page of PAGES) {
-    app.get(apiPath(page), (c) => answerPage(c, options, page, ({ answer }) => answerJson(c, answer)));
+    app.get(apiPath(page), (c) => answerPage(c, options, page, (answered) => answerJson(c, answered.answer)));
     app.get(page.path, (c) =>
       answerPage(c, options, page, (answered) => answerHtml(c, options, page, answered)),
     );
+    if (page.csv !== undefined) serveCsv(app, options, page, page.csv);
   }
   app.notFound((c) => fail(c, NO_PAGE));
   app.onError((error, c) => {
@@ -155,18 +158,87 @@ function serveFile(app: Hono<Environment>, path: string, type: string, text: str
   });
 }
 
-async function answerPage(
+function answerPage(
   c: Context<Environment>,
   options: AppOptions,
   page: DefinedPage,
   give: (answered: Answered) => Response | Promise<Response>,
 ): Promise<Response> {
+  const signal = AbortSignal.any([c.req.raw.signal, options.stopping]);
+  return answer(c, options, signal, async (asking) => give(await page.ask(asking, givenBy(c))));
+}
+
+/** Files at once: each keeps a connection as long as its reader takes. */
+const MOST_FILES = 2;
+/** After so long a file is cut off, however slowly it is read. */
+const FILE_MS = 120_000;
+
+function serveCsv(
+  app: Hono<Environment>,
+  options: AppOptions,
+  page: DefinedPage,
+  csv: NonNullable<DefinedPage["csv"]>,
+): void {
+  let open = 0;
+  app.get(csvPath(page), (c) => {
+    if (open >= MOST_FILES) return tooMany(c, "Other files are being made", 10);
+    const signal = AbortSignal.any([c.req.raw.signal, options.stopping, AbortSignal.timeout(FILE_MS)]);
+    return answer(c, options, signal, async (asking) => {
+      const { fileName, write } = csv(asking, givenBy(c));
+      const headers = {
+        "Content-Type": "text/csv; charset=utf-8",
+        "Content-Disposition": `attachment; filename="${fileName}"`,
+      };
+      if (c.req.method === "HEAD") return c.body(null, 200, headers);
+      open += 1;
+      const sending = send(write, signal);
+      sending.ended.finally(() => (open -= 1)).catch(() => {});
+      // What is wrong before the first piece is said as on any page.
+      await Promise.race([sending.begun, sending.ended]);
+      return c.body(sending.stream, 200, headers);
+    });
+  });
+}
+
+/** A stream of what is written; it breaks off when the signal aborts, also while nobody takes it. */
+function send(write: Csv["write"], signal: AbortSignal) {
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+  const writer = writable.getWriter();
+  const encoder = new TextEncoder();
+  let begin = () => {};
+  const begun = new Promise<void>((resolve) => {
+    begin = resolve;
+  });
+  const cut = () => void writer.abort(signal.reason).catch(() => {});
+  signal.addEventListener("abort", cut, { once: true });
+  const writeAll = async () => {
+    try {
+      await write(async (text) => {
+        begin();
+        await writer.write(encoder.encode(text));
+      });
+      await writer.close();
+    } catch (error) {
+      await writer.abort(error).catch(() => {});
+      throw error;
+    } finally {
+      signal.removeEventListener("abort", cut);
+    }
+  };
+  return { stream: readable, begun, ended: writeAll() };
+}
+
+async function answer(
+  c: Context<Environment>,
+  options: AppOptions,
+  signal: AbortSignal,
+  give: (asking: Asking) => Promise<Response>,
+): Promise<Response> {
   const reports = options.reports();
   if (reports === undefined) return fail(c, STARTING);
   const { database, settings, memory } = reports;
-  const signal = AbortSignal.any([c.req.raw.signal, options.stopping]);
   try {
-    return await give(await page.ask({ database, settings, signal, memory }, givenBy(c)));
+    return await give({ database, settings, memory, readLines: options.readLines, signal });
   } catch (error) {
     const failure = explainFailure(error, database.place, options.statementTimeoutMs);
     if (failure.unexpected && !signal.aborted) options.onProblem(`${c.req.path}: ${describe(error)}`);

@@ -35,7 +35,7 @@ async function lookAround(
   const seen = new Map<string, Seen>();
   const waiting = [start];
   for (let url = waiting.shift(); url !== undefined && seen.size < most; url = waiting.shift()) {
-    if (seen.has(url) || !url.startsWith(origin) || new URL(url).pathname.startsWith("/api/")) continue;
+    if (seen.has(url) || !url.startsWith(origin) || /^\/api\/|\.csv$/.test(new URL(url).pathname)) continue;
     const found = await look(url, { browser, ...options });
     seen.set(url, found);
     waiting.push(...found.links);

@@ -21,7 +21,7 @@ export const NOTHING: Html = raw("");
 /** An address with what it asks for; what is undefined is left out. */
 export function addressWith(
   path: string,
-  query: Readonly<Record<string, string | number | undefined>>,
+  query: { readonly [name: string]: string | number | undefined },
 ): string {
   const parameters = new URLSearchParams();
   for (const [key, value] of Object.entries(query))

@@ -14,6 +14,10 @@ export function sumEuros(totals: readonly string[]): string {
   return fromCents(totals.reduce((sum, total) => sum + toCents(total), 0n));
 }
 
+export function subtractEuros(from: string, total: string): string {
+  return fromCents(toCents(from) - toCents(total));
+}
+
 /** How much more than before, as a share of it; null where there was nothing. */
 export function growthOf(now: string, before: string): number | null {
   const [a, b] = [Number(now), Number(before)];

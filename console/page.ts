@@ -3,6 +3,7 @@ import * as v from "valibot";
 import type { Database } from "../db/client.ts";
 import { RollbookError } from "../db/errors.ts";
 import type { Settings } from "../db/schema.ts";
+import type { ReadInvoiceLines } from "./archive.ts";
 import type { Formats } from "./formats.ts";
 import type { Html } from "./html.ts";
 import type { Memory } from "./memory.ts";
@@ -12,6 +13,8 @@ export interface Asking {
   /** Its sessions can only read (console/reports.ts). */
   readonly database: Database;
   readonly settings: Settings;
+  /** Undefined where the console was not told where the files are. */
+  readonly readLines: ReadInvoiceLines | undefined;
   /** Aborts when the browser has left. */
   readonly signal: AbortSignal;
   /** For what takes long. */
@@ -41,6 +44,15 @@ export interface Page<Query extends QuerySchema, Answer extends v.GenericSchema>
   /** @throws RollbookError `not_found` */
   readonly read: (asking: Asking, query: v.InferOutput<Query>) => Promise<v.InferOutput<Answer>>;
   readonly show: (answer: v.InferOutput<Answer>, view: View<v.InferOutput<Query>>) => Html;
+  /** The same as a file of CSV, where there is one, at the page's path with `.csv` behind. */
+  readonly csv?: (asking: Asking, query: v.InferOutput<Query>) => Csv;
+}
+
+/** A file that is made while it is sent. */
+export interface Csv {
+  readonly fileName: string;
+  /** Makes it piece by piece, as fast as each is taken. */
+  readonly write: (add: (text: string) => Promise<void>) => Promise<void>;
 }
 
 /** An answer, and how to show it. */
@@ -59,6 +71,8 @@ export interface DefinedPage {
   readonly answer: v.GenericSchema;
   /** @throws RollbookError `usage` for a query that the schema does not take, `not_found` */
   readonly ask: (asking: Asking, given: Readonly<Record<string, unknown>>) => Promise<Answered>;
+  /** The same for its file of CSV. */
+  readonly csv: ((asking: Asking, given: Readonly<Record<string, unknown>>) => Csv) | undefined;
 }
 
 /** Where a page's answer is as JSON. */
@@ -66,10 +80,15 @@ export function apiPath({ path }: Pick<DefinedPage, "path">): string {
   return `/api${path === "/" ? "/overview" : path}`;
 }
 
+/** Where a page's file of CSV is. */
+export function csvPath({ path }: Pick<DefinedPage, "path">): string {
+  return `${path}.csv`;
+}
+
 export function definePage<Query extends QuerySchema, Answer extends v.GenericSchema>(
   page: Page<Query, Answer>,
 ): DefinedPage {
-  const { path, menu, title, summary } = page;
+  const { path, menu, title, summary, csv } = page;
   return {
     path,
     menu,
@@ -85,6 +104,7 @@ export function definePage<Query extends QuerySchema, Answer extends v.GenericSc
         show: (view) => page.show(answer, { ...view, query }),
       };
     },
+    csv: csv && ((asking, given) => csv(asking, parseQuery(page.query, given))),
   };
 }
 

@@ -59,13 +59,17 @@ async function canBeReader({ db }: Session): Promise<boolean> {
 }
 
 /** Runs `work` in one snapshot, so that all numbers of a page belong together. */
-export function inSnapshot<T>(
-  asking: Pick<Asking, "database"> & { readonly signal?: AbortSignal },
-  work: (db: Session["db"]) => Promise<T>,
-): Promise<T> {
+export function inSnapshot<T>(asking: Snapshot, work: (db: Session["db"]) => Promise<T>): Promise<T> {
+  return withSnapshot(asking, ({ db }) => work(db));
+}
+
+type Snapshot = Pick<Asking, "database"> & { readonly signal?: AbortSignal };
+
+/** The same with the session itself, for rows that come one by one. */
+export function withSnapshot<T>(asking: Snapshot, work: (session: Session) => Promise<T>): Promise<T> {
   const { database, signal } = asking;
   return withTransaction(
     { database, signal, isolation: "repeatable read", opening: ["set transaction read only"] },
-    ({ db }) => work(db),
+    work,
   );
 }

@@ -1,5 +1,6 @@
 /** What queries and answers are made of. The descriptions go into the description of the API. */
 import * as v from "valibot";
+import { toDate, toDay } from "../db/dates.ts";
 
 export const count = () => v.pipe(v.number(), v.integer());
 export const euros = () => v.pipe(v.string(), v.regex(/^-?\d+\.\d\d$/), v.description("Euros, exact."));
@@ -8,6 +9,37 @@ export const date = () => v.pipe(v.string(), v.isoDate("give a date as YYYY-MM-D
 export const month = () => v.pipe(v.string(), v.regex(/^\d{4}-(0[1-9]|1[0-2])$/, "give a month as YYYY-MM"));
 export const instant = () =>
   v.pipe(v.string(), v.regex(/^\d{4,}-\d\d-\d\dT/), v.description("ISO 8601, in the zone of the warehouse."));
+
+/** A date of an address: one that there is. */
+export const givenDate = () =>
+  v.pipe(
+    date(),
+    v.check((text) => text >= "0001" && isDate(text), "there is no such date"),
+  );
+
+function isDate(text: string): boolean {
+  const day = toDay(text);
+  return !Number.isNaN(day) && toDate(day) === text;
+}
+
+/** The id of an invoice in an address. */
+export const givenInvoice = () =>
+  v.pipe(
+    v.string(),
+    v.toLowerCase(),
+    v.regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "give the id of an invoice"),
+  );
+
+/** The most characters that a venue's id has (etl/drop/row.ts). */
+const LONGEST_VENUE = 200;
+
+/** The id of a venue in an address. */
+export const givenVenue = () =>
+  v.pipe(
+    v.string(),
+    v.maxLength(LONGEST_VENUE, `give at most ${LONGEST_VENUE} characters`),
+    v.check((text) => !text.includes("\0"), "no venue is called so"),
+  );
 
 /** The greatest number that PostgreSQL's integer holds. */
 const MOST = 2 ** 31 - 1;

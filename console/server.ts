@@ -11,6 +11,7 @@ import { RollbookError } from "../db/errors.ts";
 import type { Settings } from "../db/schema.ts";
 import { type AccessOptions, openAccess } from "./access.ts";
 import { createApp } from "./app.ts";
+import { limitReading, type ReadInvoiceLines } from "./archive.ts";
 import type { Rate } from "./limits.ts";
 import { findPortHolder } from "./port.ts";
 import { openReports, type Reports } from "./reports.ts";
@@ -20,6 +21,8 @@ export interface ConsoleOptions extends AccessOptions {
   readonly port: number;
   /** Files in PEM. */
   readonly tls?: { readonly cert: string; readonly key: string } | undefined;
+  /** Reads lines of the files of loads; undefined where nobody knows where these are. */
+  readonly readLines?: ReadInvoiceLines | undefined;
   /** Default 5000. */
   readonly statementTimeoutMs?: number;
   /** How often an address may ask. Default: 200 at once, 50 a second. */
@@ -71,7 +74,13 @@ export async function startConsole(options: ConsoleOptions): Promise<Console | R
 }
 
 async function listen(options: ConsoleOptions): Promise<Console> {
-  const { statementTimeoutMs = STATEMENT_TIMEOUT_MS, requests = REQUESTS, tls, onProblem } = options;
+  const {
+    statementTimeoutMs = STATEMENT_TIMEOUT_MS,
+    requests = REQUESTS,
+    tls,
+    readLines,
+    onProblem,
+  } = options;
   const access = openAccess(options);
   const stopping = new AbortController();
   let reports: Reports | undefined;
@@ -79,6 +88,7 @@ async function listen(options: ConsoleOptions): Promise<Console> {
   const app = createApp({
     access,
     reports: () => reports,
+    readLines: readLines && limitReading(readLines),
     statementTimeoutMs,
     requests,
     stopping: stopping.signal,

@@ -81,7 +81,7 @@ dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: 4px 16px;
 dl.facts dt { color: var(--muted); } dl.facts dd { margin: 0; overflow-wrap: anywhere; min-width: 0; }
 .figure { font-size: 24px; line-height: 1.2; font-weight: 600; letter-spacing: -0.02em; }
 .figure small { font-size: 13px; font-weight: 400; color: var(--muted); letter-spacing: 0; }
-.pages { display: flex; gap: 16px; margin-top: 12px; }
+.pages { display: flex; flex-wrap: wrap; gap: 8px 16px; margin-top: 12px; }
 svg { display: block; }
 svg.bar { width: 100%; min-width: 90px; max-width: 260px; height: 10px; margin-top: 5px; }
 svg.bar.tall { max-width: none; height: 18px; margin: 4px 0 10px; }
@@ -109,6 +109,14 @@ td > code { white-space: nowrap; } td.file > code { white-space: normal; }
 .scroll + p, table + p, dl + p { margin-top: 10px; }
 .commands summary { cursor: pointer; color: var(--link); white-space: nowrap; }
 table.short { max-width: 760px; }
+th a { color: inherit; } th[aria-sort] a { color: var(--ink); font-weight: 600; }
+tfoot tr > * { border-bottom: 0; }
+tfoot td, tfoot th { border-top: 1px solid var(--line); color: inherit; font-weight: 600; font-size: inherit; padding: 6px 10px; }
+td.id { white-space: nowrap; }
+.id { font: 12.5px/1.5 ui-monospace, "SF Mono", Menlo, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
+.key { overflow-wrap: anywhere; min-width: 9ch; }
+ul.legend + .scroll { margin-top: 12px; }
+.beside { margin-left: auto; }
 ul.plain { list-style: none; margin: 0; padding: 0; } ul.plain li { padding: 3px 0; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 @media (max-width: 640px) {

@@ -18,6 +18,11 @@ export function addDays(date: string, days: number): string {
   return toDate(toDay(date) + days);
 }
 
+/** The first date of the month so many months after that of a date; before it for a negative number. */
+export function addMonths(date: string, months: number): string {
+  return firstOfMonth(Number(date.slice(0, 4)), Number(date.slice(5, 7)) + months);
+}
+
 /** The first date of a month, 1 to 12; 13 is January of the next year. */
 export function firstOfMonth(year: number, month: number): string {
   const first = new Date(0);

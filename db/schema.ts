@@ -339,6 +339,34 @@ export const venueDailyTotals = reports
   })
   .existing();
 
+export const reportedInvoices = reports
+  .view("invoices", {
+    venueId: text("venue_id").notNull(),
+    createdOn: day("created_on").notNull(),
+    createdAt: instant("created_at").notNull(),
+    invoiceId: uuid("invoice_id").notNull(),
+    total: numeric("total", { precision: 14, scale: 2 }).notNull(),
+    loadId: integer("load_id").notNull(),
+    syncedOn: day("synced_on").notNull(),
+  })
+  .existing();
+
+export const reportedCorrections = reports
+  .view("corrections", {
+    venueId: text("venue_id").notNull(),
+    createdOn: day("created_on").notNull(),
+    invoiceId: uuid("invoice_id").notNull(),
+    loadId: integer("load_id").notNull(),
+    knownAt: instant("known_at").notNull(),
+    undone: boolean("undone").notNull(),
+    oldLoadId: integer("old_load_id").notNull(),
+    oldCreatedAt: instant("old_created_at").notNull(),
+    oldTotal: numeric("old_total", { precision: 14, scale: 2 }).notNull(),
+    /** Null where the invoice was taken out, or what an undone load said was pruned. */
+    newTotal: numeric("new_total", { precision: 14, scale: 2 }),
+  })
+  .existing();
+
 export const warehouseSettings = reports
   .view("warehouse_settings", {
     timeZone: text("time_zone").notNull(),

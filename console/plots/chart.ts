@@ -1,11 +1,11 @@
 /** Plots by ECharts, on the server. Colours are those of the style sheet, so that they follow dark and light. */
-import { BarChart } from "echarts/charts";
+import { BarChart, CustomChart } from "echarts/charts";
 import { GridComponent } from "echarts/components";
 import { type EChartsCoreOption, init, use } from "echarts/core";
 import { SVGRenderer } from "echarts/renderers";
 import { type Html, html, trusted } from "../html.ts";
 
-use([BarChart, GridComponent, SVGRenderer]);
+use([BarChart, CustomChart, GridComponent, SVGRenderer]);
 
 /** Pixels. Text stays at its size, so there is a drawing for large screens and one for small ones. */
 const WIDTHS = { wide: 680, narrow: 330 } as const;

@@ -1,10 +1,14 @@
+import { stat } from "node:fs/promises";
 import { type Command, Option } from "commander";
+import type { ReadInvoiceLines } from "../../console/archive.ts";
+import { readInvoiceLines } from "../archive/lines.ts";
 import { printable } from "../escape.ts";
 import { note, writeJson, writeLine } from "../output.ts";
 import { type Context, EXIT, resolvePath, usageError } from "./context.ts";
 import { jsonOption, parseWhole } from "./flags.ts";
 import { declareKind } from "./kind.ts";
 import { withWarehouse } from "./open.ts";
+import { readInboxSources, sourcesOption } from "./sources.ts";
 import { untilInterrupted } from "./wait.ts";
 
 interface ServeFlags {
@@ -15,6 +19,8 @@ interface ServeFlags {
   readonly userHeader?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
+  readonly inbox?: string;
+  readonly sources?: string;
   readonly json?: boolean;
 }
 
@@ -53,10 +59,15 @@ export function defineServe(verb: Command, context: Context): void {
     )
     .option("--tls-cert <file>", "certificate, and those between it and the root, in PEM")
     .option("--tls-key <file>", "its key, in PEM")
+    .option(
+      "--inbox <folder>",
+      "where the files of the loads are, in its archive/ or below: a page of an invoice then shows their lines",
+    )
+    .addOption(sourcesOption())
     .addOption(jsonOption())
     .addHelpText(
       "after",
-      "\nExamples:\n  rollbook serve\n  rollbook serve --host 0.0.0.0 --password-file console.passwords --tls-cert cert.pem --tls-key key.pem\n",
+      "\nExamples:\n  rollbook serve --inbox inbox\n  rollbook serve --host 0.0.0.0 --password-file console.passwords --tls-cert cert.pem --tls-key key.pem\n",
     )
     .action(async (flags: ServeFlags) => context.finish(await serve(context, flags)));
 }
@@ -65,6 +76,7 @@ async function serve(context: Context, flags: ServeFlags): Promise<number> {
   const { passwordFile, trustProxy, userHeader, host, port } = flags;
   if (userHeader !== undefined && trustProxy === undefined)
     throw usageError("--user-header is what a proxy says: give --trust-proxy, too.");
+  const readLines = await openArchive(context, flags);
   const { startConsole } = await import("../../console/server.ts");
   // First, so that a port that is taken is said before a server is started.
   const site = await startConsole({
@@ -74,6 +86,7 @@ async function serve(context: Context, flags: ServeFlags): Promise<number> {
     trustProxy,
     userHeader,
     tls: tlsFiles(context, flags),
+    readLines,
     onProblem: (message) => note(context, `rollbook: ${printable(message)}`),
   });
   if (site.outcome === "refused") throw usageError(site.message);
@@ -88,6 +101,24 @@ async function serve(context: Context, flags: ServeFlags): Promise<number> {
   } finally {
     await site.close();
   }
+}
+
+/**
+ * What reads the lines of an invoice in the file of a load, below the inbox. Sources are read each time: they may have changed.
+ */
+async function openArchive(context: Context, flags: ServeFlags): Promise<ReadInvoiceLines | undefined> {
+  if (flags.inbox === undefined) {
+    if (flags.sources !== undefined)
+      throw usageError("--sources says how files are read: give --inbox, too.");
+    return undefined;
+  }
+  const folder = resolvePath(context, flags.inbox);
+  const found = await stat(folder).catch(() => undefined);
+  if (found?.isDirectory() !== true)
+    throw usageError(`--inbox ${printable(flags.inbox)}: there is no such folder.`);
+  const readSources = () => readInboxSources(context, folder, flags);
+  await readSources();
+  return async (asked) => readInvoiceLines({ ...asked, folder, sources: await readSources() });
 }
 
 function tlsFiles(

@@ -3,7 +3,8 @@ import { readdir, stat } from "node:fs/promises";
 import { basename, join, relative, sep } from "node:path";
 import { RollbookError } from "../../db/errors.ts";
 import type { Load } from "../../db/schema.ts";
-import { hashDrop } from "../drop/file.ts";
+import { hashDrop, throwIfAborted } from "../drop/file.ts";
+import { withoutLoadNumber } from "../drop/place.ts";
 import { ARCHIVE } from "./list.ts";
 
 /** A file, and whether a symbolic link may lead to it. */
@@ -44,15 +45,17 @@ export interface ArchivedFile extends FoundFile {
   readonly gzip: boolean;
 }
 
+type ArchivedDrop = Pick<Load, "loadId" | "fileName" | "bytes" | "sha256">;
+
 /**
- * Finds the files of drops in a folder, at any depth, by their bytes. Of those of one size that with the drop's name
- * is looked at first, and each at most once.
+ * Finds the files of drops in a folder, at any depth, by their bytes. Those with the drop's name are looked at first,
+ * and each is read at most once.
  *
  * @returns by the number of the load, without those that are not there
  * @throws RollbookError `not_found` where there is no such folder
  */
 export async function findArchivedFiles(options: {
-  readonly drops: readonly Load[];
+  readonly drops: readonly ArchivedDrop[];
   readonly folder: string;
   readonly signal?: AbortSignal | undefined;
 }): Promise<ReadonlyMap<number, ArchivedFile>> {
@@ -61,24 +64,34 @@ export async function findArchivedFiles(options: {
   if (there?.isDirectory() !== true) {
     throw new RollbookError({ code: "not_found", message: `there is no folder ${folder}` });
   }
-  const ofSize = new Map<number, string[]>();
-  for (const path of await listFiles(folder)) {
-    const size = (await stat(path).catch(() => undefined))?.size ?? -1;
-    ofSize.set(size, [...(ofSize.get(size) ?? []), path]);
-  }
+  const files = await listFiles(folder);
   const hashed = new Map<string, Awaited<ReturnType<typeof hashDrop>>>();
   const found = new Map<number, ArchivedFile>();
-  for (const { loadId, fileName, bytes, sha256 } of drops) {
-    const isNamed = (path: string) => Number(basename(path) === fileName);
-    const candidates = ofSize.get(bytes ?? -1) ?? [];
-    for (const path of candidates.toSorted((a, b) => isNamed(b) - isNamed(a))) {
-      const content = hashed.get(path) ?? (await hashDrop({ path, follow: false, signal }));
-      hashed.set(path, content);
-      if (sha256?.equals(content.sha256) !== true) continue;
-      found.set(loadId, { path, follow: false, gzip: content.gzip });
-      break;
-    }
+  const isFound = async ({ loadId, sha256 }: ArchivedDrop, path: string): Promise<boolean> => {
+    const content = hashed.get(path) ?? (await hashDrop({ path, follow: false, signal }));
+    hashed.set(path, content);
+    if (sha256?.equals(content.sha256) !== true) return false;
+    found.set(loadId, { path, follow: false, gzip: content.gzip });
+    return true;
+  };
+  const sizeOf = async (path: string) => (await stat(path).catch(() => undefined))?.size ?? -1;
+  // A file is mostly under its name; only for the others each file is looked at.
+  const others: ArchivedDrop[] = [];
+  for (const drop of drops) {
+    const named = files.filter((path) => withoutLoadNumber(basename(path)) === drop.fileName);
+    let isThere = false;
+    for (const path of named) isThere ||= (await sizeOf(path)) === drop.bytes && (await isFound(drop, path));
+    if (!isThere) others.push(drop);
   }
+  if (others.length === 0) return found;
+  const ofSize = new Map<number, string[]>();
+  for (const path of files) {
+    throwIfAborted(path, signal);
+    const size = await sizeOf(path);
+    ofSize.set(size, [...(ofSize.get(size) ?? []), path]);
+  }
+  for (const drop of others)
+    for (const path of ofSize.get(drop.bytes ?? -1) ?? []) if (await isFound(drop, path)) break;
   return found;
 }
 

@@ -3,7 +3,7 @@ import { and, type SQL, sql } from "drizzle-orm";
 import type { Database, Session } from "../../db/client.ts";
 import { streamRows } from "../../db/cursor.ts";
 import { errorState, RollbookError, SQLSTATE } from "../../db/errors.ts";
-import { type Settings, venueDailyTotals } from "../../db/schema.ts";
+import { loadHistory, type Settings, venueDailyTotals } from "../../db/schema.ts";
 import { inWarehouseZone, isoInstant } from "./zone.ts";
 
 export const GROUPINGS = ["venue,day", "venue,month", "venue", "day", "month"] as const;
@@ -80,7 +80,11 @@ function groupingKeys(by: Grouping): readonly { readonly name: string; readonly 
 }
 
 function totalsSource(asKnownOn: string | undefined): SQL {
-  if (asKnownOn === undefined) return sql`${venueDailyTotals}`;
+  return asKnownOn === undefined ? sql`${venueDailyTotals}` : knownTotals(asKnownOn);
+}
+
+/** What `reports.venue_daily_totals` showed then. */
+export function knownTotals(asKnownOn: string): SQL {
   return sql`reports.venue_daily_totals_as_known_on(${knownMoment(asKnownOn)})`;
 }
 
@@ -89,7 +93,8 @@ function knownMoment(text: string): SQL {
   return DATE.test(text) ? sql`${text}::date` : sql`${text}::timestamptz`;
 }
 
-function where({ from, to, venue }: TotalsFilter): SQL {
+/** The condition of a filter on rows called `t`. */
+export function where({ from, to, venue }: TotalsFilter): SQL {
   const condition = and(
     from === undefined ? undefined : sql`t.created_on >= ${from}::date`,
     to === undefined ? undefined : sql`t.created_on < ${to}::date`,
@@ -116,28 +121,40 @@ export async function explainTotal(
   options: Omit<TotalsOptions, "by">,
   onChange: (change: Change) => Promise<void>,
 ): Promise<void> {
+  await asKnown(options, async (session) => {
+    for await (const change of streamChanges(session, options)) await onChange(change);
+  });
+}
+
+/** The same in a session in the warehouse's zone. */
+export async function* streamChanges(
+  session: Session,
+  options: Omit<TotalsOptions, "by" | "database">,
+): AsyncGenerator<Change> {
   const known = options.asKnownOn;
   const { timeZone } = options.settings;
   const isDate = known !== undefined && DATE.test(known);
   const end = isDate
     ? sql`((${known}::date + 1)::timestamp at time zone ${timeZone}) - interval '1 microsecond'`
     : sql`${known ?? "infinity"}::timestamptz`;
-  await asKnown(options, async (session) => {
-    const rows = streamRows<Omit<Change, "invoices"> & { invoices: string }>(
-      session,
-      sql`
-        select t.load_id as "loadId", t.file_name as "fileName", t.synced_on::text as "syncedOn",
-               t.known_at::text as "knownAt",
-               sum(t.invoices)::bigint as invoices, sum(t.total)::numeric(24, 2)::text as total
-        from (select * from reports.venue_daily_changes c where c.known_at <= ${end}) t
+  const rows = streamRows<Omit<Change, "invoices"> & { invoices: string }>(
+    session,
+    sql`
+      select l.load_id as "loadId", l.file_name as "fileName", l.synced_on::text as "syncedOn",
+             l.known_at::text as "knownAt", d.invoices, d.total::text as total
+      from (
+        -- The ledger is looked up for each load, and not for each of its deltas.
+        select t.load_id, sum(t.invoices)::bigint as invoices, sum(t.total)::numeric(24, 2) as total
+        from reports.venue_daily_deltas t
         ${where(options)}
-        group by t.load_id, t.file_name, t.synced_on, t.known_at
-        order by t.known_at`,
-    );
-    for await (const row of rows) {
-      await onChange({ ...row, knownAt: isoInstant(row.knownAt), invoices: Number(row.invoices) });
-    }
-  });
+        group by t.load_id
+      ) d
+      join ${loadHistory} l on l.load_id = d.load_id
+      where l.known_at <= ${end}
+      order by l.known_at`,
+  );
+  for await (const row of rows)
+    yield { ...row, knownAt: isoInstant(row.knownAt), invoices: Number(row.invoices) };
 }
 
 /** PostgreSQL would accept more than these two forms: `now`, `infinity`, `10/5/2026`. */

@@ -1,7 +1,7 @@
 /** Totals as a table, as CSV and as JSON. */
-import { stringify } from "csv-stringify/sync";
 import { type Streams, write, writeJson, writeLine } from "../output.ts";
 import type { Grouping, Total } from "../reports/totals.ts";
+import { totalsCsv } from "../reports/totals_csv.ts";
 import { countOf, formatCount, formatEuros } from "./format.ts";
 import { formatTable } from "./table.ts";
 import { widthOf } from "./width.ts";
@@ -48,29 +48,11 @@ function jsonPrinter(streams: Streams): TotalsPrinter {
   return { add: (total) => writeJson(streams, total), end: async () => {} };
 }
 
-/** The start of a cell that some spreadsheet program takes for a formula, also after blanks and what has no width. */
-const FORMULA = /^[\s\p{Cf}]*[=+\-@'＝＋－＠]|^\t/u;
-
-/**
- * A venue id that no spreadsheet program runs. The ones that begin with an apostrophe get another: who takes one away has the id. Always in quotes:
- * else a semicolon in it would begin a new cell where that is the delimiter. Source: OWASP, "CSV Injection".
- */
-function guardFormula(venueId: string): string {
-  return FORMULA.test(venueId) ? `'${venueId}` : venueId;
-}
-
 function csvPrinter(streams: Streams, by: Grouping, guarded: boolean): TotalsPrinter {
   const columns = columnsOf(by);
-  const cast = {
-    string: (value: string, { column }: { readonly column?: string | number }) =>
-      column === "venue_id" ? { value: guardFormula(value), quoted: true } : value,
-  };
   let rows: Total[] = [];
   const flush = async () => {
-    await write(
-      streams,
-      stringify(rows, { columns: [...columns], record_delimiter: "\n", ...(guarded && { cast }) }),
-    );
+    await write(streams, totalsCsv(rows, { columns, guarded }));
     rows = [];
   };
   let started = false;
