@@ -97,7 +97,6 @@ test("where somebody has set the epochs back, the next rise shows everything", a
 });
 
 interface PlanNode {
-  readonly "Index Name"?: string;
   readonly "Shared Hit Blocks": number;
   readonly "Shared Read Blocks": number;
 }
@@ -117,15 +116,16 @@ test("beside a transaction that is held open, refreshes keep what was taken out 
     );
     await refreshPartitions({ database });
   }
-  // As it plans once autovacuum was there.
-  await warehouse.query("vacuum analyze warehouse.venue_day_pending");
-  const [explained] = await warehouse.query<{ "QUERY PLAN": [{ readonly Plan: PlanNode }] }>(
+  // As it plans once autovacuum was there: then the planner takes the queue for empty.
+  const client = await openTransaction(warehouse);
+  await client.query("set local enable_seqscan = off; set local enable_bitmapscan = off");
+  const { rows } = await client.query<{ "QUERY PLAN": [{ readonly Plan: PlanNode }] }>(
     "explain (analyze, buffers, format json) select from warehouse.venue_day_waiting",
   );
-  const plan = explained?.["QUERY PLAN"][0].Plan;
+  const plan = rows[0]?.["QUERY PLAN"][0].Plan;
   const pages = (plan?.["Shared Hit Blocks"] ?? 0) + (plan?.["Shared Read Blocks"] ?? 0);
-  expect(plan?.["Index Name"]).toBe("venue_day_pending_epoch");
   // Each row that was taken costs a page of its own where an index leads to it.
-  expect(pages).toBeLessThan((rounds * groups) / 2);
+  expect(pages, JSON.stringify(plan)).toBeLessThan((rounds * groups) / 2);
+  expect(pages).toBeGreaterThan(0);
   await holder.query("rollback");
 });
