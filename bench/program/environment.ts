@@ -1,6 +1,7 @@
 /** What ran where. */
 import { execFile } from "node:child_process";
 import { cpus, release, totalmem, type } from "node:os";
+import { relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { version as duckdbVersion } from "@duckdb/node-api";
@@ -49,13 +50,23 @@ export async function describeEnvironment({ admin, label }: BenchServer): Promis
   };
 }
 
-/** The commit; `-dirty` if tracked files are changed. Others may be results in the checkout. */
-export async function readCommit(): Promise<string> {
+/**
+ * The commit; `-dirty` if tracked files are changed. Others may be results in the checkout.
+ *
+ * @param written paths of results that the program itself writes, an earlier run perhaps already has
+ */
+export async function readCommit(written: readonly (string | undefined)[] = []): Promise<string> {
   const git = async (...args: readonly string[]) =>
     (await promisify(execFile)("git", args, { cwd: CHECKOUT })).stdout.trim();
   try {
     const commit = await git("rev-parse", "HEAD");
-    return (await git("status", "--porcelain", "--untracked-files=no")) === "" ? commit : `${commit}-dirty`;
+    const others = written
+      .filter((path) => path !== undefined)
+      .map((path) => relative(CHECKOUT, resolve(path)))
+      .filter((path) => !path.startsWith(".."))
+      .map((path) => `:(exclude)${path}`);
+    const changed = await git("status", "--porcelain", "--untracked-files=no", "--", ".", ...others);
+    return changed === "" ? commit : `${commit}-dirty`;
   } catch {
     return "unknown";
   }

@@ -54,8 +54,8 @@ async function run(argv: readonly string[]): Promise<number> {
   }
   const stop = listenForStop();
   const progress = createProgress();
-  const commit = await readCommit();
   const path = out === undefined ? undefined : resolve(out);
+  const commit = await readCommit([path, page]);
   let record: MutationRecord = path === undefined ? { seeds, mutations: [] } : readTried(path, seeds);
   const has = (name: string) => record.mutations.some((tried) => tried.name === name);
   try {

@@ -186,7 +186,10 @@ test("a record keeps the seeds that were lived through, over sittings", async ()
     failures: [{ seed: 8, message: "differs" }],
   });
   expect(countSeeds(again)).toBe(5);
-  expect([1, 4, 8].map((seed) => isDone(again, seed))).toEqual([true, false, true]);
+  expect([1, 4, 8].map((seed) => isDone(again, seed))).toEqual([true, false, false]);
+  const mended = addSeed(again, { seed: 8, commit: "c", outcome: { ...NO_FIGURES, steps: 1 } });
+  expect(mended).toMatchObject({ seeds: again.seeds, figures: { steps: 9 }, failures: [] });
+  expect(isDone(mended, 8)).toBe(true);
   writeFileSync(path, "{}");
   expect(() => readRecord(path)).toThrow("is no record of a simulation");
 });

@@ -97,7 +97,7 @@ async function runSeeds(flags: Flags): Promise<number> {
   if (flags.page !== undefined && flags.record === undefined)
     throw new RollbookError({ code: "usage", message: "--page shows a record: name it with --record FILE." });
   const path = flags.record === undefined ? undefined : resolve(flags.record);
-  const commit = path === undefined ? "" : await readCommit();
+  const commit = path === undefined ? "" : await readCommit([path, flags.page]);
   let record = path === undefined ? undefined : readRecord(path);
   const all = Array.from({ length: flags.seeds }, (_, index) => flags.from + index);
   const seeds = all.filter((seed) => record === undefined || !isDone(record, seed));

@@ -48,7 +48,9 @@ export function writeRecord(path: string, record: SimulationRecord): void {
   renameSync(`${path}.part`, path);
 }
 
-export function isDone({ seeds }: SimulationRecord, seed: number): boolean {
+/** Whether a seed need not be lived through any more. One that failed is, to see whether its cause was mended. */
+export function isDone({ seeds, failures }: SimulationRecord, seed: number): boolean {
+  if (failures.some((failure) => failure.seed === seed)) return false;
   return seeds.some(([from, to]) => seed >= from && seed <= to);
 }
 
@@ -56,19 +58,20 @@ export function countSeeds({ seeds }: SimulationRecord): number {
   return seeds.reduce((sum, [from, to]) => sum + to - from + 1, 0);
 }
 
-/** The record with one more seed in it. */
+/** The record with one more seed in it, or with what became of one that had failed. */
 export function addSeed(
   record: SimulationRecord,
   lived: { readonly seed: number; readonly commit: string; readonly outcome: Figures | Failure },
 ): SimulationRecord {
   const { seed, commit, outcome } = lived;
   const failed = "message" in outcome;
+  const failures = record.failures.filter((failure) => failure.seed !== seed);
   return {
     ...record,
     seeds: withSeed(record.seeds, seed),
     commits: record.commits.includes(commit) ? record.commits : [...record.commits, commit],
     figures: failed ? record.figures : addFigures(record.figures, outcome),
-    failures: failed ? [...record.failures, outcome] : record.failures,
+    failures: failed ? [...failures, outcome] : failures,
   };
 }
 
