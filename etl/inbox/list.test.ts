@@ -18,6 +18,7 @@ import { jsonLines, type Run, rollbook, rollbookHere, startRollbook } from "../t
 import { hostileFileNames } from "../testing/hostile.ts";
 import { invoiceId, writeDrop } from "../testing/lines.ts";
 import { type InboxFile, type LeftFile, listInbox } from "./list.ts";
+import { keepsLocalTime } from "./local_time.ts";
 import { findReadyDrops } from "./ready.ts";
 import { followSettling } from "./settle.ts";
 
@@ -55,14 +56,16 @@ function keepWriting(path: string): void {
   onTestFinished(() => clearInterval(timer));
 }
 
-test("a file is settled when it was the same for the settle time, whatever its own time says", async () => {
+test("where the clock of the file system is unknown, a file is settled when it was seen the same for the settle time", async () => {
   const inbox = makeFolder();
   const path = writeDrop(inbox, "a_2026-01-05.csv", ["one"]);
   writeDrop(inbox, "b_2026-01-04.csv", ["two"]);
   for (const name of ["a_2026-01-05.csv", "b_2026-01-04.csv"]) utimesSync(join(inbox, name), 1, 1);
   const { observe, nextMs } = followSettling(1000);
-  const look = async (afterMs: number) =>
-    namesOf(observe((await listInbox(inbox)).files, performance.now() + afterMs));
+  const look = async (afterMs: number) => {
+    const files = (await listInbox(inbox)).files.map((file) => ({ ...file, changedNs: undefined }));
+    return namesOf(observe(files, performance.now() + afterMs));
+  };
   expect(nextMs()).toBe(Number.POSITIVE_INFINITY);
   expect(await look(0)).toEqual([]);
   expect(nextMs()).toBeLessThanOrEqual(1000);
@@ -76,6 +79,55 @@ test("a file is settled when it was the same for the settle time, whatever its o
   rmSync(path);
   writeDrop(inbox, "a_2026-01-05.csv", ["another"]);
   expect(await look(1500)).toEqual(["b_2026-01-04.csv"]);
+});
+
+/** Elsewhere nothing says whose clock it is. */
+const linuxTest = test.runIf(process.platform === "linux");
+
+linuxTest(
+  "by this machine's clock a file is settled that stood still before it was seen, whatever its modification time says",
+  async () => {
+    const inbox = makeFolder();
+    const path = writeDrop(inbox, "a_2026-01-05.csv", ["one"]);
+    const look = async (settleMs: number) => {
+      const lookedAt = performance.now();
+      return namesOf(followSettling(settleMs).observe((await listInbox(inbox)).files, lookedAt));
+    };
+    expect(await look(60_000)).toEqual([]);
+    await sleep(400);
+    expect(await look(300)).toEqual(["a_2026-01-05.csv"]);
+    expect(await look(60_000)).toEqual([]);
+    const since = performance.now();
+    // Whoever copies a file with its old time writes it now.
+    utimesSync(path, 1, 1);
+    const found = await look(300);
+    if (performance.now() - since < 300) expect(found).toEqual([]);
+    expect(await keepsLocalTime("/proc")).toBe(false);
+    expect(await keepsLocalTime(join(inbox, "gone"))).toBe(false);
+  },
+);
+
+linuxTest(
+  "what comes together is ready together, though one file was written earlier than the other",
+  async () => {
+    const inbox = makeFolder();
+    writeDrop(inbox, "a_2026-01-05.csv", ["one"]);
+    await sleep(300);
+    writeDrop(inbox, "b_2026-01-05.csv", ["two"]);
+    const found = await findReadyDrops({ folder: inbox, waitMs: 0, intervalMs: 60_000, settleMs: 400 });
+    expect(namesOf(found)).toEqual(["a_2026-01-05.csv", "b_2026-01-05.csv"]);
+  },
+);
+
+test("a change time that is still to come does not count", async () => {
+  const inbox = makeFolder();
+  writeDrop(inbox, "a_2026-01-05.csv", ["one"]);
+  const { files } = await listInbox(inbox);
+  const ahead = files.map((file) => ({ ...file, changedNs: BigInt(Date.now() + 3_600_000) * 1_000_000n }));
+  const { observe } = followSettling(1000);
+  expect(observe(ahead, performance.now())).toEqual([]);
+  expect(observe(ahead, performance.now() + 500)).toEqual([]);
+  expect(namesOf(observe(ahead, performance.now() + 1500))).toEqual(["a_2026-01-05.csv"]);
 });
 
 test("with a settle time of 0 a file is taken as soon as it is seen", async () => {

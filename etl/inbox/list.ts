@@ -10,12 +10,18 @@ import { ARCHIVE, REJECTED } from "../drop/place.ts";
 import { chooseSource } from "../sources/choose.ts";
 import { mayReadIn } from "../sources/glob.ts";
 import type { FileSource, Source } from "../sources/source.ts";
+import { keepsLocalTime } from "./local_time.ts";
 
 export { ARCHIVE, REJECTED };
 
 export interface InboxFile extends FileState {
   readonly name: string;
   readonly path: string;
+  /**
+   * When anything about it last changed, in nanoseconds since 1970 by this machine's clock; undefined where the file
+   * system goes by another one.
+   */
+  readonly changedNs?: bigint | undefined;
   /** What says how it is read; undefined: it is a file of the drop format, or nobody has asked yet. */
   readonly source?: FileSource | undefined;
 }
@@ -76,6 +82,7 @@ export async function listInbox(folder: string, options: ListOptions = {}): Prom
   const folders = [""];
   for (let below = folders.pop(); below !== undefined; below = folders.pop()) {
     const entries = below === "" ? await readFolder(folder) : await readSubfolder(folder, below);
+    const isLocal = await keepsLocalTime(join(folder, below));
     if (entries === undefined) left.push({ name: below, reason: "unreadable" });
     for (const entry of entries ?? []) {
       const name = entry.name.toString("utf8");
@@ -92,7 +99,7 @@ export async function listInbox(folder: string, options: ListOptions = {}): Prom
         continue;
       }
       const found = await lookAt(join(folder, below, name));
-      if (found !== undefined) files.push(found);
+      if (found !== undefined) files.push(isLocal ? found : { ...found, changedNs: undefined });
     }
   }
   return { files: sortByDate(files), left };
@@ -202,7 +209,8 @@ async function readFolder(folder: string): Promise<Dirent<Buffer>[]> {
 export async function lookAt(path: string): Promise<InboxFile | undefined> {
   const found = await lstat(path, { bigint: true }).catch(() => undefined);
   if (found === undefined || !found.isFile()) return undefined;
-  return { name: basename(path), path, bytes: found.size, modifiedNs: found.mtimeNs, inode: found.ino };
+  const { size: bytes, mtimeNs: modifiedNs, ctimeNs: changedNs, ino: inode } = found;
+  return { name: basename(path), path, bytes, modifiedNs, changedNs, inode };
 }
 
 /** Whether there is anything at the path. */

@@ -11,8 +11,9 @@ import { findWriters } from "./writers.ts";
 
 /**
  * Finds the drops that are ready: they stand still, are named as drops are or read by a source, are readable,
- * and no process that can be seen has them open for writing. It looks for as long as a file must stand still, and goes on for
- * `waitMs` while nothing is ready. A file that still grows does not hold up the others.
+ * and no process that can be seen has them open for writing. Files that do not stand still yet get the settle time for it, from
+ * when the first file was seen: they may have come together with those that are ready. It goes on for `waitMs` while nothing is
+ * ready. A file that still grows does not hold up the others for longer than that.
  *
  * @param options.intervalMs the longest time between two looks
  * @param options.settleMs how long a file must stand still
@@ -34,6 +35,7 @@ export async function findReadyDrops(options: {
   const settling = followSettling(settleMs);
   const { tell } = tellOnce((left) => options.onLeft?.(left));
   let firstLook: number | undefined;
+  let firstSeen: number | undefined;
   for (;;) {
     const lookedAt = performance.now();
     const { files, left } = await listDrops(folder, options);
@@ -45,9 +47,12 @@ export async function findReadyDrops(options: {
     }
     const ready = await leaveOpen(folder, readable, tell);
     firstLook ??= performance.now();
+    if (files.length > 0) firstSeen ??= lookedAt;
+    const isWhole =
+      settling.nextMs() === Number.POSITIVE_INFINITY || lookedAt - (firstSeen ?? lookedAt) >= settleMs;
     // What is there at the first look gets the time to settle, however short the wait is.
     const atMost = files.length > 0 ? Math.max(waitMs, settleMs) : waitMs;
-    if (ready.length > 0 || lookedAt - firstLook >= atMost || atMost === 0) return ready;
+    if ((ready.length > 0 && isWhole) || lookedAt - firstLook >= atMost || atMost === 0) return ready;
     await sleep(Math.min(intervalMs, settling.nextMs()), undefined, { signal });
   }
 }

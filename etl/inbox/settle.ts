@@ -1,4 +1,4 @@
-/** Which files of an inbox stand still: nobody has written to them for a while, as far as this process saw. */
+/** Which files of an inbox stand still: nobody has written to them for a while. */
 import { isSameFile } from "../drop/file.ts";
 import type { InboxFile } from "./list.ts";
 
@@ -11,13 +11,17 @@ export interface Settling {
    * @returns the files that have been the same for the settle time
    */
   readonly observe: (files: readonly InboxFile[], lookedAt: number) => readonly InboxFile[];
-  /** Milliseconds until the next file can be settled; Infinity when none can. */
+  /**
+   * Milliseconds until all files that were seen can be settled, so that what came together is taken together; Infinity
+   * when they are.
+   */
   readonly nextMs: () => number;
 }
 
 /**
- * Begins to follow an inbox. A file's own time does not count: a copy may keep that of its original, and the
- * clock of a network share may differ.
+ * Begins to follow an inbox. Where the file system goes by this machine's clock, a file has stood still since its last
+ * change. Elsewhere it has since this process saw it so: the time of its last modification does not count, for a copy may
+ * keep that of its original, and the clock of a network share may differ.
  *
  * @param settleMs how long a file must stand still; with 0 it is settled as soon as it is seen
  */
@@ -26,24 +30,35 @@ export function followSettling(settleMs: number): Settling {
   return {
     observe: (files, lookedAt) => {
       const seenAt = performance.now();
+      const clockAtLook = Date.now() - (seenAt - lookedAt);
       const now: typeof standing = new Map();
       for (const file of files) {
         const earlier = standing.get(file.path);
         const stands = earlier !== undefined && isSameFile(earlier.file, file);
-        const since = stands ? earlier.since : seenAt;
-        now.set(file.path, {
-          file,
-          since,
-          settled: settleMs === 0 || (stands && lookedAt - since >= settleMs),
-        });
+        const restMs = restOf(file, clockAtLook);
+        const since = restMs !== undefined ? lookedAt - restMs : stands ? earlier.since : seenAt;
+        const isKnown = restMs !== undefined || stands;
+        const settled = settleMs === 0 || (isKnown && lookedAt - since >= settleMs);
+        now.set(file.path, { file, since, settled });
       }
       standing = now;
       return files.filter(({ path }) => standing.get(path)?.settled);
     },
     nextMs: () => {
-      let first = Number.POSITIVE_INFINITY;
-      for (const { since, settled } of standing.values()) if (!settled) first = Math.min(first, since);
-      return Math.max(1, first + settleMs - performance.now());
+      const open = [...standing.values()].filter(({ settled }) => !settled);
+      if (open.length === 0) return Number.POSITIVE_INFINITY;
+      const last = open.reduce((latest, { since }) => Math.max(latest, since), Number.NEGATIVE_INFINITY);
+      return Math.max(1, last + settleMs - performance.now());
     },
   };
+}
+
+/**
+ * For how many milliseconds nothing about a file has changed; undefined where that cannot be known, also after the clock
+ * was set back.
+ */
+function restOf({ changedNs }: InboxFile, clockAtLook: number): number | undefined {
+  if (changedNs === undefined) return undefined;
+  const restMs = clockAtLook - Number(changedNs) / 1e6;
+  return restMs < 0 ? undefined : restMs;
 }
