@@ -87,6 +87,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["db/migrate.ts"],
   // etl
   [
+    "etl/at_once.ts",
     "etl/escape.ts",
     "etl/checkout.ts",
     "etl/interrupts.ts",

@@ -1,29 +1,14 @@
-/**
- * Takes in the drops of an inbox as they appear: loads them, moves them out of it, and refreshes what they
- * touched.
- */
+/** Takes in the drops of an inbox as they appear: round after round, as `inbox/round.ts` says. */
 import { relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Database } from "../db/client.ts";
-import { isRetryable, RollbookError } from "../db/errors.ts";
 import type { Settings } from "../db/schema.ts";
 import { isSameFile } from "./drop/file.ts";
-import { findLoadName } from "./inbox/archive.ts";
 import { checkFiles, type Finding } from "./inbox/check.ts";
 import { type Teller, tellOnce } from "./inbox/left.ts";
-import {
-  ARCHIVE,
-  type InboxFile,
-  isUntouched,
-  type LeftFile,
-  listDrops,
-  lookAt,
-  REJECTED,
-} from "./inbox/list.ts";
-import { safeMirrorFolder } from "./inbox/mirror.ts";
-import { moveDrop } from "./inbox/move.ts";
+import { type InboxFile, type LeftFile, listDrops, lookAt } from "./inbox/list.ts";
 import { leaveOpen } from "./inbox/ready.ts";
-import { readReasons } from "./inbox/rejection.ts";
+import { goRound, isAway, type Place, type Taken } from "./inbox/round.ts";
 import { followSettling } from "./inbox/settle.ts";
 import type { LoadReport } from "./load/report.ts";
 import type { Source } from "./sources/source.ts";
@@ -37,11 +22,8 @@ const LONGEST_OUTAGE_WAIT_MS = 30_000;
 const LOOK_BACK_MS = 86_400_000;
 const LOOK_BACK_FILES = 2000;
 
-/** The `number`th drop of the `of` that are ready now. */
-export interface Place {
-  readonly number: number;
-  readonly of: number;
-}
+/** Files of one round, the oldest: they leave the inbox when all of them are loaded and refreshed. */
+const FILES_OF_A_ROUND = 2000;
 
 /** Something that did not go as it should, and that does not end the watch. */
 export type WatchEvent =
@@ -123,6 +105,7 @@ export async function watchInbox(options: WatchOptions): Promise<WatchOutcome> {
     );
     const taken = await takeIn(watch, due);
     rejected ||= taken.rejected;
+    if (due.length > FILES_OF_A_ROUND && !taken.databaseAway) continue;
     if (options.once && settled.length === now.length) {
       if (taken.databaseAway || watch.stuck.size > 0) return "failed";
       return rejected ? "rejected" : "done";
@@ -217,27 +200,51 @@ function isDue({ stuck }: Watch, file: InboxFile): boolean {
   return true;
 }
 
-interface Taken {
+interface TakenIn {
   readonly rejected: boolean;
   readonly databaseAway: boolean;
 }
 
-/** Loads complete drops, moves them out of the inbox, and refreshes what they touched. */
-async function takeIn(watch: Watch, files: readonly InboxFile[]): Promise<Taken> {
-  const { stuck, unrefreshed } = watch;
-  let rejected = false;
-  for (const [index, file] of files.entries()) {
-    // Another process may have taken it meanwhile.
-    if (!(await isUntouched(file))) continue;
-    const place = { number: index + 1, of: files.length };
-    const report = stuck.get(file.path)?.report ?? (await watch.load(file, place));
-    for (const partition of report.touched) unrefreshed.add(partition);
-    if (report.error?.code === "connection") return { rejected, databaseAway: true };
-    if (report.outcome === "rejected") rejected = true;
-    if (report.outcome !== "failed" && (await moveOut(watch, file, report))) stuck.delete(file.path);
-    else postpone(watch, file, report);
+/** Loads complete drops, refreshes what they touched, and moves them out of the inbox. */
+async function takeIn(watch: Watch, files: readonly InboxFile[]): Promise<TakenIn> {
+  const { stuck, unrefreshed, onEvent } = watch;
+  const { taken, away } = await goRound({
+    ...watch,
+    files: files.slice(0, FILES_OF_A_ROUND),
+    findKnown: (file) => stuck.get(file.path)?.report,
+    refresh: async (touched) => {
+      // Also what a file touched that somebody took away before its refresh.
+      for (const partition of touched) unrefreshed.add(partition);
+      await watch.refresh(unrefreshed);
+      unrefreshed.clear();
+    },
+  });
+  for (const one of taken) noteTaken(watch, one);
+  if (away?.step === "refresh") onEvent?.({ kind: "refresh_waits", error: away.error });
+  return {
+    rejected: taken.some(({ report }) => report.outcome === "rejected"),
+    databaseAway: away !== undefined,
+  };
+}
+
+/** What is still to be done about a file that a round took, and what is to be remembered of it. */
+function noteTaken(watch: Watch, { file, report, move }: Taken): void {
+  const { stuck, intervalMs, onEvent } = watch;
+  if (move.kind === "stays" && report.outcome !== "failed") {
+    // Only the database is in the way: it goes on as soon as that is back.
+    stuck.set(file.path, { file, report, waitMs: intervalMs, until: 0 });
+  } else if (move.kind === "stays") {
+    if (report.error?.code !== "connection") postpone(watch, file, report);
+  } else if (move.kind === "not_moved") {
+    onEvent?.({ ...move, file, outcome: report.outcome });
+    postpone(watch, file, report);
+  } else {
+    stuck.delete(file.path);
+    // As it was loaded: what has come since is seen at the next look, and so is a copy to another file system, whose
+    // bytes are compared then.
+    if (move.kind === "moved" && report.outcome !== "rejected")
+      rememberArchived(watch, { ...file, path: move.to });
   }
-  return { rejected, databaseAway: !(await refreshTouched(watch)) };
 }
 
 /** The file is tried again later; where it was loaded or rejected, only the move is. */
@@ -245,46 +252,4 @@ function postpone({ stuck, intervalMs }: Watch, file: InboxFile, report: LoadRep
   const waitMs = Math.min((stuck.get(file.path)?.waitMs ?? intervalMs) * 2, LONGEST_WAIT_MS);
   const done = report.outcome === "failed" ? undefined : report;
   stuck.set(file.path, { file, report: done, waitMs, until: Date.now() + waitMs });
-}
-
-/** @returns false when the database is away: the partitions are refreshed later then */
-async function refreshTouched({ refresh, unrefreshed, signal, onEvent }: Watch): Promise<boolean> {
-  try {
-    await refresh(unrefreshed);
-    unrefreshed.clear();
-    return true;
-  } catch (error) {
-    if (signal.aborted || !isAway(error)) throw error;
-    onEvent?.({ kind: "refresh_waits", error });
-    return false;
-  }
-}
-
-function isAway(error: unknown): boolean {
-  return isRetryable(error) || (error instanceof RollbookError && error.code === "connection");
-}
-
-/**
- * Moves a file to archive/, or with its reason to rejected/.
- *
- * @returns false when it cannot be moved
- */
-async function moveOut(watch: Watch, file: InboxFile, report: LoadReport): Promise<boolean> {
-  const { outcome, loadId } = report;
-  const folder = outcome === "rejected" ? REJECTED : ARCHIVE;
-  try {
-    const rejected = outcome === "rejected" && loadId !== null ? [loadId] : [];
-    const [reason] = (await readReasons(watch, rejected)).values();
-    const loadedAs = await findLoadName(watch, report);
-    const target = await safeMirrorFolder(watch.inbox, file.path, folder);
-    const movedTo = await moveDrop({ file, folder: target, loadId, reason, loadedAs });
-    // As it was loaded: what has come since is seen at the next look, and so is a copy to another file system, whose
-    // bytes are compared then.
-    if (movedTo !== undefined && folder !== REJECTED) rememberArchived(watch, { ...file, path: movedTo });
-    return true;
-  } catch (error) {
-    if (watch.signal.aborted) throw error;
-    watch.onEvent?.({ kind: "not_moved", file, outcome, folder, error });
-    return false;
-  }
 }

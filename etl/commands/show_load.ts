@@ -2,6 +2,9 @@
 import { basename } from "node:path";
 import type { FileGuard } from "../drop/file.ts";
 import { printable } from "../escape.ts";
+import { findLoadOfUndated } from "../inbox/archive.ts";
+import type { InboxFile } from "../inbox/list.ts";
+import type { Place } from "../inbox/round.ts";
 import { loadDrop } from "../load/load.ts";
 import { readBy } from "../load/read_by.ts";
 import type { LoadReport, ReadBy } from "../load/report.ts";
@@ -25,8 +28,13 @@ export async function loadAndShow(
   warehouse: Pick<Warehouse, "database" | "settings">,
   file: string,
   flags: Omit<LoadFlags, "refresh" | "sources" | "inbox"> &
-    FileGuard & { readonly source?: FileSource | undefined; readonly replacement?: Replacing | undefined },
-  place: { readonly number: number; readonly of: number },
+    FileGuard & {
+      readonly source?: FileSource | undefined;
+      readonly replacement?: Replacing | undefined;
+      /** Stands first in the JSON, where a command prints objects of several kinds. */
+      readonly kind?: string;
+    },
+  place: Place,
 ): Promise<LoadReport> {
   const report = { ...(await loadWithProgress(context, warehouse, file, flags, place)), file };
   const { replacement } = flags;
@@ -44,21 +52,41 @@ export async function loadAndShow(
   return { ...report, touched: [...touched] };
 }
 
+/**
+ * Loads a drop of an inbox as it was listed, likewise. One without a sync date that is in already was given its date
+ * then, and needs none now.
+ */
+export async function loadListed(
+  context: Context,
+  warehouse: Pick<Warehouse, "database" | "settings">,
+  file: InboxFile,
+  flags: Omit<LoadFlags, "refresh" | "follow" | "inbox"> & { readonly kind?: string },
+  place: Place,
+): Promise<LoadReport> {
+  const isGiven = flags.syncedOn !== undefined;
+  const known = isGiven ? undefined : await findLoadOfUndated({ ...warehouse, signal: context.signal }, file);
+  if (known !== undefined) return showLoad(context, known, flags);
+  const { path, source } = file;
+  return loadAndShow(context, warehouse, path, { ...flags, follow: false, listed: file, source }, place);
+}
+
 /** A load that the drop takes the place of. */
 type Replacing = LoadReplacement & { readonly loadId: number };
 
 /**
  * Prints the report of a load.
  *
+ * @param flags.kind stands first in the JSON, where a command prints objects of several kinds
  * @param today the source that reads the drop today; left out: nobody asks for it to be read anew
  */
 export async function showLoad(
   context: Context,
   report: LoadReport,
-  flags: Pick<LoadFlags, "json">,
+  flags: Pick<LoadFlags, "json"> & { readonly kind?: string },
   today?: ReadBy | null,
 ): Promise<LoadReport> {
-  if (flags.json) await writeJson(context, jsonReport(report));
+  const { kind } = flags;
+  if (flags.json) await writeJson(context, { ...(kind !== undefined && { kind }), ...jsonReport(report) });
   else await writeLine(context, describeReport(report, today));
   warnOf(context, report);
   return report;
@@ -91,7 +119,7 @@ export async function loadWithProgress(
     readonly source?: FileSource | undefined;
     readonly replacement?: Replacing | undefined;
   },
-  place: { readonly number: number; readonly of: number } = { number: 1, of: 1 },
+  place: Place = { number: 1, of: 1 },
 ): Promise<LoadReport> {
   const bar = openProgress(context);
   const title = `${place.of > 1 ? `${place.number} of ${place.of}: ` : ""}${shorten(printable(basename(file)), 24)}`;

@@ -1,6 +1,5 @@
 import type { Command } from "commander";
 import { printable } from "../escape.ts";
-import { findLoadOfUndated } from "../inbox/archive.ts";
 import { note } from "../output.ts";
 import { describeFinding } from "../terminal/finding.ts";
 import { describeLeft } from "../terminal/left_file.ts";
@@ -11,7 +10,7 @@ import { requireInbox } from "./inbox/folder.ts";
 import { declareKind } from "./kind.ts";
 import { addLoadOptions, type LoadFlags } from "./load_flags.ts";
 import { withWarehouse } from "./open.ts";
-import { loadAndShow, showLoad } from "./show_load.ts";
+import { loadListed } from "./show_load.ts";
 import { refreshAndShow } from "./show_refresh.ts";
 import { readInboxSources } from "./sources.ts";
 
@@ -53,21 +52,7 @@ async function watch(context: Context, folder: string, flags: WatchFlags): Promi
       recursive: flags.recursive,
       sources,
       signal: context.signal,
-      load: async (file, place) => {
-        const known =
-          flags.syncedOn === undefined
-            ? await findLoadOfUndated({ ...warehouse, signal: context.signal }, file)
-            : undefined;
-        if (known !== undefined) return showLoad(context, known, flags);
-        const { source } = file;
-        return loadAndShow(
-          context,
-          warehouse,
-          file.path,
-          { ...flags, follow: false, listed: file, source },
-          place,
-        );
-      },
+      load: (file, place) => loadListed(context, warehouse, file, flags, place),
       refresh: (partitions) => refreshAndShow(context, warehouse, partitions, flags.json ?? false),
       onEvent: (event) => note(context, describeEvent(event)),
     });

@@ -6,6 +6,7 @@ import type { DateRange } from "../../db/partitions/ranges.ts";
 import { PROBE_BY_KEY } from "../../db/plans.ts";
 import { withRetries } from "../../db/retry.ts";
 import { checkpoints, loads, pending, pendingFloor, waiting } from "../../db/schema.ts";
+import { forEachAtOnce } from "../at_once.ts";
 import { refreshNamed, refreshPartition } from "./partition.ts";
 import type { RefreshReport } from "./report.ts";
 import type { Strategy } from "./strategy.ts";
@@ -78,27 +79,6 @@ async function retried<T>({ database, signal }: RefreshOptions, refresh: () => P
   return withRetries({ signal }, refresh).catch(async (error: unknown) => {
     throw await explainMissing(error, database);
   });
-}
-
-/**
- * After a failure nothing new is begun, and what is under way is waited for: the caller may then close the
- * database.
- */
-async function forEachAtOnce<T>(
-  items: readonly T[],
-  atOnce: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const queue = items.values();
-  const failures: unknown[] = [];
-  const worker = async () => {
-    for (const item of queue) {
-      if (failures.length > 0) return;
-      await work(item).catch((error: unknown) => failures.push(error));
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker));
-  if (failures.length > 0) throw failures[0];
 }
 
 /** Below this size it costs nothing to look at what was taken from the queue. */
