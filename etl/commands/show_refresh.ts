@@ -8,17 +8,24 @@ import { openProgress } from "../terminal/progress.ts";
 import type { Warehouse } from "../warehouse.ts";
 import type { Context } from "./context.ts";
 
-/** Refreshes what these loads made pending; also what an earlier run left, that was cut off between load and refresh. */
+/**
+ * Refreshes what these loads made pending; also what an earlier run left, that was cut off between load and refresh.
+ *
+ * @param touched names of partitions; `pending`: all in which something is pending, whoever loaded it
+ */
 export async function refreshAndShow(
   context: Context,
   warehouse: Warehouse,
-  touched: ReadonlySet<string>,
+  touched: ReadonlySet<string> | "pending",
   json: boolean,
 ): Promise<readonly RefreshReport[]> {
-  const partitions = [...touched].sort();
-  if (partitions.length === 0) return [];
+  const partitions = touched === "pending" ? undefined : [...touched].sort();
+  if (partitions?.length === 0) return [];
   const bar = openProgress(context);
-  bar.update(0, `refreshing ${countOf(partitions.length, "partition")}`);
+  bar.update(
+    0,
+    partitions === undefined ? "refreshing" : `refreshing ${countOf(partitions.length, "partition")}`,
+  );
   const refreshed = await refreshPartitions({
     database: warehouse.database,
     partitions,

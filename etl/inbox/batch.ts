@@ -20,19 +20,27 @@ const FILE_WEIGHT = 250_000;
  */
 const LEAST_WEIGHT = 32_000_000;
 
+/** What files cost together, in bytes. */
+export function weighFiles(files: readonly InboxFile[]): number {
+  return files.reduce((sum, file) => sum + weightOf(file), 0);
+}
+
+function weightOf({ bytes }: InboxFile): number {
+  return Number(bytes) + FILE_WEIGHT;
+}
+
 /**
  * Cuts files into at most `most` batches of similar weight, in their order.
  *
  * @param syncedOn the sync date of all of them, in place of those that their sources or names say
  */
 export function cutBatches(files: readonly InboxFile[], most: number, syncedOn?: string): readonly Batch[] {
-  const weights = files.map(({ bytes }) => Number(bytes) + FILE_WEIGHT);
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const total = weighFiles(files);
   const count = Math.max(1, Math.min(most, Math.floor(total / LEAST_WEIGHT)));
   const batches: InboxFile[][] = Array.from({ length: count }, () => []);
   let before = 0;
-  for (const [index, file] of files.entries()) {
-    const weight = weights[index] ?? 0;
+  for (const file of files) {
+    const weight = weightOf(file);
     // The batch that the middle of the file falls into gets it.
     batches[Math.floor(((before + weight / 2) / total) * count)]?.push(file);
     before += weight;

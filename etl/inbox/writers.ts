@@ -49,7 +49,8 @@ async function isForWriting(pid: string, number: string): Promise<boolean> {
   return (Number.parseInt(flags, 8) & ACCESS_MODE) !== 0;
 }
 
-async function describeProcess(pid: string): Promise<string> {
+/** A process of this machine, for people. */
+export async function describeProcess(pid: string): Promise<string> {
   const name = await readFile(join(PROCESSES, pid, "comm"), "utf8").catch(() => "");
   return name.trim() === "" ? `process ${pid}` : `${name.trim()} (process ${pid})`;
 }

@@ -79,12 +79,12 @@ async function archive(
   return failed > 0 ? EXIT.failed : EXIT.done;
 }
 
-function jsonArchived({ file, outcome, loadId, movedTo, error }: ArchiveReport): unknown {
+export function jsonArchived({ file, outcome, loadId, movedTo, error }: ArchiveReport): object {
   return { file, outcome, loadId, movedTo, ...(error && { error }) };
 }
 
 /** Programs read of a file that was moved in the JSON; of one that stays everybody reads on stderr, too. */
-async function showArchived(context: Context, report: ArchiveReport, json: boolean): Promise<void> {
+export async function showArchived(context: Context, report: ArchiveReport, json: boolean): Promise<void> {
   const file = printable(report.file);
   const number = report.loadId === null ? "" : ` (load ${report.loadId})`;
   const why = printable(report.error?.message ?? "");

@@ -54,6 +54,7 @@ test("every verb declares whether it works or only reads", async () => {
       "load",
       "refresh",
       "watch",
+      "inbox take",
       "inbox archive",
       "inbox check",
       "inbox decide",
