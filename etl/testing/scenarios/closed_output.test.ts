@@ -63,6 +63,7 @@ test("every verb declares whether it works or only reads", async () => {
       "undo",
       "close",
       "server",
+      "serve",
       "verify",
       "partitions ensure",
       "partitions detach",
