@@ -161,7 +161,7 @@ const STAGING = "copy warehouse.staging%";
 const MERGE = "%with winners%";
 /** The direct way. */
 const INSERT = "copy warehouse.invoices %";
-const QUEUE = "copy warehouse.venue_day_pending %";
+const QUEUE = "lock table warehouse.venue_day_pending %";
 
 /** Nothing of the drop is in, and nobody is left; then the same command loads the drop. */
 async function expectRolledBack({ warehouse, observer, path, rows, known }: Scene): Promise<void> {
