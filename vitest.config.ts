@@ -1,12 +1,13 @@
 import { defineConfig } from "vitest/config";
 
-/** What takes minutes, or needs more than Node: Python for Airflow and a data set, PostgreSQL's client programs for recovery, PgBouncer. */
+/** What takes minutes, or needs more than Node: Python for Airflow and a data set, PostgreSQL's client programs for recovery, PgBouncer, Prometheus. */
 const LONG = [
   "dags/**/*.test.ts",
   "etl/testing/scenarios/{certificate,history,pooler,undo_crash,recovery/**/*}.test.ts",
   "bench/bench.test.ts",
   "bench/proof/{endure,simulate,tills}.test.ts",
   "bench/proof/fuzz/*.test.ts",
+  "monitoring/prometheus.test.ts",
   ".ci/python_licences.test.ts",
 ];
 
@@ -24,7 +25,7 @@ export default defineConfig({
         // `npm test`
         test: {
           name: "quick",
-          include: ["{db,etl,console,bench,.ci}/**/*.test.ts"],
+          include: ["{db,etl,console,bench,monitoring,.ci}/**/*.test.ts"],
           exclude: LONG,
           globalSetup: GLOBAL_SETUP,
         },

@@ -72,7 +72,7 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(top, { recursive: true, force: true }));
 
-test("the package holds the programs, the migrations, the types, the licences, and the example sources, and nothing else", () => {
+test("the package holds the programs, the migrations, the types, the licences, the example sources, and what Prometheus and Grafana take, and nothing else", () => {
   const own = packed.filter(
     (path) => !/^dist\/(migrations\/(\w+\.sql|meta\/_journal\.json)|types\/.*\.d\.ts)$/.test(path),
   );
@@ -84,6 +84,9 @@ test("the package holds the programs, the migrations, the types, the licences, a
     "dist/keeper.js",
     "dist/library.js",
     "dist/rollbook.js",
+    "monitoring/dashboard.json",
+    "monitoring/prometheus.yml",
+    "monitoring/rules.yml",
     "package.json",
     ...readdirSync(join(CHECKOUT, "sources"), { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())

@@ -11,6 +11,7 @@ import { explainFailure, type Failure, NO_PAGE, STARTING } from "./failure.ts";
 import { createFormats } from "./formats.ts";
 import { frameFailure, framePage } from "./frame.ts";
 import { createLimit, type Rate } from "./limits.ts";
+import { type Metrics, openMetrics } from "./metrics.ts";
 import { describeApi } from "./openapi.ts";
 import { type Answered, type Asking, apiPath, type Csv, csvPath, type DefinedPage } from "./page.ts";
 import { PAGES } from "./pages.ts";
@@ -48,6 +49,7 @@ export function createApp(options: AppOptions): Hono<Environment> {
   if (options.access.passwords !== undefined) app.use(askPassword(options.access.passwords));
   serveFile(app, STYLE_PATH, "text/css; charset=utf-8", STYLE);
   serveFile(app, ICON_PATH, "image/svg+xml", ICON);
+  serveMetrics(app, options);
   app.get("/api/openapi.json", (c) => answerJson(c, describeApi(PAGES)));
   for (const page of PAGES) {
     app.get(apiPath(page), (c) => answerPage(c, options, page, (answered) => answerJson(c, answered.answer)));
@@ -63,6 +65,19 @@ export function createApp(options: AppOptions): Hono<Environment> {
     return fail(c, explainFailure(error, "database", options.statementTimeoutMs));
   });
   return app;
+}
+
+/** For Prometheus, which asks every few seconds. */
+const METRICS_PATH = "/metrics";
+
+function serveMetrics(app: Hono<Environment>, { reports, stopping }: AppOptions): void {
+  let metrics: Metrics | undefined;
+  app.get(METRICS_PATH, async (c) => {
+    const opened = reports();
+    if (opened === undefined) return fail(c, STARTING);
+    metrics ??= openMetrics({ database: opened.database, signal: stopping });
+    return c.body(await metrics.read(), 200, { "Content-Type": metrics.contentType });
+  });
 }
 
 function headers({ encrypted }: AppOptions): MiddlewareHandler<Environment> {

@@ -226,3 +226,19 @@ test("the command serves until it is ended, and says where", async () => {
   child.kill("SIGTERM");
   expect((await ended).code).toBe(143);
 });
+
+test("metrics are there as soon as the warehouse is open, and say when it is away", async () => {
+  const site = await startSite();
+  expect((await site.request("/metrics")).status).toBe(503);
+  const warehouse = await createTestDatabase({ roles: true });
+  const open = await openSite(warehouse);
+  const { status, headers, text } = await open.request("/metrics");
+  expect({ status, role: open.role }).toEqual({ status: 200, role: "rollbook_reader" });
+  expect(headers).toMatchObject({
+    "content-type": "text/plain; version=0.0.4; charset=utf-8",
+    "cache-control": "private, no-store",
+  });
+  expect(text).toContain("\nrollbook_invoices 0\n");
+  expect(text.match(/^rollbook_topic_ok\S+ 1$/gm)).toHaveLength(7);
+  expect([...site.problems, ...open.problems]).toEqual([]);
+});

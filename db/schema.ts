@@ -11,6 +11,7 @@ import {
   boolean,
   customType,
   date,
+  doublePrecision,
   integer,
   jsonb,
   numeric,
@@ -277,6 +278,9 @@ export const partitions = warehouse.table("partitions", {
   absentUntil: day("absent_until"),
   /** Whether the checkpoints hold its dates. */
   checkpointed: boolean("checkpointed").notNull().default(true),
+  /** How many refreshes took how long, and how many microseconds together, by the bounds of `reports.refresh_times`. */
+  refreshCounts: bigint("refresh_counts", { mode: "number" }).array().notNull().default([]),
+  refreshMicros: bigint("refresh_micros", { mode: "number" }).array().notNull().default([]),
   // The database makes these three from the name of the partition.
   invoicesTable: text("invoices_table").notNull(),
   deltasTable: text("deltas_table").notNull(),
@@ -526,6 +530,14 @@ export const partitionFreshness = reports
     provedAt: instant("proved_at"),
     provedLoad: integer("proved_load"),
     divergedAt: instant("diverged_at"),
+  })
+  .existing();
+
+export const refreshTimes = reports
+  .view("refresh_times", {
+    upToSeconds: doublePrecision("up_to_seconds").notNull(),
+    refreshes: count("refreshes"),
+    seconds: numeric("seconds", { precision: 24, scale: 6 }).notNull(),
   })
   .existing();
 

@@ -90,6 +90,8 @@ const CATALOG_COLUMNS = [
   "rollup_invoices",
   "rollup_total",
   "refreshed_at",
+  "refresh_counts",
+  "refresh_micros",
 ];
 
 /** Who and when are the database's to say. */

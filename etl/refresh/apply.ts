@@ -4,6 +4,7 @@ import type { Transaction } from "../../db/client.ts";
 import { type Partition, partitions, pending, pendingFloor } from "../../db/schema.ts";
 import { leafOf } from "./recompute.ts";
 import { readWritten, type Written, type WrittenRow } from "./report.ts";
+import { countRefresh, ended } from "./times.ts";
 
 /**
  * Takes what is pending into the rollup, in one statement under the partition's lock: it deletes the pending
@@ -48,7 +49,8 @@ export async function applyPending(
       update ${partitions}
       set rollup_invoices = rollup_invoices + (select coalesce(sum(invoices), 0) from net),
           rollup_total = rollup_total + (select coalesce(sum(total), 0) from net),
-          refreshed_at = clock_timestamp()
+          refreshed_at = clock_timestamp(),${countRefresh}
+      from ${ended}
       where partition = ${partition}
     )
     select (select count(*) from taken) as changes,

@@ -5,6 +5,7 @@ import { READ_WHOLE } from "../../db/plans.ts";
 import { type Partition, partitions, pending } from "../../db/schema.ts";
 import { leafOf, recomputeGroups } from "./recompute.ts";
 import { readWritten, type Written, type WrittenRow } from "./report.ts";
+import { countRefresh, ended } from "./times.ts";
 
 /**
  * Recomputes the rollup of a partition in one statement, under the partition's lock. The pending rows that
@@ -49,7 +50,8 @@ export async function rebuildRollup(tx: Transaction, partition: Partition): Prom
             select coalesce(sum(invoices), 0), coalesce(sum(total), 0) from fresh
           ),
           state = case state when 'stale' then 'open' else state end,
-          refreshed_at = clock_timestamp()
+          refreshed_at = clock_timestamp(),${countRefresh}
+      from ${ended}
       where partition = ${partition.partition}
     )
     select (select count(*) from taken) as changes,

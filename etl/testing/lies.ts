@@ -349,8 +349,21 @@ export const LIES = {
     PARTITION,
     `update warehouse.partitions p
      set state = case p.state when 'open' then 'stale' else p.state end, announced = p.announced, refreshed_at = 'infinity',
-         absent_until = 'infinity'
+         absent_until = 'infinity', refresh_counts = array_fill(1e15::bigint, array[15]),
+         refresh_micros = array_fill(1e15::bigint, array[15])
      from ${IT} where p.partition = it.partition`,
+  ),
+  "catalog: times that nobody can count on": refused(
+    `update warehouse.partitions p set refresh_micros = array_fill(-1::bigint, array[15]) from ${IT}
+     where p.partition = it.partition`,
+    "23514",
+    PARTITION,
+  ),
+  "catalog: times in another form": refused(
+    `update warehouse.partitions p set refresh_counts = array_fill(0::bigint, array[3, 5]) from ${IT}
+     where p.partition = it.partition`,
+    "23514",
+    PARTITION,
   ),
   "catalog: announcement": refused(
     `update warehouse.partitions p set announced = false from ${IT} where p.partition = it.partition and p.announced`,

@@ -43,6 +43,8 @@ const STANDING = "etl/verify/standing.ts";
 const ATTEMPTS = "etl/testing/scenarios/attempts.test.ts";
 const PROVING = "etl/verify/subjects.ts";
 const RECORDED_PROOFS = "db/migrations/0024_proofs.sql";
+const METRICS_VIEWS = "db/migrations/0029_metrics.sql";
+const SCRAPING = "console/metrics.test.ts";
 const SLICING = "etl/verify/slice.test.ts";
 const VERIFYING = "etl/verify/verify.test.ts";
 const CLAIMING = "etl/load/claim.test.ts";
@@ -1016,6 +1018,62 @@ export const MUTATIONS: readonly Mutation[] = [
     find: 'eq(proofs.subject, "partition"), ',
     replace: 'eq(proofs.subject, "ledger"), ',
     tests: [SLICING],
+    simulate: false,
+  },
+  {
+    name: "an undo takes its load from what was loaded in all",
+    file: METRICS_VIEWS,
+    find: "         when status = 'undone' or error_code = 'loaded_again' then 'loaded'\n",
+    replace: "",
+    tests: [SCRAPING],
+    simulate: false,
+  },
+  {
+    name: "a refresh is counted as if it took no time",
+    file: "etl/refresh/times.ts",
+    find: "clock_timestamp() - statement_timestamp()",
+    replace: "statement_timestamp() - statement_timestamp()",
+    tests: ["etl/refresh/times.test.ts"],
+    simulate: false,
+  },
+  {
+    name: "each scrape reads everything anew",
+    file: "console/metrics.ts",
+    find: "performance.now() - triedAt >= Math.max(keepMs, rest * tookMs)",
+    replace: "performance.now() >= triedAt",
+    tests: [SCRAPING],
+    simulate: false,
+  },
+  {
+    name: "scrapes at the same time each read for themselves",
+    file: "console/metrics.ts",
+    find: "      reading ??= readDue()",
+    replace: "      reading = readDue()",
+    tests: [SCRAPING],
+    simulate: false,
+  },
+  {
+    name: "a topic that cannot be read shows what it was",
+    file: "console/metrics.ts",
+    find: "    known.metrics = [];\n    known.ok = false;\n",
+    replace: "    known.ok = true;\n",
+    tests: [SCRAPING],
+    simulate: false,
+  },
+  {
+    name: "a time at the bound of a bucket is in the next one",
+    file: "etl/reports/metrics.ts",
+    find: "coalesce(micros, 0) - 0.5::float8",
+    replace: "coalesce(micros, 0)::float8",
+    tests: [SCRAPING],
+    simulate: false,
+  },
+  {
+    name: "the sources that have series of their own are those with most files",
+    file: "etl/reports/metrics.ts",
+    find: "order by min(first)",
+    replace: "order by sum(entries) desc, min(first) desc",
+    tests: [SCRAPING],
     simulate: false,
   },
   {
