@@ -211,3 +211,18 @@ def test_checkpoints_are_made_every_day(dags: dict[str, DAG]) -> None:
     assert isinstance(task, NodeCliOperator)
     assert list(task.arguments) == ["checkpoint", "--json"]
     assert not task.upstream_task_ids
+
+
+def test_the_daily_proof_is_a_slice_unless_more_is_asked_for(dags: dict[str, DAG]) -> None:
+    task = dags["rollup_verify"].get_task("verify")
+
+    def rendered(**asked: object) -> list[str]:
+        params = {name: param.value for name, param in dags["rollup_verify"].params.items()} | asked
+        return [one for one in task.render_template(task.arguments, {"params": params}) if one]
+
+    assert rendered() == ["verify", "--json", "--slice=1800"]
+    assert rendered(full=True) == ["verify", "--json"]
+    assert rendered(partition="2026-10") == ["verify", "--json", "--partition=2026-10"]
+    assert rendered(identity=True) == ["verify", "--json", "--identity"]
+    assert rendered(repair=True) == ["verify", "--json", "--repair"]
+    assert rendered(take_out_older=True) == ["verify", "--json", "--repair=newest"]

@@ -120,7 +120,10 @@ async function tellAll(
 // What mends the others empties the queue.
 const { "queue: deleted": QUEUE, ...OTHERS } = LIES;
 
-test("what a loader may try is refused, changes nothing, or is named", async () => {
+/** Each lie is looked for twice in the whole warehouse. */
+const LONG = { timeout: 600_000 };
+
+test("what a loader may try is refused, changes nothing, or is named", LONG, async () => {
   const place = await makePlace();
   await tellAll(place, place.loader, { "queue: deleted": QUEUE, ...OTHERS });
   // And all goes on, whatever somebody has left in staging.
@@ -133,7 +136,7 @@ test("what a loader may try is refused, changes nothing, or is named", async () 
   expect(await findDivergences(place.warehouse, { closings: true })).toEqual([]);
 });
 
-test("what a steward may try beside that is refused, or is named", async () => {
+test("what a steward may try beside that is refused, or is named", LONG, async () => {
   const place = await makePlace();
   await tellAll(place, place.steward, STEWARD_LIES);
   expect(await place.load(place.toCome)).toMatchObject({ outcome: "loaded", rows: { inserted: 1 } });
