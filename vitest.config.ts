@@ -40,6 +40,8 @@ export default defineConfig({
         test: {
           name: "browser",
           include: ["bench/report/browser/**/*.browser.ts", "console/**/*.browser.ts"],
+          // A browser beside busy cores.
+          testTimeout: 300_000,
           globalSetup: GLOBAL_SETUP,
         },
       },
