@@ -34,7 +34,7 @@ const STARTED_WITHIN_MS = 480_000;
 function makePlace() {
   const folder = makeFolder();
   const checkout = join(folder, "checkout");
-  for (const part of ["db", "etl", "dags", "docker-compose.yml", "package.json", "build.ts"]) {
+  for (const part of ["db", "etl", "console", "dags", "docker-compose.yml", "package.json", "build.ts"]) {
     cpSync(join(CHECKOUT, part), join(checkout, part), {
       recursive: true,
       filter: (path) => !path.endsWith("__pycache__") && !path.endsWith(".test.ts"),
