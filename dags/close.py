@@ -37,6 +37,7 @@ class CloseOperator(NodeCliOperator):
             description="What to close, for example 2026-10 or 2026-Q3. Empty: the last month.",
         ),
     },
+    description=__doc__,
     doc_md="""
 ### Close the last month
 

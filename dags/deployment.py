@@ -50,6 +50,9 @@ FORMAT_FLAGS: Final = ["--sync-slack", SYNC_SLACK, *(["--decimal-comma"] if DECI
 SETTLE: Final = int(os.environ.get("ROLLBOOK_SETTLE", "2"))
 """A file is taken when it stood still for so many seconds."""
 
+ONE_TASK_MB: Final = os.environ.get("ROLLBOOK_ONE_TASK_MB", "300")
+"""Files that are no more than that together, each counted as 0.25 MB more than it is, are taken by one task; more by several, side by side."""
+
 KEEP_MONTHS: Final = os.environ.get("ROLLBOOK_KEEP_MONTHS", "")
 """Partitions that ended so many months ago are detached. Empty: all are kept."""
 

@@ -27,7 +27,7 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 
-from deployment import CHECKOUT, COMMAND, STEWARD_CONNECTION, WAREHOUSE_CONNECTION
+from deployment import CHECKOUT, COMMAND, INBOX, STEWARD_CONNECTION, WAREHOUSE_CONNECTION
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
@@ -106,7 +106,7 @@ class NodeCliOperator(BaseOperator):
             said = failed[0].get("error", {}).get("message", "")
             complaint = f"{len(failed)} of {len(objects)} failed, the first: {said}"
         # It is logged, shown and sent as an alert, and holds names of files.
-        message = shorten(f"rollbook {verb}: {complaint or 'see the log'} (exit code {exit_code})")
+        message = shorten(f"rollbook {verb}: {in_inbox(complaint) or 'see the log'} (exit code {exit_code})")
         raise AirflowFailException(message) if exit_code == 2 else AirflowException(message)
 
     def on_kill(self) -> None:
@@ -169,7 +169,7 @@ class NodeCliOperator(BaseOperator):
             level = {"failed": logging.ERROR, "rejected": logging.WARNING}.get(
                 found.get("outcome"), logging.INFO
             )
-            self.log.log(level, "%s", shorten(describe(found)))
+            self.log.log(level, "%s", shorten(in_inbox(describe(found))))
             if len(objects) >= KEPT_OBJECTS:
                 objects.pop()
             objects.append(found)
@@ -177,7 +177,7 @@ class NodeCliOperator(BaseOperator):
 
     def _log_messages(self, stderr: IO[bytes], complaint: list[str]) -> None:
         for raw in stderr:
-            line = raw.decode(errors="replace").rstrip()
+            line = in_inbox(raw.decode(errors="replace").rstrip())
             if line.startswith("rollbook: "):
                 complaint.append(line.removeprefix("rollbook: "))
                 self.log.error("%s", shorten(line))
@@ -234,9 +234,19 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
+TOLD_FIRST: Final = ("kind", "outcome", "error")
+"""What became of a thing comes before its name, which may be longer than the page is wide."""
+
+
 def describe(found: JsonObject) -> str:
     """A JSON object as a line for people: what is empty or zero says nothing, and is left out."""
-    return ", ".join(f"{name}: {value}" for name, value in flatten(found))
+    first: JsonObject = {name: found[name] for name in TOLD_FIRST if name in found}
+    return ", ".join(f"{name}: {value}" for name, value in flatten(first | found))
+
+
+def in_inbox(text: str) -> str:
+    """Files of the inbox by their names below it."""
+    return text.replace(f"{INBOX}/", "")
 
 
 def flatten(found: JsonObject, prefix: str = "") -> Iterable[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Makes partitions ahead, takes out those that are kept no longer, checks the archive, forgets old statements, and makes checkpoints."""
+"""Makes partitions ahead, takes out old ones, checks the archive, forgets old statements, and makes checkpoints."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def months_ago(months: str) -> str:
     **DAG_ARGS,
     tags=["rollbook", "maintenance"],
     user_defined_macros={"months_ago": months_ago},
+    description=__doc__,
     doc_md="""
 ### Partitions ahead, and retention
 

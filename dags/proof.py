@@ -19,8 +19,8 @@ class ProofOperator(NodeCliOperator):
         if exit_code == 1 and summary.get("divergences"):
             named = [shorten(describe(one)) for one in objects if one.get("kind") != "summary"][:NAMED]
             raise AirflowFailException(
-                f"{summary['divergences']} divergences. The files behind a group: rollbook explain-total; to mend: run this DAG "
-                f"with `repair`, and for invoice ids under several keys with `take_out_older`. {'; '.join(named)}"
+                f"{summary['divergences']} divergences. To mend: run this DAG with `repair`, and for invoice ids under several keys "
+                f"with `take_out_older`. {'; '.join(named)}"
             )
         super().conclude(objects, complaint, exit_code)
         return summary

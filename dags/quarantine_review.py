@@ -38,6 +38,15 @@ CHOICES = f"""
 """
 
 
+WHY = {
+    "too_many_rejects": "more of its lines are bad than `ROLLBOOK_MAX_REJECTS` allows",
+    "suspicious_rejects": "its bad lines look like more than single ones (`ROLLBOOK_REFUSE_SUSPICIOUS`)",
+    "no_sync_date": "its name holds no date, or several. Put it into the inbox under a name with its date",
+    "sync_date_in_future": "the date in its name is still to come. Put it into the inbox under a name with the right one",
+}
+"""In the place of the command's message, which says what to type. All else is told as the command tells it."""
+
+
 def to_review(drops: list[JsonObject]) -> list[JsonObject]:
     """What a person needs to decide, as texts."""
     return [
@@ -68,15 +77,21 @@ def explain(drop: JsonObject) -> str:
     rows = drop.get("rows") or {"read": 0, "rejected": 0}
     lines = drop.get("lines") or []
     facts = [
-        f"**{error['code']}**: {code(error['message'])}",
+        f"**{error['code']}**: {WHY.get(error['code']) or code(error['message'])}",
         *([f"read by source {code(drop['source']['name'])}"] if drop.get("source") else []),
         f"{rows['read']} lines read, {rows['rejected']} of them rejected" + ("; the first:" if lines else ""),
+        *(f"{one['count']} lines: {one['reason']}{tell_total(one)}" for one in drop.get("reasons") or []),
         *(
             f"line {one['line']}, {one['reason']}: {code((one.get('raw') or 'not UTF-8')[:SHOWN_OF_A_LINE])}"
             for one in lines[:LINES_SHOWN]
         ),
     ]
     return "\n".join([*(f"- {fact}" for fact in facts), "", CHOICES])
+
+
+def tell_total(reason: JsonObject) -> str:
+    """The money at stake, as far as it can be read."""
+    return "" if reason["total"] is None else f", with a total of {reason['total']}"
 
 
 class DecisionOperator(NodeCliOperator):
@@ -121,6 +136,7 @@ class DecisionOperator(NodeCliOperator):
     ),
     **DAG_ARGS,
     tags=["rollbook", "review"],
+    description=__doc__,
     doc_md="""
 ### What to do with rejected drops
 

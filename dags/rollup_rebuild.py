@@ -32,6 +32,7 @@ def to_rebuild(partitions: list[JsonObject]) -> list[JsonObject]:
             description="partition: recompute from the invoices; delta: apply what is pending; auto: what is cheaper.",
         ),
     },
+    description=__doc__,
     doc_md="""
 ### Rebuild by hand
 

@@ -1,4 +1,4 @@
-"""Proves every day that the rollup is what a recompute from the invoices gives: what was not proved for longest, or everything."""
+"""Proves every day that the rollup is what the invoices give: what was not proved for longest, or everything."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ SLICE = f"{{{{ '' if {WHOLE} else '--slice={PROOF_SECONDS}' }}}}" if PROOF_SECON
             description="With `identity`: mend, and of each invoice under several keys take out all but the newest statement.",
         ),
     },
+    description=__doc__,
     doc_md="""
 ### rollup + pending = recompute = sum of the deltas
 

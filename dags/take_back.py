@@ -53,7 +53,7 @@ def to_refresh(reports: list[JsonObject]) -> list[JsonObject]:
             type="integer",
             minimum=1,
             title="Load",
-            description="Its number: rollbook loads. Or that of an undo, which is taken back then.",
+            description="Its number, as the log of invoice_ingest and the asset event have it. Or that of an undo, which is taken back then.",
         ),
         "reason": Param(
             type="string",
@@ -63,6 +63,7 @@ def to_refresh(reports: list[JsonObject]) -> list[JsonObject]:
             description="Why. The ledger keeps it, with the name of who approved.",
         ),
     },
+    description=__doc__,
     doc_md="""
 ### Take a load back
 

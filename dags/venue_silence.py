@@ -22,7 +22,7 @@ class SilenceOperator(NodeCliOperator):
             # Dates first: where a whole file is missing, its venues are silent because of that.
             objects.sort(key=lambda one: one["kind"] != "missing_sync_date")
             named = "; ".join(shorten(tell(one)) for one in objects[:NAMED])
-            raise AirflowFailException(f"All of it: rollbook silent. {named}{more}")
+            raise AirflowFailException(f"All of it is in the log. {named}{more}")
         return super().conclude(objects, complaint, exit_code)
 
 
@@ -38,6 +38,7 @@ def tell(one: JsonObject) -> str:
     schedule=CronTriggerTimetable("0 7 * * *", timezone="UTC"),
     **DAG_ARGS,
     tags=["rollbook", "review"],
+    description=__doc__,
     doc_md="""
 ### Who stopped sending
 

@@ -11,7 +11,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
@@ -141,6 +141,23 @@ test("a flag that it does not know is a usage error", async () => {
   expect(output).toContain("Give a number from 1 to 65535");
 });
 
+test("a port that is taken is told with who holds it, before anything is made or installed", async () => {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => {
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  const folder = makeFolder();
+  const { code, output } = await runAirflow(folder, [`--port=${port}`], { ROLLBOOK_PYTHON: "absent" }).ended;
+  expect(code, output).toBe(2);
+  const holder = process.platform === "linux" ? ` by .* \\(process ${process.pid}\\)` : "";
+  expect(output).toMatch(
+    new RegExp(`^airflow: port ${port} is taken${holder}\\. Give another one: --port N\n$`),
+  );
+  expect(readdirSync(folder)).toEqual([]);
+});
+
 test("--once takes in what is in the inbox under the settings of .env, says what became of it, and leaves nothing behind", {
   timeout: STARTED_WITHIN_MS,
 }, async () => {
@@ -183,7 +200,7 @@ test("--once takes in what is in the inbox under the settings of .env, says what
   writeFileSync(join(inbox, "more_2026-10-06.csv"), `${lines.join("\n")}\n`);
   const failed = await runAirflow(folder, ["--once"], {}, checkout).ended;
   expect(failed.code, failed.output).toBe(1);
-  expect(failed.output).toContain("invoice_ingest FAILED at load_drops");
+  expect(failed.output).toContain("invoice_ingest FAILED at take_drops");
   expect(failed.output).toContain("'--max-rejects <share[+lines]>' argument '2' is invalid");
   expect(failed.output).toContain("more_2026-10-06.csv: still in the inbox");
   expect(findMarked(mark)).toEqual([]);

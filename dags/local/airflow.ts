@@ -16,6 +16,7 @@ import { readSources } from "../../etl/sources/read.ts";
 import { CHECKOUT, COMPOSE_FILE, ENV_FILE } from "./checkout.ts";
 import { AirflowError } from "./errors.ts";
 import { ingestOnce, listDrops, type OnceOptions, type OnceReport } from "./once.ts";
+import { findPort } from "./ports.ts";
 import { ensurePython } from "./python.ts";
 import { type Airflow, startAirflow } from "./runner.ts";
 import { followRuns } from "./runs.ts";
@@ -90,6 +91,8 @@ function parsePort(text: string): number {
 }
 
 async function runAirflow(flags: Flags, signal: AbortSignal): Promise<number> {
+  // Before anything is made or installed. It is looked for again when it is needed.
+  if (flags.port !== undefined) await findPort(flags.port, false);
   const folder = workingFolder();
   const inbox = resolve(folder, flags.inbox);
   const home = resolve(folder, flags.home);

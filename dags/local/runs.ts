@@ -72,9 +72,9 @@ export async function describeRun(rest: Rest, run: DagRun): Promise<string | und
   const events = await rest.get<AssetEvents>(
     `/assets/events?source_dag_id=${dag_id}&source_run_id=${encodeURIComponent(dag_run_id)}`,
   );
-  const names = tasks
-    .filter(({ task_id, rendered_map_index }) => task_id === "load_drops" && rendered_map_index)
-    .map(({ rendered_map_index }) => rendered_map_index);
+  const loaded = tasks.filter((task) => task.task_id === "load_drops" && task.rendered_map_index);
+  const taken = tasks.filter((task) => task.task_id === "take_drops" && task.state === "success");
+  const names = (loaded.length > 0 ? loaded : taken).map(({ rendered_map_index }) => rendered_map_index);
   const told = events.asset_events.flatMap(({ extra }) => [
     sayCounts("", extra?.files),
     sayCounts("rows ", extra?.rows),

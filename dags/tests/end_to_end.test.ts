@@ -39,6 +39,17 @@ const TAKEN_IN_WITHIN_MS = 5 * MINUTE;
 
 const WAREHOUSE_PASSWORD = "q7Zk3vXwp@ss:w/rd%?#'\" &x9Lm2TbR";
 
+/** A DAG of dags/examples/, which is nobody's until it is copied. */
+const EXAMPLE = "partition_report";
+const BUNDLES = [
+  ["dags-folder", {}],
+  ["examples", { path: join(CHECKOUT, "dags", "examples") }],
+].map(([name, kwargs]) => ({
+  name,
+  classpath: "airflow.dag_processing.bundles.local.LocalDagBundle",
+  kwargs,
+}));
+
 let folder: string;
 let inbox: string;
 let server: OwnServer;
@@ -68,6 +79,7 @@ beforeAll(
         // The server does not ask for it: what counts is where it turns up.
         password: WAREHOUSE_PASSWORD,
       },
+      overrides: { AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST: JSON.stringify(BUNDLES) },
       environment: process.env,
     });
   },
@@ -112,9 +124,62 @@ test("thirty day files become the totals of their manifest", { timeout: 10 * MIN
   const labels = (await listTasks(airflow.rest, ingest)).flatMap(({ task_id, rendered_map_index }) =>
     rendered_map_index === null ? [] : [`${task_id}: ${rendered_map_index}`],
   );
-  expect(labels).toContainEqual(expect.stringMatching(/^load_drops: 30 drops of 2026-/));
-  expect(labels).toContainEqual(expect.stringMatching(/^refresh_partitions: /));
+  expect(labels).toEqual([expect.stringMatching(/^take_drops: 30 drops of 2026-/)]);
 });
+
+test("a correction of one month runs a DAG downstream for that month alone, with its totals", {
+  timeout: 10 * MINUTE,
+}, async () => {
+  const take = async (name: string, lines: readonly string[]) => {
+    const path = join(folder, name);
+    await writeFile(path, `${lines.join("\n")}\n`);
+    await put(name, path);
+    await untilTakenIn([name]);
+  };
+  const [march, april] = [randomUUID(), randomUUID()];
+  const other = `months,${april},2019-04-07T12:00:00Z,5.00`;
+  await take("months_2026-10-03.csv", [`months,${march},2019-03-07T12:00:00Z,1.00`, other]);
+  expect(await untilReports(2)).toEqual(["2019-03: 1 invoices, 1.00", "2019-04: 1 invoices, 5.00"]);
+  await take("months_2026-10-04.csv", [`months,${march},2019-03-07T12:00:00Z,2.50`]);
+  expect(await untilReports(3)).toEqual([
+    "2019-03: 1 invoices, 1.00",
+    "2019-03: 1 invoices, 2.50",
+    "2019-04: 1 invoices, 5.00",
+  ]);
+});
+
+interface Report {
+  readonly value: { readonly partition: string; readonly invoices: number; readonly total: string };
+}
+
+/** What the runs of the example DAG that have ended well say of partitions of 2019. */
+async function listReports(): Promise<readonly string[]> {
+  const runs = (await listRuns(airflow.rest, EXAMPLE)).filter(({ state }) => state === "success");
+  const reports = await Promise.all(
+    runs.map(({ dag_run_id }) =>
+      airflow.rest.get<Report>(
+        `/dags/${EXAMPLE}/dagRuns/${encodeURIComponent(dag_run_id)}/taskInstances/report/xcomEntries/return_value?deserialize=true`,
+      ),
+    ),
+  );
+  return reports
+    .map(({ value: { partition, invoices, total } }) => `${partition}: ${invoices} invoices, ${total}`)
+    .filter((line) => line.startsWith("2019-"))
+    .toSorted();
+}
+
+async function untilReports(count: number): Promise<readonly string[]> {
+  let found: readonly string[] = [];
+  await until(
+    `${count} runs of the DAG downstream have ended`,
+    async () => {
+      found = await listReports();
+      return found.length >= count;
+    },
+    TAKEN_IN_WITHIN_MS,
+  );
+  return found;
+}
 
 test("a rejected drop leaves the run green, and a person may have its good lines loaded", {
   timeout: 10 * MINUTE,
@@ -473,7 +538,8 @@ async function lastRunWithDrops(): Promise<DagRun> {
   await until("a run with drops has ended", async () => {
     for (const run of await listRuns(airflow.rest, INGEST)) {
       const tasks = await listTasks(airflow.rest, run);
-      if (!tasks.some(({ task_id, map_index }) => task_id === "load_drops" && map_index >= 0)) continue;
+      const taking = tasks.find(({ task_id }) => task_id === "take_drops")?.state;
+      if (taking == null || taking === "skipped" || taking === "scheduled") continue;
       found = run;
       return run.end_date !== null;
     }
@@ -533,12 +599,12 @@ async function isLoading(): Promise<boolean> {
   return row?.loading === true;
 }
 
-/** The process of a `rollbook load` of this inbox. */
+/** The process of a `rollbook inbox take` of this inbox. */
 function findLoadCommand(): number {
   const { stdout } = spawnSync("ps", ["-A", "-ww", "-o", "pid=,args="], { encoding: "utf8" });
   const line = stdout
     .split("\n")
-    .find((one) => one.includes("dist/rollbook.js load ") && one.includes(inbox));
+    .find((one) => one.includes("dist/rollbook.js inbox take ") && one.includes(inbox));
   return line === undefined ? fail() : Number.parseInt(line, 10);
 }
 

@@ -80,6 +80,9 @@ def test_a_dag_says_what_it_is(name: str, dags: dict[str, DAG]) -> None:
     dag = dags[name]
     assert "rollbook" in dag.tags
     assert dag.doc_md
+    # The list of DAGs has one line for it.
+    assert dag.description
+    assert len(dag.description) < 120
     assert dag.owner == "rollbook"
     assert dag.catchup is False
     assert dag.max_active_runs == 1
@@ -121,6 +124,15 @@ def test_the_sensor_sees_drops_and_not_the_remains_of_uploads(dags: dict[str, DA
     )
 
 
+def test_the_example_of_a_dag_downstream_runs_by_partition_keys_and_is_not_installed(
+    dags: dict[str, DAG],
+) -> None:
+    bag = DagBag(dag_folder=str(DAGS / "examples" / "partition_report.py"))
+    assert bag.import_errors == {}
+    assert type(bag.dags["partition_report"].timetable).__name__ == "PartitionedAssetTimetable"
+    assert "partition_report" not in dags
+
+
 def test_with_sources_the_command_says_what_a_drop_is_and_every_step_knows_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -136,7 +148,7 @@ def test_with_sources_the_command_says_what_a_drop_is_and_every_step_knows_them(
     reading = [
         *(
             ingest.get_task(name)
-            for name in ("wait_for_drop", "list_ready_drops", "load_drops", "archive_drops")
+            for name in ("wait_for_drop", "take_drops", "list_ready_drops", "load_drops", "archive_drops")
         ),
         bag.dags["partition_maintenance"].get_task("check_archive"),
     ]
@@ -147,8 +159,9 @@ def test_with_sources_the_command_says_what_a_drop_is_and_every_step_knows_them(
 
 
 def test_no_error_of_the_ingest_makes_it_spin(dags: dict[str, DAG]) -> None:
-    commands = [task for task in dags["invoice_ingest"].tasks if task.operator_name == "NodeCliOperator"]
-    assert len(commands) == 5
+    kinds = ("NodeCliOperator", "TakeOperator")
+    commands = [task for task in dags["invoice_ingest"].tasks if task.operator_name in kinds]
+    assert len(commands) == 6
     for task in commands:
         given = task.partial_kwargs if isinstance(task, MappedOperator) else vars(task)
         assert given["insist"] is True, task.task_id
@@ -157,11 +170,30 @@ def test_no_error_of_the_ingest_makes_it_spin(dags: dict[str, DAG]) -> None:
 def test_the_only_leaf_of_the_ingest_is_the_one_that_fails_when_anything_failed(dags: dict[str, DAG]) -> None:
     leaves = dags["invoice_ingest"].leaves
     assert [leaf.task_id for leaf in leaves] == ["publish"]
-    assert leaves[0].upstream_task_ids >= {"load_drops", "refresh_partitions", "archive_drops"}
+    assert leaves[0].upstream_task_ids >= {"take_drops", "load_drops", "refresh_partitions", "archive_drops"}
+
+
+def test_one_task_and_the_tasks_in_its_place_load_by_the_same_rules(dags: dict[str, DAG]) -> None:
+    def rules_of(name: str, verb: list[str], own: dict[str, int]) -> list[str]:
+        task = dags["invoice_ingest"].get_task(name)
+        assert isinstance(task, MappedOperator)
+        arguments = list(task.partial_kwargs["arguments"])
+        assert arguments[: len(verb)] == verb
+        rest = arguments[len(verb) :]
+        for flag, values in own.items():
+            at = rest.index(flag)
+            rest = rest[:at] + rest[at + 1 + values :]
+        return rest
+
+    in_parts = {"--no-refresh": 0, "--ignore-missing": 0, "--no-follow": 0, "--inbox": 1}
+    in_one = {"--settle": 1, "--wait": 1, "--up-to": 1, "--at-once": 1}
+    taken = [flag for flag in rules_of("take_drops", ["inbox", "take"], in_one) if "--since" not in flag]
+    assert taken == rules_of("load_drops", ["load"], in_parts)
 
 
 def test_work_on_the_warehouse_is_bounded_by_the_pool(dags: dict[str, DAG]) -> None:
     long_tasks = {
+        "take_drops",
         "load_drops",
         "refresh_partitions",
         "prune_statements",

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import ParamValidationError
 from drops import HOSTILE_NAMES, Till, read_totals
 
 import deployment
-from node_cli import NodeCliOperator, shorten
+from node_cli import shorten
 from quarantine_review import to_review, to_show
 
 if TYPE_CHECKING:
@@ -87,10 +89,45 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_file())
 
 
+def archived_twins(sql: Sql, *twins: str) -> list[str]:
+    """Of two drops with the same bytes, loaded at a time, the second is archived with the number of the first one's load."""
+    loaded = sql(
+        "select file_name, load_id from warehouse.loads where status = 'loaded' order by load_id desc"
+    )
+    first, load = next((name, load) for name, load in loaded if name in twins)
+    (second,) = {*twins} - {first}
+    return [first, f"{Path(second).stem}.load-{load}.csv"]
+
+
+TAKEN_IN_ONE = ("take_drops",)
+TAKEN_IN_PARTS = (
+    "take_drops",
+    "list_ready_drops",
+    "load_drops",
+    "pending_partitions",
+    "refresh_partitions",
+    "archive_drops",
+)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "most", "at_work"),
+    [("ingest", deployment.ONE_TASK_MB, TAKEN_IN_ONE), ("parts", "0", TAKEN_IN_PARTS)],
+    ids=["in one task", "in parts"],
+)
 def test_drops_become_exact_totals_and_leave_the_inbox(
-    load_dag: Callable[[str], DAG], inbox: Path, rollbook: Rollbook, sql: Sql, tmp_path: Path
+    load_dag: Callable[[str], DAG],
+    inbox: Path,
+    rollbook: Rollbook,
+    sql: Sql,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    prefix: str,
+    most: str,
+    at_work: tuple[str, ...],
 ) -> None:
-    till = Till(seed=11, prefix="ingest")
+    monkeypatch.setattr(deployment, "ONE_TASK_MB", most)
+    till = Till(seed=11 if prefix == "ingest" else 21, prefix=prefix)
     names = [
         "invoices_2026-10-03.csv",
         "with blanks 2026-10-04.csv",
@@ -102,8 +139,8 @@ def test_drops_become_exact_totals_and_leave_the_inbox(
     for day, name in enumerate(names, start=3):
         till.write(inbox / name, date(2026, 10, day), rows=40)
     shutil.copy(inbox / names[0], inbox / "again_2026-10-03.csv")
-    Till(seed=12, prefix="ingest").write(inbox / "bad_2026-10-05.csv", date(2026, 10, 5), rows=1, bad_lines=9)
-    Till(seed=13, prefix="ingest").write(inbox / "undated.csv", date(2026, 10, 5), rows=1)
+    Till(seed=12, prefix=prefix).write(inbox / "bad_2026-10-05.csv", date(2026, 10, 5), rows=1, bad_lines=9)
+    Till(seed=13, prefix=prefix).write(inbox / "undated.csv", date(2026, 10, 5), rows=1)
     (inbox / "unfinished_2026-10-05.csv.part").write_text("venue")
     (inbox / "notes.txt").write_text("no drop")
     kept = tmp_path / "kept"
@@ -112,15 +149,19 @@ def test_drops_become_exact_totals_and_leave_the_inbox(
     state, states = run(load_dag("invoice_ingest"))
 
     assert state == "success"
-    assert states["load_drops"] == ["success"]
+    assert {name for name in TAKEN_IN_PARTS if set(states[name]) == {"success"}} == set(at_work)
+    assert {name for name in TAKEN_IN_PARTS if set(states[name]) == {"skipped"}} == {*TAKEN_IN_PARTS} - {
+        *at_work
+    }
     assert states["publish"] == ["success"]
-    assert read_totals(rollbook("totals"), "ingest") == till.totals()
+    (label,) = map_labels(at_work[0] if len(at_work) == 1 else "load_drops")[-1:]
+    assert label == "9 drops of 2026-10-03 to 2026-10-08"
+    assert read_totals(rollbook("totals"), prefix) == till.totals()
     assert sql("select count(*) from warehouse.venue_day_pending") == [(0,)]
     assert names_in(inbox) == ["notes.txt", "unfinished_2026-10-05.csv.part"]
-    # Of two drops with the same bytes the second is archived with the number of the first one's load.
-    [(load,)] = sql("select load_id from warehouse.loads where file_name = 'again_2026-10-03.csv'")
-    twin = f"invoices_2026-10-03.load-{load}.csv"
-    assert names_in(inbox / "archive") == sorted([*names[1:], "again_2026-10-03.csv", twin])
+    assert names_in(inbox / "archive") == sorted(
+        [*names[1:], *archived_twins(sql, names[0], "again_2026-10-03.csv")]
+    )
     rejected = [
         "bad_2026-10-05.csv",
         "bad_2026-10-05.csv.reason.json",
@@ -141,6 +182,8 @@ def test_drops_become_exact_totals_and_leave_the_inbox(
         for name in event["partitions"]
     }
     assert "2026-09" in event["partitions"]
+    assert keys_of("partition_totals") == sorted(event["partitions"])
+    assert last_event("partition_totals") == {"partitions": event["partitions"]}
     assert event["quarantined"] == []
     rejected_drops = {Path(drop["file"]).name: drop for drop in last_event("rejected_drops")["drops"]}
     assert sorted(rejected_drops) == ["bad_2026-10-05.csv", "undated.csv"]
@@ -161,7 +204,74 @@ def test_drops_become_exact_totals_and_leave_the_inbox(
     assert {table: sql(statement) for table, statement in SNAPSHOT.items()} == before
     assert last_event("venue_daily_totals")["files"] == {"loaded": 0, "already_loaded": 6, "rejected": 0}
     assert len(names_in(inbox / "archive")) == 2 * len(names) + 1
-    assert read_totals(rollbook("totals"), "ingest") == till.totals()
+    assert read_totals(rollbook("totals"), prefix) == till.totals()
+
+
+def keys_of(asset: str) -> list[str | None]:
+    """The partition keys of the newest events of an asset: those of the run that has any."""
+    with psycopg.connect(os.environ["ROLLBOOK_TEST_METADATA"]) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "select e.partition_key from asset_event e join asset a on a.id = e.asset_id where a.name = %s and e.source_run_id = ("
+            "select l.source_run_id from asset_event l where l.asset_id = a.id order by l.id desc limit 1) order by 1",
+            (asset,),
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def queued_for(dag_id: str) -> list[str]:
+    """The partitions for which runs of a DAG downstream are due."""
+    with psycopg.connect(os.environ["ROLLBOOK_TEST_METADATA"]) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "select partition_key from asset_partition_dag_run where target_dag_id = %s order by id",
+            (dag_id,),
+        )
+        return [str(row[0]) for row in cursor.fetchall()]
+
+
+def test_a_correction_of_one_month_is_told_to_dags_downstream_for_that_month_alone(
+    load_dag: Callable[[str], DAG], inbox: Path, rollbook: Rollbook
+) -> None:
+    bag = DagBag(dag_folder=str(DAGS / "examples" / "partition_report.py"))
+    assert bag.import_errors == {}
+    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
+    sync_bag_to_db(bag, "dags-folder", None)
+    header = "venue_id,invoice_id,datetime_created,total"
+    march = "keys-1,8c1f2e5a-0000-4000-8000-0000000000a1,2019-03-07T12:00:00Z,{}"
+    april = "keys-1,8c1f2e5a-0000-4000-8000-0000000000a2,2019-04-07T12:00:00Z,5.00"
+    (inbox / "keys_2026-10-05.csv").write_text("\n".join([header, march.format("1.00"), april, ""]))
+    assert run(load_dag("invoice_ingest"))[0] == "success"
+    assert keys_of("partition_totals") == ["2019-03", "2019-04"]
+    assert sorted(queued_for("partition_report")) == ["2019-03", "2019-04"]
+
+    (inbox / "keys_2026-10-06.csv").write_text("\n".join([header, march.format("2.00"), ""]))
+    assert run(load_dag("invoice_ingest"))[0] == "success"
+    assert keys_of("partition_totals") == ["2019-03"]
+    (changed,) = (row for row in rollbook("partitions", "list") if row["partition"] == "2019-03")
+    told = last_event("partition_totals")["partitions"]["2019-03"]
+    assert told == {"invoices": changed["rollupInvoices"], "total": changed["rollupTotal"]}
+    # What is due already is run once, with both events.
+    assert sorted(queued_for("partition_report")) == ["2019-03", "2019-04"]
+
+    # A drop that comes again tells its partitions again: an earlier try may have been killed before it could.
+    before = count_events("partition_totals")
+    shutil.copy(inbox / "archive" / "keys_2026-10-06.csv", inbox / "keys_2026-10-06.csv")
+    assert run(load_dag("invoice_ingest"))[0] == "success"
+    assert last_event("venue_daily_totals")["files"]["already_loaded"] == 1
+    assert (count_events("partition_totals"), keys_of("partition_totals")) == (before + 1, ["2019-03"])
+
+    # A run that touches no partition tells of none.
+    (inbox / "keys_2026-10-07.csv").write_text("\n".join([header, march.format("much"), ""]))
+    assert run(load_dag("invoice_ingest"))[0] == "success"
+    assert last_event("venue_daily_totals")["files"]["rejected"] == 1
+    assert count_events("partition_totals") == before + 1
+
+
+def count_events(asset: str) -> int:
+    with psycopg.connect(os.environ["ROLLBOOK_TEST_METADATA"]) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "select from asset_event e join asset a on a.id = e.asset_id where a.name = %s", (asset,)
+        )
+        return cursor.rowcount
 
 
 SOURCE = """
@@ -342,7 +452,9 @@ def test_rejected_lines_of_a_loaded_drop_are_told_and_stay_open(
 
 def map_labels(task: str) -> list[str]:
     with psycopg.connect(os.environ["ROLLBOOK_TEST_METADATA"]) as connection, connection.cursor() as cursor:
-        cursor.execute("select rendered_map_index from task_instance where task_id = %s", (task,))
+        cursor.execute(
+            "select rendered_map_index from task_instance where task_id = %s order by start_date", (task,)
+        )
         return [str(row[0]) for row in cursor.fetchall()]
 
 
@@ -383,17 +495,18 @@ def test_a_run_that_finds_nothing_ready_is_skipped_and_still_refreshes_what_an_e
     (inbox / "folder_2026-10-05.csv").mkdir()
     (inbox / "folder_2026-10-05.csv" / "file").touch()
     dag = load_dag("invoice_ingest")
-    listing = dag.get_task("list_ready_drops")
-    assert isinstance(listing, NodeCliOperator)
-    listing.arguments = [*listing.arguments[:-1], "1"]
+    taking = dag.get_task("take_drops")
+    assert isinstance(taking, MappedOperator)
+    arguments = list(taking.partial_kwargs["arguments"])
+    arguments[arguments.index("--wait") + 1] = "1"
+    taking.partial_kwargs["arguments"] = arguments
 
     state, states = run(dag)
 
     assert state == "success"
-    assert states["list_ready_drops"] == ["skipped"]
-    assert states["load_drops"] == ["skipped"]
-    assert states["refresh_partitions"] == ["success"]
-    assert states["publish"] == ["skipped"]
+    assert {name: set(found) for name, found in states.items() if name != "wait_for_drop"} == {
+        name: {"skipped"} for name in [*TAKEN_IN_PARTS, "publish"]
+    }
     assert sql("select count(*) from warehouse.venue_day_pending") == [(0,)]
 
 

@@ -357,8 +357,25 @@ def test_an_object_reads_like_a_sentence() -> None:
         "rows": {"read": 2, "rejected": 0},
         "partitions": ["2026-10"],
     }
-    assert describe(report) == "file: a.csv, outcome: loaded, loadId: 7, rows read: 2, partitions: 2026-10"
+    assert describe(report) == "outcome: loaded, file: a.csv, loadId: 7, rows read: 2, partitions: 2026-10"
     assert describe({"partitions": [str(n) for n in range(9)]}) == "partitions: 0, 1, 2, 3, 4, 5 and 3 more"
+
+
+def test_a_log_line_says_first_what_became_of_a_file_and_names_it_as_it_is_in_the_inbox(
+    inbox: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "told_2026-10-05.csv"
+    Till(seed=3, prefix="told").write(inbox / name, date(2026, 10, 5), rows=5, bad_lines=5)
+    (inbox / f"empty-{name}").touch()
+    with caplog.at_level(logging.INFO):
+        run("load", "--json", "--no-refresh", operands=[str(inbox / name), str(inbox / f"empty-{name}")])
+    told = [record.getMessage() for record in caplog.records]
+    (rejected,) = (
+        line for line in told if line.startswith("outcome: rejected, error code: too_many_rejects")
+    )
+    assert f", file: {name}, " in rejected
+    assert f"warning: empty-{name} holds no invoices." in caplog.text
+    assert not any(line.startswith("/") for line in told)
 
 
 def test_long_lines_are_shortened() -> None:
