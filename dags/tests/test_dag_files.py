@@ -249,7 +249,8 @@ def test_the_daily_proof_is_a_slice_unless_more_is_asked_for(dags: dict[str, DAG
     task = dags["rollup_verify"].get_task("verify")
 
     def rendered(**asked: object) -> list[str]:
-        params = {name: param.value for name, param in dags["rollup_verify"].params.items()} | asked
+        given = dags["rollup_verify"].params.items()  # type: ignore[no-untyped-call]
+        params = {name: param.value for name, param in given} | asked
         return [one for one in task.render_template(task.arguments, {"params": params}) if one]
 
     assert rendered() == ["verify", "--json", "--slice=1800"]
