@@ -247,6 +247,7 @@ def test_checkpoints_are_made_every_day(dags: dict[str, DAG]) -> None:
 
 def test_the_daily_proof_is_a_slice_unless_more_is_asked_for(dags: dict[str, DAG]) -> None:
     task = dags["rollup_verify"].get_task("verify")
+    assert isinstance(task, NodeCliOperator)
 
     def rendered(**asked: object) -> list[str]:
         given = dags["rollup_verify"].params.items()  # type: ignore[no-untyped-call]
