@@ -92,17 +92,21 @@ export async function watchInbox(options: WatchOptions): Promise<WatchOutcome> {
   const settling = followSettling(settleMs);
   let rejected = false;
   let waitMs = intervalMs;
+  let heldSince: number | undefined;
   for (;;) {
     await lookBack(watch);
     const lookedAt = performance.now();
     const now = await look(watch);
     forgetGone(watch, now);
     const settled = settling.observe(now, lookedAt);
-    const due = await leaveOpen(
+    const ready = await leaveOpen(
       watch.inbox,
       settled.filter((file) => isDue(watch, file)),
       teller.tell,
     );
+    // What came together is taken together, in its order; but a file that still grows holds up the others only so long.
+    heldSince = ready.length > 0 && settled.length < now.length ? (heldSince ?? lookedAt) : undefined;
+    const due = heldSince !== undefined && lookedAt - heldSince < settleMs ? [] : ready;
     const taken = await takeIn(watch, due);
     rejected ||= taken.rejected;
     if (due.length > FILES_OF_A_ROUND && !taken.databaseAway) continue;

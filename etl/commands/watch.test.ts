@@ -141,6 +141,19 @@ test("what is rejected goes to rejected/ with its reason, and the exit code says
   ]);
 });
 
+test("what comes a moment after another file is taken with it, in the order of sync dates", async () => {
+  const { inbox, once } = await makeInbox();
+  writeDrop(inbox, "late_2026-01-06.csv", [GOOD(1)]);
+  // At the first look this one stands still, and the next one does not.
+  await sleep(1100);
+  const watched = once("--json", "--settle", "1");
+  writeDrop(inbox, "early_2026-01-05.csv", [GOOD(2)]);
+  expect(jsonLines((await watched).stdout).map(({ syncedOn }) => syncedOn)).toEqual([
+    "2026-01-05",
+    "2026-01-06",
+  ]);
+});
+
 test("a sync date that is given is that of all files; without one, what is in already needs none", async () => {
   const { warehouse, inbox, once } = await makeInbox();
   writeDrop(inbox, "export.csv", [GOOD(1)]);
