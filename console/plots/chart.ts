@@ -3,6 +3,7 @@ import { BarChart, CustomChart } from "echarts/charts";
 import { GridComponent } from "echarts/components";
 import { type EChartsCoreOption, init, use } from "echarts/core";
 import { SVGRenderer } from "echarts/renderers";
+import type { Formats } from "../formats.ts";
 import { type Html, html, trusted } from "../html.ts";
 
 use([BarChart, CustomChart, GridComponent, SVGRenderer]);
@@ -60,4 +61,25 @@ function render(
   } finally {
     chart.dispose();
   }
+}
+
+/** An axis with a label below each bar. */
+export function labelAxis(labels: readonly string[]) {
+  return {
+    type: "category",
+    data: labels,
+    axisLabel: { ...LABEL, hideOverlap: true },
+    axisTick: { show: false },
+    axisLine: LINE,
+  } as const;
+}
+
+/** An axis of numbers, in short. */
+export function numberAxis(formats: Formats, splitNumber: number) {
+  return {
+    type: "value",
+    splitNumber,
+    axisLabel: { ...LABEL, formatter: (value: number) => formats.short(value) },
+    splitLine: LINE,
+  } as const;
 }

@@ -1,7 +1,7 @@
 /** Invoices of each partition, in the order of time, coloured by its state. */
 import type { Formats } from "../formats.ts";
 import { type Html, html } from "../html.ts";
-import { drawChart, LABEL, LINE } from "./chart.ts";
+import { drawChart, labelAxis, numberAxis } from "./chart.ts";
 import { swatch } from "./outcome.ts";
 
 interface Bar {
@@ -36,19 +36,8 @@ export function drawTimeline(partitions: readonly Bar[], formats: Formats): Html
     wide: 1180,
     option: (width) => ({
       grid: { left: 64, right: 8, top: 10, bottom: 24 },
-      xAxis: {
-        type: "category",
-        data: bars.map(({ partition }) => partition),
-        axisLabel: { ...LABEL, hideOverlap: true },
-        axisTick: { show: false },
-        axisLine: LINE,
-      },
-      yAxis: {
-        type: "value",
-        splitNumber: 3,
-        axisLabel: { ...LABEL, formatter: (value: number) => formats.short(value) },
-        splitLine: LINE,
-      },
+      xAxis: labelAxis(bars.map(({ partition }) => partition)),
+      yAxis: numberAxis(formats, 3),
       series: [
         {
           type: "bar",

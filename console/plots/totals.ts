@@ -2,7 +2,7 @@
 import type { ListedTotal } from "../../etl/reports/totals_page.ts";
 import { type Formats, name } from "../formats.ts";
 import type { Html } from "../html.ts";
-import { drawChart, LABEL, LINE } from "./chart.ts";
+import { drawChart, labelAxis, numberAxis } from "./chart.ts";
 
 /** Characters of a label. */
 const LABEL_LENGTH = 14;
@@ -20,19 +20,8 @@ export function drawTotals(rows: readonly ListedTotal[], title: string, formats:
     wide: 900,
     option: () => ({
       grid: { left: 56, right: 8, top: 12, bottom: 28 },
-      xAxis: {
-        type: "category",
-        data: rows.map(labelOf),
-        axisLabel: { ...LABEL, hideOverlap: true },
-        axisTick: { show: false },
-        axisLine: LINE,
-      },
-      yAxis: {
-        type: "value",
-        splitNumber: 4,
-        axisLabel: { ...LABEL, formatter: formats.short },
-        splitLine: LINE,
-      },
+      xAxis: labelAxis(rows.map(labelOf)),
+      yAxis: numberAxis(formats, 4),
       series: [
         {
           type: "bar",

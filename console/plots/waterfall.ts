@@ -1,7 +1,7 @@
 /** How a total came about: what each load added or took away, in order, and what it is. */
 import type { Formats } from "../formats.ts";
 import type { Html } from "../html.ts";
-import { drawChart, LABEL, LINE } from "./chart.ts";
+import { drawChart, labelAxis, numberAxis } from "./chart.ts";
 
 export interface Step {
   readonly label: string;
@@ -21,19 +21,8 @@ export function drawWaterfall(steps: readonly Step[], formats: Formats): Html {
     wide: 900,
     option: () => ({
       grid: { left: 56, right: 8, top: 12, bottom: 28 },
-      xAxis: {
-        type: "category",
-        data: steps.map(({ label }) => label),
-        axisLabel: { ...LABEL, hideOverlap: true },
-        axisTick: { show: false },
-        axisLine: LINE,
-      },
-      yAxis: {
-        type: "value",
-        splitNumber: 4,
-        axisLabel: { ...LABEL, formatter: formats.short },
-        splitLine: LINE,
-      },
+      xAxis: labelAxis(steps.map(({ label }) => label)),
+      yAxis: numberAxis(formats, 4),
       series: [
         {
           type: "custom",
