@@ -2,7 +2,7 @@
 import { and, asc, desc, gte, inArray, isNull } from "drizzle-orm";
 import { type Database, withSession } from "../../db/client.ts";
 import { loads } from "../../db/schema.ts";
-import { enteredSource } from "../load/read_by.ts";
+import { reportFromLedger } from "../load/claim.ts";
 import type { LoadReport } from "../load/report.ts";
 
 /** Told at most, the newest. */
@@ -34,25 +34,10 @@ export async function readEarlierLoads(options: {
       .as("newest");
     return db.select().from(newest).orderBy(asc(newest.loadId));
   });
-  return found.map((load) => {
-    const { fileName, status, loadId, syncedOn, reasons, suspicious, partitions, timings } = load;
-    const { read, inserted, corrected, unchanged, superseded, rejected } = load;
-    const { skipped, summed, voided, absent } = load;
-    const { errorCode, errorMessage } = load;
-    return {
-      file: fileName,
-      outcome: status === "rejected" ? "rejected" : "loaded",
-      loadId,
-      syncedOn,
-      source: enteredSource(load),
-      rows: { read, inserted, corrected, unchanged, superseded, rejected, skipped, summed, voided, absent },
-      reasons,
-      suspicious,
-      partitions,
-      touched: partitions,
-      durationMs: Date.parse(load.finishedAt ?? load.startedAt) - Date.parse(load.startedAt),
-      timings,
-      ...(errorCode !== null && { error: { code: errorCode, message: errorMessage ?? "" } }),
-    };
-  });
+  return found.map((load) => ({
+    file: load.fileName,
+    ...reportFromLedger(load),
+    durationMs: Date.parse(load.finishedAt ?? load.startedAt) - Date.parse(load.startedAt),
+    timings: load.timings,
+  }));
 }

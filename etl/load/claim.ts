@@ -145,7 +145,8 @@ export async function findSent(
   return load && reportFromLedger(load);
 }
 
-function reportFromLedger(load: Load): Attempt {
+/** What an entry says of its load: `partitions` and `touched` are all that were touched, as more is not kept. */
+export function reportFromLedger(load: Load): Attempt {
   const {
     loadId,
     syncedOn,
