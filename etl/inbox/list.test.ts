@@ -130,6 +130,17 @@ test("a change time that is still to come does not count", async () => {
   expect(namesOf(observe(ahead, performance.now() + 1500))).toEqual(["a_2026-01-05.csv"]);
 });
 
+test("a clock that is set back makes no file younger than it was seen", async () => {
+  const inbox = makeFolder();
+  writeDrop(inbox, "a_2026-01-05.csv", ["one"]);
+  const { files } = await listInbox(inbox);
+  const changedNs = BigInt(Date.now() + 900) * 1_000_000n;
+  const aheadALittle = files.map((file) => ({ ...file, changedNs }));
+  const { observe } = followSettling(1000);
+  expect(observe(aheadALittle, performance.now())).toEqual([]);
+  expect(namesOf(observe(aheadALittle, performance.now() + 1500))).toEqual(["a_2026-01-05.csv"]);
+});
+
 test("with a settle time of 0 a file is taken as soon as it is seen", async () => {
   const inbox = makeFolder();
   writeDrop(inbox, "a_2026-01-05.csv", ["one"]);

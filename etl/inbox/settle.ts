@@ -19,9 +19,9 @@ export interface Settling {
 }
 
 /**
- * Begins to follow an inbox. Where the file system goes by this machine's clock, a file has stood still since its last
- * change. Elsewhere it has since this process saw it so: the time of its last modification does not count, for a copy may
- * keep that of its original, and the clock of a network share may differ.
+ * Begins to follow an inbox. A file has stood still since this process saw it so, whatever any clock says of it. Where the
+ * file system goes by this machine's clock, it has already since its last change. Elsewhere the time of its last modification
+ * does not count: a copy may keep that of its original, and the clock of a network share may differ.
  *
  * @param settleMs how long a file must stand still; with 0 it is settled as soon as it is seen
  */
@@ -36,7 +36,11 @@ export function followSettling(settleMs: number): Settling {
         const earlier = standing.get(file.path);
         const stands = earlier !== undefined && isSameFile(earlier.file, file);
         const restMs = restOf(file, clockAtLook);
-        const since = restMs !== undefined ? lookedAt - restMs : stands ? earlier.since : seenAt;
+        // A clock that is set back makes no file younger than it was seen.
+        const since = Math.min(
+          stands ? earlier.since : seenAt,
+          restMs === undefined ? seenAt : lookedAt - restMs,
+        );
         const isKnown = restMs !== undefined || stands;
         const settled = settleMs === 0 || (isKnown && lookedAt - since >= settleMs);
         now.set(file.path, { file, since, settled });
