@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { RollbookError } from "../../../db/errors.ts";
-import type { Mutation } from "./mutations.ts";
+import type { Mutation } from "./mutation.ts";
 
 const CHECKOUT = fileURLToPath(new URL("../../..", import.meta.url));
 
@@ -87,7 +87,7 @@ function breakFile(copy: string, { name, file, find, replace }: Mutation): void 
   if (text.split(find).length !== 2) {
     throw new RollbookError({
       code: "usage",
-      message: `"${name}": its text is not once in ${file}. Bring bench/proof/mutate/mutations.ts up to date.`,
+      message: `"${name}": its text is not once in ${file}. Bring bench/proof/mutate/mutations/ up to date.`,
     });
   }
   writeFileSync(

@@ -1,0 +1,147 @@
+/** Broken reports, checkpoints and metrics. */
+import type { Mutation } from "../mutation.ts";
+
+const CHECKPOINTS = "db/migrations/0018_checkpoints.sql";
+const CHECKPOINTING = "etl/reports/checkpoints.test.ts";
+const SCRAPING = "console/metrics.test.ts";
+const SLICING = "etl/verify/slice.test.ts";
+
+export const OF_REPORTS: readonly Mutation[] = [
+  {
+    name: "lines that a load refused stay open when it is undone",
+    file: "db/migrations/0009_open_rejects.sql",
+    find: "  and coalesce(root.status, l.status) = 'loaded'\n",
+    replace: "  and coalesce(root.status, l.status) in ('loaded', 'undone')\n",
+    tests: ["etl/undo/undo.test.ts"],
+  },
+  {
+    name: "status names no old transaction that has written and rests",
+    file: "etl/reports/status.ts",
+    find: "(backend_xmin is not null or backend_xid is not null)",
+    replace: "backend_xmin is not null",
+    tests: ["etl/reports/status.test.ts"],
+    simulate: false,
+  },
+  {
+    name: "as known at the moment of a commit misses that commit",
+    file: CHECKPOINTS,
+    find: "      where l.known_at <= venue_daily_totals_as_known_on.known_at\n",
+    replace: "      where l.known_at < venue_daily_totals_as_known_on.known_at\n",
+    tests: ["etl/reports/totals.test.ts", CHECKPOINTING],
+  },
+  {
+    name: "a question as known on a moment takes the newest checkpoint, whenever it is from",
+    file: CHECKPOINTS,
+    find: "      select max(c.known_at) from reports.checkpoints c where c.known_at <= venue_daily_totals_as_known_on.known_at\n    )\n    union all",
+    replace: "      select max(c.known_at) from reports.checkpoints c\n    )\n    union all",
+    tests: [CHECKPOINTING],
+  },
+  {
+    name: "what changed from the last list to the checkpoint is left out",
+    file: CHECKPOINTS,
+    find: "g.list_id = last.list_id and g.checkpoint_id <= c.checkpoint_id",
+    replace: "g.list_id = last.list_id and g.checkpoint_id = g.list_id",
+    tests: [CHECKPOINTING],
+  },
+  {
+    name: "what changed after the checkpoint counts in it",
+    file: CHECKPOINTS,
+    find: "g.list_id = last.list_id and g.checkpoint_id <= c.checkpoint_id",
+    replace: "g.list_id = last.list_id",
+    tests: [CHECKPOINTING],
+  },
+  {
+    name: "no date ever gets a list of all groups but its first",
+    file: CHECKPOINTS,
+    find: "n.changes + kept.changes >= kept.groups as is_due",
+    replace: "kept.groups = 0 as is_due",
+    tests: [CHECKPOINTING],
+    simulate: false,
+  },
+  {
+    name: "a partition that is attached again is not added to the checkpoints",
+    file: CHECKPOINTS,
+    find: "  if found then\n    update warehouse.partitions p set checkpointed = true",
+    replace: "  if false then\n    update warehouse.partitions p set checkpointed = true",
+    tests: [CHECKPOINTING],
+    simulate: false,
+  },
+  {
+    name: "a checkpoint does not wait for a partition that is being closed",
+    file: CHECKPOINTS,
+    find: "  perform pg_advisory_xact_lock(0x526f6c3c, 0);\n",
+    replace: "",
+    tests: [CHECKPOINTING],
+  },
+  {
+    name: "slices prove what was proved last",
+    file: "etl/reports/proofs.ts",
+    find: "${divergedAt}) nulls first`",
+    replace: "${divergedAt}) desc nulls first`",
+    tests: [SLICING],
+    simulate: false,
+  },
+  {
+    name: "what does not verify has every turn",
+    file: "etl/reports/proofs.ts",
+    find: "greatest(${provedAt}, ${divergedAt}) nulls first",
+    replace: "${provedAt} nulls first",
+    tests: [SLICING],
+    simulate: false,
+  },
+  {
+    name: "an undo takes its load from what was loaded in all",
+    file: "db/migrations/0029_metrics.sql",
+    find: "         when status = 'undone' or error_code = 'loaded_again' then 'loaded'\n",
+    replace: "",
+    tests: [SCRAPING],
+    simulate: false,
+  },
+  {
+    name: "each scrape reads everything anew",
+    file: "console/metrics.ts",
+    find: "performance.now() - triedAt >= Math.max(keepMs, rest * tookMs)",
+    replace: "performance.now() >= triedAt",
+    tests: [SCRAPING],
+    simulate: false,
+  },
+  {
+    name: "scrapes at the same time each read for themselves",
+    file: "console/metrics.ts",
+    find: "      reading ??= readDue()",
+    replace: "      reading = readDue()",
+    tests: [SCRAPING],
+    simulate: false,
+  },
+  {
+    name: "a topic that cannot be read shows what it was",
+    file: "console/metrics.ts",
+    find: "    known.metrics = [];\n    known.ok = false;\n",
+    replace: "    known.ok = true;\n",
+    tests: [SCRAPING],
+    simulate: false,
+  },
+  {
+    name: "a time at the bound of a bucket is in the next one",
+    file: "etl/reports/metrics.ts",
+    find: "coalesce(micros, 0) - 0.5::float8",
+    replace: "coalesce(micros, 0)::float8",
+    tests: [SCRAPING],
+    simulate: false,
+  },
+  {
+    name: "the sources that have series of their own are those with most files",
+    file: "etl/reports/metrics.ts",
+    find: "order by min(first)",
+    replace: "order by sum(entries) desc, min(first) desc",
+    tests: [SCRAPING],
+    simulate: false,
+  },
+  {
+    name: "the view hides a group of zero euros while it changes",
+    file: "db/migrations/0001_reports.sql",
+    find: "group by created_on, venue_key\nhaving sum(invoices) <> 0;",
+    replace: "group by created_on, venue_key\nhaving sum(total) <> 0;",
+    tests: ["etl/reports/totals.test.ts"],
+  },
+];
