@@ -60,20 +60,23 @@ export async function tryMutation({ mutation, seeds, signal }: TryOptions): Prom
       signal,
     );
     if (tested.code === 0) return { name, noticedBy: null, histories, said: "" };
-    return { name, noticedBy: "tests", histories, said: firstLine(failedTest(tested.output)) };
+    const said = failedTest(tested.output);
+    if (said === undefined)
+      throw new Error(`the tests of "${name}" did not run:\n${tested.output.slice(-2000)}`);
+    return { name, noticedBy: "tests", histories, said: firstLine(said) };
   } finally {
     rmSync(copy, { recursive: true, force: true });
   }
 }
 
-/** The tracked files, as they are in the checkout now; node_modules is shared. */
+/** The tracked files but the docs and the DAGs, as they are in the checkout now; node_modules is shared. */
 function copyCheckout(): string {
   const copy = mkdtempSync(join(tmpdir(), "rollbook-mutation-"));
   const files = execFileSync("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], {
     cwd: CHECKOUT,
     encoding: "utf8",
   });
-  for (const file of files.split("\0").filter((name) => /^(db|etl|bench)\/|^[^/]+\.(json|ts)$/.test(name))) {
+  for (const file of files.split("\0").filter((name) => name !== "" && !/^(docs|dags)\//.test(name))) {
     mkdirSync(join(copy, dirname(file)), { recursive: true });
     cpSync(join(CHECKOUT, file), join(copy, file));
   }
@@ -118,10 +121,10 @@ function readSimulation(output: string): Simulated {
   return line === undefined ? {} : JSON.parse(line);
 }
 
-/** vitest's line of the first test that failed. */
-function failedTest(output: string): string {
+/** vitest's line of the first test that failed; undefined where none was run. */
+function failedTest(output: string): string | undefined {
   const lines = output.split("\n").map((line) => line.trim());
-  return lines.find((line) => line.startsWith("FAIL ")) ?? lines.find((line) => line.includes("rror")) ?? "";
+  return lines.find((line) => line.startsWith("FAIL "));
 }
 
 function firstLine(text: string): string {
