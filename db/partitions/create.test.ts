@@ -3,6 +3,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { openDatabase, withTransaction } from "../client.ts";
 import { addDays } from "../dates.ts";
 import { errorState } from "../errors.ts";
+import { LOCK } from "../locks.ts";
 import { GRANULARITIES, type Granularity } from "../schema.ts";
 import { createTestDatabase, type TestWarehouse } from "../testing/database.ts";
 import {
@@ -15,6 +16,7 @@ import {
   threeMonths,
   waits,
 } from "../testing/partitions.ts";
+import { announcePartitions } from "./announce.ts";
 import { attachPartition } from "./attach.ts";
 import { holdPartitions } from "./catalog.ts";
 import { ensurePartitions } from "./create.ts";
@@ -313,6 +315,23 @@ test("a partition that nobody announced is not used before somebody did", async 
     { announced: true },
     { announced: true },
   ]);
+});
+
+test("what somebody else has announced meanwhile, and a load holds, is not waited for", async () => {
+  const warehouse = await createTestDatabase();
+  const { database } = warehouse;
+  await warehouse.query("select warehouse.open_partitions(array['2026-02-01'::date])");
+  const announcer = await openTransaction(warehouse);
+  await announcer.query("select pg_advisory_xact_lock($1, 0)", [LOCK.ensurePartitions]);
+  // As a load does that needs another partition, too.
+  const late = announcePartitions({ database, partitions: ["2026-02"] });
+  await expect.poll(() => waits(warehouse), { timeout: 10_000 }).toHaveLength(1);
+  await warehouse.query("update warehouse.partitions set announced = true");
+  await withTransaction(warehouse, async (tx) => {
+    await holdPartitions(tx, ["2026-02"], { alone: true });
+    await announcer.query("commit");
+    await late;
+  });
 });
 
 test("an announcement waits for statements that are using the tables, and not for ever", async () => {

@@ -44,7 +44,7 @@ export const OF_PARTITIONS: readonly Mutation[] = [
   {
     name: "sessions are told only once of a new partition",
     file: "db/partitions/announce.ts",
-    find: "      await tx.db.execute(sql`select warehouse.announce_partitions()`);\n",
+    find: "    await tx.db.execute(sql`select warehouse.announce_partitions()`);\n",
     replace: "",
     tests: ["db/partitions/create.test.ts"],
     simulate: false,
@@ -94,6 +94,14 @@ export const OF_PARTITIONS: readonly Mutation[] = [
     find: "missing.upper <= first_date",
     replace: "missing.upper < first_date",
     tests: ["db/roles/grant.test.ts"],
+    simulate: false,
+  },
+  {
+    name: "two sessions announce the same partition, and one waits for a load that holds it by then",
+    file: "db/partitions/announce.ts",
+    find: "withSessionLock(session, LOCK.ensurePartitions, () => announceMissing(session, options))",
+    replace: "announceMissing(session, options)",
+    tests: ["db/partitions/create.test.ts"],
     simulate: false,
   },
 ];
