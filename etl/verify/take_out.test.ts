@@ -453,7 +453,8 @@ test.each([true, false])("what a load restates at the same moment stays (careful
   const repairing = takeOut(warehouse);
   await until("the repair waits for the load's row", async () => {
     const waiting = await warehouse.query(
-      "select from pg_locks where not granted and locktype in ('transactionid', 'tuple')",
+      `select from pg_locks join pg_stat_activity using (pid)
+       where datname = current_database() and not granted and locktype in ('transactionid', 'tuple')`,
     );
     return waiting.length > 0;
   });

@@ -310,7 +310,10 @@ test.each<{
     step: "in the refresh",
     lock: "warehouse.venue_day_rollup",
     reached: async ({ warehouse }) =>
-      (await count(warehouse, "pg_locks where not granted and relation is not null")) > 0,
+      (await count(
+        warehouse,
+        "pg_locks join pg_stat_activity using (pid) where datname = current_database() and not granted and relation is not null",
+      )) > 0,
   },
   { step: "between two moves", reached: async ({ inbox }) => filesIn(join(inbox, "archive")).length > 0 },
 ])("a round that is killed $step is finished by the next one", async ({ lock, reached }) => {

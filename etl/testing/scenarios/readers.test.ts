@@ -243,7 +243,9 @@ test("loads commit in the order of known_at: one that is later waits for one tha
   });
   await until("the second load waits for the first, or is over", async () => {
     const waiting = await warehouse.query(
-      "select from pg_locks where locktype = 'advisory' and not granted and classid::bigint = $1",
+      `select from pg_locks
+       where locktype = 'advisory' and not granted and classid::bigint = $1
+         and database = (select oid from pg_database where datname = current_database())`,
       [LOCK.knownAt],
     );
     return over || waiting.length > 0;

@@ -212,7 +212,9 @@ test("a rival load of the same drop is named, and who keeps it waiting", async (
 async function untilWaiting(warehouse: TestWarehouse, lock: number): Promise<void> {
   for (;;) {
     const found = await warehouse.query(
-      "select from pg_locks where locktype = 'advisory' and classid::int8 = $1 and not granted",
+      `select from pg_locks
+       where locktype = 'advisory' and classid::int8 = $1 and not granted
+         and database = (select oid from pg_database where datname = current_database())`,
       [lock],
     );
     if (found.length > 0) return;
