@@ -7,10 +7,12 @@ import { secureHeaders } from "hono/secure-headers";
 import { toJson } from "../etl/escape.ts";
 import { type Access, plainAddress } from "./access.ts";
 import type { ReadInvoiceLines } from "./archive.ts";
+import { streamRevisions } from "./events.ts";
 import { explainFailure, type Failure, NO_PAGE, STARTING } from "./failure.ts";
 import { createFormats } from "./formats.ts";
-import { frameFailure, framePage } from "./frame.ts";
+import { frameFailure, framePage, type Live } from "./frame.ts";
 import { createLimit, type Rate } from "./limits.ts";
+import { EVENTS_PATH, LIVE_SCRIPT, LIVE_SCRIPT_PATH } from "./live.ts";
 import { type Metrics, openMetrics } from "./metrics.ts";
 import { describeApi } from "./openapi.ts";
 import { type Answered, type Asking, apiPath, type Csv, csvPath, type DefinedPage } from "./page.ts";
@@ -49,13 +51,16 @@ export function createApp(options: AppOptions): Hono<Environment> {
   if (options.access.passwords !== undefined) app.use(askPassword(options.access.passwords));
   serveFile(app, STYLE_PATH, "text/css; charset=utf-8", STYLE);
   serveFile(app, ICON_PATH, "image/svg+xml", ICON);
+  serveFile(app, LIVE_SCRIPT_PATH, "text/javascript; charset=utf-8", LIVE_SCRIPT);
   serveMetrics(app, options);
+  serveEvents(app, options);
   app.get("/api/openapi.json", (c) => answerJson(c, describeApi(PAGES)));
   for (const page of PAGES) {
     app.get(apiPath(page), (c) => answerPage(c, options, page, (answered) => answerJson(c, answered.answer)));
-    app.get(page.path, (c) =>
-      answerPage(c, options, page, (answered) => answerHtml(c, options, page, answered)),
-    );
+    app.get(page.path, async (c) => {
+      const live = await readLive(c, options, page);
+      return answerPage(c, options, page, (answered) => answerHtml(c, options, page, answered, live));
+    });
     if (page.csv !== undefined) serveCsv(app, options, page, page.csv);
   }
   app.notFound((c) => fail(c, NO_PAGE));
@@ -80,10 +85,21 @@ function serveMetrics(app: Hono<Environment>, { reports, stopping }: AppOptions)
   });
 }
 
+function serveEvents(app: Hono<Environment>, { reports, stopping }: AppOptions): void {
+  app.get(EVENTS_PATH, (c) => {
+    const opened = reports();
+    if (opened === undefined) return fail(c, STARTING);
+    if (!opened.changes.hasRoom()) return tooMany(c, "Too many pages are brought up to date", 60);
+    return streamRevisions(c, opened.changes, stopping);
+  });
+}
+
 function headers({ encrypted }: AppOptions): MiddlewareHandler<Environment> {
   const secure = secureHeaders({
     contentSecurityPolicy: {
       defaultSrc: ["'none'"],
+      scriptSrc: ["'self'"],
+      connectSrc: ["'self'"],
       styleSrc: ["'self'"],
       imgSrc: ["'self'"],
       formAction: ["'self'"],
@@ -179,8 +195,23 @@ function answerPage(
   page: DefinedPage,
   give: (answered: Answered) => Response | Promise<Response>,
 ): Promise<Response> {
-  const signal = AbortSignal.any([c.req.raw.signal, options.stopping]);
+  const signal = untilLeft(c, options);
   return answer(c, options, signal, async (asking) => give(await page.ask(asking, givenBy(c))));
+}
+
+/** Aborts when the browser leaves. */
+function untilLeft(c: Context<Environment>, { stopping }: AppOptions): AbortSignal {
+  return AbortSignal.any([c.req.raw.signal, stopping]);
+}
+
+/** The revision is read before what the page shows: so what comes in between is taken for new, and not missed. */
+async function readLive(
+  c: Context<Environment>,
+  options: AppOptions,
+  { isLive }: DefinedPage,
+): Promise<Live | undefined> {
+  if (!isLive) return undefined;
+  return { revision: await options.reports()?.changes.latest(untilLeft(c, options)) };
 }
 
 /** Files at once: each keeps a connection as long as its reader takes. */
@@ -279,6 +310,7 @@ async function answerHtml(
   { reports }: AppOptions,
   page: DefinedPage,
   { title, show }: Answered,
+  live: Live | undefined,
 ): Promise<Response> {
   const { settings, database } = reports() as Reports;
   const formats = createFormats(c.req.header("accept-language"));
@@ -292,6 +324,7 @@ async function answerHtml(
       timeZone: settings.timeZone,
       user: c.get("user"),
       json: apiAddress(c, page),
+      live,
     }),
   );
 }

@@ -2,6 +2,7 @@
 import type { Failure } from "./failure.ts";
 import type { Formats } from "./formats.ts";
 import { type Html, html, NOTHING } from "./html.ts";
+import { LIVE_SCRIPT_PATH } from "./live.ts";
 import { PAGES } from "./pages.ts";
 import { ICON_PATH, STYLE_PATH } from "./style.ts";
 
@@ -18,14 +19,22 @@ export interface Frame {
   readonly user: string | undefined;
   /** Address of the same as JSON. */
   readonly json: string;
+  /** Of a page that is brought up to date while it is open. */
+  readonly live: Live | undefined;
+}
+
+export interface Live {
+  /** Of the warehouse, as of when the page was asked for; undefined where it is not known. */
+  readonly revision: string | undefined;
 }
 
 export function framePage(frame: Frame): Html {
-  const { title, path, body, place, timeZone, user, json } = frame;
+  const { title, path, body, place, timeZone, user, json, live } = frame;
   return layOut({
     title,
     path,
     body,
+    live,
     foot: html`<span>${place}</span><span>Times in ${timeZone}, money in euros</span>${
       user === undefined ? NOTHING : html`<span>Signed in as ${user}</span>`
     }<a href="${json}">This page as JSON</a>`,
@@ -47,8 +56,9 @@ function layOut(parts: {
   readonly path: string;
   readonly body: Html;
   readonly foot: Html;
+  readonly live?: Live | undefined;
 }): Html {
-  const { title, path, body, foot } = parts;
+  const { title, path, body, foot, live } = parts;
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -57,7 +67,9 @@ function layOut(parts: {
 <meta name="color-scheme" content="light dark">
 <title>${title} · Rollbook</title>
 <link rel="stylesheet" href="${STYLE_PATH}">
-<link rel="icon" href="${ICON_PATH}" type="image/svg+xml">
+<link rel="icon" href="${ICON_PATH}" type="image/svg+xml">${
+    live === undefined ? NOTHING : html`\n<script src="${LIVE_SCRIPT_PATH}" defer></script>`
+  }
 </head>
 <body>
 <a class="skip" href="#content">Skip to the content</a>
@@ -67,9 +79,9 @@ function layOut(parts: {
     (page) => html`<li><a href="${page.path}"${isCurrent(page.path, path)}>${page.menu}</a></li>`,
   )}</ul></nav>
 </header>
-<main id="content" tabindex="-1">
+<main id="content" tabindex="-1"${live?.revision === undefined ? NOTHING : html` data-revision="${live.revision}"`}>
 ${body}
-</main>
+</main>${live === undefined ? NOTHING : html`\n<p id="live" role="status"></p>`}
 <footer>${foot}</footer>
 </body>
 </html>

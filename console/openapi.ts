@@ -1,6 +1,7 @@
 /** The description of the API, made of the schemas by which its answers are checked. */
 import { toJsonSchema } from "@valibot/to-json-schema";
 import type { GenericSchema } from "valibot";
+import { EVENTS_PATH, REVISION_EVENT } from "./live.ts";
 import { apiPath, type DefinedPage } from "./page.ts";
 
 /** Source: OpenAPI 3.1.1, whose schemas are those of JSON Schema 2020-12. */
@@ -13,10 +14,24 @@ export function describeApi(pages: readonly DefinedPage[]): unknown {
       description:
         "What the pages of rollbook serve show, as JSON. Money is a text with two decimals, instants are ISO 8601 in the zone of the warehouse.",
     },
-    paths: Object.fromEntries(pages.map((page) => [pathOf(page), { get: describe(page) }])),
+    paths: {
+      ...Object.fromEntries(pages.map((page) => [pathOf(page), { get: describe(page) }])),
+      [EVENTS_PATH]: { get: EVENTS },
+    },
     components: { responses: { Failure: FAILURE } },
   };
 }
+
+const EVENTS = {
+  summary: "When something has happened in the warehouse, as server-sent events.",
+  responses: {
+    200: {
+      description: `Events ${REVISION_EVENT}, whose data is a text that is another one after each load, refresh, undo, decision, proof and closing: the present one first, then each new one. A stream ends after ten minutes.`,
+      content: { "text/event-stream": { schema: { type: "string" } } },
+    },
+    default: { description: "Why there is none." },
+  },
+};
 
 const FAILURE = {
   description: "Why there is no answer, and what to do.",

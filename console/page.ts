@@ -36,6 +36,8 @@ export interface Page<Query extends QuerySchema, Answer extends v.GenericSchema>
   /** What the navigation calls it; a page without is reached from others. */
   readonly menu?: string;
   readonly title: string | ((answer: v.InferOutput<Answer>) => string);
+  /** Whether it shows the present, and is brought up to date while it is open (console/live.ts); default false. */
+  readonly isLive?: boolean;
   /** One sentence, for the description of the API. */
   readonly summary: string;
   /** What the address may hold, as texts. */
@@ -66,6 +68,7 @@ export interface Answered {
 export interface DefinedPage {
   readonly path: string;
   readonly menu: string | undefined;
+  readonly isLive: boolean;
   readonly summary: string;
   readonly query: QuerySchema;
   readonly answer: v.GenericSchema;
@@ -88,10 +91,11 @@ export function csvPath({ path }: Pick<DefinedPage, "path">): string {
 export function definePage<Query extends QuerySchema, Answer extends v.GenericSchema>(
   page: Page<Query, Answer>,
 ): DefinedPage {
-  const { path, menu, title, summary, csv } = page;
+  const { path, menu, title, isLive = false, summary, csv } = page;
   return {
     path,
     menu,
+    isLive,
     summary,
     query: page.query,
     answer: page.answer,

@@ -4,6 +4,8 @@ import type pg from "pg";
 import { type Database, openDatabase, type Session, withSession, withTransaction } from "../db/client.ts";
 import { ROLES } from "../db/roles/rights.ts";
 import type { Settings } from "../db/schema.ts";
+import { readRevision } from "../etl/reports/revision.ts";
+import { type Changes, watchChanges } from "./changes.ts";
 import { createMemory, type Memory } from "./memory.ts";
 import type { Asking } from "./page.ts";
 
@@ -11,6 +13,10 @@ import type { Asking } from "./page.ts";
 const CONNECTIONS = 6;
 /** How long a page waits for what takes long in a large warehouse. */
 const WAIT_MS = 100;
+/** A look for what has changed is given up after so long. */
+const LOOK_MS = 1000;
+/** Pages that listen at once: connections are left for those that ask. */
+const LISTENERS = 100;
 
 export interface Reports {
   readonly database: Database;
@@ -18,6 +24,7 @@ export interface Reports {
   /** As which role it reads; undefined where the warehouse has no roles, or the login is no member of the reader's. */
   readonly role: string | undefined;
   readonly memory: Memory;
+  readonly changes: Changes;
 }
 
 /**
@@ -26,14 +33,18 @@ export interface Reports {
  *
  * @param options.warehouse an open database, to find out which role there is
  * @param options.connection how to connect, in node-postgres' terms
+ * @param options.lookEveryMs how often it is looked for changes, while somebody listens
+ * @param options.signal ends that
  */
 export async function openReports(options: {
   readonly warehouse: Database;
   readonly connection: pg.ClientConfig;
   readonly settings: Settings;
   readonly statementTimeoutMs: number;
+  readonly lookEveryMs: number;
+  readonly signal: AbortSignal;
 }): Promise<Reports> {
-  const { warehouse, connection, settings, statementTimeoutMs } = options;
+  const { warehouse, connection, settings, statementTimeoutMs, lookEveryMs } = options;
   const isReader = await withSession({ database: warehouse }, canBeReader);
   const role = isReader ? ROLES.reader : undefined;
   const database = openDatabase({
@@ -46,7 +57,14 @@ export async function openReports(options: {
       ...(role && { role }),
     },
   });
-  return { database, settings, role, memory: createMemory({ waitMs: WAIT_MS }) };
+  const opening = [`set local statement_timeout = ${Math.min(LOOK_MS, statementTimeoutMs)}`];
+  const changes = watchChanges({
+    read: (signal) => withTransaction({ database, signal, opening }, readRevision),
+    everyMs: lookEveryMs,
+    most: LISTENERS,
+    signal: options.signal,
+  });
+  return { database, settings, role, memory: createMemory({ waitMs: WAIT_MS }), changes };
 }
 
 /** The role may be there and not be this warehouse's: roles are the server's. */

@@ -27,6 +27,8 @@ export interface ConsoleOptions extends AccessOptions {
   readonly statementTimeoutMs?: number;
   /** How often an address may ask. Default: 200 at once, 50 a second. */
   readonly requests?: Rate;
+  /** How often it is looked for what has changed, while a page listens. Default 3000. */
+  readonly lookEveryMs?: number;
   readonly onProblem: (message: string) => void;
 }
 
@@ -50,6 +52,7 @@ export interface Refused {
 }
 
 const STATEMENT_TIMEOUT_MS = 5000;
+const LOOK_EVERY_MS = 3000;
 /** A reader opens some pages at once; more than that for long is a program that should ask less. */
 const REQUESTS: Rate = { burst: 200, perSecond: 50 };
 
@@ -77,6 +80,7 @@ async function listen(options: ConsoleOptions): Promise<Console> {
   const {
     statementTimeoutMs = STATEMENT_TIMEOUT_MS,
     requests = REQUESTS,
+    lookEveryMs = LOOK_EVERY_MS,
     tls,
     readLines,
     onProblem,
@@ -109,7 +113,10 @@ async function listen(options: ConsoleOptions): Promise<Console> {
     outcome: "listening",
     url: `${tls === undefined ? "http" : "https"}://${nameInUrl(options.host)}:${port}/`,
     open: async ({ database, connection, settings }) => {
-      reports = await openReports({ warehouse: database, connection, settings, statementTimeoutMs });
+      reports = await openReports({
+        ...{ warehouse: database, connection, settings, statementTimeoutMs, lookEveryMs },
+        signal: stopping.signal,
+      });
       return reports.role;
     },
     close: () => {

@@ -118,6 +118,7 @@ td.id { white-space: nowrap; }
 ul.legend + .scroll { margin-top: 12px; }
 .beside { margin-left: auto; }
 ul.plain { list-style: none; margin: 0; padding: 0; } ul.plain li { padding: 3px 0; }
+.live { position: fixed; right: 16px; bottom: 16px; z-index: 1; margin: 0; padding: 8px 12px; background: var(--surface); border: 1px solid var(--line); border-radius: 6px; box-shadow: 0 2px 8px #0003; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 @media (max-width: 640px) {
   .top, main, footer { padding-left: 14px; padding-right: 14px; }
@@ -125,12 +126,15 @@ ul.plain { list-style: none; margin: 0; padding: 0; } ul.plain li { padding: 3px
   td, tbody th { padding: 6px 8px; } th { padding: 0 8px 6px; }
 }
 @media (prefers-reduced-motion: no-preference) { html { scroll-behavior: smooth; } }
-@media print { .top nav, footer, form.filter { display: none; } .card { break-inside: avoid; } }
+@media print { .top nav, footer, form.filter, .live { display: none; } .card { break-inside: avoid; } }
 `;
 
 export const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#0a3d75"/><path d="M3 11h2v2H3zM7 7h2v6H7zM11 3h2v10h-2z" fill="#fff"/></svg>`;
 
-const hashOf = (text: string) => createHash("sha256").update(text).digest("hex").slice(0, 12);
+/** The path of a file that a browser may keep for ever: it changes with the text. */
+export function nameByHash(name: string, text: string, ending: string): string {
+  return `/${name}-${createHash("sha256").update(text).digest("hex").slice(0, 12)}.${ending}`;
+}
 
-export const STYLE_PATH = `/style-${hashOf(STYLE)}.css`;
-export const ICON_PATH = `/icon-${hashOf(ICON)}.svg`;
+export const STYLE_PATH = nameByHash("style", STYLE, "css");
+export const ICON_PATH = nameByHash("icon", ICON, "svg");

@@ -81,6 +81,7 @@ export const loads = definePage({
   path: "/loads",
   menu: "Loads",
   title: "Loads",
+  isLive: true,
   summary: "Every load, the newest first, and what became of the lines of its file.",
   query,
   answer,

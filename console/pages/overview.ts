@@ -25,6 +25,7 @@ export const overview = definePage({
   path: "/",
   menu: "Overview",
   title: "Overview",
+  isLive: true,
   summary: "How the year went, what is fresh, and what waits for somebody.",
   query: v.strictObject({
     /** The last of the months that are shown. */

@@ -45,6 +45,7 @@ export const partitions = definePage({
   path: "/partitions",
   menu: "Partitions",
   title: "Partitions",
+  isLive: true,
   summary:
     "The partitions, the newest first: size, state, freshness, what is pending; and what an operator should act on.",
   query: v.strictObject({

@@ -69,6 +69,7 @@ export const quarantine = definePage({
   path: "/quarantine",
   menu: "Quarantine",
   title: "Quarantine",
+  isLive: true,
   summary: "Rejected lines that nobody has decided on, by reason and source; and what was decided.",
   query,
   answer,
