@@ -41,6 +41,18 @@ export const givenVenue = () =>
     v.check((text) => !text.includes("\0"), "no venue is called so"),
   );
 
+/** What the drop format, which is no source, is called in an address. */
+export const NO_SOURCE = "-";
+
+/** The name of a source in an address. */
+export const givenSource = () =>
+  v.pipe(
+    v.string(),
+    v.maxLength(255, "give at most 255 characters"),
+    v.check((text) => !text.includes("\0"), "no source is called so"),
+    v.description(`Name of a source; ${NO_SOURCE}: the drop format.`),
+  );
+
 /** The greatest number that PostgreSQL's integer holds. */
 const MOST = 2 ** 31 - 1;
 

@@ -1,24 +1,27 @@
 /** The ledger: every load, newest first, and what became of its lines. */
-import { and, desc, eq, ilike, lt } from "drizzle-orm";
+import { and, desc, eq, ilike, isNull, lt, type SQL } from "drizzle-orm";
 import * as v from "valibot";
 import { LOAD_STATUSES, type LoadStatus, loadHistory } from "../../db/schema.ts";
 import { isoInstant } from "../../etl/reports/zone.ts";
 import { type Formats, name, shortName } from "../formats.ts";
 import { addressWith, type Html, html, NOTHING } from "../html.ts";
-import { definePage } from "../page.ts";
+import { type Asking, definePage } from "../page.ts";
 import { drawOutcome, linesSchema } from "../plots/outcome.ts";
 import { inSnapshot } from "../reports.ts";
-import { date, instant, loadNumber } from "../schemas.ts";
+import { date, givenSource, instant, loadNumber, NO_SOURCE } from "../schemas.ts";
 
 /** Loads of one page. */
 const LENGTH = 50;
 
 const query = v.strictObject({
   status: v.optional(v.picklist(LOAD_STATUSES)),
+  source: v.optional(givenSource()),
   file: v.optional(v.pipe(v.string(), v.maxLength(255, "give at most 255 characters"))),
   /** Only older ones. */
   before: v.optional(loadNumber()),
 });
+
+type Query = v.InferOutput<typeof query>;
 
 export const listedLoad = v.object({
   load: v.number(),
@@ -36,6 +39,10 @@ export type ListedLoad = v.InferOutput<typeof listedLoad>;
 
 const answer = v.object({
   loads: v.array(listedLoad),
+  sources: v.pipe(
+    v.nullable(v.array(v.string())),
+    v.description("Names of all sources of the ledger. Null as long as they are being looked for."),
+  ),
   next: v.pipe(v.nullable(v.number()), v.description("`before` of the next page; null on the last one.")),
 });
 
@@ -85,14 +92,15 @@ export const loads = definePage({
   summary: "Every load, the newest first, and what became of the lines of its file.",
   query,
   answer,
-  read: (asking, { status, file, before }) =>
-    inSnapshot(asking, async (db) => {
+  read: async (asking, { status, source, file, before }) => {
+    const listed = await inSnapshot(asking, async (db) => {
       const rows = await db
         .select(LEDGER_COLUMNS)
         .from(loadHistory)
         .where(
           and(
             status && eq(loadHistory.status, status),
+            ofSource(source),
             file === undefined ? undefined : ilike(loadHistory.fileName, `%${escapeLike(file)}%`),
             before === undefined ? undefined : lt(loadHistory.loadId, before),
           ),
@@ -101,15 +109,17 @@ export const loads = definePage({
         .limit(LENGTH + 1);
       const found = rows.slice(0, LENGTH).map(describeListed);
       return { loads: found, next: rows.length > LENGTH ? (found.at(-1)?.load ?? null) : null };
-    }),
-  show: ({ loads: found, next }, { query: given, formats }) => html`
+    });
+    return { ...listed, sources: await recallSources(asking) };
+  },
+  show: ({ loads: found, sources, next }, { query: given, formats }) => html`
 <h1>Loads</h1>
 <p class="lead">What was loaded, the newest first. Each file is one transaction.</p>
-${showFilter(given)}
+${showFilter(given, sources ?? [])}
 <section class="card">${
     found.length === 0
       ? html`<p class="muted">${
-          given.status === undefined && given.file === undefined
+          given.status === undefined && given.source === undefined && given.file === undefined
             ? html`Nothing is loaded yet. Load a file: <code>rollbook load FILE</code>`
             : "No load is like that."
         }</p>`
@@ -122,19 +132,49 @@ ${showFilter(given)}
   }${next === null ? NOTHING : html`<a href="${addressWith("/loads", { ...given, before: next })}" rel="next">Older</a>`}</nav>`,
 });
 
+/** Whether a load is of the source that an address names. */
+export function ofSource(source: string | undefined): SQL | undefined {
+  if (source === undefined) return undefined;
+  return source === NO_SOURCE ? isNull(loadHistory.source) : eq(loadHistory.source, source);
+}
+
+/** Which sources there are is found in the whole ledger. */
+async function recallSources({ database, memory }: Asking): Promise<string[] | null> {
+  const found = await memory.recall("sources", () =>
+    inSnapshot({ database }, async (db) => {
+      const rows = await db.selectDistinct({ source: loadHistory.source }).from(loadHistory);
+      return rows.flatMap(({ source }) => source ?? []).toSorted();
+    }),
+  );
+  return found?.value ?? null;
+}
+
 /** What LIKE takes for a pattern stands for itself. */
 function escapeLike(text: string): string {
   return text.replace(/[\\%_]/g, "\\$&");
 }
 
-function showFilter({ status, file }: v.InferOutput<typeof query>): Html {
+function showFilter({ status, source, file }: Query, sources: readonly string[]): Html {
+  // One that the ledger does not know stands in the address all the same.
+  const named = source === undefined || source === NO_SOURCE ? sources : [...new Set([...sources, source])];
   return html`<form class="filter" action="/loads">
 <label>File name contains<input name="file" maxlength="255" value="${file ?? ""}"></label>
 <label>Status<select name="status"><option value="">any</option>${LOAD_STATUSES.map(
-    (one) => html`<option${one === status ? html` selected` : NOTHING}>${one}</option>`,
+    (one) => html`<option${isSelected(one === status)}>${one}</option>`,
   )}</select></label>
+${
+  named.length === 0 && source === undefined
+    ? NOTHING
+    : html`<label>Source<select name="source"><option value="">any</option><option value="${NO_SOURCE}"${isSelected(source === NO_SOURCE)}>drop format</option>${named.map(
+        (one) => html`<option value="${one}"${isSelected(one === source)}>${name(one)}</option>`,
+      )}</select></label>`
+}
 <button>Show</button>
 </form>`;
+}
+
+function isSelected(chosen: boolean): Html {
+  return chosen ? html` selected` : NOTHING;
 }
 
 /** A table of loads; other pages show some, too. */

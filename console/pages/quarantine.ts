@@ -1,5 +1,5 @@
 /** Rejected lines: those that nobody has decided on, by reason and source, and what was decided. */
-import { and, asc, desc, eq, isNull, sql } from "drizzle-orm";
+import { and, asc, desc, eq, sql } from "drizzle-orm";
 import * as v from "valibot";
 import type { Session } from "../../db/client.ts";
 import { dismissedRejects, loadHistory, openRejects } from "../../db/schema.ts";
@@ -10,22 +10,15 @@ import { sumEuros } from "../money.ts";
 import { definePage } from "../page.ts";
 import { drawShare } from "../plots/share.ts";
 import { inSnapshot } from "../reports.ts";
-import { count, date, euros, instant } from "../schemas.ts";
+import { count, date, euros, givenSource, instant, NO_SOURCE } from "../schemas.ts";
+import { ofSource } from "./loads.ts";
 
 /** Entries of each list. */
 const LENGTH = 200;
-/** What the drop format is called in an address. */
-const NO_SOURCE = "-";
 
 const query = v.strictObject({
   reason: v.optional(v.pipe(v.string(), v.maxLength(100, "give at most 100 characters"))),
-  source: v.optional(
-    v.pipe(
-      v.string(),
-      v.maxLength(255, "give at most 255 characters"),
-      v.description(`Name of a source; ${NO_SOURCE}: the drop format.`),
-    ),
-  ),
+  source: v.optional(givenSource()),
 });
 type Query = v.InferOutput<typeof query>;
 
@@ -113,16 +106,7 @@ async function readOpen(db: Session["db"], { reason, source }: Query) {
     })
     .from(r)
     .innerJoin(loadHistory, eq(loadHistory.loadId, r.loadId))
-    .where(
-      and(
-        reason === undefined ? undefined : eq(r.reason, reason),
-        source === undefined
-          ? undefined
-          : source === NO_SOURCE
-            ? isNull(loadHistory.source)
-            : eq(loadHistory.source, source),
-      ),
-    )
+    .where(and(reason === undefined ? undefined : eq(r.reason, reason), ofSource(source)))
     .orderBy(desc(r.loadId), asc(r.firstLine))
     .limit(LENGTH);
   return rows.map((row) => ({ ...row, rejectedAt: isoInstant(row.rejectedAt) }));
