@@ -99,61 +99,60 @@ async function within(work: Promise<void>, ms: number): Promise<void> {
 
 async function render(known: ReadonlyMap<Topic, Known>): Promise<string> {
   const registry = new Registry();
-  const of = (value: (known: Known) => number | undefined) =>
-    [...known].flatMap(([{ name: topic }, one]) => {
-      const number = value(one);
-      return number === undefined ? [] : [{ labels: { topic }, value: number }];
-    });
-  const labels = ["topic"];
-  const own: readonly Metric[] = [
-    {
-      type: "gauge",
-      name: "rollbook_topic_ok",
-      help: "Whether the topic could be read when that was last tried; 0 also before the first time.",
-      labels,
-      samples: of(({ ok }) => Number(ok)),
-    },
-    {
-      type: "gauge",
-      name: "rollbook_topic_age_seconds",
-      help: "How old what is shown of the topic is.",
-      labels,
-      samples: of(({ readAt, ok }) =>
-        readAt === undefined || !ok ? undefined : (performance.now() - readAt) / 1000,
-      ),
-    },
-    {
-      type: "gauge",
-      name: "rollbook_topic_read_seconds",
-      help: "How long it took to read the topic.",
-      labels,
-      samples: of(({ tookMs, triedAt }) => (triedAt === undefined ? undefined : tookMs / 1000)),
-    },
+  const all = [
+    ...TOPIC_GAUGES.map((gauge) => gaugeOf(gauge, known)),
+    ...[...known.values()].flatMap((of) => of.metrics),
   ];
-  for (const metric of [...own, ...[...known.values()].flatMap(({ metrics }) => metrics)])
-    register(registry, metric);
+  for (const metric of all) register(registry, metric);
   return registry.metrics();
 }
 
+/** What is said of the topics themselves; undefined: nothing. */
+const TOPIC_GAUGES: readonly {
+  readonly name: string;
+  readonly help: string;
+  readonly value: (known: Known) => number | undefined;
+}[] = [
+  {
+    name: "rollbook_topic_ok",
+    help: "Whether the topic could be read when that was last tried; 0 also before the first time.",
+    value: ({ ok }) => Number(ok),
+  },
+  {
+    name: "rollbook_topic_age_seconds",
+    help: "How old what is shown of the topic is.",
+    value: ({ readAt, ok }) =>
+      readAt === undefined || !ok ? undefined : (performance.now() - readAt) / 1000,
+  },
+  {
+    name: "rollbook_topic_read_seconds",
+    help: "How long it took to read the topic.",
+    value: ({ tookMs, triedAt }) => (triedAt === undefined ? undefined : tookMs / 1000),
+  },
+];
+
+function gaugeOf(
+  { name, help, value }: (typeof TOPIC_GAUGES)[number],
+  known: ReadonlyMap<Topic, Known>,
+): Metric {
+  const samples = [...known].flatMap(([{ name: topic }, of]) => {
+    const number = value(of);
+    return number === undefined ? [] : [{ labels: { topic }, value: number }];
+  });
+  return { type: "gauge", name, help, labels: ["topic"], samples };
+}
+
 function register(registry: Registry, metric: Metric): void {
-  const { name, help } = metric;
-  const registers = [registry];
-  switch (metric.type) {
-    case "gauge": {
-      const gauge = new Gauge({ name, help, labelNames: metric.labels, registers });
-      // One without labels begins with 0, which is not "there is none".
-      if (metric.labels.length === 0) gauge.remove();
-      for (const { labels, value } of metric.samples) gauge.set(labels, value);
-      return;
-    }
-    case "counter": {
-      const counter = new Counter({ name, help, labelNames: metric.labels, registers });
-      for (const { labels, value } of metric.samples) counter.inc(labels, value);
-      return;
-    }
-    case "histogram":
-      registry.registerMetric(counted(metric));
+  if (metric.type === "histogram") {
+    registry.registerMetric(counted(metric));
+    return;
   }
+  const { type, name, help, labels: labelNames, samples } = metric;
+  const Series = type === "gauge" ? Gauge : Counter;
+  const series = new Series({ name, help, labelNames, registers: [registry] });
+  // A gauge without labels begins with 0, which is not "there is none".
+  if (type === "gauge" && labelNames.length === 0) series.remove();
+  for (const { labels, value } of samples) series.inc(labels, value);
 }
 
 /** A histogram of what others have counted. prom-client's own takes one observation at a time. */
