@@ -10,6 +10,7 @@ import { type Html, html, NOTHING } from "../html.ts";
 import { definePage } from "../page.ts";
 import { inSnapshot } from "../reports.ts";
 import { count, date, euros, instant, loadNumber } from "../schemas.ts";
+import { frameTable } from "../table.ts";
 import { CLOSING_COLUMNS, closingSchema, describeClosing } from "./closings.ts";
 
 /** Groups and loads that are listed. */
@@ -128,30 +129,34 @@ async function readRestated(
 function showGroups(groups: Answer["byGroup"], all: number, formats: Formats): Html {
   if (groups.length === 0) return NOTHING;
   return html`<section class="card"><h2>Groups that have changed</h2>
-<div class="scroll" tabindex="0" role="region" aria-label="Groups"><table>
-<thead><tr><th>Venue</th><th>Date</th><th class="number">Invoices then</th><th class="number">now</th><th class="number">Total then</th><th class="number">now</th><th class="number">Change</th></tr></thead>
-<tbody>${groups.map(
+${frameTable(
+  "Groups",
+  html`<th>Venue</th><th>Date</th><th class="number">Invoices then</th><th class="number">now</th><th class="number">Total then</th><th class="number">now</th><th class="number">Change</th>`,
+  groups.map(
     (
       one,
     ) => html`<tr><th scope="row" class="file">${shortName(one.venue ?? "")}</th><td class="nowrap">${one.date}</td>
 <td class="number">${formats.count(one.thenInvoices)}</td><td class="number">${formats.count(one.nowInvoices)}</td>
 <td class="number">${formats.euros(one.thenTotal)}</td><td class="number">${formats.euros(one.nowTotal)}</td><td class="number">${formats.change(one.total)}</td></tr>`,
-  )}</tbody></table></div>${
-    all > groups.length
-      ? html`<p class="muted">And ${formats.count(all - groups.length)} that have changed by less.</p>`
-      : NOTHING
-  }</section>`;
+  ),
+)}${
+  all > groups.length
+    ? html`<p class="muted">And ${formats.count(all - groups.length)} that have changed by less.</p>`
+    : NOTHING
+}</section>`;
 }
 
 function showLoads(loads: Answer["byLoad"], formats: Formats): Html {
   if (loads.length === 0) return NOTHING;
   return html`<section class="card"><h2>What has changed them</h2>
-<div class="scroll" tabindex="0" role="region" aria-label="Loads"><table>
-<thead><tr><th class="number">Load</th><th>File</th><th>Known from</th><th class="number">Groups</th><th class="number">Invoices</th><th class="number">Total</th></tr></thead>
-<tbody>${loads.map(
+${frameTable(
+  "Loads",
+  html`<th class="number">Load</th><th>File</th><th>Known from</th><th class="number">Groups</th><th class="number">Invoices</th><th class="number">Total</th>`,
+  loads.map(
     (
       one,
     ) => html`<tr><td class="number"><a href="/loads/${one.load}">${one.load}</a></td><td class="file">${shortName(one.file)}</td>
 <td class="nowrap">${formats.instant(one.knownAt)}</td><td class="number">${formats.count(one.groups)}</td><td class="number">${formats.signed(one.invoices)}</td><td class="number">${formats.change(one.total)}</td></tr>`,
-  )}</tbody></table></div></section>`;
+  ),
+)}</section>`;
 }

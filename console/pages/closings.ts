@@ -8,6 +8,7 @@ import { addressWith, type Html, html, NOTHING } from "../html.ts";
 import { definePage } from "../page.ts";
 import { inSnapshot } from "../reports.ts";
 import { count, date, euros, instant, loadNumber } from "../schemas.ts";
+import { frameTable } from "../table.ts";
 
 /** Closings of one page. */
 const LENGTH = 50;
@@ -83,13 +84,15 @@ export const closings = definePage({
 });
 
 function showClosings(found: readonly Closing[], formats: Formats): Html {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Closings"><table>
-<thead><tr><th class="number">Closing</th><th>Period</th><th class="number">Groups</th><th class="number">Invoices</th><th class="number">Total when closed</th><th>Closed</th><th>By</th><th>Digest</th><th></th></tr></thead>
-<tbody>${found.map(
-    (one) => html`<tr><td class="number"><a href="/closings/${one.closing}">${one.closing}</a></td>
+  return frameTable(
+    "Closings",
+    html`<th class="number">Closing</th><th>Period</th><th class="number">Groups</th><th class="number">Invoices</th><th class="number">Total when closed</th><th>Closed</th><th>By</th><th>Digest</th><th></th>`,
+    found.map(
+      (one) => html`<tr><td class="number"><a href="/closings/${one.closing}">${one.closing}</a></td>
 <td class="nowrap"><a href="/closings/${one.closing}">${one.period}</a></td><td class="number">${formats.count(one.groups)}</td>
 <td class="number">${formats.count(one.invoices)}</td><td class="number">${formats.euros(one.total)}</td>
 <td class="nowrap">${formats.instant(one.closedAt)}</td><td>${name(one.closedBy)}</td><td><code>${one.sha256.slice(0, 12)}</code></td>
 <td class="nowrap muted">${one.replacedBy === null ? "" : html`closed again by <a href="/closings/${one.replacedBy}">${one.replacedBy}</a>`}</td></tr>`,
-  )}</tbody></table></div>`;
+    ),
+  );
 }

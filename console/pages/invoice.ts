@@ -11,6 +11,7 @@ import { type Html, html, NOTHING } from "../html.ts";
 import { type Asking, definePage } from "../page.ts";
 import { inSnapshot } from "../reports.ts";
 import { date, euros, givenDate, givenInvoice, givenVenue, instant } from "../schemas.ts";
+import { frameTable } from "../table.ts";
 import { showAfter } from "./total.ts";
 import { explainAddress } from "./totals.ts";
 
@@ -132,12 +133,14 @@ async function readFile(
 }
 
 function showHistory(corrections: Answer["corrections"], formats: Formats): Html {
-  return html`<section class="card"><h2>What it was before</h2><div class="scroll" tabindex="0" role="region" aria-label="What it was before"><table>
-<thead><tr><th>Known at</th><th class="number">Load</th><th class="number">Before</th><th class="number">As load</th><th class="number">After</th><th class="number">Change</th></tr></thead>
-<tbody>${corrections.map(
-    (row) =>
-      html`<tr><td class="nowrap">${formats.instant(row.knownAt)}</td><td class="number">${row.load}${row.undone ? html` <span class="muted">(undone)</span>` : NOTHING}</td><td class="number">${formats.euros(row.oldTotal)}</td><td class="number">${row.oldLoad}</td>${showAfter(row, formats)}</tr>`,
-  )}</tbody></table></div></section>`;
+  return html`<section class="card"><h2>What it was before</h2>${frameTable(
+    "What it was before",
+    html`<th>Known at</th><th class="number">Load</th><th class="number">Before</th><th class="number">As load</th><th class="number">After</th><th class="number">Change</th>`,
+    corrections.map(
+      (row) =>
+        html`<tr><td class="nowrap">${formats.instant(row.knownAt)}</td><td class="number">${row.load}${row.undone ? html` <span class="muted">(undone)</span>` : NOTHING}</td><td class="number">${formats.euros(row.oldTotal)}</td><td class="number">${row.oldLoad}</td>${showAfter(row, formats)}</tr>`,
+    ),
+  )}</section>`;
 }
 
 const WHY: Readonly<Record<(typeof OUTCOMES)[number], string>> = {

@@ -14,6 +14,7 @@ import { drawOutcome, linesSchema, listOutcome } from "../plots/outcome.ts";
 import { drawShare } from "../plots/share.ts";
 import { inSnapshot } from "../reports.ts";
 import { count, date, euros, instant, loadNumber } from "../schemas.ts";
+import { frameTable } from "../table.ts";
 import { showStatus } from "./loads.ts";
 
 const reason = v.object({
@@ -292,27 +293,32 @@ ${drawLateness(
 function showRestated({ restated }: Answer, formats: Formats): Html {
   if (restated.length === 0) return NOTHING;
   return html`<section class="card"><h2>Closed periods that it has changed</h2>
-<div class="scroll" tabindex="0" role="region" aria-label="Closed periods"><table><thead><tr><th>Period</th><th class="number">Groups</th><th class="number">Invoices</th><th class="number">Total</th></tr></thead>
-<tbody>${restated.map(
+${frameTable(
+  "Closed periods",
+  html`<th>Period</th><th class="number">Groups</th><th class="number">Invoices</th><th class="number">Total</th>`,
+  restated.map(
     ({ period, groups, invoices, total }) =>
       html`<tr><th scope="row">${period}</th><td class="number">${formats.count(groups)}</td><td class="number">${formats.signed(invoices)}</td><td class="number">${formats.change(total)}</td></tr>`,
-  )}</tbody></table></div>
+  ),
+)}
 <p class="small muted">For the books: <code>rollbook restated ${restated[0]?.period}</code></p></section>`;
 }
 
 function showReasons({ reasons }: Answer, formats: Formats): Html {
   if (reasons.length === 0) return NOTHING;
   return html`<section class="card"><h2>Rejected lines</h2>
-<div class="scroll" tabindex="0" role="region" aria-label="Rejected lines"><table>
-<thead><tr><th>Reason</th><th>Column</th><th class="number">Lines</th><th class="number">First</th><th>What stands there</th><th class="number">Money</th><th>What to do</th></tr></thead>
-<tbody>${reasons.map(
+${frameTable(
+  "Rejected lines",
+  html`<th>Reason</th><th>Column</th><th class="number">Lines</th><th class="number">First</th><th>What stands there</th><th class="number">Money</th><th>What to do</th>`,
+  reasons.map(
     (one) => html`<tr>
 <td><code>${one.reason}</code></td><td>${one.column ?? ""}</td>
 <td class="number">${formats.count(one.lines)}</td><td class="number">${formats.count(one.firstLine)}</td>
 <td class="file"><code>${shortName(one.firstCell ?? "")}</code></td>
 <td class="number">${one.total === null ? html`<span class="muted">unknown</span>` : formats.euros(one.total)}</td>
 <td class="remedy">${name(one.remedy ?? "")}</td></tr>`,
-  )}</tbody></table></div></section>`;
+  ),
+)}</section>`;
 }
 
 /** Partitions that are listed; what a backfill has touched besides is added up. */
@@ -322,16 +328,16 @@ function showPartitions({ partitions }: Answer, formats: Formats): Html {
   if (partitions.length === 0) return NOTHING;
   const rest = partitions.length - LISTED;
   return html`<section class="card"><h2>Partitions that it changed</h2>
-<div class="scroll" tabindex="0" role="region" aria-label="Partitions"><table>
-<thead><tr><th>Partition</th><th class="number">Groups</th><th class="number">Invoices</th><th class="number">Total</th></tr></thead>
-<tbody>${partitions
+${frameTable(
+  "Partitions",
+  html`<th>Partition</th><th class="number">Groups</th><th class="number">Invoices</th><th class="number">Total</th>`,
+  partitions
     .slice(-LISTED)
     .map(
       ({ partition, groups, invoices, total }) =>
         html`<tr><th scope="row">${partition}</th><td class="number">${formats.count(groups)}</td><td class="number">${formats.signed(invoices)}</td><td class="number">${formats.change(total)}</td></tr>`,
-    )}</tbody></table></div>${
-    rest > 0 ? html`<p class="muted">And ${formats.count(rest)} older ones.</p>` : NOTHING
-  }</section>`;
+    ),
+)}${rest > 0 ? html`<p class="muted">And ${formats.count(rest)} older ones.</p>` : NOTHING}</section>`;
 }
 
 function showUndo({ load: number, status }: Answer): Html {

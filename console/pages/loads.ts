@@ -9,6 +9,7 @@ import { type Asking, definePage } from "../page.ts";
 import { drawOutcome, linesSchema } from "../plots/outcome.ts";
 import { inSnapshot } from "../reports.ts";
 import { date, givenSource, instant, loadNumber, NO_SOURCE } from "../schemas.ts";
+import { frameTable } from "../table.ts";
 
 /** Loads of one page. */
 const LENGTH = 50;
@@ -180,12 +181,13 @@ function isSelected(chosen: boolean): Html {
 /** A table of loads; other pages show some, too. */
 export function showLoads(found: readonly ListedLoad[], formats: Formats): Html {
   const bySource = found.some(({ source }) => source !== null);
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Loads"><table>
-<thead><tr><th class="number">Load</th><th>File</th><th>Synced on</th>${
-    bySource ? html`<th>Source</th>` : NOTHING
-  }<th>Status</th><th>Lines</th><th class="number">Read</th><th class="number">Rejected</th><th>Finished</th><th class="number">Took</th></tr></thead>
-<tbody>${found.map(
-    (load) => html`<tr>
+  return frameTable(
+    "Loads",
+    html`<th class="number">Load</th><th>File</th><th>Synced on</th>${
+      bySource ? html`<th>Source</th>` : NOTHING
+    }<th>Status</th><th>Lines</th><th class="number">Read</th><th class="number">Rejected</th><th>Finished</th><th class="number">Took</th>`,
+    found.map(
+      (load) => html`<tr>
 <td class="number"><a href="/loads/${load.load}">${load.load}</a></td>
 <td class="file"><a href="/loads/${load.load}">${shortName(load.file)}</a></td>
 <td class="nowrap">${load.syncedOn ?? ""}</td>
@@ -197,7 +199,8 @@ ${bySource ? html`<td>${name(load.source ?? "")}</td>` : NOTHING}
 <td class="nowrap">${formats.instant(load.finishedAt)}</td>
 <td class="number">${tookOf(load, formats)}</td>
 </tr>`,
-  )}</tbody></table></div>`;
+    ),
+  );
 }
 
 function tookOf({ startedAt, finishedAt }: ListedLoad, formats: Formats): string {

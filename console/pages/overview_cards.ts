@@ -4,6 +4,7 @@ import { addressWith, type Html, html, NOTHING } from "../html.ts";
 import { growthOf } from "../money.ts";
 import type { View } from "../page.ts";
 import { drawCalendar } from "../plots/calendar.ts";
+import { frameTable } from "../table.ts";
 import { showLoads } from "./loads.ts";
 import { monthsBefore } from "./months.ts";
 import type { Overview } from "./overview_answer.ts";
@@ -108,14 +109,18 @@ function showClosings({ closings }: Overview, formats: Formats): Html {
       ? html`<p class="muted">Being counted; reload in a moment.</p>`
       : closings.length === 0
         ? html`<p class="muted">None is closed. <code>rollbook close 2026-10</code> certifies what a month was.</p>`
-        : html`<div class="scroll" tabindex="0" role="region" aria-label="Closed periods"><table><thead><tr><th>Period</th><th class="number">Total when closed</th><th class="number">Changed since</th></tr></thead><tbody>${closings.map(
-            ({ period, total, changedGroups, changedTotal }) =>
-              html`<tr><th scope="row">${period}</th><td class="number">${formats.euros(total)}</td><td class="number">${
-                changedGroups === 0
-                  ? html`<span class="muted">nothing</span>`
-                  : html`<span class="warn">${formats.change(changedTotal)}</span> <span class="muted small">${countOf(formats, changedGroups, "group")}</span>`
-              }</td></tr>`,
-          )}</tbody></table></div><p><a href="/closings">Restatements and closings</a></p>`
+        : html`${frameTable(
+            "Closed periods",
+            html`<th>Period</th><th class="number">Total when closed</th><th class="number">Changed since</th>`,
+            closings.map(
+              ({ period, total, changedGroups, changedTotal }) =>
+                html`<tr><th scope="row">${period}</th><td class="number">${formats.euros(total)}</td><td class="number">${
+                  changedGroups === 0
+                    ? html`<span class="muted">nothing</span>`
+                    : html`<span class="warn">${formats.change(changedTotal)}</span> <span class="muted small">${countOf(formats, changedGroups, "group")}</span>`
+                }</td></tr>`,
+            ),
+          )}<p><a href="/closings">Restatements and closings</a></p>`
   }</section>`;
 }
 

@@ -10,6 +10,7 @@ import { drawShare } from "../plots/share.ts";
 import { drawTimeline } from "../plots/timeline.ts";
 import { inSnapshot } from "../reports.ts";
 import { count, date, euros, instant } from "../schemas.ts";
+import { frameTable } from "../table.ts";
 
 /** Partitions of one page. */
 const LENGTH = 60;
@@ -104,10 +105,11 @@ const LOOKS = { open: "ok", stale: "attention", detached: "", dropped: "" } as c
 
 function showTable(shown: readonly ShownPartition[], formats: Formats): Html {
   const largest = Math.max(...shown.map(({ bytes }) => bytes), 1);
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Partitions"><table>
-<thead><tr><th>Partition</th><th>State</th><th class="number">Invoices</th><th class="number">Total</th><th>Size</th><th class="number">On disk</th><th class="number">Pending</th><th class="number">Pending total</th><th>Refreshed</th><th>Proved</th></tr></thead>
-<tbody>${shown.map(
-    (one) => html`<tr><th scope="row" class="nowrap">${one.partition}</th>
+  return html`${frameTable(
+    "Partitions",
+    html`<th>Partition</th><th>State</th><th class="number">Invoices</th><th class="number">Total</th><th>Size</th><th class="number">On disk</th><th class="number">Pending</th><th class="number">Pending total</th><th>Refreshed</th><th>Proved</th>`,
+    shown.map(
+      (one) => html`<tr><th scope="row" class="nowrap">${one.partition}</th>
 <td><span class="status ${LOOKS[one.state]}">${one.state}</span></td>
 <td class="number">${formats.count(one.invoices)}</td><td class="number">${formats.euros(one.total)}</td>
 <td>${drawShare(one.bytes / largest, "grey")}</td><td class="number">${formats.bytes(one.bytes)}</td>
@@ -115,7 +117,8 @@ function showTable(shown: readonly ShownPartition[], formats: Formats): Html {
 <td class="number">${one.pendingChanges === 0 ? "" : formats.change(one.pendingTotal)}</td>
 <td class="nowrap">${formats.ago(one.refreshedAt)}</td>
 <td class="nowrap">${showProof(one, formats)}</td></tr>`,
-  )}</tbody></table></div>
+    ),
+  )}
 <p class="small muted">What is pending is in the totals already; <code>rollbook refresh</code> takes it into the rollup, which keeps them fast.</p>`;
 }
 

@@ -11,6 +11,7 @@ import { definePage } from "../page.ts";
 import { drawShare } from "../plots/share.ts";
 import { inSnapshot } from "../reports.ts";
 import { count, date, euros, givenSource, instant, NO_SOURCE } from "../schemas.ts";
+import { frameTable } from "../table.ts";
 import { ofSource } from "./loads.ts";
 
 /** Entries of each list. */
@@ -157,15 +158,17 @@ function showSums(
 ): Html {
   const most = Math.max(...sums.map(({ lines }) => lines), 1);
   const chosen = given[key];
-  return html`<section class="card"><h2>${title}</h2><div class="scroll" tabindex="0" role="region" aria-label="${title}"><table>
-<thead><tr><th>${key === "reason" ? "Reason" : "Source"}</th><th></th><th class="number">Lines</th><th class="number">Files</th><th class="number">Money</th></tr></thead>
-<tbody>${sums.map(({ name: found, lines, files, total }) => {
-    const value = found ?? NO_SOURCE;
-    const address = addressWith("/quarantine", { ...given, [key]: chosen === value ? undefined : value });
-    const label = found === null ? "drop format" : name(found);
-    return html`<tr><th scope="row"><a href="${address}"${chosen === value ? html` aria-current="true"` : NOTHING}>${label}</a></th>
+  return html`<section class="card"><h2>${title}</h2>${frameTable(
+    title,
+    html`<th>${key === "reason" ? "Reason" : "Source"}</th><th></th><th class="number">Lines</th><th class="number">Files</th><th class="number">Money</th>`,
+    sums.map(({ name: found, lines, files, total }) => {
+      const value = found ?? NO_SOURCE;
+      const address = addressWith("/quarantine", { ...given, [key]: chosen === value ? undefined : value });
+      const label = found === null ? "drop format" : name(found);
+      return html`<tr><th scope="row"><a href="${address}"${chosen === value ? html` aria-current="true"` : NOTHING}>${label}</a></th>
 <td>${drawShare(lines / most, "red")}</td><td class="number">${formats.count(lines)}</td><td class="number">${formats.count(files)}</td><td class="number">${formats.euros(total)}</td></tr>`;
-  })}</tbody></table></div></section>`;
+    }),
+  )}</section>`;
 }
 
 function showOpen({ open: found }: Answer, given: Query, formats: Formats): Html {
@@ -174,16 +177,18 @@ function showOpen({ open: found }: Answer, given: Query, formats: Formats): Html
   const lines = found.reduce((sum, { lines }) => sum + lines, 0);
   return html`<section class="card"><h2>${countOf(formats, lines, "open line")}, ${formats.euros(sumEuros(totals))} at stake</h2>
 ${isFiltered ? html`<p><a href="/quarantine">Show all</a></p>` : NOTHING}
-<div class="scroll" tabindex="0" role="region" aria-label="Open lines"><table>
-<thead><tr><th class="number">Load</th><th>File</th><th>Reason</th><th class="number">Lines</th><th class="number">First</th><th>What stands there</th><th class="number">Money</th><th>What to do</th></tr></thead>
-<tbody>${found.map(
+${frameTable(
+  "Open lines",
+  html`<th class="number">Load</th><th>File</th><th>Reason</th><th class="number">Lines</th><th class="number">First</th><th>What stands there</th><th class="number">Money</th><th>What to do</th>`,
+  found.map(
     (one) => html`<tr><td class="number"><a href="/loads/${one.load}">${one.load}</a></td>
 <td class="file">${shortName(one.file)}</td><td><code>${one.reason}</code>${one.column === null ? NOTHING : html`<br><span class="muted small">in ${one.column}</span>`}</td>
 <td class="number">${formats.count(one.lines)}</td><td class="number">${formats.count(one.firstLine)}</td>
 <td class="file"><code>${shortName(one.firstCell ?? "")}</code></td>
 <td class="number">${one.total === null ? html`<span class="muted">unknown</span>` : formats.euros(one.total)}</td>
 <td class="remedy">${name(one.remedy ?? "")}${showCommands(one.load)}</td></tr>`,
-  )}</tbody></table></div></section>`;
+  ),
+)}</section>`;
 }
 
 function showCommands(load: number): Html {
@@ -196,14 +201,16 @@ function showCommands(load: number): Html {
 function showDecided({ decided: found }: Answer, formats: Formats): Html {
   if (found.length === 0) return NOTHING;
   return html`<section class="card"><h2>Decided</h2>
-<div class="scroll" tabindex="0" role="region" aria-label="Decided"><table>
-<thead><tr><th class="number">Load</th><th>File</th><th>What</th><th>Reason</th><th class="number">Lines</th><th class="number">Money</th><th>Because</th><th>By</th><th>When</th></tr></thead>
-<tbody>${found.map(
+${frameTable(
+  "Decided",
+  html`<th class="number">Load</th><th>File</th><th>What</th><th>Reason</th><th class="number">Lines</th><th class="number">Money</th><th>Because</th><th>By</th><th>When</th>`,
+  found.map(
     (
       one,
     ) => html`<tr><td class="number"><a href="/loads/${one.load}">${one.load}</a></td><td class="file">${shortName(one.file)}</td>
 <td class="nowrap">${one.outcome}</td><td>${one.reason === null ? "" : html`<code>${one.reason}</code>`}</td><td class="number">${formats.count(one.lines)}</td>
 <td class="number">${one.total === null ? "" : formats.euros(one.total)}</td><td class="remedy">${name(one.because ?? "")}</td>
 <td>${name(one.by ?? "")}</td><td class="nowrap">${formats.instant(one.at)}</td></tr>`,
-  )}</tbody></table></div></section>`;
+  ),
+)}</section>`;
 }

@@ -16,6 +16,7 @@ import { drawWaterfall, type Step } from "../plots/waterfall.ts";
 import { chooseRange, type Range, rangeAnswer, rangeQuery, sayRange } from "../range.ts";
 import { withSnapshot } from "../reports.ts";
 import { count, date, euros, givenDate, givenInvoice, givenVenue, instant, month } from "../schemas.ts";
+import { frameTable } from "../table.ts";
 import { explainAddress, rangeOf, showChange, TOTALS_PATH } from "./totals.ts";
 
 export const EXPLAIN_PATH = "/totals/explain";
@@ -297,12 +298,14 @@ function showParts(
   formats: Formats,
 ): Html {
   const all = addressWith(TOTALS_PATH, { by: by satisfies Grouping, venue, knownOn, ...range });
-  return html`<section class="card"><h2>What it is made of</h2><div class="scroll" tabindex="0" role="region" aria-label="What it is made of"><table>
-<thead><tr><th>${PART_NAMES[by]}</th><th class="number">Invoices</th><th class="number">Total</th></tr></thead>
-<tbody>${listed.map((row) => {
-    const address = explainAddress({ ...rangeOf(row, range), venue: row.venue ?? venue, knownOn });
-    return html`<tr><td class="${row.venue === null ? "nowrap" : "key"}"><a href="${address}">${row.venue === null ? row.date : shortName(row.venue)}</a></td><td class="number">${formats.count(row.invoices)}</td><td class="number">${formats.euros(row.total)}</td></tr>`;
-  })}</tbody></table></div><p><a href="${all}">${more ? "All of them" : "The same as a list"}, sorted as you like</a></p></section>`;
+  return html`<section class="card"><h2>What it is made of</h2>${frameTable(
+    "What it is made of",
+    html`<th>${PART_NAMES[by]}</th><th class="number">Invoices</th><th class="number">Total</th>`,
+    listed.map((row) => {
+      const address = explainAddress({ ...rangeOf(row, range), venue: row.venue ?? venue, knownOn });
+      return html`<tr><td class="${row.venue === null ? "nowrap" : "key"}"><a href="${address}">${row.venue === null ? row.date : shortName(row.venue)}</a></td><td class="number">${formats.count(row.invoices)}</td><td class="number">${formats.euros(row.total)}</td></tr>`;
+    }),
+  )}<p><a href="${all}">${more ? "All of them" : "The same as a list"}, sorted as you like</a></p></section>`;
 }
 
 /** Where an invoice is, with the lines that say it. */
@@ -329,9 +332,11 @@ function showLines(
   return html`<section class="card"><h2>Its invoices${given.knownOn === undefined ? "" : ", as they stand now"}</h2>${
     listed.length === 0
       ? html`<p class="muted">There are none here: none stands, or their partition is detached or dropped.</p>`
-      : html`<div class="scroll" tabindex="0" role="region" aria-label="Invoices"><table>
-<thead><tr><th>Invoice</th><th>Created</th><th class="number">Total</th><th class="number">Load</th><th>File that says it</th></tr></thead>
-<tbody>${listed.map(row)}</tbody></table></div>`
+      : frameTable(
+          "Invoices",
+          html`<th>Invoice</th><th>Created</th><th class="number">Total</th><th class="number">Load</th><th>File that says it</th>`,
+          listed.map(row),
+        )
   }<nav class="pages" aria-label="Further invoices">${given.after === undefined ? NOTHING : html`<a href="${address(undefined)}">First</a>`}${
     next === null ? NOTHING : html`<a href="${address(next)}" rel="next">Next</a>`
   }</nav></section>`;
@@ -358,17 +363,20 @@ function showChanges({ changes, earlier, total: of, invoices }: Answer, formats:
   ];
   return html`${drawWaterfall(steps, formats)}
 <ul class="legend"><li>${swatch("blue")}added</li><li>${swatch("red")}taken away</li><li>${swatch("grey")}the total</li><li>By the number of the load</li></ul>
-<div class="scroll" tabindex="0" role="region" aria-label="Loads"><table>
-<thead><tr><th class="number">Load</th><th>File</th><th>Synced on</th><th>Known at</th><th class="number">Invoices</th><th class="number">Euros</th><th class="number">Total after it</th></tr></thead>
-<tbody>${
+${frameTable(
+  "Loads",
+  html`<th class="number">Load</th><th>File</th><th>Synced on</th><th>Known at</th><th class="number">Invoices</th><th class="number">Euros</th><th class="number">Total after it</th>`,
+  [
     earlier.loads === 0
       ? NOTHING
-      : html`<tr><td></td><td class="muted">${countOf(formats, earlier.loads, "earlier load")}</td><td></td><td></td><td class="number">${formats.signed(earlier.invoices)}</td><td class="number">${formats.change(earlier.total)}</td><td class="number">${formats.euros(earlier.total)}</td></tr>`
-  }${rows.map(
-    (row) =>
-      html`<tr><td class="number"><a href="/loads/${row.load}">${row.load}</a></td><td class="file">${shortName(row.file)}</td><td class="nowrap">${row.syncedOn ?? ""}</td><td class="nowrap">${formats.instant(row.knownAt)}</td><td class="number">${formats.signed(row.invoices)}</td><td class="number">${formats.change(row.total)}</td><td class="number">${formats.euros(row.after)}</td></tr>`,
-  )}</tbody>
-<tfoot><tr><th colspan="4">Total</th><td class="number">${formats.count(invoices)}</td><td class="number">${formats.euros(of)}</td><td></td></tr></tfoot></table></div>`;
+      : html`<tr><td></td><td class="muted">${countOf(formats, earlier.loads, "earlier load")}</td><td></td><td></td><td class="number">${formats.signed(earlier.invoices)}</td><td class="number">${formats.change(earlier.total)}</td><td class="number">${formats.euros(earlier.total)}</td></tr>`,
+    ...rows.map(
+      (row) =>
+        html`<tr><td class="number"><a href="/loads/${row.load}">${row.load}</a></td><td class="file">${shortName(row.file)}</td><td class="nowrap">${row.syncedOn ?? ""}</td><td class="nowrap">${formats.instant(row.knownAt)}</td><td class="number">${formats.signed(row.invoices)}</td><td class="number">${formats.change(row.total)}</td><td class="number">${formats.euros(row.after)}</td></tr>`,
+    ),
+  ],
+  html`<th colspan="4">Total</th><td class="number">${formats.count(invoices)}</td><td class="number">${formats.euros(of)}</td><td></td>`,
+)}`;
 }
 
 function showCorrections(
@@ -377,12 +385,14 @@ function showCorrections(
   formats: Formats,
 ): Html {
   const hasVenue = given.venue === undefined;
-  return html`<section class="card"><h2>${more ? `The newest ${MOST.corrections} corrections` : "Corrections"}</h2><div class="scroll" tabindex="0" role="region" aria-label="Corrections"><table>
-<thead><tr><th>Known at</th><th class="number">Load</th><th>File</th>${hasVenue ? html`<th>Venue</th>` : NOTHING}<th>Date</th><th>Invoice</th><th class="number">Before</th><th class="number">After</th><th class="number">Change</th></tr></thead>
-<tbody>${listed.map(
-    (row) =>
-      html`<tr><td class="nowrap">${formats.instant(row.knownAt)}</td><td class="number"><a href="/loads/${row.load}">${row.load}</a></td><td class="file">${shortName(row.file)}${row.undone ? html` <span class="muted">(undone)</span>` : NOTHING}</td>${hasVenue ? html`<td class="key">${shortName(row.venue)}</td>` : NOTHING}<td class="nowrap">${row.date}</td><td class="id"><a href="${invoiceAddress(row)}">${row.invoice}</a></td><td class="number">${formats.euros(row.oldTotal)}</td>${showAfter(row, formats)}</tr>`,
-  )}</tbody></table></div></section>`;
+  return html`<section class="card"><h2>${more ? `The newest ${MOST.corrections} corrections` : "Corrections"}</h2>${frameTable(
+    "Corrections",
+    html`<th>Known at</th><th class="number">Load</th><th>File</th>${hasVenue ? html`<th>Venue</th>` : NOTHING}<th>Date</th><th>Invoice</th><th class="number">Before</th><th class="number">After</th><th class="number">Change</th>`,
+    listed.map(
+      (row) =>
+        html`<tr><td class="nowrap">${formats.instant(row.knownAt)}</td><td class="number"><a href="/loads/${row.load}">${row.load}</a></td><td class="file">${shortName(row.file)}${row.undone ? html` <span class="muted">(undone)</span>` : NOTHING}</td>${hasVenue ? html`<td class="key">${shortName(row.venue)}</td>` : NOTHING}<td class="nowrap">${row.date}</td><td class="id"><a href="${invoiceAddress(row)}">${row.invoice}</a></td><td class="number">${formats.euros(row.oldTotal)}</td>${showAfter(row, formats)}</tr>`,
+    ),
+  )}</section>`;
 }
 
 /** What a correction made of a total, and by how much. */

@@ -25,6 +25,7 @@ import { drawTotals } from "../plots/totals.ts";
 import { chooseRange, type Range, rangeAnswer, rangeQuery, sayRange, within } from "../range.ts";
 import { inSnapshot, withSnapshot } from "../reports.ts";
 import { count, date, euros, givenDate, givenVenue, month } from "../schemas.ts";
+import { frameTable } from "../table.ts";
 
 const LENGTHS = ["50", "100", "250", "1000"] as const;
 const BY = "month";
@@ -304,20 +305,21 @@ function showTable(page: State, { totals: rows }: Answer, formats: Formats): Htm
         ? NOTHING
         : html`<td class="number">${formats.euros(row.totalNow)}</td><td class="number">${showChange(subtractEuros(row.totalNow, row.total), formats)}</td>`
     }`;
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Totals"><table>
-<thead><tr>${hasVenue ? head("venue", "Venue") : NOTHING}${hasDate ? head("date", page.by.endsWith("month") ? "Month" : "Date") : NOTHING}${head("invoices", "Invoices", "number")}${head("total", isKnown ? "Total then" : "Total", "number")}${
-    isKnown ? html`<th class="number">Total now</th><th class="number">Change</th>` : NOTHING
-  }</tr></thead>
-<tbody>${rows.map((row) => {
-    const address = explainAddress({ ...page, ...rangeOf(row, page), venue: row.venue ?? page.venue });
-    const venue =
-      row.venue === null
-        ? NOTHING
-        : html`<td class="key"><a href="${address}">${shortName(row.venue)}</a></td>`;
-    return html`<tr>${venue}${hasDate ? html`<td class="nowrap"><a href="${address}">${row.date}</a></td>` : NOTHING}${numbers(row)}</tr>`;
-  })}</tbody>
-<tfoot><tr><th${hasVenue && hasDate ? html` colspan="2"` : NOTHING}>These ${countOf(formats, rows.length, "row")}</th>${numbers(sums)}</tr></tfoot>
-</table></div>`;
+  return frameTable(
+    "Totals",
+    html`${hasVenue ? head("venue", "Venue") : NOTHING}${hasDate ? head("date", page.by.endsWith("month") ? "Month" : "Date") : NOTHING}${head("invoices", "Invoices", "number")}${head("total", isKnown ? "Total then" : "Total", "number")}${
+      isKnown ? html`<th class="number">Total now</th><th class="number">Change</th>` : NOTHING
+    }`,
+    rows.map((row) => {
+      const address = explainAddress({ ...page, ...rangeOf(row, page), venue: row.venue ?? page.venue });
+      const venue =
+        row.venue === null
+          ? NOTHING
+          : html`<td class="key"><a href="${address}">${shortName(row.venue)}</a></td>`;
+      return html`<tr>${venue}${hasDate ? html`<td class="nowrap"><a href="${address}">${row.date}</a></td>` : NOTHING}${numbers(row)}</tr>`;
+    }),
+    html`<th${hasVenue && hasDate ? html` colspan="2"` : NOTHING}>These ${countOf(formats, rows.length, "row")}</th>${numbers(sums)}`,
+  );
 }
 
 /** A column by which the list can be sorted: a link that sorts by it, or the other way round. */
