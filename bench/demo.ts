@@ -47,7 +47,7 @@ async function demo(): Promise<void> {
   say(`
 The warehouse stays in ${relative(CHECKOUT, FOLDER)}. To look around:
   ROLLBOOK_HOME=${relative(CHECKOUT, FOLDER)} npx rollbook status
-  ROLLBOOK_HOME=${relative(CHECKOUT, FOLDER)} npx rollbook serve    # in a browser
+  ROLLBOOK_HOME=${relative(CHECKOUT, FOLDER)} npx rollbook serve --inbox ${relative(CHECKOUT, INBOX)}    # in a browser
 For a PostgreSQL of your own: set DATABASE_URL, then npx rollbook init`);
 }
 
@@ -98,8 +98,8 @@ function startRollbook(args: readonly string[], output: "inherit" | "pipe"): Chi
 
 /** Opens the console, until it is ended. */
 async function serve(): Promise<void> {
-  say("\n$ rollbook serve");
-  const child = startRollbook(["serve", "--exit-with-parent"], "inherit");
+  say("\n$ rollbook serve --inbox inbox");
+  const child = startRollbook(["serve", "--inbox", "inbox", "--exit-with-parent"], "inherit");
   // A Ctrl-C goes to both; the console ends in order.
   process.on("SIGINT", () => {});
   process.on("SIGTERM", () => child.kill("SIGTERM"));

@@ -7,4 +7,4 @@ umask 077
 passwords=$(mktemp)
 printf 'admin:%s\n' "$CONSOLE_PASSWORD" >"$passwords"
 unset CONSOLE_PASSWORD
-exec node dist/rollbook.js serve --host 0.0.0.0 --port 8470 --password-file "$passwords"
+exec node dist/rollbook.js serve --host 0.0.0.0 --port 8470 --password-file "$passwords" --inbox "$ROLLBOOK_INBOX"

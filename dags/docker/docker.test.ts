@@ -159,7 +159,7 @@ describe("docker-compose.yml", () => {
 
   test("whoever waits for the inbox and whoever loads from it see it at the same place", () => {
     const seeing = services.filter(({ mounts }) => mounts.some(({ target }) => target === "/data/inbox"));
-    expect(seeing.map(({ name }) => name)).toEqual(["airflow-scheduler", "airflow-triggerer"]);
+    expect(seeing.map(({ name }) => name)).toEqual(["console", "airflow-scheduler", "airflow-triggerer"]);
     for (const { mounts, environment } of seeing) {
       expect(mounts.find(({ kind }) => kind === "bind")).toEqual({
         kind: "bind",
@@ -176,15 +176,44 @@ describe("docker-compose.yml", () => {
     const seeing = Object.values(named).filter(({ mounts }) =>
       mounts.some(({ target }) => target === "/opt/sources"),
     );
-    expect(seeing.map(({ name }) => name)).toEqual(["airflow-scheduler"]);
-    expect(seeing[0]?.all.volumes).toContainEqual({
-      type: "bind",
-      source: "./mine",
-      target: seeing[0]?.environment.ROLLBOOK_SOURCES,
-      read_only: true,
-      bind: { create_host_path: true },
-    });
+    expect(seeing.map(({ name }) => name)).toEqual(["console", "airflow-scheduler"]);
+    for (const { all, environment } of seeing) {
+      expect(all.volumes).toContainEqual({
+        type: "bind",
+        source: "./mine",
+        target: environment.ROLLBOOK_SOURCES,
+        read_only: true,
+        bind: { create_host_path: true },
+      });
+    }
     expect(compose.services["airflow-scheduler"]?.environment.ROLLBOOK_SOURCES).toBe("");
+  });
+
+  test("the console cannot change the inbox", () => {
+    expect(compose.services.console?.all.volumes).toContainEqual({
+      type: "bind",
+      source: "./inbox",
+      target: "/data/inbox",
+      read_only: true,
+      bind: { create_host_path: false },
+    });
+  });
+
+  test("Airflow's pages link to the console where it is published, unless another address is given, or none", () => {
+    const addressWith = (variables: Readonly<Record<string, string>>) => {
+      const secrets = Object.fromEntries(required.map((name) => [name, "x"]));
+      const { services: named } = readCompose({
+        file: COMPOSE_FILE,
+        variables: { ...secrets, ...variables },
+      });
+      return named["airflow-apiserver"]?.environment.ROLLBOOK_CONSOLE_URL;
+    };
+    expect(addressWith({})).toBe("http://localhost:8470");
+    expect(addressWith({ CONSOLE_PORT: "9000" })).toBe("http://localhost:9000");
+    expect(addressWith({ ROLLBOOK_CONSOLE_URL: "https://console.example/" })).toBe(
+      "https://console.example/",
+    );
+    expect(addressWith({ ROLLBOOK_CONSOLE_URL: "" })).toBe("");
   });
 
   test("every volume is declared and used", () => {
@@ -370,6 +399,8 @@ test(".dockerignore keeps out all but what the image needs: no secrets, no data,
 describe("write-env.sh", () => {
   /** Those that have a default, and say something else when they are set to nothing: docs/airflow.md. */
   const EMPTY_MEANS_SOMETHING = new Set(["ROLLBOOK_PROOF_SECONDS"]);
+  /** Those whose default refers to another variable. */
+  const REFERRING = new Set(["AIRFLOW_URL", "ROLLBOOK_CONSOLE_URL"]);
   const makeCheckout = () => {
     const folder = makeFolder();
     mkdirSync(join(folder, "dags/docker"), { recursive: true });
@@ -411,7 +442,7 @@ describe("write-env.sh", () => {
     const file = readFileSync(COMPOSE_FILE, "utf8");
     for (const [, name = "", value = ""] of text.matchAll(/^#([A-Z][A-Z_]+)=(.*)$/gm)) {
       // A default that refers to another is spelled out in .env.
-      if (examples.has(name) || name === "AIRFLOW_URL") continue;
+      if (examples.has(name) || REFERRING.has(name)) continue;
       // Without the colon an empty value is one, and not the default.
       const operator = EMPTY_MEANS_SOMETHING.has(name) ? "-" : ":-";
       expect(file).toContain(`\${${name}${operator}${value}}`);

@@ -97,6 +97,8 @@ AIRFLOW_UID=$uid
 #AIRFLOW_URL=http://localhost:8080
 #CONSOLE_BIND=127.0.0.1
 #CONSOLE_PORT=8470
+# Where a browser finds the console, for a link in Airflow's pages; empty: no link.
+#ROLLBOOK_CONSOLE_URL=http://localhost:8470
 #AIRFLOW_PARALLELISM=8
 #AIRFLOW_LOG_LEVEL=INFO
 #AIRFLOW_SCHEDULER_CPUS=0

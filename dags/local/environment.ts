@@ -50,7 +50,8 @@ export async function localizeServices(options: {
 }): Promise<LocalServices> {
   const { airflowHome, inbox, sources = "", python, metadata, warehouse, port } = options;
   // By this variable docker-compose.yml says whether there are sources.
-  const variables = { ...options.variables, ROLLBOOK_SOURCES_FOLDER: sources };
+  // No console is started here: a link to one is for the user to give.
+  const variables = { ROLLBOOK_CONSOLE_URL: "", ...options.variables, ROLLBOOK_SOURCES_FOLDER: sources };
   const { services } = readCompose({ file: COMPOSE_FILE, variables });
   const places: Places = {
     folders: {

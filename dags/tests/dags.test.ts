@@ -15,7 +15,7 @@ const MINUTES = 60_000;
 
 beforeAll(installPython, INSTALLED_WITHIN_MS);
 
-test.each(["test_dag_files.py", "test_node_cli.py", "test_dag_runs.py"])(
+test.each(["test_dag_files.py", "test_node_cli.py", "test_dag_runs.py", "test_plugins.py"])(
   "%s",
   { timeout: 10 * MINUTES },
   async (file) => {
