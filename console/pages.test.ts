@@ -93,6 +93,35 @@ test("the ledger is listed in pages, by status and by a part of the name", async
   expect(shown).toContain('href="/loads?before=4" rel="next"');
 });
 
+test("the ledger is listed by source, and the form offers those that there are", async () => {
+  const warehouse = await createTestDatabase();
+  const site = await openSite(warehouse);
+  expect(await site.show("/loads")).not.toContain('name="source"');
+  await warehouse.query(`
+    insert into warehouse.loads (file_name, sha256, synced_on, status, source, source_sha256, read, started_at, finished_at, known_at)
+    select 'file ' || n, sha256(n::text::bytea), '2026-01-01', 'loaded', source, case when source is not null then sha256('s') end,
+           1, now(), now(), now() + n * interval '1 ms'
+    from unnest(array['till', null, 'a <b>&"shop', 'till']) with ordinality as t (source, n)`);
+  const listed = async (source: string) => {
+    const { loads } = (await site.ask(`/api/loads?${new URLSearchParams({ source })}`)) as {
+      loads: { load: number }[];
+    };
+    return loads.map(({ load }) => load);
+  };
+  expect(await listed("till")).toEqual([4, 1]);
+  expect(await listed("-")).toEqual([2]);
+  expect(await listed('a <b>&"shop')).toEqual([3]);
+  expect(await listed("nobody")).toEqual([]);
+  await expect
+    .poll(async () => (await site.ask("/api/loads")) as object)
+    .toMatchObject({ sources: ['a <b>&"shop', "till"] });
+  const shown = await site.show("/loads?source=till&status=loaded");
+  expect(shown).toContain('<option value="till" selected>till</option>');
+  expect(shown).toContain('<option value="a &lt;b&gt;&amp;&quot;shop">');
+  expect(await site.show("/loads?source=nobody")).toContain('<option value="nobody" selected>');
+  expect((await site.request("/loads?source=%00")).status).toBe(400);
+});
+
 test("a load says what became of its lines, where, how late, and how to take it back", async () => {
   const { site, filled } = await openFilled();
   expect(await site.ask(`/api/loads/${filled.mixed}`)).toMatchObject({
