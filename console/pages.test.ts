@@ -225,7 +225,14 @@ test("the quarantine says what is open and what was decided, with commands to co
   expect(shown).toContain("a &lt;b&gt;trailer&lt;/b&gt; line");
   expect(await site.ask("/api/quarantine?reason=bad_uuid")).toMatchObject({ open: [] });
   expect(await site.ask("/api/quarantine?source=-&reason=wrong_column_count")).toMatchObject({ open: [{}] });
-  expect(await site.ask("/api/quarantine?source=till")).toMatchObject({ open: [] });
+  expect(await site.ask("/api/quarantine?source=-")).toMatchObject({ decided: [{}] });
+  expect(await site.ask("/api/quarantine?source=till")).toMatchObject({
+    byReason: [],
+    bySource: [{ name: null, lines: 1 }],
+    open: [],
+    decided: [],
+  });
+  expect(await site.show("/quarantine?source=till")).toContain('<a href="/quarantine">Show all</a>');
 });
 
 test("a closing says what has changed since, by group and by load", async () => {

@@ -1,7 +1,7 @@
 /** The ledger: every load, newest first, and what became of its lines. */
 import { and, desc, eq, ilike, isNull, lt, type SQL } from "drizzle-orm";
 import * as v from "valibot";
-import { LOAD_STATUSES, type LoadStatus, loadHistory } from "../../db/schema.ts";
+import { type dismissedRejects, LOAD_STATUSES, type LoadStatus, loadHistory } from "../../db/schema.ts";
 import { isoInstant } from "../../etl/reports/zone.ts";
 import { type Formats, name, shortName } from "../formats.ts";
 import { addressWith, type Html, html, NOTHING } from "../html.ts";
@@ -101,7 +101,7 @@ export const loads = definePage({
         .where(
           and(
             status && eq(loadHistory.status, status),
-            ofSource(source),
+            isOfSource(loadHistory.source, source),
             file === undefined ? undefined : ilike(loadHistory.fileName, `%${escapeLike(file)}%`),
             before === undefined ? undefined : lt(loadHistory.loadId, before),
           ),
@@ -133,10 +133,13 @@ ${showFilter(given, sources ?? [])}
   }${next === null ? NOTHING : html`<a href="${addressWith("/loads", { ...given, before: next })}" rel="next">Older</a>`}</nav>`,
 });
 
-/** Whether a load is of the source that an address names. */
-export function ofSource(source: string | undefined): SQL | undefined {
+/** Whether a row is of the source that an address names. */
+export function isOfSource(
+  column: typeof loadHistory.source | typeof dismissedRejects.source,
+  source: string | undefined,
+): SQL | undefined {
   if (source === undefined) return undefined;
-  return source === NO_SOURCE ? isNull(loadHistory.source) : eq(loadHistory.source, source);
+  return source === NO_SOURCE ? isNull(column) : eq(column, source);
 }
 
 /** Which sources there are is found in the whole ledger. */

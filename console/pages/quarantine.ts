@@ -1,5 +1,5 @@
 /** Rejected lines: those that nobody has decided on, by reason and source, and what was decided. */
-import { and, asc, desc, eq, sql } from "drizzle-orm";
+import { and, asc, desc, eq, type SQL, type SQLWrapper, sql } from "drizzle-orm";
 import * as v from "valibot";
 import type { Session } from "../../db/client.ts";
 import { dismissedRejects, loadHistory, openRejects } from "../../db/schema.ts";
@@ -12,7 +12,7 @@ import { drawShare } from "../plots/share.ts";
 import { inSnapshot } from "../reports.ts";
 import { count, date, euros, givenSource, instant, NO_SOURCE } from "../schemas.ts";
 import { frameTable } from "../table.ts";
-import { ofSource } from "./loads.ts";
+import { isOfSource } from "./loads.ts";
 
 /** Entries of each list. */
 const LENGTH = 200;
@@ -69,35 +69,52 @@ export const quarantine = definePage({
   answer,
   read: (asking, given) =>
     inSnapshot(asking, async (db) => ({
-      byReason: await sumBy(db, sql`r.reason`),
-      bySource: await sumBy(db, sql`l.source`),
+      // A reason can be chosen beside a source, and the other way round.
+      byReason: await sumBy(db, openRejects.reason, { source: given.source }),
+      bySource: await sumBy(db, loadHistory.source, { reason: given.reason }),
       open: await readOpen(db, given),
-      decided: await readDecided(db),
+      decided: await readDecided(db, given),
     })),
   show: (found, { query: given, formats }) => html`
 <h1>Quarantine</h1>
 <p class="lead">Lines that were refused. They are open until they are read again, or somebody says that they stay out.</p>
 ${
-  found.byReason.length === 0
+  found.bySource.length === 0 && !isFiltered(given)
     ? html`<section class="card"><p class="status ok">No line is open.</p></section>`
     : html`<div class="grid">${showSums("Open, by reason", "reason", found.byReason, given, formats)}${showSums("Open, by source", "source", found.bySource, given, formats)}</div>
 ${showOpen(found, given, formats)}`
 }
-${showDecided(found, formats)}`,
+${showDecided(found, given, formats)}`,
 });
 
-async function sumBy(db: Session["db"], key: ReturnType<typeof sql>) {
-  const { rows } = await db.execute<{ name: string | null; files: string; lines: string; total: string }>(sql`
-    select ${key} as name, count(distinct r.load_id) as files, sum(r.lines) as lines,
-           coalesce(sum(r.total), 0)::numeric(24, 2)::text as total
-    from ${openRejects} r
-    join ${loadHistory} l on l.load_id = r.load_id
-    group by ${key}
-    order by sum(r.lines) desc, ${key}`);
-  return rows.map(({ files, lines, ...row }) => ({ ...row, files: Number(files), lines: Number(lines) }));
+function isFiltered({ reason, source }: Query): boolean {
+  return reason !== undefined || source !== undefined;
 }
 
-async function readOpen(db: Session["db"], { reason, source }: Query) {
+function isChosen({ reason, source }: Query): SQL | undefined {
+  return and(
+    reason === undefined ? undefined : eq(openRejects.reason, reason),
+    isOfSource(loadHistory.source, source),
+  );
+}
+
+async function sumBy(db: Session["db"], name: SQLWrapper, chosen: Query) {
+  const r = openRejects;
+  return db
+    .select({
+      name: sql<string | null>`${name}`,
+      files: sql`count(distinct ${r.loadId})`.mapWith(Number),
+      lines: sql`sum(${r.lines})`.mapWith(Number),
+      total: sql<string>`coalesce(sum(${r.total}), 0)::numeric(24, 2)::text`,
+    })
+    .from(r)
+    .innerJoin(loadHistory, eq(loadHistory.loadId, r.loadId))
+    .where(isChosen(chosen))
+    .groupBy(sql`${name}`)
+    .orderBy(desc(sql`sum(${r.lines})`), asc(name));
+}
+
+async function readOpen(db: Session["db"], given: Query) {
   const r = openRejects;
   const rows = await db
     .select({
@@ -107,19 +124,24 @@ async function readOpen(db: Session["db"], { reason, source }: Query) {
     })
     .from(r)
     .innerJoin(loadHistory, eq(loadHistory.loadId, r.loadId))
-    .where(and(reason === undefined ? undefined : eq(r.reason, reason), ofSource(source)))
+    .where(isChosen(given))
     .orderBy(desc(r.loadId), asc(r.firstLine))
     .limit(LENGTH);
   return rows.map((row) => ({ ...row, rejectedAt: isoInstant(row.rejectedAt) }));
 }
 
-async function readDecided(db: Session["db"]): Promise<Answer["decided"]> {
+async function readDecided(db: Session["db"], { source }: Query): Promise<Answer["decided"]> {
   const d = dismissedRejects;
-  const dismissed = await db.select().from(d).orderBy(desc(d.dismissedAt)).limit(LENGTH);
+  const dismissed = await db
+    .select()
+    .from(d)
+    .where(isOfSource(d.source, source))
+    .orderBy(desc(d.dismissedAt))
+    .limit(LENGTH);
   const retries = await db
     .select()
     .from(loadHistory)
-    .where(eq(loadHistory.status, "retry"))
+    .where(and(eq(loadHistory.status, "retry"), isOfSource(loadHistory.source, source)))
     .orderBy(desc(loadHistory.loadId))
     .limit(LENGTH);
   const all: Answer["decided"] = [
@@ -172,11 +194,10 @@ function showSums(
 }
 
 function showOpen({ open: found }: Answer, given: Query, formats: Formats): Html {
-  const isFiltered = given.reason !== undefined || given.source !== undefined;
   const totals = found.flatMap(({ total }) => (total === null ? [] : [total]));
   const lines = found.reduce((sum, { lines }) => sum + lines, 0);
   return html`<section class="card"><h2>${countOf(formats, lines, "open line")}, ${formats.euros(sumEuros(totals))} at stake</h2>
-${isFiltered ? html`<p><a href="/quarantine">Show all</a></p>` : NOTHING}
+${isFiltered(given) ? html`<p><a href="/quarantine">Show all</a></p>` : NOTHING}
 ${frameTable(
   "Open lines",
   html`<th class="number">Load</th><th>File</th><th>Reason</th><th class="number">Lines</th><th class="number">First</th><th>What stands there</th><th class="number">Money</th><th>What to do</th>`,
@@ -198,9 +219,9 @@ function showCommands(load: number): Html {
 <pre>rollbook rejects dismiss --load ${load} --because "why"</pre></details>`;
 }
 
-function showDecided({ decided: found }: Answer, formats: Formats): Html {
+function showDecided({ decided: found }: Answer, { source }: Query, formats: Formats): Html {
   if (found.length === 0) return NOTHING;
-  return html`<section class="card"><h2>Decided</h2>
+  return html`<section class="card"><h2>Decided${source === undefined ? "" : ", of this source"}</h2>
 ${frameTable(
   "Decided",
   html`<th class="number">Load</th><th>File</th><th>What</th><th>Reason</th><th class="number">Lines</th><th class="number">Money</th><th>Because</th><th>By</th><th>When</th>`,
