@@ -98,6 +98,22 @@ export const OF_REPORTS: readonly Mutation[] = [
     simulate: false,
   },
   {
+    name: "what a load took out has the value with which it came back",
+    file: "db/migrations/0030_corrections.sql",
+    find: "l.absent > 0 or l.status = 'repair' as takes_out",
+    replace: "false as takes_out",
+    tests: ["etl/reports/corrections.test.ts"],
+    simulate: false,
+  },
+  {
+    name: "a page that begins to listen between two looks is told nothing",
+    file: "console/changes.ts",
+    find: "      if (revision !== undefined && performance.now() < againAt) tell(revision);\n",
+    replace: "",
+    tests: ["console/changes.test.ts"],
+    simulate: false,
+  },
+  {
     name: "each scrape reads everything anew",
     file: "console/metrics.ts",
     find: "performance.now() - triedAt >= Math.max(keepMs, rest * tookMs)",
