@@ -1,8 +1,10 @@
 /** The console by real HTTP: who may ask, what is refused, and what is said when there is nothing to show. */
 import { once } from "node:events";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { connect } from "node:net";
+import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { createTestDatabase } from "../db/testing/database.ts";
 import { makeFolder } from "../db/testing/folder.ts";
@@ -230,6 +232,22 @@ test("the command serves until it is ended, and says where", async () => {
   });
   child.kill("SIGTERM");
   expect((await ended).code).toBe(143);
+});
+
+test("a source that is wrong keeps nobody from the pages, unless a flag names it", async () => {
+  const { environment } = await createTestDatabase();
+  const folder = makeFolder();
+  mkdirSync(join(folder, "inbox"));
+  mkdirSync(join(folder, "sources"));
+  writeFileSync(join(folder, "sources", "till.yaml"), "files: [");
+  const serve = ["serve", "--port", "0", "--json", "--inbox", "inbox"];
+  const { child, ended } = startRollbook(serve, { environment, folder });
+  const [line] = await once(child.stdout, "data");
+  expect((await fetch(new URL("loads", JSON.parse(String(line)).url))).status).toBe(200);
+  child.kill("SIGTERM");
+  expect((await ended).stderr).toMatch(/warning: .*till\.yaml:1: is not YAML/);
+  const named = await startRollbook([...serve, "--sources", "sources"], { environment, folder }).ended;
+  expect(named).toMatchObject({ code: 2, stderr: expect.stringContaining("till.yaml:1: is not YAML") });
 });
 
 test("metrics are there as soon as the warehouse is open, and say when it is away", async () => {

@@ -146,7 +146,7 @@ function showHistory(corrections: Answer["corrections"], formats: Formats): Html
 const WHY: Readonly<Record<(typeof OUTCOMES)[number], string>> = {
   read: "No line of it is about this invoice.",
   missing: "The archive does not have this file.",
-  other_source: "The source that read it is not there any more, or has another text now.",
+  other_source: "The source that read it is not there any more, cannot be read, or has another text now.",
   too_large: "The file is too large to be read for a page.",
   unreadable: "The file cannot be read.",
   no_archive: "The console was not told where the files are: rollbook serve --inbox FOLDER",

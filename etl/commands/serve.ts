@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import type { ReadInvoiceLines } from "../../console/archive.ts";
+import { RollbookError } from "../../db/errors.ts";
 import { readInvoiceLines } from "../archive/lines.ts";
 import { printable } from "../escape.ts";
 import { note, writeJson, writeLine } from "../output.ts";
@@ -117,8 +118,17 @@ async function openArchive(context: Context, flags: ServeFlags): Promise<ReadInv
   if (found?.isDirectory() !== true)
     throw usageError(`--inbox ${printable(flags.inbox)}: there is no such folder.`);
   const readSources = () => readInboxSources(context, folder, flags);
-  await readSources();
-  return async (asked) => readInvoiceLines({ ...asked, folder, sources: await readSources() });
+  // Where no flag names them a wrong source keeps nobody from the pages: only the lines are missing that sources read.
+  const unlessWrong = (error: unknown) => {
+    if (flags.sources !== undefined || !(error instanceof RollbookError)) throw error;
+    return error;
+  };
+  const wrong = await readSources().catch(unlessWrong);
+  if (wrong instanceof RollbookError) note(context, `warning: ${printable(wrong.message)}`);
+  return async (asked) => {
+    const sources = await readSources().catch(unlessWrong);
+    return readInvoiceLines({ ...asked, folder, sources: sources instanceof RollbookError ? [] : sources });
+  };
 }
 
 function tlsFiles(
