@@ -91,6 +91,7 @@ const FLOORS: readonly (readonly string[])[] = [
     "etl/escape.ts",
     "etl/checkout.ts",
     "etl/interrupts.ts",
+    "etl/version.ts",
     "etl/warehouse.ts",
     "etl/drop/value/",
     "etl/sql/",
@@ -101,8 +102,8 @@ const FLOORS: readonly (readonly string[])[] = [
   ["etl/refresh/", "etl/inbox/", "etl/inspect/"],
   ["etl/verify/", "etl/archive/", "etl/watch.ts"],
   ["etl/undo/"],
-  // Two ways to show what the reports say: in a terminal, and in a browser.
-  ["etl/terminal/", "console/"],
+  // Ways to show what the reports say: in a terminal, in a browser, to programs that collect lineage.
+  ["etl/terminal/", "etl/lineage/", "console/"],
   ["etl/retire.ts", "etl/library.ts"],
   ["etl/commands/"],
   ["etl/program.ts"],

@@ -21,7 +21,7 @@ import { type OpenDatabase, openWarehouse as open, openConfigured } from "./ware
 export { type ErrorCode, RollbookError } from "../db/errors.ts";
 export type { ReasonSummary, Suspicion } from "../db/reason_summary.ts";
 export type { RestatedPeriod } from "./closings/period.ts";
-export type { LineCounts, LoadOutcome, LoadReport, ReadBy } from "./load/report.ts";
+export type { DropContent, LineCounts, LoadOutcome, LoadReport, ReadBy } from "./load/report.ts";
 export type { LoadProgress, LoadStep } from "./load/steps.ts";
 
 /** An open warehouse. */

@@ -1,5 +1,4 @@
 /** The command line: all verbs, for the CLI and for the usage text of the README. */
-import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import {
   CORRUPTED_REMEDY,
@@ -16,6 +15,7 @@ import { VERBS, type Verb } from "./commands/verbs.ts";
 import { printable, printableLines } from "./escape.ts";
 import { note, type Streams } from "./output.ts";
 import { USUAL_WIDTH, widthOf } from "./terminal/width.ts";
+import { readRelease } from "./version.ts";
 
 /**
  * Builds the command line. Usage errors are thrown as CommanderError, after the message was printed.
@@ -27,7 +27,7 @@ export async function buildProgram(context: Context, words: readonly string[]): 
     .description(
       "Keeps venue turnover exact: loads invoice files into PostgreSQL and refreshes only the totals they touch.",
     )
-    .version(readVersion())
+    .version(readRelease())
     .exitOverride()
     .configureHelp({ subcommandTerm: (verb) => verb.name() })
     .configureOutput({
@@ -139,11 +139,4 @@ export function explainError(context: Streams & Pick<Context, "environment">, er
   if (context.environment.ROLLBOOK_DEBUG && cause instanceof Error)
     note(context, printableLines(cause.stack ?? ""));
   return EXIT.failed;
-}
-
-function readVersion(): string {
-  const manifest: { version: string } = JSON.parse(
-    readFileSync(new URL("../package.json", import.meta.url), "utf8"),
-  );
-  return manifest.version;
 }

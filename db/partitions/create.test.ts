@@ -4,7 +4,7 @@ import { openDatabase, withTransaction } from "../client.ts";
 import { addDays } from "../dates.ts";
 import { errorState } from "../errors.ts";
 import { LOCK } from "../locks.ts";
-import { GRANULARITIES, type Granularity } from "../schema.ts";
+import { GRANULARITIES, type Granularity, partitions } from "../schema.ts";
 import { createTestDatabase, type TestWarehouse } from "../testing/database.ts";
 import {
   datesIn,
@@ -22,6 +22,7 @@ import { holdPartitions } from "./catalog.ts";
 import { ensurePartitions } from "./create.ts";
 import { intersects, type PartitionRange, partitionOf } from "./ranges.ts";
 import { detachPartition } from "./remove.ts";
+import { tablesOf } from "./tables.ts";
 
 // Which dates a partition holds
 
@@ -63,6 +64,18 @@ test.each(GRANULARITIES)("over thirty years each date is in one %s, and they lea
   expect(offenders).toEqual([]);
   expect(names.size).toBeGreaterThanOrEqual(30);
 });
+
+test.each(GRANULARITIES)(
+  "the tables of each %s are called what the catalog calls them",
+  async (granularity) => {
+    const warehouse = await createTestDatabase({ granularity });
+    await ensurePartitions({ database: warehouse.database, granularity, dates: ["2026-10-05"] });
+    const { partition } = partitionOf(granularity, "2026-10-05");
+    expect(await withTransaction(warehouse, ({ db }) => db.select().from(partitions))).toMatchObject([
+      { partition, ...tablesOf(partition) },
+    ]);
+  },
+);
 
 test("a partition holds its date, from its first date on, up to the next partition's", () => {
   const dates = fc

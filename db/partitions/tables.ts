@@ -21,6 +21,16 @@ const NAME: Readonly<Record<Parent, keyof PartitionTables>> = {
   venue_day_rollup: "rollupTable",
 };
 
+/** The names of a partition's tables by its own. The catalog makes the same; a test compares them. */
+export function tablesOf(partition: string): PartitionTables {
+  const suffix = partition.replaceAll("-", "_").toLowerCase();
+  return {
+    invoicesTable: `invoices_${suffix}`,
+    deltasTable: `venue_day_deltas_${suffix}`,
+    rollupTable: `venue_day_rollup_${suffix}`,
+  };
+}
+
 /** The name of a partition's table, without its schema: `invoices_2026_10`. */
 export function leafName(parent: Parent, partition: PartitionTables): string {
   return partition[NAME[parent]];

@@ -15,7 +15,7 @@ import { parseWhole, requireBecause, syncedOnOption } from "./flags.ts";
 import { isGone, noteMissing, presentFiles } from "./given_files.ts";
 import { declareKind } from "./kind.ts";
 import { addLoadOptions, type LoadFlags } from "./load_flags.ts";
-import { withWarehouse } from "./open.ts";
+import { withLineage } from "./open.ts";
 import { loadAndShow } from "./show_load.ts";
 import { refreshAndShow } from "./show_refresh.ts";
 import { type ChosenSources, chooseSources, inboxOption } from "./sources.ts";
@@ -66,7 +66,7 @@ async function load(context: Context, files: readonly string[], flags: LoadFlags
   const chosen = await chooseSources(context, present, flags);
   const tally = startTally();
   try {
-    return await withWarehouse(context, { create: true }, async (warehouse) => {
+    return await withLineage(context, { create: true }, async (warehouse) => {
       if (flags.again === true) await requireOwner({ ...warehouse, action: "load drops again" });
       const replacement = wanted && (await prepareReplacement(context, warehouse, wanted));
       for (const [index, file] of present.entries()) {

@@ -1,6 +1,8 @@
 /** Opens the warehouse for a command, and gives it back whatever happens. */
 import { readConfig } from "../../db/connection/config.ts";
 import { printable } from "../escape.ts";
+import { type Lineage, NO_LINEAGE, openLineage } from "../lineage/lineage.ts";
+import { readLineageTarget } from "../lineage/target.ts";
 import { note } from "../output.ts";
 import {
   type OpenDatabase,
@@ -13,6 +15,29 @@ import type { Context } from "./context.ts";
 
 /** After an interrupt a stop of the embedded server may take this long; then it is cut short, which loses nothing. */
 const STOP_WITHIN_MS = 3000;
+
+/** An open warehouse, and who wants to know what is done with it. */
+export type FollowedWarehouse = Warehouse & { readonly lineage: Lineage };
+
+/**
+ * Runs `work` on the open warehouse as {@link withWarehouse} does, and tells OpenLineage of it where that is asked for. What is wrong with
+ * the address is said before anything is opened.
+ */
+export async function withLineage<T>(
+  context: Context,
+  options: { readonly create?: boolean },
+  work: (warehouse: FollowedWarehouse) => Promise<T>,
+): Promise<T> {
+  const target = readLineageTarget(context.environment);
+  let lineage = NO_LINEAGE;
+  return withWarehouse(context, options, (warehouse) => {
+    if (target !== undefined) {
+      const warn = (message: string) => note(context, `warning: ${printable(message)}`);
+      lineage = openLineage({ ...warehouse, target, signal: context.signal, warn });
+    }
+    return work({ ...warehouse, lineage });
+  }).finally(() => lineage.close());
+}
 
 /** Runs `work` on the open warehouse, and closes it whatever happens. */
 export async function withWarehouse<T>(

@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { ofRefresh } from "../lineage/outcome.ts";
 import { writeJson, writeLine } from "../output.ts";
 import { refreshPartitions } from "../refresh/refresh.ts";
 import { STRATEGIES, type Strategy } from "../refresh/strategy.ts";
@@ -9,7 +10,7 @@ import { widthOf } from "../terminal/width.ts";
 import { type Context, EXIT } from "./context.ts";
 import { jsonOption, parseDate, refuseEmptyRange } from "./flags.ts";
 import { declareKind } from "./kind.ts";
-import { withWarehouse } from "./open.ts";
+import { withLineage } from "./open.ts";
 
 interface RefreshFlags {
   readonly partition?: string[];
@@ -48,17 +49,19 @@ export function defineRefresh(verb: Command, context: Context): void {
 async function refresh(context: Context, flags: RefreshFlags): Promise<number> {
   refuseEmptyRange(flags);
   const { from, to } = flags;
-  return withWarehouse(context, {}, async ({ database }) => {
+  return withLineage(context, {}, async ({ database, lineage }) => {
     const bar = openProgress(context);
     bar.update(0, "refreshing");
-    const reports = await refreshPartitions({
-      database,
-      partitions: flags.partition,
-      range: from === undefined && to === undefined ? undefined : { from, to },
-      strategy: flags.strategy,
-      signal: context.signal,
-      onProgress: (done, of) => bar.update(done / of, `refreshing, ${done} of ${of} partitions done`),
-    }).finally(() => bar.stop());
+    const work = () =>
+      refreshPartitions({
+        database,
+        partitions: flags.partition,
+        range: from === undefined && to === undefined ? undefined : { from, to },
+        strategy: flags.strategy,
+        signal: context.signal,
+        onProgress: (done, of) => bar.update(done / of, `refreshing, ${done} of ${of} partitions done`),
+      });
+    const reports = await lineage.follow("refresh", work, ofRefresh).finally(() => bar.stop());
     if (flags.json) {
       for (const report of reports) await writeJson(context, report);
     } else if (reports.length === 0) {

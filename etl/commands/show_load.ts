@@ -5,6 +5,7 @@ import { printable } from "../escape.ts";
 import { findLoadOfUndated } from "../inbox/archive.ts";
 import type { InboxFile } from "../inbox/list.ts";
 import type { Place } from "../inbox/round.ts";
+import { ofLoad } from "../lineage/outcome.ts";
 import { loadDrop } from "../load/load.ts";
 import { readBy } from "../load/read_by.ts";
 import type { LoadReport, ReadBy } from "../load/report.ts";
@@ -18,14 +19,14 @@ import { describeReport, jsonReport } from "../terminal/load_report.ts";
 import { openProgress } from "../terminal/progress.ts";
 import { describeNotReplaced, describeUndone } from "../terminal/undo.ts";
 import type { LoadReplacement } from "../undo/replace.ts";
-import type { Warehouse } from "../warehouse.ts";
 import { type Context, resolvePath } from "./context.ts";
 import type { LoadFlags } from "./load_flags.ts";
+import type { FollowedWarehouse } from "./open.ts";
 
 /** Loads one drop with progress on the terminal, and prints its report. */
 export async function loadAndShow(
   context: Context,
-  warehouse: Pick<Warehouse, "database" | "settings">,
+  warehouse: Pick<FollowedWarehouse, "database" | "settings" | "lineage">,
   file: string,
   flags: Omit<LoadFlags, "refresh" | "sources" | "inbox"> &
     FileGuard & {
@@ -58,7 +59,7 @@ export async function loadAndShow(
  */
 export async function loadListed(
   context: Context,
-  warehouse: Pick<Warehouse, "database" | "settings">,
+  warehouse: Pick<FollowedWarehouse, "database" | "settings" | "lineage">,
   file: InboxFile,
   flags: Omit<LoadFlags, "refresh" | "follow" | "inbox"> & { readonly kind?: string },
   place: Place,
@@ -106,7 +107,7 @@ function warnOf(context: Context, report: LoadReport): void {
 /** Loads one drop with progress on the terminal. */
 export async function loadWithProgress(
   context: Context,
-  warehouse: Pick<Warehouse, "database" | "settings">,
+  warehouse: Pick<FollowedWarehouse, "database" | "settings" | "lineage">,
   file: string,
   flags: FileGuard & {
     readonly maxRejects: RejectLimit;
@@ -124,29 +125,36 @@ export async function loadWithProgress(
   const bar = openProgress(context);
   const title = `${place.of > 1 ? `${place.number} of ${place.of}: ` : ""}${shorten(printable(basename(file)), 24)}`;
   const describe = startDescription(title);
-  return loadDrop({
-    database: warehouse.database,
-    settings: warehouse.settings,
-    path: resolvePath(context, file),
-    follow: flags.follow,
-    listed: flags.listed,
-    syncedOn: flags.syncedOn,
-    source: flags.source,
-    maxRejects: flags.maxRejects.share,
-    maxRejectedLines: flags.maxRejects.lines,
-    refuseSuspicious: flags.refuseSuspicious,
-    replaceVenueDays: flags.replaceVenueDays,
-    decimalComma: flags.decimalComma,
-    syncSlack: flags.syncSlack,
-    again: flags.again,
-    replace: flags.replacement,
-    signal: context.signal,
-    onProgress: (progress) =>
-      bar.update((place.number - 1 + loadShare(progress)) / place.of, describe(progress)),
-    onRetry: (attempt, error) =>
-      note(
-        context,
-        `${printable(file)}: attempt ${attempt} failed, trying again: ${printable(String(error))}`,
-      ),
-  }).finally(() => bar.stop());
+  const path = resolvePath(context, file);
+  const load = () =>
+    loadDrop({
+      database: warehouse.database,
+      settings: warehouse.settings,
+      path,
+      follow: flags.follow,
+      listed: flags.listed,
+      syncedOn: flags.syncedOn,
+      source: flags.source,
+      maxRejects: flags.maxRejects.share,
+      maxRejectedLines: flags.maxRejects.lines,
+      refuseSuspicious: flags.refuseSuspicious,
+      replaceVenueDays: flags.replaceVenueDays,
+      decimalComma: flags.decimalComma,
+      syncSlack: flags.syncSlack,
+      again: flags.again,
+      replace: flags.replacement,
+      signal: context.signal,
+      onProgress: (progress) =>
+        bar.update((place.number - 1 + loadShare(progress)) / place.of, describe(progress)),
+      onRetry: (attempt, error) =>
+        note(
+          context,
+          `${printable(file)}: attempt ${attempt} failed, trying again: ${printable(String(error))}`,
+        ),
+    });
+  return warehouse.lineage
+    .follow("load", load, (where, report) =>
+      ofLoad(where, report, { path, replaced: flags.replacement?.report() }),
+    )
+    .finally(() => bar.stop());
 }

@@ -1,12 +1,13 @@
 /** Refreshes what was loaded, and shows it. */
+import { ofRefresh } from "../lineage/outcome.ts";
 import { writeLine } from "../output.ts";
 import { refreshPartitions } from "../refresh/refresh.ts";
 import type { RefreshReport } from "../refresh/report.ts";
 import { countOf } from "../terminal/format.ts";
 import { describePartitions } from "../terminal/partitions.ts";
 import { openProgress } from "../terminal/progress.ts";
-import type { Warehouse } from "../warehouse.ts";
 import type { Context } from "./context.ts";
+import type { FollowedWarehouse } from "./open.ts";
 
 /**
  * Refreshes what these loads made pending; also what an earlier run left, that was cut off between load and refresh.
@@ -15,7 +16,7 @@ import type { Context } from "./context.ts";
  */
 export async function refreshAndShow(
   context: Context,
-  warehouse: Warehouse,
+  warehouse: FollowedWarehouse,
   touched: ReadonlySet<string> | "pending",
   json: boolean,
 ): Promise<readonly RefreshReport[]> {
@@ -26,13 +27,15 @@ export async function refreshAndShow(
     0,
     partitions === undefined ? "refreshing" : `refreshing ${countOf(partitions.length, "partition")}`,
   );
-  const refreshed = await refreshPartitions({
-    database: warehouse.database,
-    partitions,
-    signal: context.signal,
-    onProgress: (done, of) =>
-      bar.update(done / of, `refreshing, ${done} of ${countOf(of, "partition")} done`),
-  }).finally(() => bar.stop());
+  const refresh = () =>
+    refreshPartitions({
+      database: warehouse.database,
+      partitions,
+      signal: context.signal,
+      onProgress: (done, of) =>
+        bar.update(done / of, `refreshing, ${done} of ${countOf(of, "partition")} done`),
+    });
+  const refreshed = await warehouse.lineage.follow("refresh", refresh, ofRefresh).finally(() => bar.stop());
   const done = refreshed.filter((report) => report.method !== "none");
   if (!json && done.length > 0) await writeLine(context, describeRefresh(done));
   return refreshed;

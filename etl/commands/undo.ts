@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { Command } from "commander";
+import { ofUndo } from "../lineage/outcome.ts";
 import { writeJson, writeLine } from "../output.ts";
 import { openProgress } from "../terminal/progress.ts";
 import { describeUndo, UNDO_STEPS } from "../terminal/undo.ts";
@@ -8,7 +9,7 @@ import { undo } from "../undo/undo.ts";
 import { type Context, EXIT, resolvePath, usageError } from "./context.ts";
 import { jsonOption, parseWhole, requireBecause } from "./flags.ts";
 import { declareKind } from "./kind.ts";
-import { withWarehouse } from "./open.ts";
+import { withLineage } from "./open.ts";
 import { refreshAndShow } from "./show_refresh.ts";
 import { openSources, type SourceFlags, sourcesOption } from "./sources.ts";
 
@@ -47,17 +48,19 @@ async function takeBack(context: Context, loadId: number, flags: Flags): Promise
   const isAsked = dryRun && flags.because === undefined;
   const because = isAsked ? "" : requireBecause(flags.because);
   const archive = await openArchive(context, flags);
-  return withWarehouse(context, {}, async (warehouse) => {
+  return withLineage(context, {}, async (warehouse) => {
     const bar = openProgress(context);
-    const report = await undo({
-      ...warehouse,
-      loadId,
-      because,
-      archive,
-      dryRun,
-      signal: context.signal,
-      onStep: (step) => bar.update(...UNDO_STEPS[step]),
-    }).finally(() => bar.stop());
+    const work = () =>
+      undo({
+        ...warehouse,
+        loadId,
+        because,
+        archive,
+        dryRun,
+        signal: context.signal,
+        onStep: (step) => bar.update(...UNDO_STEPS[step]),
+      });
+    const report = await warehouse.lineage.follow("undo", work, ofUndo).finally(() => bar.stop());
     if (json) await writeJson(context, report);
     else await writeLine(context, describeUndo(report));
     if (flags.refresh && !dryRun) await refreshAndShow(context, warehouse, new Set(report.partitions), json);

@@ -2,16 +2,16 @@ import { type Command, Option } from "commander";
 import { describeMissing } from "../../db/partitions/missing.ts";
 import { PROOF_SUBJECTS } from "../../db/schema.ts";
 import { printable } from "../escape.ts";
+import { ofVerify, startFinding } from "../lineage/outcome.ts";
 import { note, writeJson, writeLine } from "../output.ts";
 import { countOf, formatCount, formatDuration, formatEuros } from "../terminal/format.ts";
 import { openProgress } from "../terminal/progress.ts";
 import type { Divergence, Statement, Sums } from "../verify/divergence.ts";
 import { type VerifyReport, verifyWarehouse } from "../verify/verify.ts";
-import type { Warehouse } from "../warehouse.ts";
 import { type Context, EXIT, usageError } from "./context.ts";
 import { jsonOption, parseWhole } from "./flags.ts";
 import { declareKind } from "./kind.ts";
-import { withWarehouse } from "./open.ts";
+import { type FollowedWarehouse, withLineage } from "./open.ts";
 
 interface VerifyFlags {
   readonly partition?: string;
@@ -67,7 +67,7 @@ async function verify(context: Context, { json = false, ...flags }: VerifyFlags)
   if (flags.closings === true && flags.partition !== undefined) {
     throw usageError("--closings looks at all closings: leave out --partition.");
   }
-  return withWarehouse(context, {}, async (warehouse) => {
+  return withLineage(context, {}, async (warehouse) => {
     const first = await verifyAndShow(context, warehouse, flags, json);
     if (first.divergences === 0) return EXIT.done;
     if (flags.repair === undefined) return EXIT.failed;
@@ -90,7 +90,7 @@ function refuseBeside({ partition, identity, repair }: VerifyFlags): void {
 
 async function verifyAndShow(
   context: Context,
-  { database, settings }: Warehouse,
+  { database, settings, lineage }: FollowedWarehouse,
   { slice, ...flags }: Omit<VerifyFlags, "json">,
   json: boolean,
 ): Promise<VerifyReport> {
@@ -99,19 +99,28 @@ async function verifyAndShow(
   const divergences: Divergence[] = [];
   const advice = new Set<string>();
   let writing = Promise.resolve();
-  const report = await verifyWarehouse({
-    database,
-    settings,
-    ...flags,
-    ...(slice !== undefined && { sliceMs: slice * 1000 }),
-    signal: context.signal,
-    onProgress: (done, of, partition) => bar.update(done / of, `verified ${partition}, ${done} of ${of}`),
-    onDivergence: (divergence) => {
-      for (const piece of adviceOn(divergence)) advice.add(piece);
-      if (json) writing = writing.then(() => writeJson(context, divergence));
-      else if (divergences.length < SHOWN) divergences.push(divergence);
-    },
-  }).finally(() => bar.stop());
+  const found = startFinding();
+  const work = () =>
+    verifyWarehouse({
+      database,
+      settings,
+      ...flags,
+      ...(slice !== undefined && { sliceMs: slice * 1000 }),
+      signal: context.signal,
+      onProgress: (done, of, name) => {
+        if (!OTHERS.has(name)) found.prove(name);
+        bar.update(done / of, `verified ${name}, ${done} of ${of}`);
+      },
+      onDivergence: (divergence) => {
+        found.note(divergence);
+        for (const piece of adviceOn(divergence)) advice.add(piece);
+        if (json) writing = writing.then(() => writeJson(context, divergence));
+        else if (divergences.length < SHOWN) divergences.push(divergence);
+      },
+    });
+  const report = await lineage
+    .follow("verify", work, (place, done) => ofVerify(place, done, found))
+    .finally(() => bar.stop());
   await writing;
   if (json) await writeJson(context, { kind: "summary", ...report });
   else await show(context, report, { divergences, advice: flags.repair === undefined ? [...advice] : [] });

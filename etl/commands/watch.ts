@@ -9,7 +9,7 @@ import { parseWhole, recursiveOption, settleOption, settleTimeMs, syncedOnOption
 import { requireInbox } from "./inbox/folder.ts";
 import { declareKind } from "./kind.ts";
 import { addLoadOptions, type LoadFlags } from "./load_flags.ts";
-import { withWarehouse } from "./open.ts";
+import { withLineage } from "./open.ts";
 import { loadListed } from "./show_load.ts";
 import { refreshAndShow } from "./show_refresh.ts";
 import { readInboxSources } from "./sources.ts";
@@ -41,7 +41,7 @@ async function watch(context: Context, folder: string, flags: WatchFlags): Promi
   const settleMs = settleTimeMs(context, flags.settle);
   const inbox = await requireInbox(context, folder);
   const sources = await readInboxSources(context, inbox, flags);
-  return withWarehouse(context, { create: true }, async (warehouse) => {
+  return withLineage(context, { create: true }, async (warehouse) => {
     if (!flags.once) note(context, `watching ${printable(folder)}; Ctrl-C ends it`);
     const outcome = await watchInbox({
       ...warehouse,

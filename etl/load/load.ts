@@ -88,6 +88,7 @@ export async function loadDrop(options: LoadOptions): Promise<LoadReport> {
   const report = (attempt: Attempt): LoadReport => ({
     file: options.path,
     ...attempt,
+    ...(past.content && { content: { ...past.content, sha256: past.content.sha256.toString("hex") } }),
     durationMs: durationMs(),
     timings: stopwatch.timings(),
   });
@@ -118,7 +119,7 @@ async function attemptLoad(options: LoadOptions, stopwatch: Stopwatch, past: Pas
     signal: options.signal,
     onBytes: (bytes) => stopwatch.progress({ bytes }),
   });
-  past.content = content;
+  past.content = { sha256: content.sha256, bytes: content.bytes };
   stopwatch.totalBytes = content.bytes;
   if (name.kind === "refused") {
     return withTransaction(options, (tx) => recordRefusal(tx, { fileName, ...content, source }, name));

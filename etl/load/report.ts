@@ -29,6 +29,12 @@ export interface ReadBy {
   readonly sha256: string;
 }
 
+export interface DropContent {
+  /** Of all bytes, in hexadecimal. */
+  readonly sha256: string;
+  readonly bytes: number;
+}
+
 export type LoadOutcome = "loaded" | "already_loaded" | "rejected" | "failed";
 
 export interface LoadReport {
@@ -40,6 +46,8 @@ export interface LoadReport {
   readonly syncedOn: string | null;
   /** What says how the drop is read; null: it is one of the drop format. */
   readonly source: ReadBy | null;
+  /** Of the file as it was loaded. Left out where it could not be read, and where the ledger reports. */
+  readonly content?: DropContent;
   readonly rows: LineCounts;
   /** What was rejected, by reason. */
   readonly reasons: readonly ReasonSummary[];

@@ -17,7 +17,7 @@ import { type Context, EXIT, usageError } from "../context.ts";
 import { jsonOption, syncedOnOption } from "../flags.ts";
 import { declareKind } from "../kind.ts";
 import { addFormatOptions, type FormatFlags } from "../load_flags.ts";
-import { withWarehouse } from "../open.ts";
+import { withLineage } from "../open.ts";
 import { loadWithProgress } from "../show_load.ts";
 import { readInboxSources, type SourceFlags, sourcesOption } from "../sources.ts";
 import { openPlaces, requireInbox } from "./folder.ts";
@@ -88,7 +88,7 @@ async function carryOut(context: Context, file: RejectedFile, flags: DecideFlags
       return returnRejected(file);
     case "load": {
       const sources = await readInboxSources(context, file.inbox, flags);
-      return withWarehouse(context, {}, (warehouse) =>
+      return withLineage(context, {}, (warehouse) =>
         loadRejected({
           ...file,
           warehouse,

@@ -14,7 +14,7 @@ import { type Context, EXIT } from "../context.ts";
 import { parseWhole, syncedOnOption } from "../flags.ts";
 import { declareKind } from "../kind.ts";
 import { addLoadOptions, type LoadFlags } from "../load_flags.ts";
-import { withWarehouse } from "../open.ts";
+import { type FollowedWarehouse, withLineage } from "../open.ts";
 import { loadListed, showLoad } from "../show_load.ts";
 import { refreshAndShow } from "../show_refresh.ts";
 import { readInboxSources } from "../sources.ts";
@@ -77,7 +77,7 @@ async function take(context: Context, folder: string, flags: TakeFlags): Promise
     await showLeftOver(context, ready, flags);
     return EXIT.done;
   }
-  return withWarehouse(context, { create: true }, async (warehouse) => {
+  return withLineage(context, { create: true }, async (warehouse) => {
     if (flags.json) await showTaken(context, ready, flags);
     const known = new Set<number | null>();
     const round = await goRound({
@@ -146,7 +146,7 @@ async function showEarlier(
 /** Also what others left pending; programs get the exact totals of each partition that was touched or refreshed. */
 async function refreshPending(
   context: Context,
-  warehouse: Warehouse,
+  warehouse: FollowedWarehouse,
   touched: ReadonlySet<string>,
   { json = false }: TakeFlags,
 ): Promise<void> {

@@ -3,6 +3,7 @@ import type { Load } from "../../../db/schema.ts";
 import { givenVenue } from "../../drop/form.ts";
 import { printable } from "../../escape.ts";
 import { findDropFile } from "../../inbox/find.ts";
+import { ofRetry } from "../../lineage/outcome.ts";
 import { describeReason } from "../../load/reasons.ts";
 import { type RetryReport, retryRejects } from "../../load/retry_rejects.ts";
 import { writeJson, writeLine } from "../../output.ts";
@@ -16,7 +17,7 @@ import { type Context, EXIT, resolvePath, usageError } from "../context.ts";
 import { jsonOption, parseWhole } from "../flags.ts";
 import { declareKind } from "../kind.ts";
 import { addFormatOptions, type FormatFlags } from "../load_flags.ts";
-import { withWarehouse } from "../open.ts";
+import { withLineage } from "../open.ts";
 import { refreshAndShow } from "../show_refresh.ts";
 import { type FoundSources, openSources, type SourceFlags, sourcesOption } from "../sources.ts";
 
@@ -46,25 +47,27 @@ async function retry(context: Context, place: string, flags: Flags): Promise<num
   const { signal } = context;
   const where = resolvePath(context, place);
   const { sources, inbox } = await openSources(context, flags)(where);
-  return withWarehouse(context, {}, async (warehouse) => {
-    const report = await retryRejects({
-      ...warehouse,
-      loadId: load,
-      decimalComma,
-      syncSlack,
-      findFile: async (drop) => {
-        const choose = (path: string) => chooseAgain({ sources, inbox, path }, drop);
-        const isOfVenue = (path: string) => {
-          const choice = choose(path);
-          return typeof choice !== "string" && givenVenue(choice?.form) === drop.venueId;
-        };
-        const file = await findDropFile({ drop, place: where, isOfVenue, signal });
-        const source = choose(file.path);
-        if (typeof source === "string") throw usageError(source);
-        return { ...file, source };
-      },
-      signal,
-    });
+  return withLineage(context, {}, async (warehouse) => {
+    const work = () =>
+      retryRejects({
+        ...warehouse,
+        loadId: load,
+        decimalComma,
+        syncSlack,
+        findFile: async (drop) => {
+          const choose = (path: string) => chooseAgain({ sources, inbox, path }, drop);
+          const isOfVenue = (path: string) => {
+            const choice = choose(path);
+            return typeof choice !== "string" && givenVenue(choice?.form) === drop.venueId;
+          };
+          const file = await findDropFile({ drop, place: where, isOfVenue, signal });
+          const source = choose(file.path);
+          if (typeof source === "string") throw usageError(source);
+          return { ...file, source };
+        },
+        signal,
+      });
+    const report = await warehouse.lineage.follow("load", work, ofRetry);
     if (json) await writeJson(context, report);
     else await writeLine(context, describeRetry(report));
     if (flags.refresh) await refreshAndShow(context, warehouse, new Set(report.partitions), json);

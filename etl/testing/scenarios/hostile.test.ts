@@ -21,6 +21,7 @@ import { makeFolder } from "../../../db/testing/folder.ts";
 import { EXIT } from "../../commands/context.ts";
 import { loadWithProgress } from "../../commands/show_load.ts";
 import { printable } from "../../escape.ts";
+import { NO_LINEAGE } from "../../lineage/lineage.ts";
 import { loadDrop } from "../../load/load.ts";
 import { readTotals, type Total } from "../../reports/totals.ts";
 import { jsonLines, type Run, rollbookHere } from "../cli.ts";
@@ -379,7 +380,7 @@ describe("names of files", () => {
         finish: () => {},
         endWithParent: () => {},
       };
-      await loadWithProgress(context, { ...warehouse, database }, name, {
+      await loadWithProgress(context, { ...warehouse, database, lineage: NO_LINEAGE }, name, {
         maxRejects: { share: 0, lines: 0 },
       });
       const shown = String(stderr.read());

@@ -1,0 +1,106 @@
+/** Sends events in the background. That they arrive is not promised: the work never waits for it, nor fails by it. */
+import { appendFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { rootCause } from "../../db/errors.ts";
+import { toJson } from "../escape.ts";
+import type { RunEvent } from "./event.ts";
+import type { LineageTarget } from "./target.ts";
+
+/** The receiver must answer within this time, as with OpenLineage's clients. */
+const ANSWERS_WITHIN_MS = 5000;
+/** At the end of a command what is still on its way is waited for so long; where it was interrupted, less. */
+const ENDS_WITHIN_MS = 2000;
+const INTERRUPTED_WITHIN_MS = 500;
+/** Runs told at a time. The events of one run go one after the other. */
+const RUNS_AT_ONCE = 4;
+/** Runs that wait at most. More are not told: a receiver that does not keep up must not fill the memory. */
+const MOST_WAITING = 1000;
+
+export interface Sender {
+  /** Sends the events of one run, in their order. */
+  readonly send: (events: readonly RunEvent[]) => void;
+  readonly close: () => Promise<void>;
+}
+
+/** @param options.warn takes what was wrong the first time that something was */
+export function openSender(options: {
+  readonly target: LineageTarget;
+  readonly signal: AbortSignal;
+  readonly warn: (message: string) => void;
+}): Sender {
+  const { target } = options;
+  const giveUp = new AbortController();
+  const waiting: (readonly RunEvent[])[] = [];
+  const sending = new Set<Promise<void>>();
+  let warned = false;
+  const warn = (why: string) => {
+    if (warned) return;
+    warned = true;
+    options.warn(
+      `lineage does not arrive at ${whereOf(target.url)}: ${why}. The work itself is not affected.`,
+    );
+  };
+  const work = async () => {
+    for (let events = waiting.shift(); events !== undefined; events = waiting.shift()) {
+      await deliver(target, events, giveUp.signal).catch((error: unknown) => warn(explain(error)));
+    }
+  };
+  const send = (events: readonly RunEvent[]) => {
+    if (waiting.length >= MOST_WAITING) return warn("it does not keep up");
+    waiting.push(events);
+    if (sending.size >= RUNS_AT_ONCE) return;
+    const worker = work().finally(() => sending.delete(worker));
+    sending.add(worker);
+  };
+  const close = async () => {
+    const end = new AbortController();
+    const withinMs = options.signal.aborted ? INTERRUPTED_WITHIN_MS : ENDS_WITHIN_MS;
+    const timer = sleep(withinMs, undefined, { signal: end.signal }).catch(() => {});
+    await Promise.race([Promise.all(sending), timer]);
+    end.abort();
+    waiting.length = 0;
+    giveUp.abort(new Error("it takes too long to answer"));
+    await Promise.all(sending);
+  };
+  return { send, close };
+}
+
+async function deliver(
+  target: LineageTarget,
+  events: readonly RunEvent[],
+  signal: AbortSignal,
+): Promise<void> {
+  if (target.url.protocol === "file:") {
+    const lines = events.map((event) => `${toJson(event)}\n`);
+    return appendFile(fileURLToPath(target.url), lines.join(""), { mode: 0o600 });
+  }
+  for (const event of events) await post(target, event, signal);
+}
+
+async function post({ url, apiKey }: LineageTarget, event: RunEvent, signal: AbortSignal): Promise<void> {
+  const response = await fetch(url, {
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }),
+    },
+    body: toJson(event),
+    // A key must not follow to where it was not given for.
+    redirect: "manual",
+    signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWERS_WITHIN_MS)]),
+  });
+  await response.body?.cancel();
+  if (!response.ok) throw new Error(`it answers with ${response.status}`);
+}
+
+/** Without what may be secret in it. */
+function whereOf({ protocol, host, pathname }: URL): string {
+  return `${protocol}//${host}${pathname}`;
+}
+
+function explain(error: unknown): string {
+  if (error instanceof Error && error.name === "TimeoutError") return "it takes too long to answer";
+  const cause = rootCause(error);
+  return cause instanceof Error ? cause.message || cause.name : String(cause);
+}
