@@ -28,6 +28,7 @@ from airflow.sdk.exceptions import (
 )
 
 from deployment import CHECKOUT, COMMAND, INBOX, STEWARD_CONNECTION, WAREHOUSE_CONNECTION
+from lineage import followed, lineage_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
@@ -84,6 +85,7 @@ class NodeCliOperator(BaseOperator):
         self.connection_id = connection_id
         self.insist = insist
         self._process: subprocess.Popen[bytes] | None = None
+        self._runs: list[JsonObject] = []
 
     def execute(self, context: Context) -> Any:
         try:
@@ -109,6 +111,10 @@ class NodeCliOperator(BaseOperator):
         message = shorten(f"rollbook {verb}: {in_inbox(complaint) or 'see the log'} (exit code {exit_code})")
         raise AirflowFailException(message) if exit_code == 2 else AirflowException(message)
 
+    def get_openlineage_facets_on_complete(self, _task_instance: Any) -> Any:
+        """For Airflow's OpenLineage provider, which asks for it also after a failure."""
+        return lineage_of(self._runs)
+
     def on_kill(self) -> None:
         """Ends the command, which rolls back what it has not committed."""
         if self._process is not None:
@@ -127,10 +133,14 @@ class NodeCliOperator(BaseOperator):
         command = [node, str(COMMAND), *arguments, *operands]
         more = f" and {len(self.operands)} names" if operands else ""
         self.log.info("rollbook %s%s", " ".join(arguments), more)
+        with followed(self._runs) as variables:
+            return self._talk(command, {**self._environment(), **variables})
+
+    def _talk(self, command: list[str], environment: dict[str, str]) -> tuple[list[JsonObject], str, int]:
         self._process = process = subprocess.Popen(
             command,
             cwd=CHECKOUT,
-            env=self._environment(),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

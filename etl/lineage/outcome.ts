@@ -72,22 +72,21 @@ export function ofLoad(
 }
 
 /** Lines that were refused are a fault of the file, whether or not the rest of it was loaded. */
-function assertLines({ outcome, rows, reasons }: LoadReport): readonly object[] {
+function assertLines({ outcome, rows, reasons, error }: LoadReport): readonly object[] {
   const severity = outcome === "loaded" ? "warn" : "error";
-  const all = {
+  const taken = { assertion: "taken", success: outcome === "loaded", ...(error && { actual: error.code }) };
+  const lines = {
     assertion: "no_rejected_lines",
     success: rows.rejected === 0,
     actual: String(rows.rejected),
-    severity,
   };
   const each = reasons.map(({ reason, column, count }) => ({
-    assertion: reason,
+    assertion: `no_${reason}`,
     success: false,
-    ...(column !== null && { column }),
     actual: String(count),
-    severity,
+    ...(column !== null && { column }),
   }));
-  return [all, ...each];
+  return [taken, lines, ...each].map((assertion) => ({ ...assertion, severity }));
 }
 
 /** Rejected lines that were read again and taken in. */
