@@ -16,6 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from airflow.sdk.exceptions import AirflowException
+
 JsonObject = dict[str, Any]
 
 SETTINGS: Final = tuple(f"ROLLBOOK_OPENLINEAGE_{name}" for name in ("URL", "API_KEY", "ENDPOINT", "NAMESPACE"))
@@ -28,10 +30,10 @@ KEPT_EVENTS: Final = 20_000
 def is_told_by_airflow() -> bool:
     """Whether the provider is there, and knows where to send to."""
     try:
-        conf = import_module("airflow.providers.openlineage.conf")
-    except ImportError:
+        return not import_module("airflow.providers.openlineage.conf").is_disabled()
+    except (ImportError, ValueError, AirflowException):
+        # Not installed, or set up in a way that it does not understand: then it tells of nothing.
         return False
-    return not conf.is_disabled()
 
 
 @contextmanager

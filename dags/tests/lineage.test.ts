@@ -30,7 +30,11 @@ test("what the commands tell is right by the client's types, and Airflow tells i
   timeout: INSTALLED_WITHIN_MS + 600_000,
 }, async () => {
   const venv = await makeVenv();
-  const { code, output } = await runPytest("tests/test_lineage.py", join(venv, "bin"));
+  const transport = { type: "file", log_file_path: join(makeFolder(), "airflow.jsonl"), append: true };
+  const { code, output } = await runPytest("tests/test_lineage.py", {
+    bin: join(venv, "bin"),
+    variables: { AIRFLOW__OPENLINEAGE__TRANSPORT: JSON.stringify(transport) },
+  });
   expect(code, output).toBe(0);
-  expect(output).toMatch(/4 passed/);
+  expect(output).toMatch(/5 passed/);
 });

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
@@ -35,29 +33,10 @@ def _metadata() -> None:
     subprocess.run(["airflow", "db", "migrate"], check=True, capture_output=True)
 
 
-@pytest.fixture
-def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Event]]:
-    """The events that Airflow's provider sends."""
-    events: list[Event] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            events.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(201)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    transport = {"type": "http", "url": f"http://127.0.0.1:{server.server_port}"}
-    monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", json.dumps(transport))
-    yield events
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def told_by_airflow() -> list[Event]:
+    """The events that Airflow's provider has written to a file so far."""
+    path = Path(json.loads(os.environ["AIRFLOW__OPENLINEAGE__TRANSPORT"])["log_file_path"])
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def tell(events: Path, *arguments: str, codes: tuple[int, ...] = (0,)) -> None:
@@ -144,7 +123,7 @@ def test_every_event_is_one_of_the_clients_own_types(tmp_path: Path, rollbook: C
 
 
 def test_a_run_of_the_inbox_is_told_by_airflow_and_not_by_the_command(
-    receiver: list[Event], inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = tmp_path / "own.jsonl"
     monkeypatch.setenv("ROLLBOOK_OPENLINEAGE_URL", own.as_uri())
@@ -156,7 +135,7 @@ def test_a_run_of_the_inbox_is_told_by_airflow_and_not_by_the_command(
 
     (take,) = [
         one
-        for one in receiver
+        for one in told_by_airflow()
         if one["job"]["name"] == "invoice_ingest.take_drops" and one["eventType"] == "COMPLETE"
     ]
     assert sorted(Path(one["name"]).name for one in take["inputs"]) == names
@@ -171,8 +150,15 @@ def test_a_run_of_the_inbox_is_told_by_airflow_and_not_by_the_command(
     assert not own.exists()
 
 
-def test_without_a_receiver_of_airflows_own_the_command_sends_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("off", "value"),
+    [("AIRFLOW__OPENLINEAGE__DISABLED", "true"), ("AIRFLOW__OPENLINEAGE__TRANSPORT", "no JSON")],
+)
+def test_where_the_provider_is_off_the_command_sends_itself(
+    monkeypatch: pytest.MonkeyPatch, off: str, value: str
+) -> None:
     runs: list[Event] = []
+    monkeypatch.setenv(off, value)
     monkeypatch.setenv("ROLLBOOK_OPENLINEAGE_URL", "http://localhost:5000")
     monkeypatch.setenv("ROLLBOOK_OPENLINEAGE_API_KEY", "")
     with followed(runs) as variables:
@@ -181,8 +167,7 @@ def test_without_a_receiver_of_airflows_own_the_command_sends_itself(monkeypatch
     assert lineage_of(runs) == import_module("airflow.providers.openlineage.extractors").OperatorLineage()
 
 
-def test_what_a_killed_command_left_of_its_events_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENLINEAGE_URL", "http://localhost:5000")
+def test_what_a_killed_command_left_of_its_events_is_read() -> None:
     runs: list[Event] = []
     with followed(runs) as variables:
         file = Path(variables["ROLLBOOK_OPENLINEAGE_URL"].removeprefix("file://"))

@@ -14,9 +14,12 @@ const DAGS = fileURLToPath(new URL("..", import.meta.url));
 /**
  * Runs a file of tests with a metadata database and a warehouse of its own.
  *
- * @param bin the programs of the virtual environment; default: that of the lock
+ * @param more.bin the programs of the virtual environment; default: that of the lock
  */
-export async function runPytest(file: string, bin?: string): Promise<Ended> {
+export async function runPytest(
+  file: string,
+  more: { readonly variables?: Readonly<Record<string, string>>; readonly bin?: string } = {},
+): Promise<Ended> {
   const { environment } = await createTestDatabase();
   const metadata = await createEmptyDatabase();
   const { host, port, user } = testConnection(metadata.name);
@@ -31,7 +34,10 @@ export async function runPytest(file: string, bin?: string): Promise<Ended> {
     AIRFLOW__CORE__LOAD_EXAMPLES: "False",
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN: `postgresql+psycopg2://${user}@/${metadata.name}?host=${encodeURIComponent(host ?? "")}&port=${port}`,
   };
-  return runTool("python", ["-m", "pytest", "-p", "no:cacheprovider", file], { variables, bin });
+  return runTool("python", ["-m", "pytest", "-p", "no:cacheprovider", file], {
+    ...more,
+    variables: { ...variables, ...more.variables },
+  });
 }
 
 export interface Ended {

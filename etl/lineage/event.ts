@@ -67,5 +67,5 @@ export function facet(name: keyof typeof SCHEMAS, members: Readonly<Record<strin
 /** What the specification has no facet for; it lets each facet of a run have any members. */
 export function ownFacet(members: Readonly<Record<string, unknown>>): Facets {
   const _schemaURL = `${SPEC}/2-0-2/OpenLineage.json#/$defs/RunFacet`;
-  return { rollbook: { _producer: PRODUCER, _schemaURL, ...members } };
+  return { rollbook_run: { _producer: PRODUCER, _schemaURL, ...members } };
 }

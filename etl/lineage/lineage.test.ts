@@ -98,7 +98,7 @@ test("a load, its refresh, an undo and a proof are told, with what they read and
       run: { runId: "0195d2b2-1111-7222-8333-444444444444" },
       job: { namespace: "airflow", name: "dag.task" },
     },
-    rollbook: { loadId: 1, outcome: "loaded", syncedOn: "2026-10-05", rows: { read: 3, inserted: 3 } },
+    rollbook_run: { loadId: 1, outcome: "loaded", syncedOn: "2026-10-05", rows: { read: 3, inserted: 3 } },
   });
   expect(load?.inputs).toMatchObject([
     {
@@ -132,7 +132,7 @@ test("a load, its refresh, an undo and a proof are told, with what they read and
     venue_day_rollup_2026_09: 1,
     venue_day_rollup_2026_10: 2,
   });
-  expect(undo?.run.facets.rollbook).toMatchObject({ loadId: 2, undoOf: 1, rows: { removed: 3 } });
+  expect(undo?.run.facets.rollbook_run).toMatchObject({ loadId: 2, undoOf: 1, rows: { removed: 3 } });
   expect(namesOf(undo?.outputs ?? [])).toEqual(["invoices", "invoices_2026_09", "invoices_2026_10"]);
   expect(verify?.inputs.map(({ inputFacets }) => inputFacets?.dataQualityAssertions?.assertions)).toEqual(
     Array(4).fill([expect.objectContaining({ success: true, actual: "0" })]),
@@ -175,7 +175,7 @@ test("what was refused or failed is told as failed, what is in already with wher
   expect(again?.eventType).toBe("COMPLETE");
   expect(again?.inputs[0]?.name).toBe(path);
   expect(namesOf(again?.outputs ?? [])).toEqual(namesOf(first?.outputs ?? []));
-  expect(again?.run.facets.rollbook).toMatchObject({ loadId: 1, outcome: "already_loaded" });
+  expect(again?.run.facets.rollbook_run).toMatchObject({ loadId: 1, outcome: "already_loaded" });
   expect(rejected).toMatchObject({
     eventType: "FAIL",
     outputs: [],
@@ -197,7 +197,10 @@ test("what was refused or failed is told as failed, what is in already with wher
     eventType: "FAIL",
     run: { facets: { errorMessage: { message: expect.stringContaining("2020-01") } } },
   });
-  expect(verify).toMatchObject({ eventType: "COMPLETE", run: { facets: { rollbook: { divergences: 1 } } } });
+  expect(verify).toMatchObject({
+    eventType: "COMPLETE",
+    run: { facets: { rollbook_run: { divergences: 1 } } },
+  });
   const bySuccess = verify?.inputs.map((input) => [input.name.split(".").at(-1), successesOf(input)]);
   expect(bySuccess).toEqual([
     ["invoices", [false, false]],

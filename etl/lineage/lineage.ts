@@ -4,7 +4,7 @@
  */
 import { v7 as timeBasedUuid } from "uuid";
 import type { Connection } from "../../db/connection/libpq.ts";
-import { rootCause } from "../../db/errors.ts";
+import { RollbookError, rootCause } from "../../db/errors.ts";
 import { readRelease } from "../version.ts";
 import { type Place, placeOf } from "./datasets.ts";
 import { type Dataset, facet, ownFacet, PRODUCER, RUN_EVENT, type RunEvent } from "./event.ts";
@@ -66,7 +66,7 @@ export function openLineage(options: {
 }
 
 function failed(error: unknown): Outcome {
-  const cause = rootCause(error);
+  const cause = error instanceof RollbookError ? error : rootCause(error);
   return { inputs: [], outputs: [], more: {}, error: cause instanceof Error ? cause.message : String(cause) };
 }
 
