@@ -16,11 +16,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowConfigException, AirflowException
 
 JsonObject = dict[str, Any]
 
-SETTINGS: Final = tuple(f"ROLLBOOK_OPENLINEAGE_{name}" for name in ("URL", "API_KEY", "ENDPOINT", "NAMESPACE"))
+SETTINGS: Final = tuple(
+    f"ROLLBOOK_OPENLINEAGE_{name}" for name in ("URL", "API_KEY", "ENDPOINT", "NAMESPACE")
+)
 """By which the command sends events itself: docs/monitoring.md."""
 
 KEPT_EVENTS: Final = 20_000
@@ -31,7 +33,7 @@ def is_told_by_airflow() -> bool:
     """Whether the provider is there, and knows where to send to."""
     try:
         return not import_module("airflow.providers.openlineage.conf").is_disabled()
-    except (ImportError, ValueError, AirflowException):
+    except (ImportError, ValueError, AirflowConfigException, AirflowException):
         # Not installed, or set up in a way that it does not understand: then it tells of nothing.
         return False
 

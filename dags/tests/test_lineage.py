@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date
 from importlib import import_module
@@ -30,7 +32,7 @@ Event = dict[str, Any]
 
 @pytest.fixture(scope="session", autouse=True)
 def _metadata() -> None:
-    subprocess.run(["airflow", "db", "migrate"], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
 
 
 def told_by_airflow() -> list[Event]:
@@ -54,16 +56,16 @@ def tell(events: Path, *arguments: str, codes: tuple[int, ...] = (0,)) -> None:
 
 FACETS = {
     cls._get_schema(): cls
-    for module in vars(facet_v2).values()
-    for cls in vars(module).values()
-    if isinstance(cls, type) and attr.has(cls) and hasattr(cls, "_get_schema")
+    for _, module in inspect.getmembers(facet_v2, inspect.ismodule)
+    for _, cls in inspect.getmembers(module, attr.has)
+    if hasattr(cls, "_get_schema")
 } | {facet_v2.RunFacet._get_schema(): facet_v2.RunFacet}
 """The client's types of facets by the schemas that they were made from."""
 
 
 def build(hint: Any, value: Any) -> Any:
     """A value as the client's type of it; an error where it is of another."""
-    if isinstance(value, dict) and "_schemaURL" in value and not (isinstance(hint, type) and issubclass(hint, event_v2.BaseEvent)):
+    if isinstance(value, dict) and "_schemaURL" in value:
         hint = FACETS[value["_schemaURL"]]
     if hint is Any:
         return value
@@ -85,7 +87,9 @@ def build_object(cls: type[Any], value: Event) -> Any:
     hints = get_type_hints(cls)
     # What the types make themselves is compared afterwards.
     made = {"schemaURL", "_schemaURL"}
-    known = {name: build(hints[name], one) for name, one in value.items() if name in hints and name not in made}
+    known = {
+        name: build(hints[name], one) for name, one in value.items() if name in hints and name not in made
+    }
     more = {name: one for name, one in value.items() if name not in hints}
     built = cls(**{name.lstrip("_"): one for name, one in known.items()})
     if not more:
