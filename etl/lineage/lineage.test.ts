@@ -6,7 +6,8 @@ import { pathToFileURL } from "node:url";
 import { expect, test } from "vitest";
 import { createTestDatabase } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
-import { jsonLines, rollbook } from "../testing/cli.ts";
+import { until } from "../../db/testing/own_server.ts";
+import { jsonLines, rollbook, startRollbook } from "../testing/cli.ts";
 import { writeInvoices } from "../testing/invoices.ts";
 import { invoiceId, writeDrop } from "../testing/lines.ts";
 import type { Dataset, RunEvent } from "./event.ts";
@@ -27,7 +28,13 @@ async function setScene(lineage: Readonly<Record<string, string>>) {
   };
   const run = (...args: string[]) => rollbook(args, { environment, folder });
   const { PGHOST = "", PGPORT = "", PGDATABASE = "" } = warehouse.environment;
-  return { warehouse, folder, run, server: { host: PGHOST, port: PGPORT, database: PGDATABASE } };
+  return {
+    warehouse,
+    folder,
+    environment,
+    run,
+    server: { host: PGHOST, port: PGPORT, database: PGDATABASE },
+  };
 }
 
 const drop = (folder: string) =>
@@ -247,10 +254,48 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
+const never = () => new Promise<number>(() => {});
+
+test("a load and its refresh do not wait for a receiver", async () => {
+  let answer = (_status: number) => {};
+  const answered = new Promise<number>((resolve) => {
+    answer = resolve;
+  });
+  const receiver = await openReceiver(() => answered);
+  const { warehouse, folder, run } = await setScene({ ROLLBOOK_OPENLINEAGE_URL: receiver.url });
+  const running = run("load", drop(folder));
+  await until("the load is refreshed", async () => {
+    const groups = await warehouse.query("select from warehouse.venue_day_rollup");
+    return groups.length === 3;
+  });
+  // The first one is not answered yet, so no other event of the load was sent.
+  expect(receiver.events.filter(({ job }) => job.name.endsWith(".load")).length).toBeLessThan(2);
+  answer(201);
+  expect(await running).toMatchObject({ code: 0, stderr: "" });
+  expect(endsOf(receiver.events)).toHaveLength(2);
+});
+
+test("a watch that is ended tells what it has loaded, and does not wait for who does not answer", async () => {
+  const receiver = await openReceiver(never);
+  const {
+    warehouse,
+    folder: inbox,
+    environment,
+  } = await setScene({ ROLLBOOK_OPENLINEAGE_URL: receiver.url });
+  drop(inbox);
+  const { child, ended } = startRollbook(["watch", inbox, "--settle", "0"], { environment, folder: inbox });
+  await until("the load is told", () => receiver.events.length > 0);
+  child.kill("SIGTERM");
+  const { code, stderr } = await ended;
+  expect(code).toBe(143);
+  expect(stderr).toContain("warning: lineage does not arrive");
+  expect(await warehouse.query("select status from warehouse.loads")).toEqual([{ status: "loaded" }]);
+});
+
 test.each([
-  ["answers with an error", async () => (await openReceiver(500)).url, "it answers with 500"],
-  ["sends elsewhere", async () => (await openReceiver(302)).url, "it answers with 302"],
-  ["never answers", async () => (await openReceiver("never")).url, "it takes too long to answer"],
+  ["answers with an error", async () => (await openReceiver(() => 500)).url, "it answers with 500"],
+  ["sends elsewhere", async () => (await openReceiver(() => 302)).url, "it answers with 302"],
+  ["never answers", async () => (await openReceiver(never)).url, "it takes too long to answer"],
   ["is away", async () => `http://127.0.0.1:${await freePort()}`, /ECONNREFUSED/],
   ["is a file that cannot be written", async () => "file:///nonexistent/lineage.jsonl", /ENOENT/],
 ])("a load goes on, and warns once, when the receiver %s", async (_name, open, why) => {

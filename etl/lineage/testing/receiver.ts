@@ -15,15 +15,15 @@ export interface Receiver {
   }[];
 }
 
-/** @param answer the status of its answers, or `never` */
-export async function openReceiver(answer: number | "never" = 201): Promise<Receiver> {
+/** @param answer the status of an answer, once that is known */
+export async function openReceiver(answer: () => number | Promise<number> = () => 201): Promise<Receiver> {
   const events: RunEvent[] = [];
   const requests: { path: string; headers: IncomingHttpHeaders; body: string }[] = [];
   const server = createServer(async (request, response) => {
     const body = await text(request);
     requests.push({ path: request.url ?? "", headers: request.headers, body });
     events.push(JSON.parse(body));
-    if (answer !== "never") response.writeHead(answer).end();
+    response.writeHead(await answer()).end();
   });
   await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
   onTestFinished(() => {
