@@ -17,6 +17,8 @@ const RUNS_AT_ONCE = 4;
 /** Runs that wait at most. More are not told: a receiver that does not keep up must not fill the memory. */
 const MOST_WAITING = 1000;
 
+const TOO_LONG = "it takes too long to answer";
+
 export interface Sender {
   /** Sends the events of one run, in their order. */
   readonly send: (events: readonly RunEvent[]) => void;
@@ -60,7 +62,7 @@ export function openSender(options: {
     await Promise.race([Promise.all(sending), timer]);
     end.abort();
     waiting.length = 0;
-    giveUp.abort(new Error("it takes too long to answer"));
+    giveUp.abort(new Error(TOO_LONG));
     await Promise.all(sending);
   };
   return { send, close };
@@ -78,20 +80,29 @@ async function deliver(
   for (const event of events) await post(target, event, signal);
 }
 
+/** Not by fetch: until Node has loaded that, a small load is done. */
 async function post({ url, apiKey }: LineageTarget, event: RunEvent, signal: AbortSignal): Promise<void> {
-  const response = await fetch(url, {
+  const { request } = await (url.protocol === "https:" ? import("node:https") : import("node:http"));
+  const body = Buffer.from(toJson(event));
+  const options = {
     method: "POST",
     headers: {
       "content-type": "application/json",
+      "content-length": body.length,
       ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }),
     },
-    body: toJson(event),
-    // A key must not follow to where it was not given for.
-    redirect: "manual",
+    // A connection that was kept may be closed by the receiver just when it is used again.
+    agent: false,
     signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWERS_WITHIN_MS)]),
+  } as const;
+  const status = await new Promise<number>((resolve, reject) => {
+    const sent = request(url, options, (response) => {
+      response.once("error", reject).once("end", () => resolve(response.statusCode ?? 0));
+      response.resume();
+    });
+    sent.once("error", reject).end(body);
   });
-  await response.body?.cancel();
-  if (!response.ok) throw new Error(`it answers with ${response.status}`);
+  if (status < 200 || status > 299) throw new Error(`it answers with ${status}`);
 }
 
 /** Without what may be secret in it. */
@@ -100,7 +111,7 @@ function whereOf({ protocol, host, pathname }: URL): string {
 }
 
 function explain(error: unknown): string {
-  if (error instanceof Error && error.name === "TimeoutError") return "it takes too long to answer";
   const cause = rootCause(error);
-  return cause instanceof Error ? cause.message || cause.name : String(cause);
+  if (!(cause instanceof Error)) return String(cause);
+  return cause.name === "TimeoutError" ? TOO_LONG : cause.message || cause.name;
 }
