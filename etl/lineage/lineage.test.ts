@@ -1,9 +1,10 @@
 /** What a receiver of lineage gets from real commands, and what becomes of the commands when it takes nothing. */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { expect, test } from "vitest";
+import { makeCertificate } from "../../db/testing/certificates.ts";
 import { createTestDatabase } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
 import { until } from "../../db/testing/own_server.ts";
@@ -253,6 +254,23 @@ async function freePort(): Promise<number> {
   if (address === null || typeof address === "string") throw new Error("no port");
   return address.port;
 }
+
+test("a receiver that speaks TLS gets events if its certificate can be verified", async () => {
+  const authority = makeCertificate({ name: "authority" });
+  const certificate = makeCertificate({ name: "receiver", hosts: ["127.0.0.1"], issuer: authority });
+  const receiver = await openReceiver(() => 201, certificate);
+  const file = join(makeFolder(), "authority.pem");
+  writeFileSync(file, authority.certificate);
+  const told = await setScene({ ROLLBOOK_OPENLINEAGE_URL: receiver.url, NODE_EXTRA_CA_CERTS: file });
+  expect(await told.run("load", drop(told.folder), "--no-refresh")).toMatchObject({ code: 0, stderr: "" });
+  expect(endsOf(receiver.events)).toHaveLength(1);
+
+  const unknown = await setScene({ ROLLBOOK_OPENLINEAGE_URL: receiver.url });
+  const { code, stderr } = await unknown.run("load", drop(unknown.folder), "--no-refresh");
+  expect(code).toBe(0);
+  expect(stderr).toMatch(/^warning: lineage does not arrive at https:.*: unable to verify/);
+  expect(receiver.events).toHaveLength(2);
+});
 
 const never = () => new Promise<number>(() => {});
 

@@ -1,8 +1,10 @@
 /** For tests: a receiver of lineage, which keeps what it gets. */
-import { createServer, type IncomingHttpHeaders } from "node:http";
+import { createServer, type IncomingHttpHeaders, type RequestListener } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { onTestFinished } from "vitest";
+import type { Certificate } from "../../../db/testing/certificates.ts";
 import type { RunEvent } from "../event.ts";
 
 export interface Receiver {
@@ -15,20 +17,31 @@ export interface Receiver {
   }[];
 }
 
-/** @param answer the status of an answer, once that is known */
-export async function openReceiver(answer: () => number | Promise<number> = () => 201): Promise<Receiver> {
+/**
+ * @param answer the status of an answer, once that is known
+ * @param certificate with which it speaks TLS; default: it does not
+ */
+export async function openReceiver(
+  answer: () => number | Promise<number> = () => 201,
+  certificate?: Certificate,
+): Promise<Receiver> {
   const events: RunEvent[] = [];
   const requests: { path: string; headers: IncomingHttpHeaders; body: string }[] = [];
-  const server = createServer(async (request, response) => {
+  const take: RequestListener = async (request, response) => {
     const body = await text(request);
     requests.push({ path: request.url ?? "", headers: request.headers, body });
     events.push(JSON.parse(body));
     response.writeHead(await answer()).end();
-  });
+  };
+  const server =
+    certificate === undefined
+      ? createServer(take)
+      : createTlsServer({ cert: certificate.certificate, key: certificate.key }, take);
   await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
   onTestFinished(() => {
     server.closeAllConnections();
     server.close();
   });
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, events, requests };
+  const scheme = certificate === undefined ? "http" : "https";
+  return { url: `${scheme}://127.0.0.1:${(server.address() as AddressInfo).port}`, events, requests };
 }
