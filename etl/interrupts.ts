@@ -1,9 +1,12 @@
 /** Signals that end a command: the first lets it end in order, a second one does not wait for that. */
+import { setTimeout as sleep } from "node:timers/promises";
 
 /** Exit codes of a process that a signal ended, as shells give them. */
 export const SIGNAL_EXIT = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 /** A second signal counts only after this time: npm passes on a Ctrl-C that the terminal gave to all. */
 const INSIST_AFTER_MS = 500;
+/** Longer than the system needs to hand a signal on. */
+const SIGNAL_ARRIVES_WITHIN_MS = 50;
 
 /** Ends the command in progress; the process then ends with this exit code. */
 export class Interruption extends Error {
@@ -58,6 +61,8 @@ export function catchInterrupts(options: {
     try {
       return await work();
     } finally {
+      // A signal that came before the end may still be on its way: on a busy machine the end is seen first.
+      await sleep(SIGNAL_ARRIVES_WITHIN_MS);
       isLent = false;
     }
   };
