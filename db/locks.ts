@@ -1,7 +1,7 @@
 /** The advisory locks of Rollbook, and how long a statement waits for the locks of other sessions. */
 import { sql } from "drizzle-orm";
 import pRetry from "p-retry";
-import type { Session, Transaction } from "./client.ts";
+import { type Database, type Session, type Transaction, withTransaction } from "./client.ts";
 import { errorState, RollbookError, SQLSTATE } from "./errors.ts";
 import type { Waits } from "./waits/watch.ts";
 
@@ -41,6 +41,50 @@ const LOCK_TIMEOUT_MS = 5000;
 /** No statement of this transaction waits longer for a lock. */
 export async function limitLockWaits(tx: Transaction, timeoutMs = LOCK_TIMEOUT_MS): Promise<void> {
   await tx.db.execute(sql`select set_config('lock_timeout', ${`${timeoutMs}ms`}, true)`);
+}
+
+/** The same for all that a session does in `work`, in transactions and outside of them. */
+export async function withLimitedLockWaits<T>(
+  { client }: Session,
+  timeoutMs: number | undefined,
+  work: () => Promise<T>,
+): Promise<T> {
+  await client.query(`set lock_timeout = '${timeoutMs ?? LOCK_TIMEOUT_MS}ms'`);
+  try {
+    return await work();
+  } finally {
+    // A lost connection is not used again.
+    await client.query("set lock_timeout = 0").catch(() => {});
+  }
+}
+
+const BESIDE_LOCK_TIMEOUT_MS = 10_000;
+
+/**
+ * Runs `work` in a short transaction on another connection, while a transaction of this process waits for it. Whoever holds
+ * up a lock that it needs may be waiting for that very transaction. The server sees no deadlock in that, because this
+ * process is a part of the circle. So a wait of ten seconds counts as one: the caller rolls back, and tries again.
+ *
+ * @throws an error with the SQLSTATE of a deadlock
+ */
+export async function besideTransaction<T>(
+  options: { readonly database: Database; readonly signal?: AbortSignal | undefined },
+  work: (tx: Transaction) => Promise<T>,
+): Promise<T> {
+  const opening = [`set local lock_timeout = '${BESIDE_LOCK_TIMEOUT_MS}ms'`];
+  try {
+    return await withTransaction({ ...options, opening }, work);
+  } catch (error) {
+    if (errorState(error) !== SQLSTATE.lockNotAvailable) throw error;
+    const holders = options.database.waits.lastHolders();
+    throw new UnseenDeadlock(
+      `another session keeps a lock, and may be waiting for this one${holders === undefined ? "" : `. ${holders}`}`,
+    );
+  }
+}
+
+class UnseenDeadlock extends Error {
+  readonly code = SQLSTATE.deadlockDetected;
 }
 
 /**

@@ -4,8 +4,8 @@
  * (migration 0006). So a second message follows, and only after it a load uses the partition.
  */
 import { and, eq, inArray, sql } from "drizzle-orm";
-import { type Database, inTransaction, type Session, withSession } from "../client.ts";
-import { LOCK, limitLockWaits, retryWhileLocked, withSessionLock } from "../locks.ts";
+import { type Database, type Session, withSession } from "../client.ts";
+import { LOCK, retryWhileLocked, withLimitedLockWaits, withSessionLock } from "../locks.ts";
 import { partitions } from "../schema.ts";
 
 interface Announcement {
@@ -25,25 +25,19 @@ interface Announcement {
 export async function announcePartitions(options: Announcement): Promise<void> {
   await retryWhileLocked(options, () =>
     withSession(options, (session) =>
-      withSessionLock(session, LOCK.ensurePartitions, () => announceMissing(session, options)),
+      withLimitedLockWaits(session, options.lockTimeoutMs, () =>
+        withSessionLock(session, LOCK.ensurePartitions, () => announceMissing(session, options.partitions)),
+      ),
     ),
   );
 }
 
 /** Each step commits before the next one: the message leaves with a commit, and nobody may use a partition before it left. */
-async function announceMissing(session: Session, options: Announcement): Promise<void> {
-  const found = await session.db
-    .select({ partition: partitions.partition })
-    .from(partitions)
-    .where(and(inArray(partitions.partition, [...options.partitions]), eq(partitions.announced, false)));
+async function announceMissing({ db }: Session, names: readonly string[]): Promise<void> {
+  const isMissing = and(inArray(partitions.partition, [...names]), eq(partitions.announced, false));
+  const found = await db.select({ partition: partitions.partition }).from(partitions).where(isMissing);
   if (found.length === 0) return;
-  await inTransaction(session, async (tx) => {
-    await limitLockWaits(tx, options.lockTimeoutMs);
-    await tx.db.execute(sql`select warehouse.announce_partitions()`);
-  });
-  const names = found.map(({ partition }) => partition);
-  await inTransaction(session, async (tx) => {
-    await limitLockWaits(tx, options.lockTimeoutMs);
-    await tx.db.update(partitions).set({ announced: true }).where(inArray(partitions.partition, names));
-  });
+  await db.execute(sql`select warehouse.announce_partitions()`);
+  const announced = found.map(({ partition }) => partition);
+  await db.update(partitions).set({ announced: true }).where(inArray(partitions.partition, announced));
 }

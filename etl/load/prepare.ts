@@ -1,8 +1,9 @@
 /** Prepares the warehouse for rows: makes their venues and partitions, and keeps the partitions open. */
 import { sql } from "drizzle-orm";
-import { type Database, type Transaction, withTransaction } from "../../db/client.ts";
+import type { Database, Transaction } from "../../db/client.ts";
 import { readLockTable, settingForLocks } from "../../db/connection/refusal.ts";
 import { RollbookError } from "../../db/errors.ts";
+import { besideTransaction } from "../../db/locks.ts";
 import { holdPartitions, isOpen } from "../../db/partitions/catalog.ts";
 import { ensurePartitions } from "../../db/partitions/create.ts";
 import { partitionOf } from "../../db/partitions/ranges.ts";
@@ -28,7 +29,7 @@ export const VENUES_PER_INSERT = 10_000;
 export async function addVenues(options: Preparation, ids: readonly string[]): Promise<void> {
   for (let from = 0; from < ids.length; from += VENUES_PER_INSERT) {
     const batch = ids.slice(from, from + VENUES_PER_INSERT);
-    await withTransaction(options, (short) =>
+    await besideTransaction(options, (short) =>
       short.db.execute(sql`
         insert into ${venues} (venue_id)
         select venue_id from unnest(${sql.param(batch)}::text[]) with ordinality as ids (venue_id, position)

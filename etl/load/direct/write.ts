@@ -1,6 +1,7 @@
 /** Keys, sorts and writes the chunks of a drop, one while the next is read. */
-import { type Session, withSession } from "../../../db/client.ts";
+import type { Session } from "../../../db/client.ts";
 import { toDate, toDay } from "../../../db/dates.ts";
+import { besideTransaction } from "../../../db/locks.ts";
 import { partitionOf } from "../../../db/partitions/ranges.ts";
 import type { Reject } from "../../drop/reject.ts";
 import { mayBeCovered } from "../absence.ts";
@@ -108,7 +109,7 @@ export async function keyChunk(
   const free = background.isIdle() || first;
   if (free) await background.settle();
   const session = <T>(work: (session: Session) => Promise<T>) =>
-    free ? work(task.tx) : withSession(task, work);
+    free ? work(task.tx) : besideTransaction(task, work);
   await session((reading) => findVenues(maps, reading));
   if (whole) await makeVenues(maps, task.tx, task);
   await session((reading) => findOffsets(maps, reading, chunk));

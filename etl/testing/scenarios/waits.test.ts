@@ -346,3 +346,46 @@ test("the command line says it on stderr, and its output stays as it is", async 
       .map((line) => JSON.parse(line).outcome),
   ).toEqual(["loaded"]);
 });
+
+/** Sessions that wait for a lock of this table. */
+async function waitersFor(warehouse: TestWarehouse, table: string): Promise<number> {
+  const found = await warehouse.query("select from pg_locks where not granted and relation = $1::regclass", [
+    table,
+  ]);
+  return found.length;
+}
+
+test("a load whose other connection waits for somebody who waits for the load is tried again", async () => {
+  const { warehouse, folder } = await warehouseOf();
+  const { database: name = "" } = warehouse.database.pool.options;
+  const database = openDatabase({ connection: testConnection(name), max: 2 });
+  onTestFinished(() => database.pool.end());
+  const lines = Array.from({ length: 20 }, (_, line): Parameters<typeof writeInvoices>[2][number] => [
+    line < 12 ? "v" : "w",
+    line + 2,
+    "2026-09-01",
+    "1.00",
+  ]);
+  const path = writeInvoices(folder, "c_2026-10-07.csv", lines);
+  const [table, venues] = ["warehouse.invoices_2026_09", "warehouse.venues"];
+  const holder = await leaveOpen(warehouse, `lock table ${table} in share mode`);
+  const other = await database.pool.connect();
+  const retries: unknown[] = [];
+  const loading = loadDrop({
+    database,
+    settings: warehouse.settings,
+    path,
+    chunkLines: 10,
+    onRetry: (_attempt, error) => retries.push(error),
+  });
+  await until("the first lines are being written", async () => (await waitersFor(warehouse, table)) === 1);
+  const ddl = warehouse.query(`begin; lock table ${venues} in access exclusive mode; commit`);
+  await until("somebody waits for the load", async () => (await waitersFor(warehouse, venues)) === 1);
+  other.release();
+  await until("the load waits for them", async () => (await waitersFor(warehouse, venues)) === 2);
+  await holder.end();
+  expect(await loading).toMatchObject({ outcome: "loaded", rows: { inserted: 20 } });
+  await ddl;
+  expect(retries).toHaveLength(1);
+  expect(String(retries[0])).toMatch(/another session keeps a lock, and may be waiting for this one/);
+});

@@ -139,4 +139,12 @@ export const OF_THE_DATABASE: readonly Mutation[] = [
     tests: ["etl/testing/scenarios/pooler.test.ts"],
     simulate: false,
   },
+  {
+    name: "a load waits for ever for whoever waits for it",
+    file: "db/locks.ts",
+    find: "const opening = [`set local lock_timeout = '${BESIDE_LOCK_TIMEOUT_MS}ms'`];",
+    replace: "const opening: string[] = [];",
+    tests: [WAITING],
+    simulate: false,
+  },
 ];

@@ -44,7 +44,7 @@ export const OF_PARTITIONS: readonly Mutation[] = [
   {
     name: "sessions are told only once of a new partition",
     file: "db/partitions/announce.ts",
-    find: "    await tx.db.execute(sql`select warehouse.announce_partitions()`);\n",
+    find: "  await db.execute(sql`select warehouse.announce_partitions()`);\n",
     replace: "",
     tests: ["db/partitions/create.test.ts"],
     simulate: false,
@@ -99,8 +99,8 @@ export const OF_PARTITIONS: readonly Mutation[] = [
   {
     name: "two sessions announce the same partition, and one waits for a load that holds it by then",
     file: "db/partitions/announce.ts",
-    find: "withSessionLock(session, LOCK.ensurePartitions, () => announceMissing(session, options))",
-    replace: "announceMissing(session, options)",
+    find: "withSessionLock(session, LOCK.ensurePartitions, () => announceMissing(session, options.partitions))",
+    replace: "announceMissing(session, options.partitions)",
     tests: ["db/partitions/create.test.ts"],
     simulate: false,
   },
