@@ -123,7 +123,7 @@ describe("docker-compose.yml", () => {
 
   test("no secret has a default, nor stands in the file", () => {
     const secret = /PASSWORD|SECRET|_KEY/;
-    expect(references.filter(({ name, kind }) => secret.test(name) && kind !== "required")).toEqual([]);
+    expect(references.filter(({ name, kind }) => secret.test(name) && kind === "default")).toEqual([]);
     const literal = services.flatMap(({ name, environment }) =>
       Object.entries(environment)
         .filter(([variable]) => secret.test(variable) && !variable.endsWith("PASSWORDS_FILE"))
@@ -133,15 +133,16 @@ describe("docker-compose.yml", () => {
     expect(literal).toEqual([]);
   });
 
-  test.each(["AIRFLOW_CONN_ROLLBOOK_ALERTS", "AIRFLOW_CONN_ROLLBOOK_STEWARD"])(
-    "%s is handed on where there is one, and else not defined",
-    (name) => {
-      expect(compose.services["airflow-scheduler"]?.environment).not.toHaveProperty(name);
-      const variables = Object.fromEntries(required.map((one) => [one, "x"]));
-      const set = readCompose({ file: COMPOSE_FILE, variables: { ...variables, [name]: "{}" } });
-      expect(set.services["airflow-scheduler"]?.environment[name]).toBe("{}");
-    },
-  );
+  test.each([
+    "AIRFLOW_CONN_ROLLBOOK_ALERTS",
+    "AIRFLOW_CONN_ROLLBOOK_STEWARD",
+    "ROLLBOOK_OPENLINEAGE_API_KEY",
+  ])("%s is handed on where there is one, and else not defined", (name) => {
+    expect(compose.services["airflow-scheduler"]?.environment).not.toHaveProperty(name);
+    const variables = Object.fromEntries(required.map((one) => [one, "x"]));
+    const set = readCompose({ file: COMPOSE_FILE, variables: { ...variables, [name]: "{}" } });
+    expect(set.services["airflow-scheduler"]?.environment[name]).toBe("{}");
+  });
 
   test("connections are JSON", () => {
     for (const { environment } of ofAirflow) {
@@ -438,6 +439,7 @@ describe("write-env.sh", () => {
       "ROLLBOOK_GRANULARITY",
       "AIRFLOW_CONN_ROLLBOOK_ALERTS",
       "AIRFLOW_CONN_ROLLBOOK_STEWARD",
+      "ROLLBOOK_OPENLINEAGE_API_KEY",
     ]);
     const file = readFileSync(COMPOSE_FILE, "utf8");
     for (const [, name = "", value = ""] of text.matchAll(/^#([A-Z][A-Z_]+)=(.*)$/gm)) {

@@ -99,6 +99,10 @@ AIRFLOW_UID=$uid
 #CONSOLE_PORT=8470
 # Where a browser finds the console, for a link in Airflow's pages; empty: no link.
 #ROLLBOOK_CONSOLE_URL=http://localhost:8470
+# Who is told which files became which tables (docs/monitoring.md#lineage). Empty: nobody.
+#ROLLBOOK_OPENLINEAGE_URL=
+#ROLLBOOK_OPENLINEAGE_ENDPOINT=
+#ROLLBOOK_OPENLINEAGE_NAMESPACE=
 #AIRFLOW_PARALLELISM=8
 #AIRFLOW_LOG_LEVEL=INFO
 #AIRFLOW_SCHEDULER_CPUS=0
@@ -111,6 +115,8 @@ AIRFLOW_UID=$uid
 # COMPOSE_FILE=docker-compose.yml:dags/docker/warehouse-port.yml
 # WAREHOUSE_PORT=5432
 
+# The key of the receiver of lineage. No empty value.
+#ROLLBOOK_OPENLINEAGE_API_KEY=...
 # Where failures are reported (Apprise). No empty value.
 #AIRFLOW_CONN_ROLLBOOK_ALERTS={"conn_type":"apprise","extra":{"config":[{"path":"mailtos://..."}]}}
 # Who undoes loads and closes months, where that is another login than the warehouse's (docs/security.md). No empty value.
