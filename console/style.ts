@@ -30,7 +30,7 @@ p a, h3 a, dd a, .notice a { text-decoration: underline; }
 main:focus { outline: none; }
 .skip { position: absolute; left: -999px; }
 .skip:focus { left: 8px; top: 8px; background: var(--surface); padding: 4px 8px; z-index: 1; }
-.top { background: var(--surface); border-bottom: 1px solid var(--line); display: flex; align-items: baseline; gap: 4px 24px; padding: 0 24px; flex-wrap: wrap; }
+.top { background: var(--surface); border-bottom: 1px solid var(--line); display: flex; align-items: baseline; gap: 4px 24px; padding: 0 max(24px, 50% - 696px); flex-wrap: wrap; }
 .brand { font-weight: 650; color: var(--ink); padding: 12px 0; letter-spacing: -0.01em; }
 .top nav ul { display: flex; flex-wrap: wrap; gap: 0 20px; list-style: none; margin: 0; padding: 0; }
 .top nav a { display: block; padding: 12px 0 10px; color: var(--muted); border-bottom: 2px solid transparent; }
@@ -71,7 +71,7 @@ th:first-child, td:first-child { padding-left: 0; } th:last-child, td:last-child
 .status.ok::before { background: var(--good); } .status.attention::before { background: var(--orange); border-radius: 1px; } .status.wrong::before { background: var(--bad); border-radius: 1px; transform: rotate(45deg); }
 form.filter { display: flex; flex-wrap: wrap; gap: 8px 12px; align-items: end; margin-bottom: 16px; }
 form.filter label { display: grid; gap: 2px; font-size: 12px; color: var(--muted); }
-input, select, button { font: inherit; font-size: 14px; color: var(--ink); background: var(--surface); border: 1px solid #87919b; border-radius: 4px; padding: 5px 8px; min-height: 32px; max-width: 100%; }
+input, select, button { font: inherit; font-size: 14px; color: var(--ink); background: var(--surface); border: 1px solid #87919b; border-radius: 4px; padding: 5px 8px; height: 34px; max-width: 100%; }
 button { cursor: pointer; font-weight: 550; }
 button:hover { background: var(--faint); }
 code, pre { font: 12.5px/1.5 ui-monospace, "SF Mono", Menlo, "DejaVu Sans Mono", monospace; }
@@ -93,8 +93,9 @@ ul.legend svg { width: 10px; height: 10px; flex: none; }
 .plot { width: 100%; height: auto; }
 .plot text { font: 12px system-ui, "DejaVu Sans", sans-serif; }
 .card { container-type: inline-size; }
-.plot.narrow { display: none; }
-@container (max-width: 560px) { .plot.wide { display: none; } .plot.narrow { display: block; } }
+.plot.middle, .plot.narrow { display: none; }
+@container (max-width: 840px) { .plot.wide { display: none; } .plot.middle { display: block; } }
+@container (max-width: 480px) { .plot.middle { display: none; } .plot.narrow { display: block; } }
 .calendar { display: grid; grid-template-columns: repeat(12, 1fr); gap: 12px 16px; margin-bottom: 12px; }
 @container (max-width: 1000px) { .calendar { grid-template-columns: repeat(6, 1fr); } }
 @container (max-width: 560px) { .calendar { grid-template-columns: repeat(3, 1fr); } }
@@ -109,7 +110,7 @@ td > code { white-space: nowrap; } td.file > code { white-space: normal; }
 .scroll + p, table + p, dl + p { margin-top: 10px; }
 .commands summary { cursor: pointer; color: var(--link); white-space: nowrap; }
 table.short { max-width: 760px; }
-th a { color: inherit; } th[aria-sort] a { color: var(--ink); font-weight: 600; }
+thead a { color: inherit; } th[aria-sort] a { color: var(--ink); font-weight: 600; }
 tfoot tr > * { border-bottom: 0; }
 tfoot td, tfoot th { border-top: 1px solid var(--line); color: inherit; font-weight: 600; font-size: inherit; padding: 6px 10px; }
 td.id { white-space: nowrap; }

@@ -76,7 +76,7 @@ ${
 <section class="card"><h2>Changed since</h2>${
     restated.groups === 0
       ? html`<p class="figure"><span class="status ok">nothing</span></p>`
-      : html`<p class="figure">${formats.change(restated.total)} <small>${formats.signed(restated.invoices)} invoices in ${countOf(formats, restated.groups, "group")}</small></p>`
+      : html`<p class="figure">${formats.change(restated.total)} <small>${countOf({ ...formats, count: formats.signed }, restated.invoices, "invoice")} in ${countOf(formats, restated.groups, "group")}</small></p>`
   }<pre>rollbook restated ${found.period}</pre></section>
 </div>
 ${showGroups(byGroup, restated.groups, formats)}

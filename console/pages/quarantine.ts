@@ -77,7 +77,7 @@ export const quarantine = definePage({
     })),
   show: (found, { query: given, formats }) => html`
 <h1>Quarantine</h1>
-<p class="lead">Lines that were refused. They are open until they are read again, or somebody says that they stay out.</p>
+<p class="lead">Lines that were refused. They are open until they are read again, or somebody says that they stay out. Money counts as far as it can be read.</p>
 ${
   found.bySource.length === 0 && !isFiltered(given)
     ? html`<section class="card"><p class="status ok">No line is open.</p></section>`

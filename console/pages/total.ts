@@ -253,7 +253,7 @@ function showTotal(found: Answer, { query: given, formats }: View<Query>): Html 
   const { venue, knownOn } = given;
   const range = { from: found.from, to: found.to };
   return html`
-<h1>${venue === undefined ? "All venues" : shortName(venue)}, ${sayRange(range)}</h1>
+<h1>${venue === undefined ? "All venues" : shortName(venue)}, <span class="nowrap">${sayRange(range)}</span></h1>
 <p class="lead">${showWay(given, range)}</p>
 <div class="grid">
 <section class="card"><h2>${knownOn === undefined ? "Total" : `As known at the end of ${knownOn}`}</h2><p class="figure">${formats.euros(found.total)} <small>euros, ${countOf(formats, found.invoices, "invoice")}</small></p></section>

@@ -307,7 +307,7 @@ function showTable(page: State, { totals: rows }: Answer, formats: Formats): Htm
     }`;
   return frameTable(
     "Totals",
-    html`${hasVenue ? head("venue", "Venue") : NOTHING}${hasDate ? head("date", page.by.endsWith("month") ? "Month" : "Date") : NOTHING}${head("invoices", "Invoices", "number")}${head("total", isKnown ? "Total then" : "Total", "number")}${
+    html`${hasVenue ? head("venue", "Venue") : NOTHING}${hasDate ? head("date", page.by.endsWith("month") ? "Month" : "Date") : NOTHING}${head("invoices", isKnown ? "Invoices then" : "Invoices", "number")}${head("total", isKnown ? "Total then" : "Total", "number")}${
       isKnown ? html`<th class="number">Total now</th><th class="number">Change</th>` : NOTHING
     }`,
     rows.map((row) => {

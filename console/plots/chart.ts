@@ -8,8 +8,9 @@ import { type Html, html, trusted } from "../html.ts";
 
 use([BarChart, CustomChart, GridComponent, SVGRenderer]);
 
-/** Pixels. Text stays at its size, so there is a drawing for large screens and one for small ones. */
-const WIDTHS = { wide: 680, narrow: 330 } as const;
+/** Pixels. Text grows with its drawing, so there are three, and the style sheet shows the one that fits best. */
+const WIDTHS = { wide: 1080, middle: 640, narrow: 330 } as const;
+const NAMES = ["wide", "middle", "narrow"] as const;
 
 /** An axis label. */
 export const LABEL = { color: "var(--muted)", fontSize: 12 } as const;
@@ -24,13 +25,11 @@ export function drawChart(plot: {
   readonly name: string;
   readonly title: string;
   readonly height: number;
-  /** Pixels of the large drawing. */
-  readonly wide?: number;
   readonly option: (width: keyof typeof WIDTHS) => EChartsCoreOption;
 }): Html {
-  const { name, title, height, wide = WIDTHS.wide, option } = plot;
-  const drawings = (["wide", "narrow"] as const).map((width) => {
-    const size = { width: width === "wide" ? wide : WIDTHS.narrow, height };
+  const { name, title, height, option } = plot;
+  const drawings = NAMES.map((width) => {
+    const size = { width: WIDTHS[width], height };
     const body = render(size, `${name}-${width}-`, option(width));
     return html`<svg class="plot ${width}" role="img" aria-label="${title}" viewBox="0 0 ${size.width} ${height}">${trusted(body)}</svg>`;
   });

@@ -22,7 +22,7 @@ export function drawLateness(counts: readonly number[], formats: Formats): Html 
     title: `Invoices by days from creation to sync date: ${said}`,
     height: 220,
     option: (width) => ({
-      grid: { left: 82, right: width === "wide" ? 90 : 64, top: 4, bottom: 4 },
+      grid: { left: 82, right: width === "narrow" ? 64 : 90, top: 4, bottom: 4 },
       yAxis: {
         type: "category",
         inverse: true,

@@ -33,7 +33,6 @@ export function drawTimeline(partitions: readonly Bar[], formats: Formats): Html
     name: "timeline",
     title: `Invoices of the partitions ${first} to ${last}; the table below has the numbers`,
     height: 170,
-    wide: 1180,
     option: (width) => ({
       grid: { left: 64, right: 8, top: 10, bottom: 24 },
       xAxis: labelAxis(bars.map(({ partition }) => partition)),
@@ -41,7 +40,7 @@ export function drawTimeline(partitions: readonly Bar[], formats: Formats): Html
       series: [
         {
           type: "bar",
-          barCategoryGap: width === "wide" ? "25%" : "15%",
+          barCategoryGap: width === "narrow" ? "15%" : "25%",
           barMaxWidth: 40,
           data: bars.map((bar) => ({
             value: bar.invoices,

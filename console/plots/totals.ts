@@ -17,7 +17,6 @@ export function drawTotals(rows: readonly ListedTotal[], title: string, formats:
     name: "totals",
     title,
     height: 220,
-    wide: 900,
     option: () => ({
       grid: { left: 56, right: 8, top: 12, bottom: 28 },
       xAxis: labelAxis(rows.map(labelOf)),

@@ -18,7 +18,6 @@ export function drawWaterfall(steps: readonly Step[], formats: Formats): Html {
     name: "waterfall",
     title: `How the total came about in ${steps.length - 1} steps, to ${formats.euros(end?.to ?? "0.00")} euros. The table below has the numbers.`,
     height: 240,
-    wide: 900,
     option: () => ({
       grid: { left: 56, right: 8, top: 12, bottom: 28 },
       xAxis: labelAxis(steps.map(({ label }) => label)),
