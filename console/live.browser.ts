@@ -77,6 +77,14 @@ test.each([
   await page.locator("main", { hasText: "file 2" }).waitFor();
 });
 
+test("who is in the menu stays there while the page is brought up to date", async () => {
+  const { page, load } = await openPage("/loads");
+  await page.focus('nav a[href="/quarantine"]');
+  await load();
+  await page.locator("main", { hasText: "file 2" }).waitFor();
+  expect(await page.evaluate("document.activeElement.textContent")).toBe("Quarantine");
+});
+
 test("who has said a password is told, too", async () => {
   const passwordFile = join(makeFolder(), "passwords");
   writeFileSync(passwordFile, "ann:secret\n", { mode: 0o600 });

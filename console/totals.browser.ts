@@ -92,7 +92,14 @@ test("hostile venues are text on every page", async () => {
   await expectGood(paths, { width: 390, colorScheme: "light", axe: false });
 });
 
-test("the keyboard alone leads from the total of a year to the line of a file", async () => {
+/** What has the focus, and whether that is seen. A button in a date field has a ring by the browser. */
+const FOCUS = `(() => {
+  const element = document.activeElement;
+  const isSeen = getComputedStyle(element).outlineStyle !== "none" || !element.matches(":focus");
+  return { text: element.textContent, isSeen };
+})()`;
+
+test("the keyboard alone leads from the total of a year to the line of a file in five steps, and one sees where it is", async () => {
   const site = await openTotals();
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
   try {
@@ -102,7 +109,10 @@ test("the keyboard alone leads from the total of a year to the line of a file", 
       for (let tabs = 0; ; tabs += 1) {
         expect({ text, tabs }).toEqual({ text, tabs: expect.toSatisfy((number: number) => number < 60) });
         await page.keyboard.press("Tab");
-        if ((await page.evaluate<string>("document.activeElement.textContent")) === text) break;
+        const focus = await page.evaluate<{ readonly text: string; readonly isSeen: boolean }>(FOCUS);
+        if (tabs === 0) expect(focus.text).toBe("Skip to the content");
+        expect(focus).toEqual({ ...focus, isSeen: true });
+        if (focus.text === text) break;
       }
       await Promise.all([page.waitForNavigation(), page.keyboard.press("Enter")]);
     }
