@@ -64,7 +64,7 @@ tbody tr:last-child > * { border-bottom: 0; }
 tbody tr:hover > * { background: var(--faint); }
 th:first-child, td:first-child { padding-left: 0; } th:last-child, td:last-child { padding-right: 0; }
 .number { text-align: right; white-space: nowrap; }
-.nowrap { white-space: nowrap; }
+.nowrap { white-space: nowrap; } .wraps { white-space: normal; }
 .file { overflow-wrap: anywhere; min-width: 25ch; }
 .status { white-space: nowrap; }
 .status::before { content: ""; display: inline-block; width: 8px; height: 8px; border-radius: 50%; margin-right: 6px; background: var(--grey); }

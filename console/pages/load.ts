@@ -292,7 +292,7 @@ ${drawLateness(
 
 function showRestated({ restated }: Answer, formats: Formats): Html {
   if (restated.length === 0) return NOTHING;
-  return html`<section class="card"><h2>Closed periods that it has changed</h2>
+  return html`<section class="card wide"><h2>Closed periods that it has changed</h2>
 ${frameTable(
   "Closed periods",
   html`<th>Period</th><th class="number">Groups</th><th class="number">Invoices</th><th class="number">Total</th>`,

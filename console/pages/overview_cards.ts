@@ -114,10 +114,10 @@ function showClosings({ closings }: Overview, formats: Formats): Html {
             html`<th>Period</th><th class="number">Total when closed</th><th class="number">Changed since</th>`,
             closings.map(
               ({ period, total, changedGroups, changedTotal }) =>
-                html`<tr><th scope="row">${period}</th><td class="number">${formats.euros(total)}</td><td class="number">${
+                html`<tr><th scope="row">${period}</th><td class="number">${formats.euros(total)}</td><td class="number wraps">${
                   changedGroups === 0
                     ? html`<span class="muted">nothing</span>`
-                    : html`<span class="warn">${formats.change(changedTotal)}</span> <span class="muted small">${countOf(formats, changedGroups, "group")}</span>`
+                    : html`<span class="warn">${formats.change(changedTotal)}</span> <span class="muted small nowrap">${countOf(formats, changedGroups, "group")}</span>`
                 }</td></tr>`,
             ),
           )}<p><a href="/closings">Restatements and closings</a></p>`
