@@ -81,6 +81,22 @@ test("who guesses passwords has to wait, also for the right one", async () => {
   expect({ status: right.status, after: right.headers["retry-after"] }).toEqual({ status: 429, after: "30" });
 });
 
+test("who guesses keeps nobody out who has been right from the same address", async () => {
+  const passwordFile = writePasswords("ann:secret\nbob:other\n");
+  const site = await openSite(await createTestDatabase(), { passwordFile });
+  const ask = async (user: string, password: string) =>
+    (await site.request("/loads", { headers: basic(user, password) })).status;
+  expect(await ask("bob", "other")).toBe(200);
+  for (let guess = 0; guess < 10; guess += 1) expect(await ask("ann", `guess ${guess}`)).toBe(401);
+  // Nobody learns which of the others there are.
+  expect([await ask("ann", "secret"), await ask("nobody", "x")]).toEqual([429, 429]);
+  for (let guess = 0; guess < 10; guess += 1) {
+    expect(await ask("bob", "other")).toBe(200);
+    expect(await ask("bob", `guess ${guess}`)).toBe(401);
+  }
+  expect(await ask("bob", "other")).toBe(429);
+});
+
 test("behind a proxy only the proxy is answered, and only when it says who asks", async () => {
   const warehouse = await createTestDatabase();
   const site = await openSite(warehouse, { trustProxy: ["127.0.0.0/8", "::1"] });

@@ -4,6 +4,7 @@ import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { basicAuth } from "hono/basic-auth";
 import { HTTPException } from "hono/http-exception";
 import { secureHeaders } from "hono/secure-headers";
+import { auth } from "hono/utils/basic-auth";
 import { toJson } from "../etl/escape.ts";
 import { type Access, plainAddress } from "./access.ts";
 import type { ReadInvoiceLines } from "./archive.ts";
@@ -11,7 +12,7 @@ import { streamRevisions } from "./events.ts";
 import { explainFailure, type Failure, NO_PAGE, STARTING } from "./failure.ts";
 import { createFormats } from "./formats.ts";
 import { frameFailure, framePage, type Live } from "./frame.ts";
-import { createLimit, type Rate } from "./limits.ts";
+import { createLimit, createPlaces, networkOf, type Rate } from "./limits.ts";
 import { EVENTS_PATH, LIVE_SCRIPT, LIVE_SCRIPT_PATH } from "./live.ts";
 import { type Metrics, openMetrics } from "./metrics.ts";
 import { describeApi } from "./openapi.ts";
@@ -36,11 +37,14 @@ export interface AppOptions {
 
 interface Environment {
   readonly Bindings: HttpBindings;
-  readonly Variables: { address: string; user: string | undefined };
+  /** `network`: whence it comes. */
+  readonly Variables: { network: string; user: string | undefined };
 }
 
-/** Wrong passwords of one address: ten at once, then two a minute. */
+/** Wrong passwords from one place: ten at once, then two a minute. */
 const GUESSES: Rate = { burst: 10, perSecond: 1 / 30 };
+/** Pages that listen at once: connections are left for those that ask. */
+const LISTENERS = { most: 100, mostOfOne: 50 } as const;
 
 export function createApp(options: AppOptions): Hono<Environment> {
   const app = new Hono<Environment>();
@@ -86,11 +90,13 @@ function serveMetrics(app: Hono<Environment>, { reports, stopping }: AppOptions)
 }
 
 function serveEvents(app: Hono<Environment>, { reports, stopping }: AppOptions): void {
+  const places = createPlaces(LISTENERS);
   app.get(EVENTS_PATH, (c) => {
     const opened = reports();
     if (opened === undefined) return fail(c, STARTING);
-    if (!opened.changes.hasRoom()) return tooMany(c, "Too many pages are brought up to date", 60);
-    return streamRevisions(c, opened.changes, stopping);
+    const onEnd = places.take(whoAsks(c));
+    if (onEnd === undefined) return tooMany(c, "Too many pages are brought up to date", 60);
+    return streamRevisions(c, { changes: opened.changes, stopping, onEnd });
   });
 }
 
@@ -142,6 +148,13 @@ function admit({ access, requests: rate }: AppOptions): MiddlewareHandler<Enviro
         title: "This console has another name",
         message: "Without a password it answers as localhost only.",
       });
+    if (isFromOtherSite(c))
+      return fail(c, {
+        status: 403,
+        code: "other_site",
+        title: "Open the console itself",
+        message: "A page of another site asks. It can lead here by a link, and no more.",
+      });
     const { proxy } = access;
     const user = proxy && c.req.header(proxy.userHeader);
     if (proxy !== undefined && !(proxy.isProxy(socket) && user))
@@ -152,29 +165,73 @@ function admit({ access, requests: rate }: AppOptions): MiddlewareHandler<Enviro
         message: `The console answers a proxy that it trusts, and that says in ${proxy.userHeader} who asks.`,
       });
     c.set("user", user);
-    // The proxy adds who asked it at the end; what stands before comes from the client.
-    const forwarded = proxy && c.req.header("x-forwarded-for")?.split(",").at(-1)?.trim();
-    const address = forwarded || socket;
-    c.set("address", address);
-    if (requests.take(address)) return next();
+    c.set("network", networkOf(socket));
+    if (requests.take(whoAsks(c))) return next();
     return tooMany(c, "Too many requests", 1);
   };
 }
 
+/** For limits: a user of the proxy or of a password, else whence it comes. */
+function whoAsks(c: Context<Environment>): string {
+  return c.get("user") ?? c.get("network");
+}
+
+/**
+ * Whether a page of another site asks. It cannot read the answer, but it could measure how long it takes, and keep the console busy in the name
+ * of whoever looks at that page. To follow a link is not that. Old browsers and programs do not say it.
+ */
+function isFromOtherSite(c: Context): boolean {
+  const site = c.req.header("sec-fetch-site");
+  if (site === undefined || site === "same-origin" || site === "none") return false;
+  return c.req.header("sec-fetch-mode") !== "navigate" || c.req.header("sec-fetch-dest") !== "document";
+}
+
 function askPassword(isRight: (user: string, password: string) => boolean): MiddlewareHandler<Environment> {
   const guesses = createLimit(GUESSES);
+  const regulars = createRegulars();
   const ask = basicAuth({
     realm: "Rollbook",
     verifyUser: (user, password, c: Context<Environment>) => {
-      const right = isRight(user, password);
-      if (!right) guesses.take(c.get("address"));
-      else c.set("user", user);
-      return right;
+      const network = c.get("network");
+      if (!isRight(user, password)) {
+        guesses.take(regulars.placeOf(network, user));
+        return false;
+      }
+      regulars.add(network, user);
+      c.set("user", user);
+      return true;
     },
   });
   // A right password is not tried either when there were too many wrong ones, or guessing would go on.
-  return async (c, next) =>
-    guesses.has(c.get("address")) ? ask(c, next) : tooMany(c, "Too many wrong passwords", 30);
+  return async (c, next) => {
+    const place = regulars.placeOf(c.get("network"), auth(c.req.raw)?.username);
+    return guesses.has(place) ? ask(c, next) : tooMany(c, "Too many wrong passwords", 30);
+  };
+}
+
+/** Users and networks that are remembered at most. */
+const MOST_REGULARS = 10_000;
+
+/**
+ * Who has been right from a network has guesses of its own there: so who guesses behind the same address, or has an old password, does not
+ * keep the others out.
+ */
+function createRegulars() {
+  const known = new Set<string>();
+  const keyOf = (network: string, user: string) => `${network} ${user}`;
+  return {
+    add: (network: string, user: string) => {
+      const key = keyOf(network, user);
+      // The oldest is first.
+      known.delete(key);
+      known.add(key);
+      if (known.size > MOST_REGULARS) known.delete(known.values().next().value ?? "");
+    },
+    placeOf: (network: string, user: string | undefined) => {
+      const key = user === undefined ? network : keyOf(network, user);
+      return known.has(key) ? key : network;
+    },
+  };
 }
 
 function tooMany(c: Context, title: string, retryAfter: number) {

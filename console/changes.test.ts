@@ -10,7 +10,7 @@ interface Watched {
   readonly looks: () => number;
 }
 
-function watch({ everyMs = 1, most = 10 } = {}): Watched {
+function watch({ everyMs = 1 } = {}): Watched {
   const stopping = new AbortController();
   onTestFinished(() => stopping.abort());
   let revision: string | Error = "one";
@@ -21,7 +21,7 @@ function watch({ everyMs = 1, most = 10 } = {}): Watched {
     return revision;
   };
   return {
-    changes: watchChanges({ read, everyMs, most, signal: stopping.signal }),
+    changes: watchChanges({ read, everyMs, signal: stopping.signal }),
     set: (next) => {
       revision = next;
     },
@@ -83,14 +83,4 @@ test("a look that fails is tried again, and a page is shown without", async () =
   expect(told).toEqual([]);
   set("two");
   await expect.poll(() => told).toEqual(["two"]);
-});
-
-test("so many may listen, and one more when one has left", () => {
-  const { changes } = watch({ most: 2 });
-  const leave = changes.listen(() => {});
-  expect(changes.hasRoom()).toBe(true);
-  changes.listen(() => {});
-  expect(changes.hasRoom()).toBe(false);
-  leave();
-  expect(changes.hasRoom()).toBe(true);
 });

@@ -6,8 +6,6 @@ export type Listener = (revision: string) => void;
 export interface Changes {
   /** The revision as of a moment ago; undefined where it cannot be read. */
   readonly latest: (signal: AbortSignal) => Promise<string | undefined>;
-  /** Whether one more may listen. */
-  readonly hasRoom: () => boolean;
   /** Tells the revision as soon as it is known, and then each new one. Returns what ends it. */
   readonly listen: (listener: Listener) => () => void;
 }
@@ -18,16 +16,14 @@ const REST = 20;
 /**
  * @param options.read reads the revision of the warehouse
  * @param options.everyMs for how long it rests at least
- * @param options.most how many may listen
  * @param options.signal ends it
  */
 export function watchChanges(options: {
   readonly read: (signal: AbortSignal) => Promise<string>;
   readonly everyMs: number;
-  readonly most: number;
   readonly signal: AbortSignal;
 }): Changes {
-  const { read, everyMs, most, signal } = options;
+  const { read, everyMs, signal } = options;
   /** With what each was told last. */
   const listeners = new Map<Listener, string | undefined>();
   let revision: string | undefined;
@@ -67,7 +63,6 @@ export function watchChanges(options: {
       if (performance.now() < againAt) return revision;
       return look(by).catch(() => undefined);
     },
-    hasRoom: () => listeners.size < most,
     listen: (listener) => {
       listeners.set(listener, undefined);
       if (revision !== undefined && performance.now() < againAt) tell(revision);

@@ -95,13 +95,13 @@ test("a page has the revision of what it shows, and other pages have none", asyn
 test("a listener holds no connection to the database, and is forgotten when it leaves", async () => {
   const warehouse = await createTestDatabase();
   const site = await openSite(warehouse, { lookEveryMs: 600_000 });
-  const all = await Promise.all(Array.from({ length: 100 }, () => listen(site)));
+  const all = await Promise.all(Array.from({ length: 50 }, () => listen(site)));
   await until("all are told", async () => all.every(({ told }) => told.length === 1));
   expect(Number(await listeners(warehouse))).toBe(1);
   await site.show("/loads");
   const more = await site.request("/events");
   expect({ status: more.status, after: more.headers["retry-after"] }).toEqual({ status: 429, after: "60" });
-  for (const { leave } of all.slice(0, 60)) leave();
+  for (const { leave } of all.slice(0, 30)) leave();
   await until("there is room again", async () => {
     const response = await fetch(new URL("/events", site.url));
     await response.body?.cancel();

@@ -19,9 +19,20 @@ const HEADERS = {
   "X-Accel-Buffering": "no",
 } as const;
 
-/** A stream with the revision of the warehouse, and then each new one. It ends when the browser leaves, and when the console stops. */
-export function streamRevisions(c: Context, changes: Changes, stopping: AbortSignal): Response {
-  if (c.req.method === "HEAD") return c.body(null, 200, HEADERS);
+/**
+ * A stream with the revision of the warehouse, and then each new one. It ends when the browser leaves, and when the console stops.
+ *
+ * @param options.onEnd is called once, when nobody listens to it any more
+ */
+export function streamRevisions(
+  c: Context,
+  options: { readonly changes: Changes; readonly stopping: AbortSignal; readonly onEnd: () => void },
+): Response {
+  const { changes, stopping, onEnd } = options;
+  if (c.req.method === "HEAD") {
+    onEnd();
+    return c.body(null, 200, HEADERS);
+  }
   const ended = AbortSignal.any([c.req.raw.signal, stopping, AbortSignal.timeout(STREAM_MS)]);
   const response = streamSSE(c, async (stream) => {
     const leave = changes.listen((revision) => {
@@ -33,6 +44,7 @@ export function streamRevisions(c: Context, changes: Changes, stopping: AbortSig
     } finally {
       clearInterval(heartbeat);
       leave();
+      onEnd();
     }
   });
   for (const [name, value] of Object.entries(HEADERS)) response.headers.set(name, value);

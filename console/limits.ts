@@ -1,4 +1,5 @@
-/** How often somebody may do something. */
+/** How often somebody may do something, and how much of it at once. */
+import { isIP } from "node:net";
 
 export interface Rate {
   /** At once. */
@@ -42,4 +43,57 @@ export function createLimit(options: Rate & { readonly now?: () => number }): Li
       return left >= 1;
     },
   };
+}
+
+/** How much of something is open at once. */
+export interface Places {
+  /** Takes a place, and returns what gives it back; undefined where there is none left. */
+  readonly take: (who: string) => (() => void) | undefined;
+}
+
+/**
+ * @param options.most in all
+ * @param options.mostOfOne for each, so that nobody keeps all others out
+ */
+export function createPlaces({
+  most,
+  mostOfOne,
+}: {
+  readonly most: number;
+  readonly mostOfOne: number;
+}): Places {
+  const taken = new Map<string, number>();
+  let all = 0;
+  const add = (who: string, places: number) => {
+    const left = (taken.get(who) ?? 0) + places;
+    all += places;
+    if (left === 0) taken.delete(who);
+    else taken.set(who, left);
+  };
+  return {
+    take: (who) => {
+      if (all >= most || (taken.get(who) ?? 0) >= mostOfOne) return undefined;
+      add(who, 1);
+      let isOpen = true;
+      return () => {
+        if (isOpen) add(who, -1);
+        isOpen = false;
+      };
+    },
+  };
+}
+
+/**
+ * Who is behind an address. A household or a server has 64 bits of IPv6 for itself, and a stranger could take another address for each
+ * request: these count as one.
+ */
+export function networkOf(address: string): string {
+  if (isIP(address) !== 6) return address;
+  const [head = [], tail = []] = address
+    .replace(/%.*/, "")
+    .split("::")
+    .map((part) => (part === "" ? [] : part.split(":")));
+  const zeros = Array<string>(Math.max(0, 8 - head.length - tail.length)).fill("0");
+  const groups = [...head, ...zeros, ...tail].slice(0, 4);
+  return `${groups.map((group) => Number.parseInt(group, 16).toString(16)).join(":")}::/64`;
 }

@@ -15,8 +15,6 @@ const CONNECTIONS = 6;
 const WAIT_MS = 100;
 /** A look for what has changed is given up after so long. */
 const LOOK_MS = 1000;
-/** Pages that listen at once: connections are left for those that ask. */
-const LISTENERS = 100;
 
 export interface Reports {
   readonly database: Database;
@@ -61,7 +59,6 @@ export async function openReports(options: {
   const changes = watchChanges({
     read: (signal) => withTransaction({ database, signal, opening }, readRevision),
     everyMs: lookEveryMs,
-    most: LISTENERS,
     signal: options.signal,
   });
   return { database, settings, role, memory: createMemory({ waitMs: WAIT_MS }), changes };

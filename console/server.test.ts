@@ -15,7 +15,7 @@ import { apiPath } from "./page.ts";
 import { PAGES } from "./pages.ts";
 import { startConsole } from "./server.ts";
 import { fillWarehouse } from "./testing/fill.ts";
-import { openSite, startSite } from "./testing/site.ts";
+import { openSite, type Site, startSite } from "./testing/site.ts";
 
 const own = (path: string) => !path.includes(":");
 /** The one that brings a page up to date. */
@@ -121,6 +121,61 @@ test("a request that is too large, or never ends, is cut off", async () => {
   const [answer] = await once(socket.setEncoding("utf8"), "data");
   expect(answer).toMatch(/^HTTP\/1\.1 408 /);
   socket.destroy();
+});
+
+const openSocket = async (site: Pick<Site, "url">, localAddress = "127.0.0.1") => {
+  const socket = connect({ host: "127.0.0.1", port: Number(new URL(site.url).port), localAddress });
+  onTestFinished(() => void socket.destroy());
+  socket.on("error", () => {});
+  await once(socket, "connect");
+  return socket;
+};
+
+test("one address cannot take all connections", async () => {
+  const site = await startSite();
+  const sockets = await Promise.all(Array.from({ length: 256 }, () => openSocket(site)));
+  await once((await openSocket(site)).resume(), "close");
+  expect(sockets.filter(({ closed }) => closed)).toEqual([]);
+  // Other systems have only one such address.
+  if (process.platform === "linux") {
+    const other = await openSocket(site, "127.0.0.2");
+    other.write("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    const [answer] = await once(other.setEncoding("utf8"), "data");
+    expect(answer).toMatch(/^HTTP\/1\.1 503 /);
+  }
+  sockets[0]?.destroy();
+  await until("there is room again", async () => {
+    const status = await site.request("/health").then(
+      (reply) => reply.status,
+      () => undefined,
+    );
+    return status === 503;
+  });
+});
+
+test("a client that reads no answer is cut off", async () => {
+  const site = await startSite({ silentMs: 200 });
+  const socket = (await openSocket(site)).pause();
+  // More than the system keeps for a reader.
+  const asked = "GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(50_000);
+  await new Promise((resolve) => socket.write(asked, resolve));
+  await once(socket.resume(), "close");
+});
+
+test("a page of another site can lead here, and ask nothing", async () => {
+  const site = await openSite(await createTestDatabase());
+  const ask = async (from: string, mode: string, dest: string, path = "/loads") => {
+    const headers = { "sec-fetch-site": from, "sec-fetch-mode": mode, "sec-fetch-dest": dest };
+    return (await site.request(path, { headers })).status;
+  };
+  for (const from of ["cross-site", "same-site"]) {
+    expect(await ask(from, "navigate", "document")).toBe(200);
+    expect(await ask(from, "navigate", "iframe")).toBe(403);
+    expect(await ask(from, "no-cors", "image")).toBe(403);
+    expect(await ask(from, "cors", "empty", "/api/loads")).toBe(403);
+    expect(await ask(from, "cors", "empty", "/events")).toBe(403);
+  }
+  for (const from of ["same-origin", "none"]) expect(await ask(from, "cors", "empty")).toBe(200);
 });
 
 test("it reads as the reader, and cannot change anything", async () => {

@@ -2,17 +2,17 @@
 import { readFileSync } from "node:fs";
 import { createServer, type Server, type ServerOptions } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { createSecureContext } from "node:tls";
 import { createAdaptorServer } from "@hono/node-server";
 import type pg from "pg";
 import type { Database } from "../db/client.ts";
 import { RollbookError } from "../db/errors.ts";
 import type { Settings } from "../db/schema.ts";
-import { type AccessOptions, openAccess } from "./access.ts";
+import { type Access, type AccessOptions, openAccess, plainAddress } from "./access.ts";
 import { createApp } from "./app.ts";
 import { limitReading, type ReadInvoiceLines } from "./archive.ts";
-import type { Rate } from "./limits.ts";
+import { createPlaces, networkOf, type Rate } from "./limits.ts";
 import { findPortHolder } from "./port.ts";
 import { openReports, type Reports } from "./reports.ts";
 
@@ -29,6 +29,8 @@ export interface ConsoleOptions extends AccessOptions {
   readonly requests?: Rate;
   /** How often it is looked for what has changed, while a page listens. Default 3000. */
   readonly lookEveryMs?: number;
+  /** A connection on which nothing moves for so long is cut off. Default 30,000. */
+  readonly silentMs?: number;
   readonly onProblem: (message: string) => void;
 }
 
@@ -64,7 +66,11 @@ const LIMITS = {
   connectionsCheckingInterval: 1000,
   maxHeaderSize: 8192,
 } satisfies ServerOptions;
-const MOST_CONNECTIONS = 256;
+const TLS_LIMITS = { handshakeTimeout: 5000, minVersion: "TLSv1.2" } as const;
+/** One address has a quarter of them at most: else it could keep all others out, without a password. */
+const CONNECTIONS = { most: 1024, mostOfOne: 256 } as const;
+/** A client that has stopped to read is cut off. No answer takes so long to begin, and no stream rests for so long. */
+const SILENT_MS = 30_000;
 
 /** Listens, before anything else is started, so that a port that is taken is said at once. */
 export async function startConsole(options: ConsoleOptions): Promise<Console | Refused> {
@@ -81,6 +87,7 @@ async function listen(options: ConsoleOptions): Promise<Console> {
     statementTimeoutMs = STATEMENT_TIMEOUT_MS,
     requests = REQUESTS,
     lookEveryMs = LOOK_EVERY_MS,
+    silentMs = SILENT_MS,
     tls,
     readLines,
     onProblem,
@@ -106,7 +113,8 @@ async function listen(options: ConsoleOptions): Promise<Console> {
       ? { createServer, serverOptions: LIMITS }
       : { createServer: createTlsServer, serverOptions: { ...LIMITS, ...readTls(tls) } }),
   }) as Server;
-  server.maxConnections = MOST_CONNECTIONS;
+  server.setTimeout(silentMs);
+  limitConnections(server, access);
   await bind(server, options);
   const { port } = server.address() as AddressInfo;
   return {
@@ -131,6 +139,18 @@ async function listen(options: ConsoleOptions): Promise<Console> {
   };
 }
 
+function limitConnections(server: Server, { proxy }: Access): void {
+  const places = createPlaces(CONNECTIONS);
+  server.on("connection", (socket: Socket) => {
+    const address = plainAddress(socket.remoteAddress);
+    // All requests come by it.
+    if (proxy?.isProxy(address)) return;
+    const leave = places.take(networkOf(address));
+    if (leave === undefined) socket.destroy();
+    else socket.once("close", leave);
+  });
+}
+
 function nameInUrl(host: string): string {
   if (host === "127.0.0.1" || host === "::1") return "localhost";
   return host.includes(":") ? `[${host}]` : host;
@@ -145,7 +165,7 @@ function readTls({ cert, key }: { readonly cert: string; readonly key: string })
     const { message } = error as Error;
     throw usage(`--tls-cert ${cert} and --tls-key ${key} cannot be used: ${message}.`);
   }
-  return { ...pair, minVersion: "TLSv1.2" as const };
+  return { ...pair, ...TLS_LIMITS };
 }
 
 function readPem(flag: string, file: string): Buffer {
