@@ -294,25 +294,40 @@ function serveCsv(
       };
       if (c.req.method === "HEAD") return c.body(null, 200, headers);
       open += 1;
-      const sending = send(write, signal);
+      // An error of the stream would be written into the file by the server, and on stderr.
+      const sending = send(write, signal, () => c.env.outgoing.destroy());
       sending.ended.finally(() => (open -= 1)).catch(() => {});
       // What is wrong before the first piece is said as on any page.
       await Promise.race([sending.begun, sending.ended]);
+      sending.ended.catch((error: unknown) => {
+        if (!signal.aborted) options.onProblem(`${c.req.path} was cut off: ${describe(error)}`);
+      });
       return c.body(sending.stream, 200, headers);
     });
   });
 }
 
-/** A stream of what is written; it breaks off when the signal aborts, also while nobody takes it. */
-function send(write: Csv["write"], signal: AbortSignal) {
+/**
+ * A stream of what is written. When the signal aborts, also while nobody takes it, or writing fails, it is cut off.
+ *
+ * @param cutOff closes the connection: so nobody takes what has come for a whole file
+ */
+function send(write: Csv["write"], signal: AbortSignal, cutOff: () => void) {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
   const writer = writable.getWriter();
   const encoder = new TextEncoder();
   let begin = () => {};
+  let hasBegun = false;
   const begun = new Promise<void>((resolve) => {
-    begin = resolve;
+    begin = () => {
+      hasBegun = true;
+      resolve();
+    };
   });
-  const cut = () => void writer.abort(signal.reason).catch(() => {});
+  const cut = () => {
+    if (hasBegun) cutOff();
+    else void writer.abort(signal.reason).catch(() => {});
+  };
   signal.addEventListener("abort", cut, { once: true });
   const writeAll = async () => {
     try {
@@ -322,7 +337,8 @@ function send(write: Csv["write"], signal: AbortSignal) {
       });
       await writer.close();
     } catch (error) {
-      await writer.abort(error).catch(() => {});
+      if (hasBegun) cutOff();
+      else await writer.abort(error).catch(() => {});
       throw error;
     } finally {
       signal.removeEventListener("abort", cut);

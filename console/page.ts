@@ -116,6 +116,10 @@ function parseQuery<Query extends QuerySchema>(
   schema: Query,
   given: Readonly<Record<string, unknown>>,
 ): v.InferOutput<Query> {
+  // PostgreSQL has no text with it.
+  const withNul = Object.keys(given).find((name) => String(given[name]).includes("\0"));
+  if (withNul !== undefined)
+    throw new RollbookError({ code: "usage", message: `${withNul}: there is no text with U+0000` });
   const parsed = v.safeParse(schema, given);
   if (parsed.success) return parsed.output;
   const said = parsed.issues.map((issue) => `${v.getDotPath(issue) ?? "the address"}: ${sayIssue(issue)}`);

@@ -1,5 +1,7 @@
 /** The totals by real HTTP: what the pages and files hold is what the command line says. */
-import { expect, test } from "vitest";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { expect, onTestFinished, test } from "vitest";
 import { createTestDatabase, type TestWarehouse } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
 import { loadDrop } from "../../etl/load/load.ts";
@@ -198,7 +200,10 @@ test("what an address cannot mean is said", async () => {
     ["by=day&sort=venue", "sort: totals by day have date, total, invoices"],
     ["by=week", "by: give one of venue,day, venue,month, venue, day, month"],
     ["rows=5000", "rows: give one of 50, 100, 250, 1000"],
-    ["venue=a%00b", "venue: no venue is called so"],
+    ["venue=a%00b", "venue: there is no text with U+0000"],
+    ["venue=a&venue=b%00", "venue: there is no text with U+0000"],
+    ["from=0001-12-31", "from: give a date of the years 0002 to 9998"],
+    ["to=9999-01-01", "to: give a date of the years 0002 to 9998"],
     ["knownOn=now", "knownOn: give a date as YYYY-MM-DD"],
     ["after=x", "after: take it from the address of another page"],
     [`after=${encodeURIComponent('["2026-02-31"]')}`, "after: take it"],
@@ -231,4 +236,69 @@ test("a file that its reader leaves is given up, and others can be made", async 
   expect(open.map(({ status }) => status)).toEqual([200, 200]);
   for (const response of open) await response.body?.cancel();
   await expect.poll(async () => (await site.request("/totals.csv")).status).toBe(200);
+});
+
+test("the first and the last date that can be asked for are answered", async () => {
+  const warehouse = await createTestDatabase();
+  await fillVenues(warehouse, 3);
+  const site = await openSite(warehouse);
+  const [first, last] = ["0002-01-01", "9998-12-31"];
+  for (const range of [
+    { from: first, to: last },
+    { from: first },
+    { to: last },
+    { from: last },
+    { to: first },
+  ])
+    for (const knownOn of [undefined, last]) {
+      const asked = new URLSearchParams({ ...range, ...(knownOn && { knownOn }) });
+      for (const by of ["venue,day", "venue,month", "day", "month", "venue"]) {
+        asked.set("by", by);
+        for (const order of ["asc", "desc"]) await site.show(`/totals?${asked}&order=${order}`);
+        await site.show(`/totals.csv?${asked}`);
+      }
+      asked.delete("by");
+      await site.show(`/totals/explain?${asked}`);
+    }
+  await site.show(`/totals/explain?from=9998-12-30&to=${last}`);
+});
+
+test("a file that cannot be made is said as on any page, and one that breaks off holds nothing but its rows", async () => {
+  const warehouse = await createTestDatabase();
+  // Longer than what the system keeps for a reader.
+  const lines = Array.from({ length: 10_000 }, (_, index) => {
+    const day = new Date(Date.UTC(2026, 0, 1 + (index % 100))).toISOString().slice(0, 10);
+    return `${"\u{1f355}".repeat(197)}${String(Math.floor(index / 100)).padStart(3, "0")},${invoiceId(index)},${day},1.00`;
+  });
+  await loadDrop({ ...warehouse, path: writeDrop(makeFolder(), "long_2026-09-01.csv", lines) });
+  const site = await openSite(warehouse, { statementTimeoutMs: 500 });
+  const path = `/totals.csv?${new URLSearchParams({ ...ALL, by: "venue,day" })}`;
+  const holder = await warehouse.database.pool.connect();
+  await holder.query("begin; lock table warehouse.venue_day_rollup in access exclusive mode");
+  const { status, headers, text } = await site.request(path);
+  await holder.query("rollback");
+  holder.release();
+  expect({ status, cache: headers["cache-control"] }).toEqual({ status: 504, cache: "private, no-store" });
+  expect(text).toContain("That took too long");
+  expect(site.problems).toEqual([]);
+
+  const socket = connect({ host: "127.0.0.1", port: Number(new URL(site.url).port) });
+  onTestFinished(() => void socket.destroy());
+  socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+  const pieces: string[] = [];
+  socket.setEncoding("utf8").on("data", (piece: string) => pieces.push(piece));
+  await once(socket, "data");
+  socket.pause();
+  await warehouse.query(
+    "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'rollbook serve' and datname = current_database()",
+  );
+  socket.resume();
+  await once(socket, "close");
+  const answer = pieces.join("");
+  expect({ begun: answer.startsWith("HTTP/1.1 200 "), whole: answer.endsWith("\r\n0\r\n\r\n") }).toEqual({
+    begun: true,
+    whole: false,
+  });
+  expect(answer.includes("rror")).toBe(false);
+  expect(site.problems).toEqual([expect.stringContaining("/totals.csv was cut off")]);
 });

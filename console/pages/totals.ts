@@ -221,11 +221,12 @@ function writeCsv(asking: Asking, given: Query, add: (text: string) => Promise<v
       "total",
       ...(given.knownOn === undefined ? [] : ["invoices_now", "total_now"]),
     ];
-    await add(`${columns.join(",")}\n`);
+    // Goes with the first rows: so what is wrong with the query is said as on any page.
+    let head = `${columns.join(",")}\n`;
     let rows: object[] = [];
     const flush = async () => {
-      const text = totalsCsv(rows, { columns, guarded: true });
-      rows = [];
+      const text = head + totalsCsv(rows, { columns, guarded: true });
+      [head, rows] = ["", []];
       if (text !== "") await add(text);
     };
     for await (const { venue, date: created_on, invoices, total, invoicesNow, totalNow } of streamTotals(

@@ -116,7 +116,11 @@ function* windowsOf(
     return;
   }
   const isMonthly = by.endsWith("month");
-  const step = (date: string, units: number) => (isMonthly ? addMonths(date, units) : addDays(date, units));
+  const step = (date: string, units: number) => {
+    const stepped = isMonthly ? addMonths(date, units) : addDays(date, units);
+    // There is no date after the year 9999.
+    return stepped.startsWith("+") ? filter.to : stepped;
+  };
   const marked = mark?.[0] === undefined ? undefined : toDay(mark[0]);
   let units = by.startsWith("venue") ? 1 : limit;
   if (first.descending) {
