@@ -1,9 +1,10 @@
 /** What a receiver of lineage gets from real commands, and what becomes of the commands when it takes nothing. */
+import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { makeCertificate } from "../../db/testing/certificates.ts";
 import { createTestDatabase } from "../../db/testing/database.ts";
 import { makeFolder } from "../../db/testing/folder.ts";
@@ -326,6 +327,32 @@ test.each([
   expect(stderr).not.toContain(API_KEY);
   expect(await warehouse.query("select status from warehouse.loads")).toEqual([{ status: "loaded" }]);
   expect(await warehouse.query("select from warehouse.venue_day_pending")).toEqual([]);
+});
+
+test("a pipe that nobody reads keeps no load from its end", async () => {
+  const pipe = join(makeFolder(), "pipe");
+  expect(spawnSync("mkfifo", [pipe]).status).toBe(0);
+  const { folder, run } = await setScene({ ROLLBOOK_OPENLINEAGE_URL: pathToFileURL(pipe).href });
+  const { code, stderr } = await run("load", drop(folder), "--no-refresh");
+  expect(code).toBe(0);
+  expect(stderr).toMatch(/^warning: lineage does not arrive at file:.*: ENXIO/);
+  const device = await setScene({ ROLLBOOK_OPENLINEAGE_URL: "file:///dev/null" });
+  const { stderr: said } = await device.run("load", drop(device.folder), "--no-refresh");
+  expect(said).toContain("it is no regular file");
+});
+
+test("an answer that never ends is not read", async () => {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", () => {
+      socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
+    });
+  });
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  const { folder, run } = await setScene({ ROLLBOOK_OPENLINEAGE_URL: `http://127.0.0.1:${port}` });
+  expect(await run("load", drop(folder), "--no-refresh")).toMatchObject({ code: 0, stderr: "" });
 });
 
 const SECRET = "s3cret";

@@ -1,5 +1,6 @@
 /** Sends events in the background. That they arrive is not promised: the work never waits for it, nor fails by it. */
-import { appendFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { rootCause } from "../../db/errors.ts";
@@ -75,9 +76,21 @@ async function deliver(
 ): Promise<void> {
   if (target.url.protocol === "file:") {
     const lines = events.map((event) => `${toJson(event)}\n`);
-    return appendFile(fileURLToPath(target.url), lines.join(""), { mode: 0o600 });
+    return append(fileURLToPath(target.url), lines.join(""));
   }
   for (const event of events) await post(target, event, signal);
+}
+
+/** Only to a regular file: to open a pipe waits for its reader, and nothing could end that. */
+async function append(path: string, text: string): Promise<void> {
+  const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK, O_NOCTTY } = constants;
+  const file = await open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY, 0o600);
+  try {
+    if (!(await file.stat()).isFile()) throw new Error("it is no regular file");
+    await file.appendFile(text);
+  } finally {
+    await file.close();
+  }
 }
 
 /** Not by fetch: until Node has loaded that, a small load is done. */
@@ -97,8 +110,9 @@ async function post({ url, apiKey }: LineageTarget, event: RunEvent, signal: Abo
   } as const;
   const status = await new Promise<number>((resolve, reject) => {
     const sent = request(url, options, (response) => {
-      response.once("error", reject).once("end", () => resolve(response.statusCode ?? 0));
-      response.resume();
+      resolve(response.statusCode ?? 0);
+      // Nobody reads what else it says, which may be much, or never end.
+      response.destroy();
     });
     sent.once("error", reject).end(body);
   });
