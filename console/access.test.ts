@@ -149,4 +149,9 @@ test("with a certificate it speaks TLS, and with a wrong one it does not start",
     { cert, key: join(folder, "none") },
   ])
     expect(await startConsole({ ...wrong, tls })).toMatchObject({ outcome: "refused" });
+  chmodSync(key, 0o644);
+  expect(await startConsole({ ...wrong, tls: { cert, key } })).toMatchObject({
+    outcome: "refused",
+    message: expect.stringContaining("everybody may read it"),
+  });
 });

@@ -1,5 +1,5 @@
 /** `rollbook serve`: listens, within limits, and stops in order. It is a program of its own in dist/. */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { createServer, type Server, type ServerOptions } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
@@ -159,6 +159,9 @@ function nameInUrl(host: string): string {
 /** @throws RollbookError `usage` for files that are not there, or not a certificate and its key */
 function readTls({ cert, key }: { readonly cert: string; readonly key: string }) {
   const pair = { cert: readPem("--tls-cert", cert), key: readPem("--tls-key", key) };
+  // The group may: the key is often kept for one.
+  if (process.platform !== "win32" && (statSync(key).mode & 0o007) !== 0)
+    throw usage(`--tls-key ${key}: everybody may read it. Run: chmod o= ${key}`);
   try {
     createSecureContext(pair);
   } catch (error) {

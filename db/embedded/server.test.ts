@@ -373,6 +373,7 @@ describe("one process", () => {
         PGUSER: "somebody",
         PGDATABASE: "none",
         PGPASSWORD: "secret",
+        ROLLBOOK_OPENLINEAGE_API_KEY: "secret",
         PGSSLMODE: "require",
         PGSSLNEGOTIATION: "direct",
         PGOPTIONS: "-c no_such_setting=1",
@@ -385,7 +386,7 @@ describe("one process", () => {
       },
     });
     expect(await query(user.server, "select 1 as one")).toEqual([{ one: 1 }]);
-    expect(longLived().filter((environment) => /nowhere|PGPASSWORD/.test(environment))).toEqual([]);
+    expect(longLived().filter((environment) => /nowhere|PGPASSWORD|OPENLINEAGE/.test(environment))).toEqual([]);
     await user.leave();
     await expectStopped();
   });

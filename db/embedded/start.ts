@@ -140,8 +140,10 @@ function keeperScript(): readonly string[] {
 
 function spawnKeeper(place: Place, log: number): ChildProcess {
   const { NODE_OPTIONS, NODE_V8_COVERAGE, DATABASE_URL, ...inherited } = process.env;
-  // It lives longer than the command, and does not need the password of another server.
-  const env = Object.fromEntries(Object.entries(inherited).filter(([name]) => !name.startsWith("PG")));
+  // It lives longer than the command, and does not need the password of another server, nor the key to a receiver of lineage.
+  const env = Object.fromEntries(
+    Object.entries(inherited).filter(([name]) => !/^(PG|ROLLBOOK_OPENLINEAGE_)/.test(name)),
+  );
   const keeper = spawn(process.execPath, [...keeperScript(), place.home, String(process.pid)], {
     cwd: "/",
     env,
