@@ -386,7 +386,9 @@ describe("one process", () => {
       },
     });
     expect(await query(user.server, "select 1 as one")).toEqual([{ one: 1 }]);
-    expect(longLived().filter((environment) => /nowhere|PGPASSWORD|OPENLINEAGE/.test(environment))).toEqual([]);
+    expect(longLived().filter((environment) => /nowhere|PGPASSWORD|OPENLINEAGE/.test(environment))).toEqual(
+      [],
+    );
     await user.leave();
     await expectStopped();
   });
