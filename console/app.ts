@@ -234,7 +234,9 @@ function createRegulars() {
   };
 }
 
+/** What else was sent along on this connection is not answered: to refuse thousands of requests one by one takes time, too. */
 function tooMany(c: Context, title: string, retryAfter: number) {
+  c.header("Connection", "close");
   return fail(c, { status: 429, code: "too_many_requests", title, message: "Wait a little.", retryAfter });
 }
 

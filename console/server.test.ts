@@ -112,6 +112,19 @@ test("a client that asks too often is told to wait", async () => {
   expect((await site.request("/loads")).headers["retry-after"]).toBe("1");
 });
 
+test("of many requests that are sent at once on a connection, those after the first that is too many are not answered", async () => {
+  const site = await openSite(await createTestDatabase(), { requests: { burst: 3, perSecond: 0.001 } });
+  const socket = connect({ host: "127.0.0.1", port: Number(new URL(site.url).port) });
+  let answers = "";
+  socket.setEncoding("utf8").on("data", (text: string) => {
+    answers += text;
+  });
+  socket.write("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100));
+  await once(socket, "close");
+  const statuses = [...answers.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status);
+  expect(statuses).toEqual(["404", "404", "404", "429"]);
+});
+
 test("a request that is too large, or never ends, is cut off", async () => {
   const site = await openSite(await createTestDatabase());
   expect((await site.request(`/loads?file=${"x".repeat(9000)}`)).status).toBe(431);
