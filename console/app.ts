@@ -62,7 +62,7 @@ export function createApp(options: AppOptions): Hono<Environment> {
   for (const page of PAGES) {
     app.get(apiPath(page), (c) => answerPage(c, options, page, (answered) => answerJson(c, answered.answer)));
     app.get(page.path, async (c) => {
-      const live = await readLive(c, options, page);
+      const live = await readLive(options, page);
       return answerPage(c, options, page, (answered) => answerHtml(c, options, page, answered, live));
     });
     if (page.csv !== undefined) serveCsv(app, options, page, page.csv);
@@ -254,23 +254,13 @@ function answerPage(
   page: DefinedPage,
   give: (answered: Answered) => Response | Promise<Response>,
 ): Promise<Response> {
-  const signal = untilLeft(c, options);
+  const signal = AbortSignal.any([c.req.raw.signal, options.stopping]);
   return answer(c, options, signal, async (asking) => give(await page.ask(asking, givenBy(c))));
 }
 
-/** Aborts when the browser leaves. */
-function untilLeft(c: Context<Environment>, { stopping }: AppOptions): AbortSignal {
-  return AbortSignal.any([c.req.raw.signal, stopping]);
-}
-
 /** The revision is read before what the page shows: so what comes in between is taken for new, and not missed. */
-async function readLive(
-  c: Context<Environment>,
-  options: AppOptions,
-  { isLive }: DefinedPage,
-): Promise<Live | undefined> {
-  if (!isLive) return undefined;
-  return { revision: await options.reports()?.changes.latest(untilLeft(c, options)) };
+async function readLive({ reports }: AppOptions, { isLive }: DefinedPage): Promise<Live | undefined> {
+  return isLive ? { revision: await reports()?.changes.latest() } : undefined;
 }
 
 /** Files at once: each keeps a connection as long as its reader takes. */

@@ -1,17 +1,15 @@
 /** Tells open pages that something has happened in the warehouse. One look every few seconds serves all, and only while somebody listens. */
+import { REST } from "./limits.ts";
 
 /** Takes a revision of the warehouse. */
 export type Listener = (revision: string) => void;
 
 export interface Changes {
   /** The revision as of a moment ago; undefined where it cannot be read. */
-  readonly latest: (signal: AbortSignal) => Promise<string | undefined>;
+  readonly latest: () => Promise<string | undefined>;
   /** Tells the revision as soon as it is known, and then each new one. Returns what ends it. */
   readonly listen: (listener: Listener) => () => void;
 }
-
-/** It rests for so many times as long as a look took: so looking takes a twentieth of a connection at most. */
-const REST = 20;
 
 /**
  * @param options.read reads the revision of the warehouse
@@ -29,6 +27,7 @@ export function watchChanges(options: {
   let revision: string | undefined;
   let againAt = 0;
   let timer: NodeJS.Timeout | undefined;
+  let looking: Promise<string> | undefined;
 
   const tell = (now: string) => {
     for (const [listener, told] of listeners) {
@@ -37,20 +36,25 @@ export function watchChanges(options: {
       listener(now);
     }
   };
-  const look = async (by: AbortSignal) => {
+  const lookOnce = async () => {
     const began = performance.now();
     try {
-      revision = await read(by);
+      revision = await read(signal);
       tell(revision);
       return revision;
     } finally {
       const ended = performance.now();
       againAt = ended + Math.max(everyMs, REST * (ended - began));
+      looking = undefined;
     }
+  };
+  const look = () => {
+    looking ??= lookOnce();
+    return looking;
   };
   const lookAgain = async () => {
     // Where the server is away or a right is missing, the pages say so.
-    if (listeners.size > 0 && performance.now() >= againAt) await look(signal).catch(() => {});
+    if (listeners.size > 0 && performance.now() >= againAt) await look().catch(() => {});
     timer = undefined;
     goOn();
   };
@@ -59,9 +63,9 @@ export function watchChanges(options: {
     timer = setTimeout(lookAgain, Math.max(0, againAt - performance.now())).unref();
   };
   return {
-    latest: async (by) => {
+    latest: async () => {
       if (performance.now() < againAt) return revision;
-      return look(by).catch(() => undefined);
+      return look().catch(() => undefined);
     },
     listen: (listener) => {
       listeners.set(listener, undefined);

@@ -1,6 +1,9 @@
 /** How often somebody may do something, and how much of it at once. */
 import { isIP } from "node:net";
 
+/** Work that comes again rests for so many times as long as it took: so it costs a twentieth of a connection at most. */
+export const REST = 20;
+
 export interface Rate {
   /** At once. */
   readonly burst: number;

@@ -1,4 +1,5 @@
 /** The one script there is: it brings a page that shows the present up to date when something has happened in the warehouse. */
+import { REST } from "./limits.ts";
 import { nameByHash } from "./style.ts";
 
 /** Where a page is told of it, as server-sent events. */
@@ -13,7 +14,7 @@ export const REVISION_EVENT = "revision";
 export const LIVE_SCRIPT = `"use strict";
 const SPREAD_MS = 1500;
 const REST_MS = 10000;
-const REST = 20;
+const REST = ${REST};
 const AGAIN_MS = 60000;
 const note = document.getElementById("live");
 let events;

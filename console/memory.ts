@@ -1,4 +1,5 @@
 /** Answers that take long in a large warehouse, kept for a while, so that no page waits for them. */
+import { REST } from "./limits.ts";
 
 export interface Remembered<T> {
   readonly value: T;
@@ -13,9 +14,6 @@ export interface Memory {
    */
   readonly recall: <T>(key: string, ask: () => Promise<T>) => Promise<Remembered<T> | undefined>;
 }
-
-/** An answer is asked for again after so many times the time that it took: so it costs a twentieth of a connection at most. */
-const KEPT = 20;
 
 interface Entry {
   last: Remembered<unknown> | undefined;
@@ -50,7 +48,7 @@ function work(entry: Entry, ask: () => Promise<unknown>, now: () => number): Pro
     })
     .finally(() => {
       const ended = now();
-      entry.againAt = ended + KEPT * (ended - began);
+      entry.againAt = ended + REST * (ended - began);
       entry.running = undefined;
     });
   // If it fails after the page has gone, the next page asks again; and it says so if it fails before.

@@ -2,6 +2,7 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { type Database, withTransaction } from "../db/client.ts";
 import { type Metric, TOPICS, type Topic } from "../etl/reports/metrics.ts";
+import { REST } from "./limits.ts";
 
 export interface Metrics {
   readonly contentType: string;
@@ -36,7 +37,6 @@ interface Known {
 }
 
 const KEEP_MS = 10_000;
-const REST = 20;
 const WAIT_MS = 5000;
 const STATEMENT_TIMEOUT_MS = 60_000;
 
