@@ -1,18 +1,16 @@
 /** What answers a request: first whether it may ask, then the pages, and the same as JSON. */
-import type { HttpBindings } from "@hono/node-server";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
-import { basicAuth } from "hono/basic-auth";
 import { HTTPException } from "hono/http-exception";
 import { secureHeaders } from "hono/secure-headers";
-import { auth } from "hono/utils/basic-auth";
-import { toJson } from "../etl/escape.ts";
-import { type Access, plainAddress } from "./access.ts";
+import type { Access } from "./access.ts";
+import { admit, askPassword, type Environment, onlyReads, whoAsks } from "./admit.ts";
+import { answerJson, fail, tooMany } from "./answers.ts";
 import type { ReadInvoiceLines } from "./archive.ts";
 import { streamRevisions } from "./events.ts";
-import { explainFailure, type Failure, NO_PAGE, STARTING } from "./failure.ts";
+import { explainFailure, NO_PAGE, STARTING } from "./failure.ts";
 import { createFormats } from "./formats.ts";
-import { frameFailure, framePage, type Live } from "./frame.ts";
-import { createLimit, createPlaces, networkOf, type Rate } from "./limits.ts";
+import { framePage, type Live } from "./frame.ts";
+import { createPlaces, type Rate } from "./limits.ts";
 import { EVENTS_PATH, LIVE_SCRIPT, LIVE_SCRIPT_PATH } from "./live.ts";
 import { type Metrics, openMetrics } from "./metrics.ts";
 import { describeApi } from "./openapi.ts";
@@ -35,14 +33,6 @@ export interface AppOptions {
   readonly onProblem: (message: string) => void;
 }
 
-interface Environment {
-  readonly Bindings: HttpBindings;
-  /** `network`: whence it comes. */
-  readonly Variables: { network: string; user: string | undefined };
-}
-
-/** Wrong passwords from one place: ten at once, then two a minute. */
-const GUESSES: Rate = { burst: 10, perSecond: 1 / 30 };
 /** Pages that listen at once: connections are left for those that ask. */
 const LISTENERS = { most: 100, mostOfOne: 50 } as const;
 
@@ -51,7 +41,7 @@ export function createApp(options: AppOptions): Hono<Environment> {
   app.use(headers(options), onlyReads);
   // For whoever keeps it running: it says nothing of the warehouse, so nobody is asked who it is.
   app.get("/health", (c) => (options.reports() === undefined ? c.text("starting", 503) : c.text("up")));
-  app.use(admit(options));
+  app.use(admit(options.access, options.requests));
   if (options.access.passwords !== undefined) app.use(askPassword(options.access.passwords));
   serveFile(app, STYLE_PATH, "text/css; charset=utf-8", STYLE);
   serveFile(app, ICON_PATH, "image/svg+xml", ICON);
@@ -123,121 +113,6 @@ function headers({ encrypted }: AppOptions): MiddlewareHandler<Environment> {
     await secure(c, next);
     if (!c.res.headers.has("Cache-Control")) c.res.headers.set("Cache-Control", "private, no-store");
   };
-}
-
-const onlyReads: MiddlewareHandler<Environment> = async (c, next) => {
-  if (c.req.method === "GET" || c.req.method === "HEAD") return next();
-  c.header("Allow", "GET, HEAD");
-  return fail(c, {
-    status: 405,
-    code: "method_not_allowed",
-    title: "Nothing can be changed here",
-    message: "The console only reads: GET and HEAD.",
-  });
-};
-
-/** Refuses what comes past the proxy, what names another host, and what comes too often. */
-function admit({ access, requests: rate }: AppOptions): MiddlewareHandler<Environment> {
-  const requests = createLimit(rate);
-  return async (c, next) => {
-    const socket = plainAddress(c.env.incoming.socket.remoteAddress);
-    if (!access.allowsHost(c.req.header("host")))
-      return fail(c, {
-        status: 421,
-        code: "other_host",
-        title: "This console has another name",
-        message: "Without a password it answers as localhost only.",
-      });
-    if (isFromOtherSite(c))
-      return fail(c, {
-        status: 403,
-        code: "other_site",
-        title: "Open the console itself",
-        message: "A page of another site asks. It can lead here by a link, and no more.",
-      });
-    const { proxy } = access;
-    const user = proxy && c.req.header(proxy.userHeader);
-    if (proxy !== undefined && !(proxy.isProxy(socket) && user))
-      return fail(c, {
-        status: 403,
-        code: "not_by_proxy",
-        title: "Come through the proxy",
-        message: `The console answers a proxy that it trusts, and that says in ${proxy.userHeader} who asks.`,
-      });
-    c.set("user", user);
-    c.set("network", networkOf(socket));
-    if (requests.take(whoAsks(c))) return next();
-    return tooMany(c, "Too many requests", 1);
-  };
-}
-
-/** For limits: a user of the proxy or of a password, else whence it comes. */
-function whoAsks(c: Context<Environment>): string {
-  return c.get("user") ?? c.get("network");
-}
-
-/**
- * Whether a page of another site asks. It cannot read the answer, but it could measure how long it takes, and keep the console busy in the name
- * of whoever looks at that page. To follow a link is not that. Old browsers and programs do not say it.
- */
-function isFromOtherSite(c: Context): boolean {
-  const site = c.req.header("sec-fetch-site");
-  if (site === undefined || site === "same-origin" || site === "none") return false;
-  return c.req.header("sec-fetch-mode") !== "navigate" || c.req.header("sec-fetch-dest") !== "document";
-}
-
-function askPassword(isRight: (user: string, password: string) => boolean): MiddlewareHandler<Environment> {
-  const guesses = createLimit(GUESSES);
-  const regulars = createRegulars();
-  const ask = basicAuth({
-    realm: "Rollbook",
-    verifyUser: (user, password, c: Context<Environment>) => {
-      const network = c.get("network");
-      if (!isRight(user, password)) {
-        guesses.take(regulars.placeOf(network, user));
-        return false;
-      }
-      regulars.add(network, user);
-      c.set("user", user);
-      return true;
-    },
-  });
-  // A right password is not tried either when there were too many wrong ones, or guessing would go on.
-  return async (c, next) => {
-    const place = regulars.placeOf(c.get("network"), auth(c.req.raw)?.username);
-    return guesses.has(place) ? ask(c, next) : tooMany(c, "Too many wrong passwords", 30);
-  };
-}
-
-/** Users and networks that are remembered at most. */
-const MOST_REGULARS = 10_000;
-
-/**
- * Who has been right from a network has guesses of its own there: so who guesses behind the same address, or has an old password, does not
- * keep the others out.
- */
-function createRegulars() {
-  const known = new Set<string>();
-  const keyOf = (network: string, user: string) => `${network} ${user}`;
-  return {
-    add: (network: string, user: string) => {
-      const key = keyOf(network, user);
-      // The oldest is first.
-      known.delete(key);
-      known.add(key);
-      if (known.size > MOST_REGULARS) known.delete(known.values().next().value ?? "");
-    },
-    placeOf: (network: string, user: string | undefined) => {
-      const key = user === undefined ? network : keyOf(network, user);
-      return known.has(key) ? key : network;
-    },
-  };
-}
-
-/** What else was sent along on this connection is not answered: to refuse thousands of requests one by one takes time, too. */
-function tooMany(c: Context, title: string, retryAfter: number) {
-  c.header("Connection", "close");
-  return fail(c, { status: 429, code: "too_many_requests", title, message: "Wait a little.", retryAfter });
 }
 
 function serveFile(app: Hono<Environment>, path: string, type: string, text: string): void {
@@ -316,10 +191,11 @@ function send(write: Csv["write"], signal: AbortSignal, cutOff: () => void) {
       resolve();
     };
   });
-  const cut = () => {
+  const breakOff = async (why: unknown) => {
     if (hasBegun) cutOff();
-    else void writer.abort(signal.reason).catch(() => {});
+    else await writer.abort(why).catch(() => {});
   };
+  const cut = () => void breakOff(signal.reason);
   signal.addEventListener("abort", cut, { once: true });
   const writeAll = async () => {
     try {
@@ -329,8 +205,7 @@ function send(write: Csv["write"], signal: AbortSignal, cutOff: () => void) {
       });
       await writer.close();
     } catch (error) {
-      if (hasBegun) cutOff();
-      else await writer.abort(error).catch(() => {});
+      await breakOff(error);
       throw error;
     } finally {
       signal.removeEventListener("abort", cut);
@@ -366,10 +241,6 @@ function givenBy(c: Context): Readonly<Record<string, unknown>> {
   return { ...Object.fromEntries(given), ...c.req.param() };
 }
 
-function answerJson(c: Context, answer: unknown): Response {
-  return c.body(`${toJson(answer)}\n`, 200, { "Content-Type": "application/json; charset=utf-8" });
-}
-
 async function answerHtml(
   c: Context<Environment>,
   { reports }: AppOptions,
@@ -398,18 +269,6 @@ async function answerHtml(
 function apiAddress(c: Context, page: DefinedPage): string {
   const { pathname, search } = new URL(c.req.url);
   return `${page.path === "/" ? apiPath(page) : `/api${pathname}`}${search}`;
-}
-
-function fail(c: Context, failure: Failure): Response | Promise<Response> {
-  const { status, code, message, retryAfter } = failure;
-  if (retryAfter !== undefined) c.header("Retry-After", String(retryAfter));
-  if (c.req.path.startsWith("/api/"))
-    return c.body(`${toJson({ error: { code, message } })}\n`, status, {
-      "Content-Type": "application/json; charset=utf-8",
-    });
-  // A browser knows it, and needs no script for it.
-  if (retryAfter !== undefined && status === 503) c.header("Refresh", String(retryAfter));
-  return c.html(frameFailure(failure), status);
 }
 
 function describe(error: unknown): string {
